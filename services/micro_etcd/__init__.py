@@ -1,0 +1,1 @@
+"""etcd client and etcd as a NATS service."""

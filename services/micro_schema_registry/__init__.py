@@ -1,0 +1,1 @@
+"""Apicurio Registry clients and the schema registry as a NATS service."""
