@@ -62,7 +62,8 @@ def is_free(port: int) -> bool:
 
 def show(url: str, *arguments: str) -> None:
     print(f"\n$ micro {' '.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, "-m", "micro.cli", "--server", url, *arguments], check=False)
+    command = [sys.executable, "-m", "micro.cli", *arguments, "--server", url]
+    subprocess.run(command, check=False)
 
 
 async def main(url: str) -> None:
@@ -75,7 +76,7 @@ async def main(url: str) -> None:
         for arguments in (["ls"], ["stats"], ["request", "math.add", '{"a": 1, "b": 2}']):
             await asyncio.to_thread(show, url, *arguments)
         print(f"\nRunning at {url}. From another terminal, in this folder:")
-        print(f"  .venv/bin/micro --server {url} request demo.echo hello")
+        print(f"  .venv/bin/micro request echo hello --server {url}")
         print("Ctrl-C stops.", flush=True)
 
     await ctx.run_forever(start, micro.options.servers(url), trap_signals=True)

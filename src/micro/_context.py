@@ -319,7 +319,7 @@ def run(
     """Run a program: `Context.run_forever` in an event loop of its own.
 
     An error of micro, such as a server that cannot be reached, ends the process with one line on
-    standard error and exit code 1.
+    standard error and exit code 1; Ctrl-C that is not trapped stops in the same way, with code 130.
 
     Args:
         setup: ``async (context)``: adds services.
@@ -335,3 +335,5 @@ def run(
         asyncio.run(main())
     except MicroError as error:
         raise SystemExit(f"micro: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None

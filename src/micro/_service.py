@@ -159,7 +159,7 @@ class Service(EndpointOwner):
         """Return what the service answers to INFO."""
         from micro._models import ServiceInfo  # costs more to import than the rest of micro
 
-        return ServiceInfo.from_response(self._describe())
+        return ServiceInfo.model_validate_json(self._encoded_info())
 
     def stats(self) -> ServiceStats:
         """Return what the service answers to STATS; of a ``stats_handler`` the result found last."""
@@ -262,6 +262,9 @@ class Service(EndpointOwner):
         return encode(PING_TYPE, self._identify())
 
     async def _info(self) -> bytes:
+        return self._encoded_info()
+
+    def _encoded_info(self) -> bytes:
         if self._info_body is None:
             self._info_body = encode(INFO_TYPE, self._describe())
             if len(self._info_body) > MAX_INFO_BYTES:
