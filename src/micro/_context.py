@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from nats.aio.client import Client as NatsClient
 
-from micro import _permissions
+from micro import _permissions, _transport
 from micro._callbacks import Callbacks
 from micro._connect import FirstConnection
 from micro._errors import ConnectError, MicroError, StoppedError
@@ -89,6 +89,7 @@ class Context:
         if self._client.is_connected:
             return
         settings = resolve(options, os.environ)
+        _transport.install(self._client, settings.servers)
         self._first = FirstConnection(settings)
         self._stack.push_async_callback(self._close)
         callbacks = {

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
-from nats.aio.client import Client as NatsClient
 
-from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
+from micro._errors import NoResponseError, ServiceError
 from micro._middleware import Chain
+from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response, check_headers
+from micro._request import NatsRequest, Response
 from micro._stats import EndpointCounters
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -49,8 +48,7 @@ class Dispatcher:
         label: Service and endpoint, for log lines.
         chain: The handler with its middlewares.
         limits: How much it takes on.
-        workers: The tasks to run in.
-        nc: The connection that answers leave by.
+        path: How requests are run and answers leave.
         report: Told of each failed request.
     """
 
@@ -60,8 +58,7 @@ class Dispatcher:
         chain: Chain,
         *,
         limits: Limits,
-        workers: Workers,
-        nc: NatsClient,
+        path: Path,
         report: Report,
     ) -> None:
         self.counters = EndpointCounters()
@@ -69,8 +66,8 @@ class Dispatcher:
         self._log = LimitedLog(logger)
         self._chain = chain
         self._limits = limits
-        self._workers = workers
-        self._nc = nc
+        self._pool = path.pool
+        self._send = path.send
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -78,19 +75,26 @@ class Dispatcher:
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Admit a request: run it now, keep it waiting, or refuse it with 503 ``overloaded``."""
+    def admit(self, request: NatsRequest) -> bool:
+        """Run a request now or keep it waiting; False when there is room for neither."""
         limits = self._limits
         if self._active < limits.max_in_flight:
             self._active += 1
-            self._workers.submit(self, request)
-            return
+            self._pool.start(self, request)
+            return True
         size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) < limits.pending_msgs and size <= limits.pending_bytes:
-            self._waiting.append(request)
-            self._waiting_bytes = size
-            return
-        await self._refuse(request, "overloaded")
+        if len(self._waiting) >= limits.pending_msgs or size > limits.pending_bytes:
+            return False
+        self._waiting.append(request)
+        self._waiting_bytes = size
+        return True
+
+    async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
+        """Answer 503 to a request that is not run."""
+        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        self.counters.num_requests += 1
+        self._count(error)
+        await self._answer(request, Response.of_error(error))
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -113,7 +117,7 @@ class Dispatcher:
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
         try:
-            if response is not None and request.reply:
+            if response is not None:
                 await self._answer(request, response)
         finally:
             self._finished()
@@ -125,7 +129,7 @@ class Dispatcher:
 
         The request whose handler is calling does not count.
         """
-        own = 1 if self._workers.current() is self else 0
+        own = 1 if self._pool.current() is self else 0
         try:
             async with asyncio.timeout(limit):
                 await self._until_idle(own)
@@ -137,12 +141,12 @@ class Dispatcher:
 
     async def abort(self) -> None:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
-        own = 1 if self._workers.current() is self else 0
+        own = 1 if self._pool.current() is self else 0
         self._aborted = True
         while self._waiting:
-            await self._refuse(self._waiting.popleft(), "service stopped")
+            await self.refuse(self._waiting.popleft(), "service stopped")
         self._waiting_bytes = 0
-        self._workers.cancel(self)
+        self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
                 await self._until_idle(own)
@@ -159,7 +163,7 @@ class Dispatcher:
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
-            self._workers.submit(self, request)
+            self._pool.submit(self, request)
         else:
             self._active -= 1
         if self._drained:
@@ -202,43 +206,18 @@ class Dispatcher:
         self.counters.fail(answer.code, answer.description)
         self._report(answer if error is None else error)
 
-    async def _refuse(self, request: NatsRequest, reason: str) -> None:
-        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
-        self.counters.num_requests += 1
-        self._count(error)
-        if request.reply:
-            await self._answer(request, Response.of_error(error))
-
     async def _answer(self, request: NatsRequest, response: Response) -> None:
         try:
-            await self._send(request.reply, response)
-        except (ConfigError, PayloadTooLargeError) as error:
-            self._log.log(
-                logging.ERROR,
-                "unsendable",
-                "%s: answer to %r cannot be sent: %s",
-                self._label,
-                request.subject(),
-                error,
-            )
+            await self._send(request, response)
+        except (nats.errors.Error, OSError) as error:
+            reason = str(error) or type(error).__name__
+            self._log_failure("lost", "answer to %r is lost: %s", request, reason)
+            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+        except Exception as error:  # noqa: BLE001 - a middleware may have put anything in it
+            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
             await self._answer(request, Response.of_error(failure))
-        except (nats.errors.Error, OSError) as error:
-            reason = str(error) or type(error).__name__
-            self._log.log(
-                logging.ERROR,
-                "lost",
-                "%s: answer to %r is lost: %s",
-                self._label,
-                request.subject(),
-                reason,
-            )
-            self._count(ServiceError(500, f"answer lost: {reason}"), error)
 
-    async def _send(self, reply: str, response: Response) -> None:
-        data, headers = response.data(), response.headers()
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self._nc.max_payload)
-        await self._nc.publish(reply, data, headers=headers or None)
+    def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
+        self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro import _permissions, _transport
@@ -21,10 +19,9 @@ from micro._dispatch import Dispatcher, Limits
 from micro._errors import ConfigError
 from micro._fence import fence
 from micro._middleware import Middleware, compose
-from micro._request import NatsRequest
+from micro._path import Path
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.endpoint")
 
@@ -80,12 +77,13 @@ class Endpoint:
         config: EndpointConfig,
         handler: AnyHandler,
         *,
-        workers: Workers,
+        path: Path,
         report: Callable[[BaseException], None],
         left: Callable[[Endpoint], None],
     ) -> None:
         bound = bind(handler)
         self._nc = nc
+        self._path = path
         self._config = config
         self._left = left
         self._schemas = _schemas(
@@ -95,8 +93,7 @@ class Endpoint:
             f"{config.service}/{config.name}",
             compose(bound.call, config.middlewares),
             limits=config.limits(),
-            workers=workers,
-            nc=nc,
+            path=path,
             report=report,
         )
         self._subscription: Subscription | None = None
@@ -121,8 +118,8 @@ class Endpoint:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
         config = self._config
         _permissions.forget(self._nc, [config.subject])
-        self._subscription = await self._nc.subscribe(
-            config.subject, queue=config.queue_group, cb=self._receive
+        self._subscription = await self._path.subscribe(
+            config.subject, config.queue_group, self._dispatcher
         )
         try:
             await fence(self._nc)
@@ -169,13 +166,7 @@ class Endpoint:
     async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error as error:
-                logger.debug("%s: unsubscribe: %s", self.subject, error)
-
-    async def _receive(self, msg: Msg) -> None:
-        await self._dispatcher.receive(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+            await self._path.unsubscribe(subscription)
 
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
         """Return the endpoint's part of INFO; without ``schemas`` their hashes stand for them."""

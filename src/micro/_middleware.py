@@ -80,7 +80,7 @@ class _Foreign(NatsRequest):
 
 
 def _wrap(middleware: Middleware, following: NextHandler) -> NextHandler:
-    async def call(request: Request) -> Response:
-        return await middleware(request, following)
+    def call(request: Request) -> Awaitable[Response]:
+        return middleware(request, following)
 
     return call

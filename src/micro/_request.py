@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
+from micro._headers import decode_headers, encode_headers
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
@@ -159,6 +160,17 @@ class Response:
         """Remove all headers."""
         self._headers = None
 
+    def header_block(self) -> bytes:
+        """Return the headers as they go over the wire (ADR-4); empty when there are none.
+
+        Raises:
+            ConfigError: A header cannot be sent.
+        """
+        if not self._headers:
+            return b""
+        check_headers(self._headers)
+        return encode_headers(self._headers)
+
     def error(self) -> ServiceError | None:
         """Return the service error this answer carries, if its headers say that it is one."""
         return received_error(self._headers, "", self._data) if self._headers else None
@@ -195,7 +207,7 @@ class NatsRequest(Request):
     def respond(self, data: bytes, headers: dict[str, str] | None = None) -> Awaitable[None]:
         """Answer the request; see `Request.respond`."""
         if self._response is not None:
-            raise AlreadyRespondedError(f"the request to {self._subject!r} has been answered")
+            raise AlreadyRespondedError(f"the request to {self.subject()!r} has been answered")
         if data.__class__ is not bytes:
             if not isinstance(data, bytes | bytearray | memoryview):
                 raise TypeError(f"answer must be bytes, not {type(data).__name__}")
@@ -212,6 +224,42 @@ class NatsRequest(Request):
     def response(self) -> Response | None:
         """What the handler answered, if it has."""
         return self._response
+
+
+class FrameRequest(NatsRequest):
+    """A request as it came off the wire; what nobody asks for is never decoded.
+
+    Attributes:
+        raw_reply: The subject that answers go to; empty when the caller wants none.
+    """
+
+    __slots__ = ("_header_block", "_raw_subject", "raw_reply")
+
+    def __init__(
+        self, subject: bytes, reply: bytes, data: bytes, header_block: bytes | None
+    ) -> None:
+        # Not by way of the parent's __init__: this runs once for each request.
+        self._raw_subject = subject
+        self.raw_reply = reply
+        self._data = data
+        self._header_block = header_block
+        self._headers = None
+        self._response = None
+
+    def subject(self) -> str:
+        """Return the subject the request was sent to."""
+        return self._raw_subject.decode(errors="replace")
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers, names in their original case; of a repeated name the last value."""
+        if self._headers is None:
+            self._headers = decode_headers(self._header_block) if self._header_block else {}
+        return self._headers
+
+    @property
+    def reply(self) -> str:
+        """The subject that answers go to; empty when the caller wants none."""
+        return self.raw_reply.decode(errors="replace")
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
@@ -241,5 +289,10 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
         if not isinstance(value, str) or "\r" in value or "\n" in value:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
-        size += len(name) + len(value.encode()) + len(": \r\n")
+        try:
+            size += len(name) + len(value.encode()) + len(": \r\n")
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"invalid value of header {name!r}: expected one line of text"
+            ) from None
     return size

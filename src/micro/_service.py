@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, Self
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
-from micro import _permissions, _subjects
+from micro import _permissions, _subjects, _transport
 from micro._discovery import Discovery, encode
 from micro._endpoint import Endpoint, EndpointConfig, settle
 from micro._errors import ConfigError, StoppedError
+from micro._fast_path import FastPath
 from micro._fence import fence
 from micro._middleware import Middleware
+from micro._path import Path
+from micro._public_path import PublicPath
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
 from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
-from micro._workers import Workers
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -68,7 +70,7 @@ class Service(EndpointOwner):
         self._endpoints: list[Endpoint] = []
         answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         self._discovery = Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
-        self._workers: Workers | None = None
+        self._path: Path | None = None
         self._started = config.now()
         self._stopping: asyncio.Future[None] | None = None
         self._callbacks: set[asyncio.Future[Any]] = set()
@@ -94,9 +96,9 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._workers is not None:
+        if self._path is not None:
             return
-        self._workers = Workers()
+        self._path = _open_path(self._nc)
         self._started = self._config.now()
         try:
             await self._discovery.start()
@@ -104,7 +106,7 @@ class Service(EndpointOwner):
             _permissions.check(self._nc, self._discovery.subjects, f"service {self.name!r}")
         except BaseException:
             await self._discovery.stop()
-            self._workers = None
+            self._path = None
             raise
         logger.info("service %s %s started, id %s", self.name, self._config.version, self.id)
 
@@ -123,8 +125,8 @@ class Service(EndpointOwner):
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if self._workers is not None:
-                await self._drain(self._workers, timeout)
+            if self._path is not None:
+                await self._drain(self._path, timeout)
         except BaseException as error:
             failure = error
             raise
@@ -134,7 +136,7 @@ class Service(EndpointOwner):
             if self._callbacks:
                 await asyncio.wait(self._callbacks, timeout=1)
 
-    async def _drain(self, workers: Workers, timeout: float) -> None:
+    async def _drain(self, path: Path, timeout: float) -> None:
         endpoints = list(self._endpoints)
         try:
             for endpoint in endpoints:
@@ -144,7 +146,7 @@ class Service(EndpointOwner):
         finally:
             await self._discovery.stop()
             await settle(self._nc)
-            await workers.close()
+            await path.pool.close()
         logger.info("service %s stopped, id %s", self.name, self.id)
 
     async def abort(self) -> None:
@@ -186,7 +188,7 @@ class Service(EndpointOwner):
         await self.stop()
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._workers is None or self._stopping is not None:
+        if self._path is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
@@ -196,7 +198,7 @@ class Service(EndpointOwner):
             self._nc,
             config,
             handler,
-            workers=self._workers,
+            path=self._path,
             report=self._failed,
             left=self._forget,
         )
@@ -340,6 +342,11 @@ def add_service(  # noqa: PLR0913 - the documented signature
         done_handler=done_handler,
     )
     return Service(nc, config, scope)
+
+
+def _open_path(nc: NatsClient) -> Path:
+    transport = _transport.fast(nc)
+    return PublicPath(nc) if transport is None else FastPath(transport)
 
 
 def _utc_now() -> datetime:

@@ -5,18 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from typing import Protocol
 
+from micro._path import Runner
 from micro._request import NatsRequest
 
 MAX_IDLE = 64
-
-
-class Runner(Protocol):
-    """What a worker needs of an endpoint."""
-
-    async def run(self, request: NatsRequest) -> None:
-        """Run one admitted request to its end; raises only when its task is cancelled."""
 
 
 class _Worker:
@@ -44,8 +37,12 @@ class Workers:
         # Handlers see the context variables of where the service was started, and never each other's.
         self._context = contextvars.copy_context()
 
+    def start(self, runner: Runner, request: NatsRequest) -> None:
+        """Run a request that has just been received."""
+        self.submit(runner, request)
+
     def submit(self, runner: Runner, request: NatsRequest) -> None:
-        """Queue a request for the next free task."""
+        """Run a request soon; may be called from anywhere, the end of another one included."""
         self._queue.append((runner, request))
         if not self._waking:
             self._wake()
@@ -56,7 +53,7 @@ class Workers:
         return next((worker.runner for worker in self._workers if worker.task is task), None)
 
     def cancel(self, runner: Runner) -> None:
-        """Cancel the tasks that work for one endpoint, but not the caller's."""
+        """Cancel the tasks that work for one runner, but not the caller's."""
         task = asyncio.current_task()
         for worker in self._workers:
             if worker.runner is runner and worker.task is not task:
