@@ -13,6 +13,7 @@ import nats.errors
 
 from micro._errors import NoResponseError, ServiceError
 from micro._middleware import Chain
+from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
 from micro._request import NatsRequest, Response
@@ -48,7 +49,8 @@ class Dispatcher:
         label: Service and endpoint, for log lines.
         chain: The handler with its middlewares.
         limits: How much it takes on.
-        path: How requests are run and answers leave.
+        pool: The tasks to run in.
+        path: The way that answers leave by.
         report: Told of each failed request.
     """
 
@@ -58,6 +60,7 @@ class Dispatcher:
         chain: Chain,
         *,
         limits: Limits,
+        pool: ParkedTasks,
         path: Path,
         report: Report,
     ) -> None:
@@ -66,8 +69,9 @@ class Dispatcher:
         self._log = LimitedLog(logger)
         self._chain = chain
         self._limits = limits
-        self._pool = path.pool
+        self._pool = pool
         self._send = path.send
+        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -75,15 +79,29 @@ class Dispatcher:
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
 
-    def admit(self, request: NatsRequest) -> bool:
-        """Run a request now or keep it waiting; False when there is room for neither."""
-        limits = self._limits
-        if self._active < limits.max_in_flight:
+    def answer_through(self, path: Path) -> None:
+        """Send answers by another path from now on."""
+        self._send = path.send
+
+    def receive_now(self, request: NatsRequest) -> None:
+        """Run a request at once, keep it waiting, or refuse it; never inside a task."""
+        if self._active < self._limits.max_in_flight:
             self._active += 1
             self._pool.start(self, request)
-            return True
+        elif not self._keep(request):
+            self._pool.start(self._refusal, request)
+
+    async def receive(self, request: NatsRequest) -> None:
+        """Run a request soon, keep it waiting, or refuse it."""
+        if self._active < self._limits.max_in_flight:
+            self._active += 1
+            self._pool.submit(self, request)
+        elif not self._keep(request):
+            await self.refuse(request)
+
+    def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) >= limits.pending_msgs or size > limits.pending_bytes:
+        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
             return False
         self._waiting.append(request)
         self._waiting_bytes = size
@@ -221,3 +239,10 @@ class Dispatcher:
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
+
+
+class _Refusal:
+    """Refuses a request where otherwise it would be run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.run = dispatcher.refuse

@@ -13,11 +13,10 @@ import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from micro._path import Runner
 from micro._request import NatsRequest
 
 MAX_IDLE = 64
@@ -25,6 +24,13 @@ MAX_IDLE = 64
 _ENDED: Any = object()
 
 Steps = Generator[Any, None, None]
+
+
+class Runner(Protocol):
+    """What works on requests."""
+
+    def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
+        """Run one request to its end; raises only when its task is cancelled."""
 
 
 class _Parked:

@@ -1,61 +1,40 @@
-"""The seam between what a service does and how messages travel; there are two such paths.
+"""How requests come in and answers leave; there are two ways, and nothing else knows which one it is.
 
-On the public path requests are messages of nats-py and run in a pool of tasks. On the fast path they
-come straight from the socket and begin at once inside a parked task. Both behave alike.
+On the fast path messages come straight from the socket. On the public path they are messages of nats-py,
+as for WebSocket connections and for clients that somebody else has connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
-from typing import Any, Protocol
+import logging
+from collections.abc import Awaitable
+from typing import Protocol
 
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro._request import NatsRequest, Response
+from micro import _transport
+from micro._errors import ConfigError, PayloadTooLargeError
+from micro._request import DONE, FrameRequest, NatsRequest, Response, check_headers
+from micro._transport import FastTransport
+
+logger = logging.getLogger("micro.path")
 
 
-class Runner(Protocol):
-    """What works on requests."""
+class Receiver(Protocol):
+    """What takes in the requests of a subscription."""
 
-    def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
-        """Run one request to its end; raises only when its task is cancelled."""
+    def receive_now(self, request: NatsRequest) -> None:
+        """Take in a request; called by the event loop, never inside a task."""
 
-
-class Receiver(Runner, Protocol):
-    """What takes in the messages of a subscription."""
-
-    def admit(self, request: NatsRequest) -> bool:
-        """Take a request on, now or later; False when it is to be refused."""
-
-    def refuse(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
-        """Answer a request that is not taken on."""
-
-
-class Pool(Protocol):
-    """The tasks that requests run in."""
-
-    def start(self, runner: Runner, request: NatsRequest) -> None:
-        """Run a request that has just been received."""
-
-    def submit(self, runner: Runner, request: NatsRequest) -> None:
-        """Run a request soon; may be called from anywhere, the end of another one included."""
-
-    def current(self) -> Runner | None:
-        """Return whose request the running task is working on, if it is one of these tasks."""
-
-    def cancel(self, runner: Runner) -> None:
-        """Cancel the tasks that work for one runner, but not the caller's."""
-
-    async def close(self) -> None:
-        """End every task but the caller's; requests that wait are dropped."""
+    async def receive(self, request: NatsRequest) -> None:
+        """Take in a request; called inside a task."""
 
 
 class Path(Protocol):
-    """How messages travel."""
-
-    @property
-    def pool(self) -> Pool:
-        """The tasks that requests run in."""
+    """One of the two ways, over one connection."""
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
@@ -71,3 +50,75 @@ class Path(Protocol):
             PayloadTooLargeError: The answer exceeds the server's ``max_payload``.
             nats.errors.Error: It is lost.
         """
+
+
+def path_of(nc: NatsClient) -> Path:
+    """Return the way over a connection."""
+    transport = _transport.fast(nc)
+    return PublicPath(nc) if transport is None else FastPath(transport)
+
+
+class PublicPath:
+    """Uses nothing but the public interface of nats-py."""
+
+    def __init__(self, nc: NatsClient) -> None:
+        self._nc = nc
+
+    async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
+        """Subscribe on behalf of a receiver; a fence must follow."""
+
+        async def receive(msg: Msg) -> None:
+            await receiver.receive(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+
+        return await self._nc.subscribe(subject, queue=queue, cb=receive)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; does nothing when the connection is closed."""
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            logger.debug("%s: unsubscribe: %s", subscription.subject, error)
+
+    async def send(self, request: NatsRequest, response: Response) -> None:
+        """Send the answer to a request, if it wants one; see `Path.send`."""
+        reply = request.reply
+        if not reply:
+            return
+        data, headers = response.data(), response.headers()
+        size = len(data) + (check_headers(headers) if headers else 0)
+        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
+            raise PayloadTooLargeError(size, self._nc.max_payload)
+        try:
+            await self._nc.publish(reply, data, headers=headers or None)
+        except nats.errors.BadHeaderError as error:
+            raise ConfigError(f"invalid header: {error}") from error
+
+
+class FastPath:
+    """Goes by the transport: messages straight from the socket, the answers to a batch in one write."""
+
+    def __init__(self, transport: FastTransport) -> None:
+        self._transport = transport
+
+    async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
+        """Subscribe on behalf of a receiver; a fence must follow."""
+        receive = receiver.receive_now
+
+        def sink(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+            receive(FrameRequest(subject, reply, data, headers))
+
+        return await self._transport.subscribe(subject, queue, sink)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; does nothing when the connection is closed."""
+        try:
+            await self._transport.unsubscribe(subscription)
+        except nats.errors.Error as error:
+            logger.debug("%s: unsubscribe: %s", subscription.subject, error)
+
+    def send(self, request: NatsRequest, response: Response) -> Awaitable[None]:
+        """Send the answer to a request, if it wants one; see `Path.send`."""
+        reply = request.raw_reply
+        if reply:
+            self._transport.publish(reply, response.data(), response.header_block())
+        return DONE

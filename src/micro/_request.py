@@ -221,26 +221,27 @@ class NatsRequest(Request):
         return self._reply
 
     @property
+    def raw_reply(self) -> bytes:
+        """The same as it goes over the wire."""
+        return self._reply.encode()
+
+    @property
     def response(self) -> Response | None:
         """What the handler answered, if it has."""
         return self._response
 
 
 class FrameRequest(NatsRequest):
-    """A request as it came off the wire; what nobody asks for is never decoded.
+    """A request as it came off the wire; what nobody asks for is never decoded."""
 
-    Attributes:
-        raw_reply: The subject that answers go to; empty when the caller wants none.
-    """
-
-    __slots__ = ("_header_block", "_raw_subject", "raw_reply")
+    __slots__ = ("_header_block", "_raw_reply", "_raw_subject")
 
     def __init__(
         self, subject: bytes, reply: bytes, data: bytes, header_block: bytes | None
     ) -> None:
         # Not by way of the parent's __init__: this runs once for each request.
         self._raw_subject = subject
-        self.raw_reply = reply
+        self._raw_reply = reply
         self._data = data
         self._header_block = header_block
         self._headers = None
@@ -259,7 +260,12 @@ class FrameRequest(NatsRequest):
     @property
     def reply(self) -> str:
         """The subject that answers go to; empty when the caller wants none."""
-        return self.raw_reply.decode(errors="replace")
+        return self._raw_reply.decode(errors="surrogateescape")
+
+    @property
+    def raw_reply(self) -> bytes:
+        """The same as it goes over the wire."""
+        return self._raw_reply
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:

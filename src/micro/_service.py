@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
-from micro import _permissions, _subjects, _transport
+from micro import _permissions, _subjects
+from micro._callbacks import Notices
 from micro._discovery import Discovery, encode
-from micro._endpoint import Endpoint, EndpointConfig, settle
+from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
-from micro._fast_path import FastPath
 from micro._fence import fence
+from micro._listener import settle
 from micro._middleware import Middleware
-from micro._path import Path
-from micro._public_path import PublicPath
+from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
 from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
@@ -70,10 +69,10 @@ class Service(EndpointOwner):
         self._endpoints: list[Endpoint] = []
         answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         self._discovery = Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
-        self._path: Path | None = None
+        self._pool: ParkedTasks | None = None
         self._started = config.now()
         self._stopping: asyncio.Future[None] | None = None
-        self._callbacks: set[asyncio.Future[Any]] = set()
+        self._notices = Notices(f"service {config.name}")
         self._info_body: bytes | None = None
 
     @property
@@ -96,17 +95,14 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._path is not None:
+        if self._pool is not None:
             return
-        self._path = _open_path(self._nc)
+        self._pool = ParkedTasks()
         self._started = self._config.now()
         try:
-            await self._discovery.start()
-            await fence(self._nc)
-            _permissions.check(self._nc, self._discovery.subjects, f"service {self.name!r}")
+            await self._join(self._discovery, self._nc)
         except BaseException:
-            await self._discovery.stop()
-            self._path = None
+            self._pool = None
             raise
         logger.info("service %s %s started, id %s", self.name, self._config.version, self.id)
 
@@ -125,33 +121,48 @@ class Service(EndpointOwner):
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if self._path is not None:
-                await self._drain(self._path, timeout)
+            if self._pool is not None:
+                await self._drain(self._pool, timeout)
         except BaseException as error:
             failure = error
             raise
         finally:
             self._stopping.set_result(None)
-            self._call(self._config.done_handler, failure)
-            if self._callbacks:
-                await asyncio.wait(self._callbacks, timeout=1)
+            self._notices.call(self._config.done_handler, self, failure)
+            await self._notices.settle()
 
-    async def _drain(self, path: Path, timeout: float) -> None:
+    async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
         endpoints = list(self._endpoints)
         try:
-            for endpoint in endpoints:
-                await endpoint.leave()
-            await settle(self._nc)
+            await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
         finally:
             await self._discovery.stop()
             await settle(self._nc)
-            await path.pool.close()
+            await pool.close()
         logger.info("service %s stopped, id %s", self.name, self.id)
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
         await asyncio.gather(*(endpoint.abort() for endpoint in self._endpoints))
+
+    async def move(self, nc: NatsClient) -> None:
+        """Go on serving over another connection. No request is lost between the two.
+
+        For a moment both are subscribed; an endpoint without queue group then gets requests twice.
+
+        Raises:
+            PermissionDeniedError: The server of the new connection refuses a subscription.
+            ConnectError: It does not answer.
+        """
+        if self._pool is None or self._stopping is not None or nc is self._nc:
+            return
+        discovery = self._discover(nc)
+        await self._join(discovery, nc)
+        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints))
+        former, self._discovery = self._discovery, discovery
+        self._nc = nc
+        await former.stop()
 
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
@@ -187,8 +198,22 @@ class Service(EndpointOwner):
     ) -> None:
         await self.stop()
 
+    def _discover(self, nc: NatsClient) -> Discovery:
+        config = self._config
+        answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
+        return Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
+
+    async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
+        try:
+            await discovery.start()
+            await fence(nc)
+            _permissions.check(nc, discovery.subjects, f"service {self.name!r}")
+        except BaseException:
+            await discovery.stop()
+            raise
+
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._path is None or self._stopping is not None:
+        if self._pool is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
@@ -198,7 +223,7 @@ class Service(EndpointOwner):
             self._nc,
             config,
             handler,
-            path=self._path,
+            pool=self._pool,
             report=self._failed,
             left=self._forget,
         )
@@ -217,26 +242,7 @@ class Service(EndpointOwner):
         self._info_body = None
 
     def _failed(self, error: BaseException) -> None:
-        self._call(self._config.error_handler, error)
-
-    def _call(self, handler: Callable[[Service, Any], Any] | None, argument: Any) -> None:
-        """Run one of the user's callbacks; whatever it does harms nobody."""
-        if handler is None:
-            return
-        try:
-            found = handler(self, argument)
-        except Exception:
-            logger.exception("service %s: callback failed", self.name)
-            return
-        if inspect.isawaitable(found):
-            task = asyncio.ensure_future(found)
-            self._callbacks.add(task)
-            task.add_done_callback(self._called)
-
-    def _called(self, task: asyncio.Future[Any]) -> None:
-        self._callbacks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("service %s: callback failed", self.name, exc_info=task.exception())
+        self._notices.call(self._config.error_handler, self, error)
 
     def _identify(self) -> dict[str, Any]:
         config = self._config
@@ -342,11 +348,6 @@ def add_service(  # noqa: PLR0913 - the documented signature
         done_handler=done_handler,
     )
     return Service(nc, config, scope)
-
-
-def _open_path(nc: NatsClient) -> Path:
-    transport = _transport.fast(nc)
-    return PublicPath(nc) if transport is None else FastPath(transport)
 
 
 def _utc_now() -> datetime:
