@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
 
 from micro._errors import NoResponseError, ServiceError
-from micro._middleware import Chain
+from micro._middleware import settled
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response
+from micro._request import DONE, NatsRequest, Response
 from micro._stats import EndpointCounters
 
 logger = logging.getLogger("micro.dispatch")
@@ -47,7 +47,7 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        chain: The handler with its middlewares.
+        handler: The handler, folded with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
@@ -57,7 +57,7 @@ class Dispatcher:
     def __init__(
         self,
         label: str,
-        chain: Chain,
+        handler: Callable[[NatsRequest], Awaitable[object]],
         *,
         limits: Limits,
         pool: ParkedTasks,
@@ -67,7 +67,7 @@ class Dispatcher:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._chain = chain
+        self._handler = handler
         self._limits = limits
         self._pool = pool
         self._send = path.send
@@ -120,7 +120,7 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            response = await self._chain(request)
+            response = settled(request, await self._handler(request))
         except BaseException as error:  # whatever a handler does, its caller gets one answer
             if isinstance(error, GeneratorExit):
                 raise
@@ -136,7 +136,11 @@ class Dispatcher:
         counters.num_requests += 1
         try:
             if response is not None:
-                await self._answer(request, response)
+                sending = self._send(request, response)
+                if sending is not DONE:
+                    await sending
+        except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+            await self._undeliverable(request, error)
         finally:
             self._finished()
         if cancelled is not None:
@@ -197,6 +201,8 @@ class Dispatcher:
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
+            if not request.reply:
+                return None
             answer = ServiceError(500, "handler did not respond")
             self._log.log(
                 logging.ERROR,
@@ -227,11 +233,16 @@ class Dispatcher:
     async def _answer(self, request: NatsRequest, response: Response) -> None:
         try:
             await self._send(request, response)
-        except (nats.errors.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+            await self._undeliverable(request, error)
+
+    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
+        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+        if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
             self._log_failure("lost", "answer to %r is lost: %s", request, reason)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
-        except Exception as error:  # noqa: BLE001 - a middleware may have put anything in it
+        else:
             self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)

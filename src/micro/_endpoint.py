@@ -15,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 from micro._dispatch import Dispatcher, Limits
 from micro._errors import ConfigError
 from micro._listener import Listener
-from micro._middleware import Middleware, compose
+from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
 from micro._path import path_of
 from micro._subjects import MAX_METADATA_BYTES
@@ -87,7 +87,7 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
-            compose(bound.call, config.middlewares),
+            fold(bound.call, config.middlewares),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),

@@ -23,8 +23,7 @@ class _Done:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
+        return iter(())  # type: ignore[return-value]
 
 
 DONE: Awaitable[None] = _Done()

@@ -37,16 +37,19 @@ class Stream(asyncio.Protocol):
     Args:
         routes: Sinks of messages by subscription id.
         owner: Told of what happens.
+
+    Attributes:
+        live: Whether messages go to their sinks and answers may be written.
     """
 
     def __init__(self, routes: Mapping[bytes, Sink], owner: StreamOwner) -> None:
+        self.live = False
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._splitter = FrameSplitter(routes)
         self._early = b""  # received before the reader asked for frames
         self._handed_over = False
-        self._live = False
         self._paused = False
         self._lost = False
         self._changed: asyncio.Future[None] | None = None
@@ -54,14 +57,9 @@ class Stream(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
     @property
-    def live(self) -> bool:
-        """Whether messages go to their sinks and answers may be written."""
-        return self._live
-
-    @property
     def writable(self) -> bool:
         """Whether it is live and takes more data now."""
-        return self._live and not self._paused
+        return self.live and not self._paused
 
     @property
     def ended(self) -> bool:
@@ -75,7 +73,7 @@ class Stream(asyncio.Protocol):
         self._use(transport)
 
     def data_received(self, data: bytes) -> None:
-        if not self._live:
+        if not self.live:
             self._early += data
             self._wake()
             return
@@ -89,7 +87,7 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        self._live = False
+        self.live = False
         if not self._closed.done():
             self._closed.set_result(None)
         self._wake()
@@ -97,12 +95,12 @@ class Stream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        if self._live:
+        if self.live:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._unpause()
-        if self._live:
+        if self.live:
             self._transport.resume_reading()
             self._owner.writable()
 
@@ -154,7 +152,7 @@ class Stream(asyncio.Protocol):
 
     def close(self) -> None:
         """Read nothing more, send what is written, then close."""
-        self._live = False
+        self.live = False
         self._transport.close()
 
     async def wait_closed(self) -> None:
@@ -173,7 +171,7 @@ class Stream(asyncio.Protocol):
             self._splitter.others.append(early)  # the server's last words
             self._wake()
             return
-        self._live = True
+        self.live = True
         self._owner.writable()
         if early:
             self.data_received(early)
