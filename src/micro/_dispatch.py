@@ -12,11 +12,10 @@ from time import perf_counter_ns
 import nats.errors
 
 from micro._errors import NoResponseError, ServiceError
-from micro._middleware import settled
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import DONE, NatsRequest, Response
+from micro._request import DONE, Answer, FrameRequest, NatsRequest, Response, received_error
 from micro._stats import EndpointCounters
 
 logger = logging.getLogger("micro.dispatch")
@@ -83,8 +82,11 @@ class Dispatcher:
         """Send answers by another path from now on."""
         self._send = path.send
 
-    def receive_now(self, request: NatsRequest) -> None:
+    def receive_frame(
+        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
         """Run a request at once, keep it waiting, or refuse it; never inside a task."""
+        request = FrameRequest(subject, reply, data, headers)
         if self._active < self._limits.max_in_flight:
             self._active += 1
             self._pool.start(self, request)
@@ -112,7 +114,7 @@ class Dispatcher:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self._count(error)
-        await self._answer(request, Response.of_error(error))
+        await self._answer(request, Response.of_error(error).answer())
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -120,29 +122,35 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            response = settled(request, await self._handler(request))
+            returned = await self._handler(request)
         except BaseException as error:  # whatever a handler does, its caller gets one answer
             if isinstance(error, GeneratorExit):
                 raise
-            response = self._failed(request, error)
+            answer = self._failed(request, error)
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 cancelled = error
         else:
-            error_answer = response.error() if response is not None else None
-            if error_answer is not None:
-                self._count(error_answer)
+            answer = returned.answer() if isinstance(returned, Response) else request.answer
+            if answer is None:
+                answer = self._failed(request, NoResponseError("handler did not respond"))
+            elif answer[1]:
+                self._count_if_error(answer)
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
         try:
-            if response is not None:
-                sending = self._send(request, response)
+            if answer is not None:
+                data, headers = answer
+                sending = self._send(request, data, headers)
                 if sending is not DONE:
                     await sending
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
             await self._undeliverable(request, error)
         finally:
-            self._finished()
+            if self._waiting or self._drained:
+                self._hand_on()
+            else:
+                self._active -= 1
         if cancelled is not None:
             raise cancelled
 
@@ -181,7 +189,7 @@ class Dispatcher:
             self._drained.append(done)
             await done
 
-    def _finished(self) -> None:
+    def _hand_on(self) -> None:
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
@@ -194,14 +202,14 @@ class Dispatcher:
                     done.set_result(None)
             self._drained.clear()
 
-    def _failed(self, request: NatsRequest, error: BaseException) -> Response | None:
+    def _failed(self, request: NatsRequest, error: BaseException) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
-            if not request.reply:
+            if not request.raw_reply:
                 return None
             answer = ServiceError(500, "handler did not respond")
             self._log.log(
@@ -222,17 +230,24 @@ class Dispatcher:
                 error=error,
             )
         self._count(answer, error)
-        if request.response is not None and not isinstance(error, ServiceError):
-            return request.response  # the first answer stands, the failure is counted
-        return Response.of_error(answer)
+        given = request.response
+        if given is not None and not isinstance(error, ServiceError):
+            return given.answer()  # the first answer stands, the failure is counted
+        return Response.of_error(answer).answer()
+
+    def _count_if_error(self, answer: Answer) -> None:
+        data, headers = answer
+        error = received_error(headers, "", data) if headers else None
+        if error is not None:
+            self._count(error)
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
         self.counters.fail(answer.code, answer.description)
         self._report(answer if error is None else error)
 
-    async def _answer(self, request: NatsRequest, response: Response) -> None:
+    async def _answer(self, request: NatsRequest, answer: Answer) -> None:
         try:
-            await self._send(request, response)
+            await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
             await self._undeliverable(request, error)
 
@@ -246,7 +261,7 @@ class Dispatcher:
             self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
-            await self._answer(request, Response.of_error(failure))
+            await self._answer(request, Response.of_error(failure).answer())
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)

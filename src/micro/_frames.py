@@ -64,40 +64,42 @@ class FrameSplitter:
 
     def _split(self, data: bytes) -> int:
         """Deal with all complete frames and return where the incomplete one begins."""
-        routes, find, size, position = self._routes, data.find, len(data), 0
-        while True:
-            line_end = find(b"\r\n", position)
-            if line_end < 0:
-                return position
+        routes, others, find = self._routes, self.others, data.find
+        size, position, messages, payload_bytes = len(data), 0, 0, 0
+        while (line_end := find(b"\r\n", position)) >= 0:
             kind = data[position]
             if kind != _M and kind != _H:
-                self.others.append(data[position : line_end + 2])
+                others.append(data[position : line_end + 2])
                 position = line_end + 2
                 continue
             words = data[position:line_end].split()  # MSG subject sid [reply] size
             start = body = line_end + 2  # ............ HMSG subject sid [reply] header_size size
-            optional = len(words) - 4
+            count = len(words)
             sink = None
             try:
                 end = start + int(words[-1])
                 if kind == _H:
-                    optional -= 1
-                    body = start + int(words[-2])
+                    body += int(words[-2])
+                    count -= 1
                 sink = routes.get(words[2])
             except (ValueError, IndexError):
                 end = -1
-            if not start <= body <= end or not 0 <= optional <= 1:
+            if end < body or body < start or not 4 <= count <= 5:
                 self._senseless = True
-                self.others.append(data[position:])
-                return size
+                others.append(data[position:])
+                position = size
+                break
             if end + 2 > size:
                 self._missing = end + 2 - size
-                return position
+                break
             if sink is None:
-                self.others.append(data[position : end + 2])
+                others.append(data[position : end + 2])
             else:
-                self.messages += 1
-                self.payload_bytes += end - body
+                messages += 1
+                payload_bytes += end - body
                 headers = data[start:body] if kind == _H else None
-                sink(words[1], words[3] if optional else b"", data[body:end], headers)
+                sink(words[1], words[3] if count == 5 else b"", data[body:end], headers)
             position = end + 2
+        self.messages += messages
+        self.payload_bytes += payload_bytes
+        return position

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from micro._errors import NoResponseError
-from micro._request import Handler, NatsRequest, Request, Response
+from micro._request import FrameRequest, Handler, NatsRequest, Request, Response
 
 NextHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 """What is behind a middleware: the next one, or the handler at last."""
@@ -28,11 +28,15 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
 
     async def chain(request: NatsRequest) -> Response | None:
         try:
-            return settled(request, await folded(request))
+            returned = await folded(request)
         except NoResponseError:
             if request.reply:
                 raise
             return None
+        response = returned if isinstance(returned, Response) else request.response
+        if response is None and request.reply:
+            raise NoResponseError("handler did not respond")
+        return response
 
     return chain
 
@@ -40,7 +44,10 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
 def fold(
     handler: Handler, middlewares: Iterable[Middleware]
 ) -> Callable[[NatsRequest], Awaitable[object]]:
-    """Return what `compose` runs, without finding out what to answer; see `settled`."""
+    """Return what `compose` runs, before it finds out what to answer.
+
+    The outermost middleware returns that; a bare handler leaves it in the request.
+    """
     stack = tuple(middlewares)
     if not stack:
         return handler  # a coroutine less for each request
@@ -50,22 +57,12 @@ def fold(
     return following
 
 
-def settled(request: NatsRequest, returned: object) -> Response | None:
-    """Return what to answer, given what the outermost middleware or the bare handler returned.
-
-    Raises:
-        NoResponseError: There is no answer to a request that wants one.
-    """
-    response = returned if isinstance(returned, Response) else request.response
-    if response is None and request.reply:
-        raise NoResponseError("handler did not respond")
-    return response
-
-
 def _innermost(handler: Handler) -> NextHandler:
     async def call(request: Request) -> Response:
         # A middleware may hand on a Request of its own making.
-        received = request if isinstance(request, NatsRequest) else _Foreign(request)
+        # (The type is compared first because isinstance() is slow for an abstract class.)
+        own = type(request) is FrameRequest or isinstance(request, NatsRequest)
+        received = cast(NatsRequest, request) if own else _Foreign(request)
         await handler(received)
         response = received.response
         if response is None:

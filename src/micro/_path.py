@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 
 from micro import _transport
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._request import DONE, FrameRequest, NatsRequest, Response, check_headers
+from micro._request import DONE, NatsRequest, check_headers, header_block
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
@@ -26,8 +26,10 @@ logger = logging.getLogger("micro.path")
 class Receiver(Protocol):
     """What takes in the requests of a subscription."""
 
-    def receive_now(self, request: NatsRequest) -> None:
-        """Take in a request; called by the event loop, never inside a task."""
+    def receive_frame(
+        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        """Take in a request straight from the socket; never inside a task."""
 
     async def receive(self, request: NatsRequest) -> None:
         """Take in a request; called inside a task."""
@@ -42,8 +44,12 @@ class Path(Protocol):
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
 
-    def send(self, request: NatsRequest, response: Response) -> Awaitable[None]:
+    def send(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one.
+
+        On the fast path it has been sent when this returns; the result is `DONE` then.
 
         Raises:
             ConfigError: A header cannot be sent.
@@ -79,12 +85,11 @@ class PublicPath:
         except nats.errors.Error as error:
             logger.debug("%s: unsubscribe: %s", subscription.subject, error)
 
-    async def send(self, request: NatsRequest, response: Response) -> None:
+    async def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
         if not reply:
             return
-        data, headers = response.data(), response.headers()
         size = len(data) + (check_headers(headers) if headers else 0)
         if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
             raise PayloadTooLargeError(size, self._nc.max_payload)
@@ -102,12 +107,7 @@ class FastPath:
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        receive = receiver.receive_now
-
-        def sink(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-            receive(FrameRequest(subject, reply, data, headers))
-
-        return await self._transport.subscribe(subject, queue, sink)
+        return await self._transport.subscribe(subject, queue, receiver.receive_frame)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
@@ -116,9 +116,11 @@ class FastPath:
         except nats.errors.Error as error:
             logger.debug("%s: unsubscribe: %s", subscription.subject, error)
 
-    def send(self, request: NatsRequest, response: Response) -> Awaitable[None]:
+    def send(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.raw_reply
         if reply:
-            self._transport.publish(reply, response.data(), response.header_block())
+            self._transport.publish(reply, data, header_block(headers) if headers else b"")
         return DONE

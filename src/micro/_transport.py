@@ -124,12 +124,13 @@ class FastTransport(Transport):
     def __init__(self, nc: NatsClient) -> None:
         self._nc = nc
         self._routes: dict[bytes, Sink] = {}
-        self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._flush)
+        self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._writable)
         self._stream: Stream | None = None
         self._frames: list[bytes] = []
         self._payload_bytes = 0  # of the frames, for nats-py's statistics
         self._waiting_bytes = 0  # of frames that came while there was no connection
         self._flush_due = False
+        self._max_payload = nc.max_payload  # of the server connected to last
 
     # -- what the framework uses
 
@@ -167,8 +168,8 @@ class FastTransport(Transport):
             nats.errors.OutboundBufferLimitError: There is no connection, and no room to wait for one.
         """
         size = len(headers) + len(data)
-        if size > self._nc.max_payload:
-            raise PayloadTooLargeError(size, self._nc.max_payload)
+        if size > self._max_payload:
+            raise PayloadTooLargeError(size, self._max_payload)
         if reply:
             subject = b"%b %b" % (subject, reply)
         if headers:
@@ -250,6 +251,10 @@ class FastTransport(Transport):
         if self._stream is None:
             raise ConnectionResetError("there is no connection")
         return self._stream
+
+    def _writable(self) -> None:
+        self._max_payload = self._nc.max_payload
+        self._flush()
 
     def _batch_begins(self) -> None:
         self._flush_due = True

@@ -129,7 +129,7 @@ async def _resolved(result: Any) -> Any:
 
 
 def _answered(request: Request) -> bool:
-    return isinstance(request, NatsRequest) and request.response is not None
+    return isinstance(request, NatsRequest) and request.answer is not None
 
 
 def _no_schema() -> None:
