@@ -123,19 +123,15 @@ class Dispatcher:
         cancelled: BaseException | None = None
         try:
             returned = await self._handler(request)
+        except GeneratorExit:
+            raise
         except BaseException as error:  # whatever a handler does, its caller gets one answer
-            if isinstance(error, GeneratorExit):
-                raise
             answer = self._failed(request, error)
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                cancelled = error
+            cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
-            if answer is None:
-                answer = self._failed(request, NoResponseError("handler did not respond"))
-            elif answer[1]:
-                self._count_if_error(answer)
+            if answer is None or answer[1]:
+                answer = self._examine(request, answer)
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
         try:
@@ -235,11 +231,15 @@ class Dispatcher:
             return given.answer()  # the first answer stands, the failure is counted
         return Response.of_error(answer).answer()
 
-    def _count_if_error(self, answer: Answer) -> None:
+    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
+        """Replace an answer that is missing, count one that is an error."""
+        if answer is None:
+            return self._failed(request, NoResponseError("handler did not respond"))
         data, headers = answer
         error = received_error(headers, "", data) if headers else None
         if error is not None:
             self._count(error)
+        return answer
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
         self.counters.fail(answer.code, answer.description)
@@ -272,3 +272,10 @@ class _Refusal:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.run = dispatcher.refuse
+
+
+def _cancellation(error: BaseException) -> BaseException | None:
+    """Return an error that is the cancellation of the running task, and not a leaked one."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    return error if cancelled else None

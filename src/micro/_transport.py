@@ -101,6 +101,17 @@ def fast(nc: NatsClient) -> FastTransport | None:
     return found if isinstance(found, FastTransport) else None
 
 
+def sid(subscription: Subscription) -> int:
+    """Return the id of a subscription on the wire."""
+    found: int = subscription._id  # noqa: SLF001
+    return found
+
+
+def knows(nc: NatsClient, sid: int | None) -> bool:
+    """Return whether a client still has a subscription; closing it ends all of them."""
+    return sid is None or sid in nc._subs  # noqa: SLF001
+
+
 async def leave(nc: NatsClient, subscription: Subscription) -> None:
     """Ask the server to end a subscription, and keep it for the messages that are under way.
 
@@ -296,4 +307,4 @@ class FastTransport(Transport):
 
 
 def _route(subscription: Subscription) -> bytes:
-    return b"%d" % subscription._id  # noqa: SLF001
+    return b"%d" % sid(subscription)
