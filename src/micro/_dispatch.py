@@ -125,7 +125,7 @@ class Dispatcher:
             returned = await self._handler(request)
         except GeneratorExit:
             raise
-        except BaseException as error:  # whatever a handler does, its caller gets one answer
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
             answer = self._failed(request, error)
             cancelled = _cancellation(error)
         else:
