@@ -86,6 +86,14 @@ class Server:
         return not reply.cut
 
 
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of the tests are on this machine, whatever the environment says about others."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """A started server."""
