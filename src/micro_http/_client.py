@@ -207,7 +207,6 @@ class AsyncResilientClient:
             if "verify" not in options and options.get("transport") is None:
                 options = ClientOptions(**options, verify=shared_ssl_context())
             self._client = httpx.AsyncClient(**options)
-            self._monitor.start()
         return self._client
 
     def _target(

@@ -261,5 +261,4 @@ def is_idempotent(method: str, headers: httpx.Headers, policy: RetryPolicy) -> b
 
 def origin_of(url: httpx.URL) -> str:
     """Return scheme, host and port of a URL, the default port left out."""
-    port = "" if url.port is None else f":{url.port}"
-    return f"{url.scheme}://{url.host}{port}"
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"

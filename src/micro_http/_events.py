@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from micro_http._context import RequestContext, copied
+from micro_http._context import RequestContext, field_copies
 
 
 class EventType(StrEnum):
@@ -41,8 +41,7 @@ class AsyncEvent:
 
     def clone(self) -> Self:
         """Return a deep copy; responses, exceptions and what can't be copied are shared."""
-        own = {f.name: copied(getattr(self, f.name)) for f in fields(self) if f.init}
-        return replace(self, **(own | {"context": self.context.clone()}))
+        return replace(self, **field_copies(self))
 
 
 EventCallback = Callable[[AsyncEvent], Awaitable[None] | None]

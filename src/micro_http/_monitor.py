@@ -25,13 +25,10 @@ class EventMonitor:
         """Have events of this type delivered to the callback as well."""
         self._callbacks[event_type].append(callback)
 
-    def start(self) -> None:
-        """Start delivering, once."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="micro_http event monitor")
-
     def put(self, event: AsyncEvent) -> None:
         """Hand over an event; if callbacks are far behind, it is dropped with a warning."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="micro_http event monitor")
         try:
             self._queue.put_nowait(event.clone())
         except asyncio.QueueFull:

@@ -17,7 +17,7 @@ from micro_http import (
     RetryPolicy,
     Try,
 )
-from micro_http._engine import Engine, Execution, Target, retry_after
+from micro_http._engine import Engine, Execution, Target, origin_of, retry_after
 
 TARGET = Target("GET", "https://a.test")
 
@@ -246,3 +246,15 @@ def test_a_try_is_reported_with_its_time(clock: Clock) -> None:
     execution.failed(error)
 
     assert seen == [Try("GET", "https://a.test", 1, 0.25, None, error, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://user:secret@A.test:443/path?q=1", "https://a.test"),
+        ("http://a.test:8080", "http://a.test:8080"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_unusual_port(url: str, origin: str) -> None:
+    assert origin_of(httpx.URL(url)) == origin

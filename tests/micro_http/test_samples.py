@@ -5,12 +5,14 @@ import asyncio
 import datetime as dt
 import inspect
 import json
+import os
 import re
 import socketserver
 import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -149,6 +151,29 @@ def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 def documented_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """The samples import this package by its documented name."""
     monkeypatch.setitem(sys.modules, "typed_async_client", micro_http)
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+DOC_SAMPLES = re.findall(r"^```python\n(.*?)^```", DOCS, re.M | re.S)
+
+
+def test_the_page_has_samples() -> None:
+    assert len(DOC_SAMPLES) >= 6
+
+
+@pytest.mark.parametrize("number", range(len(DOC_SAMPLES)))
+def test_each_sample_of_the_page_runs(
+    number: int, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blocking client with a transport takes no proxy from the environment, so that sample is given one."""
+    inner = partial(httpx.HTTPTransport, proxy=os.environ["HTTPS_PROXY"])
+    monkeypatch.setattr("micro_http._transport.httpx.HTTPTransport", inner)
+    exec(
+        compile(DOC_SAMPLES[number], f"docs/http.md sample {number}", "exec"),
+        {"__name__": "sample"},
+    )
+
+    assert capsys.readouterr().out or "observer" in DOC_SAMPLES[number]
 
 
 def compiled(name: str) -> CodeType:
