@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from micro_http._breaker import Circuits, TokenBucket
 from micro_http._context import RequestContext
+from micro_http._errors import DeadlineExceededError
 from micro_http._httpx import TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
 from micro_http._policy import IDEMPOTENT_METHODS, RetryPolicy
 
@@ -141,12 +142,24 @@ class Execution:
         deadline = self._policy.deadline
         return None if deadline is None else max(0.0, deadline - self.elapsed)
 
+    def check_deadline(self) -> None:
+        """Raise if no time is left.
+
+        Raises:
+            DeadlineExceededError: the policy's deadline has passed.
+        """
+        deadline = self._policy.deadline
+        if deadline is not None and self.remaining == 0:
+            raise DeadlineExceededError(deadline)
+
     def begin(self) -> None:
         """Begin a try.
 
         Raises:
             CircuitOpenError: the origin's circuit is open.
+            DeadlineExceededError: the policy's deadline has passed.
         """
+        self.check_deadline()
         self._try_started = self._engine.clock()
         if self._engine.circuits is not None:
             self._engine.circuits.admit(self.target.origin, self._try_started)

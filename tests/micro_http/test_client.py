@@ -1,7 +1,6 @@
-"""The client on real sockets: exact counts, isolation, cancellation, closing."""
+"""The client on real sockets: exact counts, isolation, what is forwarded and what is kept."""
 
 import asyncio
-import gc
 import inspect
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -10,13 +9,12 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
-from tests.micro_http.conftest import Reply, Server
+from tests.micro_http.conftest import Log, Reply, Server, failing
 
 import micro_http
 from micro_http import (
     AsyncEvent,
     AsyncResilientClient,
-    ClosedError,
     ConfigError,
     EventType,
     RequestContext,
@@ -31,33 +29,6 @@ from micro_http import (
 def instant() -> Iterator[None]:
     with no_delays():
         yield
-
-
-class Log:
-    """All events of a client, in order of delivery."""
-
-    def __init__(self, client: AsyncResilientClient) -> None:
-        self.events: list[AsyncEvent] = []
-        for event_type in EventType:
-            client.add_event_callback(event_type, self.events.append)
-
-    @property
-    def types(self) -> list[str]:
-        return [str(event.event_type) for event in self.events]
-
-
-def failing(error: Exception, times: int) -> httpx.MockTransport:
-    """Fail this often at the transport seam, then answer."""
-    left = times
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            raise error
-        return httpx.Response(200)
-
-    return httpx.MockTransport(handler)
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpcore.ConnectError("no")])
@@ -259,61 +230,6 @@ async def test_requests_without_context_have_ids_of_their_own(server: Server) ->
     assert all(request_id == result.request_id for request_id, result in results.items())
 
 
-async def test_the_callers_context_is_untouched_and_events_are_clones_per_delivery() -> None:
-    context = RequestContext(metadata={"list": []}, request_id="it")
-    seen: list[list[str]] = []
-
-    def spoil(event: AsyncEvent) -> None:
-        event.context.metadata["list"].append("spoilt")
-        seen.append(event.context.metadata["list"])
-
-    async with AsyncResilientClient(transport=failing(httpx.ConnectError("x"), 1)) as client:
-        for event_type in (EventType.RETRY, EventType.SUCCESS, EventType.SUCCESS):
-            client.add_event_callback(event_type, spoil)
-        task = await client.get("http://x.test/", context=context)
-        context.metadata["list"].append("later")
-        await task
-
-    assert seen == [["spoilt"]] * 3
-    assert context == RequestContext(metadata={"list": ["later"]}, request_id="it")
-
-
-async def test_callbacks_run_in_order_and_a_raising_one_harms_nobody(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    lines: list[str] = []
-
-    async def broken(event: AsyncEvent) -> None:
-        raise ZeroDivisionError("my callback")
-
-    async def awaits_something_cancelled(event: AsyncEvent) -> None:
-        raise asyncio.CancelledError
-
-    def log(event: AsyncEvent) -> None:
-        lines.append(
-            f"{event.event_type} {event.context.current_attempt}/{event.context.max_retries}"
-        )
-
-    async with AsyncResilientClient(transport=failing(httpx.ConnectError("x"), 3)) as client:
-        for event_type in (EventType.RETRY, EventType.SUCCESS):
-            for callback in (broken, awaits_something_cancelled, log):
-                client.add_event_callback(event_type, callback)
-        task = await client.get("http://x.test/", context=RequestContext(max_retries=3))
-        assert (await task).status_code == 200
-
-    assert lines == ["RETRY 1/3", "RETRY 2/3", "RETRY 3/3", "SUCCESS 3/3"]
-    assert caplog.text.count("ZeroDivisionError: my callback") == 4
-
-
-async def test_an_unknown_event_type_is_refused() -> None:
-    async with AsyncResilientClient() as client:
-        with pytest.raises(ConfigError) as refused:
-            client.add_event_callback("DONE", print)
-    assert str(refused.value) == (
-        "invalid event type 'DONE': expected one of SUCCESS, RETRY, ERROR, TIMEOUT, CANCELLED"
-    )
-
-
 async def test_requests_side_by_side_count_for_themselves(refused_port: int) -> None:
     async with create_async_resilient_client() as client:
         tasks = []
@@ -342,206 +258,6 @@ async def test_a_subclass_decides_its_own_delay() -> None:
 
     assert [event.context.last_delay for event in log.events] == [1234.5, 1234.5]
     assert all(isinstance(event.context, Patient) for event in log.events)
-
-
-async def test_waiting_for_all_covers_tasks_nobody_awaits_and_raises_nothing(
-    refused_port: int,
-) -> None:
-    done: list[str] = []
-
-    async def slow(event: AsyncEvent) -> None:
-        await asyncio.sleep(0.05)
-        done.append(event.context.request_id)
-
-    async with AsyncResilientClient() as client:
-        client.add_event_callback(EventType.ERROR, slow)
-        for number in range(3):
-            context = RequestContext(request_id=str(number), max_retries=0)
-            await client.get(f"http://127.0.0.1:{refused_port}/", context=context)
-        results = await client.wait_for_all_requests()
-        assert sorted(done) == ["0", "1", "2"]
-
-    assert sorted(results) == ["0", "1", "2"]
-    assert not any(result.success for result in results.values())
-
-
-async def test_an_error_nobody_awaits_is_not_reported_by_the_loop(
-    refused_port: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with AsyncResilientClient() as client:
-        await client.get(f"http://127.0.0.1:{refused_port}/")
-        await client.wait_for_all_requests()
-    gc.collect()
-
-    assert "never retrieved" not in caplog.text
-
-
-async def test_closing_cancels_running_requests_delivers_their_events_and_is_idempotent(
-    server: Server,
-) -> None:
-    server.answer = lambda seen: Reply(hang=True)
-    client = AsyncResilientClient()
-    log = Log(client)
-    tasks = [await client.get(server.url) for _ in range(3)]
-    await server.arrived.wait()
-    await client.close()
-    await client.close()
-
-    assert all(task.cancelled() for task in tasks)
-    assert log.types == ["CANCELLED"] * 3
-    with pytest.raises(ClosedError, match="client is closed"):
-        await client.get(server.url)
-    with pytest.raises(ClosedError):
-        await client._initialize_client()
-
-
-async def test_closing_closes_the_connections(server: Server) -> None:
-    closed = asyncio.Event()
-
-    class Watched(httpx.AsyncHTTPTransport):
-        async def aclose(self) -> None:
-            await super().aclose()
-            closed.set()
-
-    async with AsyncResilientClient(transport=Watched()) as client:
-        await (await client.get(server.url))
-        assert not closed.is_set()
-
-    assert closed.is_set()
-
-
-async def test_closing_without_having_opened() -> None:
-    client = AsyncResilientClient()
-    await client.close()
-
-    with pytest.raises(ClosedError):
-        async with client:
-            pass
-
-
-async def test_a_cancelled_request_leaves_one_event_and_a_result(server: Server) -> None:
-    server.script = [Reply(hang=True)]
-    async with AsyncResilientClient() as client:
-        log = Log(client)
-        task = await client.get(server.url, context=RequestContext(request_id="it"))
-        await server.arrived.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        result = client.get_result("it")
-        await client.wait_for_all_requests()
-
-    assert result is not None
-    assert (result.outcome, result.attempts) == (EventType.CANCELLED, 1)
-    assert log.types == ["CANCELLED"]
-
-
-async def test_a_request_cancelled_before_its_first_step_is_told_about_too(server: Server) -> None:
-    async with AsyncResilientClient() as client:
-        log = Log(client)
-        (await client.get(server.url, context=RequestContext(request_id="it"))).cancel()
-        results = await client.wait_for_all_requests()
-
-    assert results["it"].attempts == 0
-    assert log.types == ["CANCELLED"]
-    assert server.seen == []
-
-
-async def test_a_slow_callback_delays_no_answer_and_its_events_are_delivered_on_close(
-    server: Server,
-) -> None:
-    release = asyncio.Event()
-    seen: list[str] = []
-
-    async def slow(event: AsyncEvent) -> None:
-        await release.wait()
-        seen.append(event.context.request_id)
-
-    async with AsyncResilientClient() as client:
-        client.add_event_callback(EventType.SUCCESS, slow)
-        for number in range(5):
-            await (await client.get(server.url, context=RequestContext(request_id=str(number))))
-        assert seen == []
-        release.set()
-
-    assert seen == ["0", "1", "2", "3", "4"]
-
-
-async def test_a_callback_that_never_returns_does_not_hang_close(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("micro_http._monitor.DRAIN_SECONDS", 0.05)
-
-    async def stuck(event: AsyncEvent) -> None:
-        await asyncio.Event().wait()
-
-    async with AsyncResilientClient() as client:
-        client.add_event_callback(EventType.SUCCESS, stuck)
-        await (await client.get(server.url))
-
-    assert "gave up on 1 events" in caplog.text
-
-
-async def test_a_callback_may_use_and_close_its_client(server: Server) -> None:
-    closed = asyncio.Event()
-    client = AsyncResilientClient()
-
-    async def close(event: AsyncEvent) -> None:
-        if event.context.request_id == "first":
-            await (await client.get(server.url, context=RequestContext(request_id="second")))
-            assert set(await client.wait_for_all_requests()) == {"first", "second"}
-            await client.close()
-            closed.set()
-
-    client.add_event_callback(EventType.SUCCESS, close)
-    await (await client.get(server.url, context=RequestContext(request_id="first")))
-    await closed.wait()
-
-    assert len(server.seen) == 2
-
-
-async def test_events_beyond_the_limit_are_dropped_with_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    release = asyncio.Event()
-    seen: list[str] = []
-
-    async def slow(event: AsyncEvent) -> None:
-        await release.wait()
-        seen.append(event.context.request_id)
-
-    async with AsyncResilientClient(
-        max_pending_events=2, transport=failing(KeyError("unused"), 0)
-    ) as client:
-        client.add_event_callback(EventType.SUCCESS, slow)
-        for number in range(6):
-            await (
-                await client.get("http://x.test/", context=RequestContext(request_id=str(number)))
-            )
-        release.set()
-        results = await client.wait_for_all_requests()
-
-    assert len(results) == 6
-    assert seen == ["0", "1", "2"]
-    assert caplog.text.count("dropped event SUCCESS") == 3
-
-
-async def test_three_thousand_events_arrive() -> None:
-    counted = 0
-
-    def count(event: AsyncEvent) -> None:
-        nonlocal counted
-        counted += 1
-
-    async with AsyncResilientClient(transport=failing(httpx.ConnectError("x"), 1500)) as client:
-        client.add_event_callback(EventType.RETRY, count)
-        client.add_event_callback(EventType.SUCCESS, count)
-        context = RequestContext(max_retries=1500)
-        tasks = [await client.get("http://x.test/", context=context) for _ in range(1500)]
-        await asyncio.gather(*tasks)
-        await client.wait_for_all_requests()
-
-    assert counted == 3000
 
 
 async def test_of_two_requests_with_one_id_the_last_to_end_is_kept(
@@ -575,20 +291,6 @@ async def test_results_are_bounded_and_the_oldest_are_forgotten() -> None:
 def test_limits_must_be_positive(option: str) -> None:
     with pytest.raises(ConfigError, match=f"invalid {option} 0: expected a number > 0"):
         AsyncResilientClient(**{option: 0})  # type: ignore[arg-type]
-
-
-def test_a_module_level_client_is_made_without_a_loop() -> None:
-    client = AsyncResilientClient(transport=failing(KeyError("unused"), 0))
-
-    async def main() -> int:
-        await client._initialize_client()
-        await client._initialize_client()
-        try:
-            return (await (await client.get("http://x.test/"))).status_code
-        finally:
-            await client.close()
-
-    assert asyncio.run(main()) == 200
 
 
 async def test_a_policy_reaches_further_when_asked_to(server: Server) -> None:

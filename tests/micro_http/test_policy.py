@@ -12,6 +12,7 @@ from micro_http import (
     CircuitBreaker,
     CircuitOpenError,
     ConfigError,
+    DeadlineExceededError,
     RequestContext,
     RetryBudget,
     RetryPolicy,
@@ -86,6 +87,11 @@ def test_everything_beyond_the_seed_is_off_by_default() -> None:
             RetryPolicy,
             {"jitter": "x"},
             "invalid jitter 'x': expected one of none, additive, full, equal, decorrelated",
+        ),
+        (
+            RetryPolicy,
+            {"retry_on": (KeyboardInterrupt,)},
+            "invalid retry_on (<class 'KeyboardInterrupt'>,): expected subclasses of Exception",
         ),
         (RetryBudget, {"ratio": -1}, "invalid ratio -1: expected a number >= 0"),
         (RetryBudget, {"burst": -1}, "invalid burst -1: expected a number >= 0"),
@@ -175,6 +181,9 @@ def test_the_deadline_counts_all_tries_and_delays(clock: Clock) -> None:
     clock.now += 4
     assert execution.remaining == 4
     assert one_try(execution, httpx.ConnectError("x")) is None
+    clock.now += 4
+    with pytest.raises(DeadlineExceededError):
+        execution.begin()
 
 
 def test_the_budget_is_filled_by_requests_and_shared_by_them() -> None:
@@ -234,6 +243,14 @@ def test_remembered_origins_are_bounded(clock: Clock) -> None:
     one_try(engine.execution(Target("GET", "https://0.test")), 200)
     with pytest.raises(CircuitOpenError):
         engine.execution(Target("GET", "https://1099.test")).begin()
+
+
+def test_hedges_take_from_the_budget() -> None:
+    engine = Engine(RetryPolicy(budget=RetryBudget(ratio=0, burst=1), hedge_after=0))
+    first, second = engine.execution(TARGET), engine.execution(TARGET)
+
+    assert (first.may_hedge(), second.may_hedge()) == (True, False)
+    assert (first.attempts, second.attempts) == (1, 0)
 
 
 def test_a_try_is_reported_with_its_time(clock: Clock) -> None:
