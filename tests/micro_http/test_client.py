@@ -93,16 +93,16 @@ async def test_a_port_that_listens_later_is_reached(refused_port: int) -> None:
 
 
 async def test_an_unknown_host_is_a_connect_error() -> None:
+    """One retry only: without a name server each try takes its time."""
     async with AsyncResilientClient() as client:
-        task = await client.get(
-            "http://no-such-host.invalid/", context=RequestContext(request_id="it")
-        )
+        context = RequestContext(request_id="it", max_retries=1)
+        task = await client.get("http://no-such-host.invalid/", context=context)
         with pytest.raises(httpx.ConnectError):
             await task
         result = client.get_result("it")
 
     assert result is not None
-    assert result.attempts == 3
+    assert result.attempts == 2
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 502, 503])
