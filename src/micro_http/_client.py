@@ -213,9 +213,12 @@ class AsyncResilientClient:
         self, client: httpx.AsyncClient, method: str, url: URL, options: RequestOptions
     ) -> Target:
         policy = self._runner.engine.policy
-        given = (options.get("extensions") or {}).get("idempotent")
+        extensions = options.get("extensions")
+        given = None if extensions is None else extensions.get("idempotent")
         if given is None:
-            given = is_idempotent(method, httpx.Headers(options.get("headers")), policy)
+            given = not policy.idempotent_only or is_idempotent(
+                method, httpx.Headers(options.get("headers"))
+            )
         replayable = not options.get("files") and isinstance(
             options.get("content"), str | bytes | None
         )

@@ -257,19 +257,17 @@ def target_of(request: httpx.Request, policy: RetryPolicy) -> Target:
     except httpx.RequestNotRead:  # a stream: it can be read only once
         replayable = False
     given = request.extensions.get("idempotent")
-    idempotent = (
-        is_idempotent(request.method, request.headers, policy) if given is None else bool(given)
-    )
-    return Target(request.method, origin_of(request.url), idempotent, replayable)
+    if given is None:
+        given = not policy.idempotent_only or is_idempotent(request.method, request.headers)
+    return Target(request.method, origin_of(request.url), bool(given), replayable)
 
 
-def is_idempotent(method: str, headers: httpx.Headers, policy: RetryPolicy) -> bool:
-    """Tell whether the policy lets a request with this method and these headers be sent twice."""
-    return (
-        not policy.idempotent_only
-        or method.upper() in IDEMPOTENT_METHODS
-        or "idempotency-key" in headers
-    )
+def is_idempotent(method: str, headers: httpx.Headers) -> bool:
+    """Tell whether a request with this method and these headers may arrive twice.
+
+    Source: RFC 9110 section 9.2.2; the Idempotency-Key header of draft-ietf-httpapi-idempotency-key-header.
+    """
+    return method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in headers
 
 
 def origin_of(url: httpx.URL) -> str:

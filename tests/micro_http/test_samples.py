@@ -177,7 +177,7 @@ def test_each_sample_of_the_page_runs(
 
 
 def compiled(name: str) -> CodeType:
-    text = Path(__file__).with_name("samples.md").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("samples.txt").read_text(encoding="utf-8")
     found = re.search(rf"^## {name}\n\n```python\n(.*?)^```", text, re.M | re.S)
     assert found is not None
     code = compile(found[1], f"sample {name}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
