@@ -152,12 +152,9 @@ class Endpoint:
 
     async def drain(self, timeout: float) -> None:
         """Finish what has been received, within a number of seconds; `Endpoint.stop` calls it."""
-        while (  # received, and about to be admitted
-            self._subscription is not None
-            and self._subscription.pending_msgs
-            and not self._nc.is_closed
-        ):
-            await asyncio.sleep(0)  # noqa: ASYNC110 - nats-py has no event for it
+        subscription = self._subscription
+        while subscription is not None and subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)  # received, and about to be admitted
         await self._unsubscribe()
         await self._dispatcher.drain(timeout)
 
