@@ -36,7 +36,6 @@ def root(
 ) -> None:
     """Run NATS micro-services, and look at and ask the ones that run, in any language.
 
-    \b
     Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answered, 4 timed out,
     5 the service answered with an error, 130 interrupted.
     """

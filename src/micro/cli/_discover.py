@@ -9,29 +9,35 @@ from typing import Annotated, Any
 import typer
 
 from micro._client import Client
-from micro._models import PingInfo, ServiceInfo
-from micro.cli._flags import Connection, Json, with_connection
+from micro._models import ServiceInfo
+from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import connected
-from micro.cli._output import NoAnswerError, execute, make_console, make_table, print_json, print_rows
+from micro.cli._output import (
+    NoAnswerError,
+    execute,
+    make_console,
+    make_table,
+    print_json,
+    print_rows,
+)
 
 STALL = 0.3
 """Seconds without a further answer after which all have answered."""
 
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this service.")]
-Id = Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this instance of it.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Only this service.")]
+Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance of it.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(with_connection(ls))
-    app.command()(with_connection(ping))
-    app.command()(with_connection(info))
+    add_command(app, ls)
+    add_command(app, ping)
+    add_command(app, info)
 
 
 def ls(connection: Connection, as_json: Json = False) -> None:
     """List the services that run.
 
-    \b
     Examples:
       micro ls
       micro ls --server nats://10.0.0.1:4222 --json
@@ -42,7 +48,6 @@ def ls(connection: Connection, as_json: Json = False) -> None:
 def ping(connection: Connection, name: Name = None, as_json: Json = False) -> None:
     """Measure how long each instance takes to answer.
 
-    \b
     Examples:
       micro ping
       micro ping echo --timeout 500ms
@@ -50,12 +55,9 @@ def ping(connection: Connection, name: Name = None, as_json: Json = False) -> No
     execute(_ping(connection, name, as_json), as_json=as_json)
 
 
-def info(
-    connection: Connection, name: Name = None, id: Id = None, as_json: Json = False
-) -> None:
+def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json = False) -> None:
     """Show what services offer: endpoints, subjects, metadata.
 
-    \b
     Examples:
       micro info
       micro info echo
@@ -97,13 +99,11 @@ def _by_version(found: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
 
 
 async def _ping(connection: Connection, name: str | None, as_json: bool) -> None:
-    answers: list[tuple[PingInfo, float]] = []
     async with connected(connection.settings()) as link:
         asking = Client(link.nc).ping_iter(name, max_wait=connection.timeout, max_interval=STALL)
         start = time.perf_counter()
         async with asking as replies:
-            async for reply in replies:
-                answers.append((reply, (time.perf_counter() - start) * 1000))
+            answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
     if not answers:
         raise nobody(name)
     if as_json:
@@ -113,9 +113,7 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
     print_rows(rows, "Service", "Version", "Instance", "RTT", right=("RTT",))
 
 
-async def _info(
-    connection: Connection, name: str | None, id: str | None, as_json: bool
-) -> None:
+async def _info(connection: Connection, name: str | None, id: str | None, as_json: bool) -> None:
     async with connected(connection.settings()) as link:
         client = Client(link.nc)
         found = await client.info(name, max_wait=connection.timeout, max_interval=STALL)

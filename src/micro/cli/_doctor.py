@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import StrEnum
 
+import nats.errors
 import typer
 
 from micro._client import Client
@@ -16,7 +17,7 @@ from micro._fence import fence
 from micro._options import Settings
 from micro._request import Request
 from micro._service import Service, add_service
-from micro.cli._flags import Connection, Json, with_connection
+from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
 from micro.cli._output import Exit, make_console, print_json
 
@@ -24,7 +25,7 @@ SERVICE = "micro-doctor"
 _ROUND_TRIPS = 5
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a check ended; a warning is fine for some users and not for others."""
 
     ok = "ok"
@@ -51,7 +52,7 @@ class Finding:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(with_connection(doctor))
+    add_command(app, doctor)
 
 
 def doctor(connection: Connection, as_json: Json = False) -> None:
@@ -59,7 +60,6 @@ def doctor(connection: Connection, as_json: Json = False) -> None:
 
     Ends with exit code 1 if a check failed; a warning is not a failure.
 
-    \b
     Examples:
       micro doctor
       micro doctor --server nats://10.0.0.1:4222 --creds service.creds
@@ -109,9 +109,16 @@ async def _examine_link(
 ) -> None:
     note(await _connection(link, settings))
     note(await _inbox(link, timeout))
-    async with _service(link, note) as service:
-        if service is None:
-            return
+    service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
+    try:
+        await service.start()
+    except PermissionDeniedError as exc:
+        verbs = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
+        fix = f"to run services, allow the user to subscribe to {verbs}"
+        note(Finding("service", Status.failed, str(exc), fix))
+        return
+    async with service:
+        note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
         note(await _discovery(link, service, timeout))
         note(await _request(link, service, timeout))
 
@@ -159,33 +166,6 @@ async def _inbox(link: Link, timeout: float) -> Finding:
     return Finding("inbox", Status.failed, detail, fix)
 
 
-@contextlib.asynccontextmanager
-async def _service(
-    link: Link, note: Callable[[Finding], None]
-) -> AsyncIterator[Service | None]:
-    """Run a service of our own for the checks that need one."""
-
-    async def echo(request: Request) -> None:
-        await request.respond(request.data())
-
-    service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
-    try:
-        async with service:
-            subject = f"{SERVICE}.{service.info().id}"
-            note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
-            try:
-                await service.add_endpoint("echo", echo, subject)
-            except PermissionDeniedError as exc:
-                fix = "nothing, if the user may subscribe to the subjects of its own services"
-                note(Finding("endpoint", Status.warning, str(exc), fix))
-            yield service
-    except PermissionDeniedError as exc:
-        subjects = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
-        fix = f"to run services, allow the user to subscribe to {subjects}"
-        note(Finding("service", Status.failed, str(exc), fix))
-        yield None
-
-
 async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
     """Find our own service as others would."""
     id = service.info().id
@@ -203,21 +183,27 @@ async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
 
 
 async def _request(link: Link, service: Service, timeout: float) -> Finding:
-    """Ask our own endpoint, so that the whole way there and back is seen."""
-    endpoints = service.info().endpoints
-    if not endpoints:
-        return Finding("request", Status.warning, "not tried, as there is no endpoint to ask")
-    subject = endpoints[0].subject
+    """Ask an endpoint of our own, so that the whole way there and back is seen."""
+
+    async def echo(request: Request) -> None:
+        await request.respond(request.data())
+
+    subject = f"{SERVICE}.{service.info().id}"
+    mine = "if the user may {} the subjects of its own services, nothing"
     try:
-        reply = await Client(link.nc).request(subject, b"hello", timeout=timeout)
-    except (MicroError, TimeoutError, OSError) as exc:
-        detail = link.refusal(subject) or f"no answer from our own endpoint: {exc}"
-        fix = f"nothing for a service; for callers allow the user to publish to {subject!r}"
-        status = Status.failed if link.refusal(subject) is None else Status.warning
-        return Finding("request", status, detail, fix)
-    if reply.data != b"hello":
-        return Finding("request", Status.failed, f"wrong answer {reply.data!r}", "report a bug")
-    return Finding("request", Status.ok, "our own endpoint answers")
+        await service.add_endpoint("echo", echo, subject)
+    except PermissionDeniedError as exc:
+        fix = mine.format("subscribe to")
+        return Finding("request", Status.warning, str(exc), fix)
+    try:
+        await Client(link.nc).request(subject, timeout=timeout)
+    except (MicroError, nats.errors.Error) as exc:
+        refusal = link.refusal(subject)
+        if refusal is not None:
+            return Finding("request", Status.warning, refusal, mine.format("publish to"))
+        fix = "look for a subject mapping or an import that takes the request elsewhere"
+        return Finding("request", Status.failed, f"no answer from ourselves: {exc}", fix)
+    return Finding("request", Status.ok, "an endpoint of our own answers")
 
 
 def _mend_connection(reason: str) -> str:

@@ -115,18 +115,30 @@ class Connection:
         return resolve(given, os.environ)
 
 
-def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Show a command's parameter ``connection: Connection`` to typer as one flag per field."""
+def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any) -> None:
+    """Add a function to the command line; its docstring is the help.
+
+    A parameter ``connection: Connection`` becomes one flag per field.
+    """
+    # The mark keeps typer from filling the lines of the examples into a paragraph.
+    text = inspect.getdoc(command) or ""
+    app.command(help=text.replace("Examples:\n", "\b\nExamples:\n"), **settings)(
+        _with_connection(command)
+    )
+
+
+def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
+    if "connection" not in own.parameters:
+        return command
     fields = inspect.signature(Connection, eval_str=True).parameters
     others = [param for name, param in own.parameters.items() if name != "connection"]
-    flags = [param.replace(kind=param.KEYWORD_ONLY) for param in fields.values()]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
         connection = Connection(**{name: values.pop(name) for name in fields})
         command(**values, connection=connection)
 
-    parameters = [param.replace(kind=param.KEYWORD_ONLY) for param in others]
-    run.__signature__ = own.replace(parameters=[*parameters, *flags])  # type: ignore[attr-defined]
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*others, *fields.values())]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Self
 
 from micro import options
@@ -19,14 +19,14 @@ from micro.cli._flags import Connection
 from micro.cli._target import load_setup
 
 
-class Loop(str, Enum):
+class Loop(StrEnum):
     """An event loop implementation."""
 
     asyncio = "asyncio"
     uvloop = "uvloop"
 
 
-class LogLevel(str, Enum):
+class LogLevel(StrEnum):
     """The least severe log line to show."""
 
     debug = "debug"

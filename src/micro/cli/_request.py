@@ -12,14 +12,14 @@ from micro._client import Client
 from micro._errors import ConfigError
 from micro._models import ServiceInfo
 from micro.cli._discover import STALL, nobody
-from micro.cli._flags import Connection, Json, with_connection
+from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
 from micro.cli._output import NoAnswerError, execute, print_json, shown_payload, write_payload
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(with_connection(request))
+    add_command(app, request)
 
 
 def request(
@@ -28,7 +28,7 @@ def request(
         str, typer.Argument(metavar="SUBJECT", help="Subject, or the endpoint with --service.")
     ],
     data: Annotated[
-        str, typer.Argument(metavar="[DATA]", help="Payload; - reads standard input.")
+        str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
     ] = "",
     service: Annotated[
         str | None,
@@ -44,7 +44,6 @@ def request(
 
     An error answer ends with exit code 5, with its code and description on standard error.
 
-    \b
     Examples:
       micro request echo hello
       micro request --service math add '{"a": 1, "b": 2}'
@@ -55,7 +54,7 @@ def request(
     execute(_request(connection, target, payload, service, header or [], as_json), as_json=as_json)
 
 
-async def _request(  # noqa: PLR0913 - the arguments of one command
+async def _request(
     connection: Connection,
     target: str,
     payload: bytes,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
-from micro.cli._flags import Connection, with_connection
+from micro.cli._flags import Connection, add_command
 from micro.cli._output import Exit, fail
 from micro.cli._program import LogLevel, Loop, Program
 from micro.cli._supervisor import Supervisor
@@ -17,7 +17,7 @@ from micro.cli._supervisor import Supervisor
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(with_connection(run))
+    add_command(app, run)
 
 
 def run(  # noqa: PLR0913 - the flags of one command
@@ -48,7 +48,6 @@ def run(  # noqa: PLR0913 - the flags of one command
     MODULE is imported with the current folder on the path. SETUP is an async function of the
     context, or a function that returns one.
 
-    \b
     Examples:
       micro run app:setup
       micro run app:setup --reload

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError
-from micro.cli._flags import Json
+from micro.cli._flags import Json, add_command
 from micro.cli._output import Exit, fail, print_json
 from micro.testing import server_binary
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(server)
+    add_command(app, server, context_settings={"allow_extra_args": True})
 
 
 def server(
@@ -37,7 +37,6 @@ def server(
 
     Everything after -- goes to nats-server. NATS_SERVER_BIN names another binary.
 
-    \b
     Examples:
       micro server
       micro server --port 4333 --jetstream --store-dir ./data

@@ -15,7 +15,7 @@ from rich.table import Table
 from micro._client import Client
 from micro._models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
-from micro.cli._flags import Connection, Json, parse_duration, with_connection
+from micro.cli._flags import Connection, Json, add_command, parse_duration
 from micro.cli._link import connected
 from micro.cli._output import execute, make_console, make_table, print_json
 
@@ -53,6 +53,8 @@ class Look:
         """
         old, seconds = before.counters(), self.at - before.at
         rates: dict[_Key, Rate] = {}
+        if seconds <= 0:
+            return rates
         for key, now in self.counters().items():
             then = old.get(key)
             if then is None:
@@ -66,7 +68,7 @@ class Look:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(with_connection(stats))
+    add_command(app, stats)
 
 
 def stats(
@@ -85,7 +87,6 @@ def stats(
 
     With --watch a live table shows rates too, until Ctrl-C; with --json it is one line per look.
 
-    \b
     Examples:
       micro stats
       micro stats echo --watch --interval 500ms
@@ -93,7 +94,9 @@ def stats(
     """
     if interval <= 0:
         raise typer.BadParameter("expected more than 0", param_hint="--interval")
-    work = _watch(connection, name, interval, as_json) if watch else _once(connection, name, as_json)
+    work = (
+        _watch(connection, name, interval, as_json) if watch else _once(connection, name, as_json)
+    )
     execute(work, as_json=as_json)
 
 
@@ -110,12 +113,13 @@ async def _once(connection: Connection, name: str | None, as_json: bool) -> None
 
 async def _watch(connection: Connection, name: str | None, interval: float, as_json: bool) -> None:
     async with connected(connection.settings()) as link:
-        client, before = Client(link.nc), None
+        client = Client(link.nc)
+        before: Look | None = None
         with Live(console=make_console(), auto_refresh=False, transient=False) as live:
             while True:
                 next_look = asyncio.create_task(asyncio.sleep(interval))
                 look = await _look(client, name, connection.timeout)
-                rates = {} if before is None else look.rates(before)
+                rates = look.rates(look if before is None else before)
                 if as_json:
                     print_json(_plain(look, rates))
                 else:

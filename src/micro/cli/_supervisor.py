@@ -162,6 +162,7 @@ class Supervisor:
         self._patient = patient
         self._slots: list[Slot] = []
         self._replaced: set[Slot] = set()  # and those that are to replace others
+        self._code: int = Exit.DONE
         self._stop = asyncio.Event()
         self._roll = asyncio.Event()
         self._hurried: set[asyncio.Task[None]] = set()
@@ -173,29 +174,26 @@ class Supervisor:
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self.roll)
         self._slots = [Slot(self._program) for _ in range(self._count)]
-        stopped = asyncio.create_task(self._stop.wait())
+        if not self._patient:
+            for slot in self._slots:
+                slot.outcome.add_done_callback(self._started)
         rolling = asyncio.create_task(self._keep_rolling())
         try:
-            codes = await self._first_codes(stopped)
-            failed = next((code for code in codes if code), None)
-            if failed is not None and not self._patient:
-                return failed
-            await stopped
-            return Exit.DONE
+            await self._stop.wait()
         finally:
-            stopped.cancel()
             rolling.cancel()
-            await asyncio.wait({stopped, rolling})
+            await asyncio.wait({rolling})
             await asyncio.gather(*(slot.stop() for slot in self._everyone()))
+        return self._code
 
     def roll(self) -> None:
         """Replace all workers, one after the other, each new one ready before an old one stops."""
         self._roll.set()
 
-    async def _first_codes(self, stopped: asyncio.Task[bool]) -> list[int]:
-        outcomes = asyncio.gather(*(slot.outcome for slot in self._slots))
-        await asyncio.wait({outcomes, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        return outcomes.result() if outcomes.done() else []
+    def _started(self, outcome: asyncio.Future[int]) -> None:
+        if outcome.result() != Exit.DONE:
+            self._code = outcome.result()
+            self._stop.set()
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
