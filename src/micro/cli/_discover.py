@@ -137,11 +137,13 @@ def _print_info(one: ServiceInfo) -> None:
         console.print(f"  {one.description}", markup=False)
     for key, value in one.metadata.items():
         console.print(f"  {key}: {value}", markup=False)
-    table = make_table("  Endpoint", "Subject", "Queue group", "Metadata")
+    table = make_table("  Endpoint", "Subject", "Queue group")
     for endpoint in one.endpoints:
-        metadata = ", ".join(f"{key}: {value}" for key, value in endpoint.metadata.items())
-        table.add_row(f"  {endpoint.name}", endpoint.subject, endpoint.queue_group, metadata)
+        table.add_row(f"  {endpoint.name}", endpoint.subject, endpoint.queue_group)
     console.print(table, markup=False)
+    for endpoint in one.endpoints:
+        for key, value in endpoint.metadata.items():
+            console.print(f"  {endpoint.name}  {key}: {value}", markup=False)
     console.print()
 
 

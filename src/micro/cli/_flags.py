@@ -19,9 +19,10 @@ from micro._options import ConnectOption, Settings, nkey, resolve
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str | float) -> float:
     """Read seconds from ``5``, ``0.5``, ``5s``, ``500ms``, ``2m`` or ``1h``."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", text.strip())
+    # Defaults come through here too, as numbers.
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", str(text).strip())
     if found is None:
         raise typer.BadParameter("expected a duration such as 5, 0.5, 500ms, 5s or 2m")
     return float(found[1]) * _UNITS[found[2]]

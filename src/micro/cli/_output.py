@@ -67,7 +67,7 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except ServiceError as exc:
-        fail(str(exc), Exit.SERVICE_ERROR, as_json=as_json, **_describe(exc))
+        fail(str(exc), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(exc))
     except ConfigError as exc:
         fail(str(exc), Exit.USAGE, as_json=as_json)
     except nats.errors.NoRespondersError:
@@ -80,10 +80,12 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
         fail(str(exc), Exit.FAILED, as_json=as_json)
 
 
-def fail(message: str, code: Exit, *, as_json: bool, **details: Any) -> NoReturn:
+def fail(
+    message: str, code: Exit, *, as_json: bool, details: dict[str, Any] | None = None
+) -> NoReturn:
     """End the command with a line on standard error, and with JSON on standard output if asked."""
     if as_json:
-        print_json({"error": {"message": message, **details}})
+        print_json({"error": {"message": message, **({} if details is None else details)}})
     typer.echo(f"micro: {message}", err=True)
     raise typer.Exit(code)
 

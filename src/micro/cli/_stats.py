@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -112,16 +113,23 @@ async def _once(connection: Connection, name: str | None, as_json: bool) -> None
 
 
 async def _watch(connection: Connection, name: str | None, interval: float, as_json: bool) -> None:
+    console = make_console()
     async with connected(connection.settings()) as link:
         client = Client(link.nc)
         before: Look | None = None
-        with Live(console=make_console(), auto_refresh=False, transient=False) as live:
+        with (
+            Live(console=console, auto_refresh=False)
+            if console.is_terminal
+            else nullcontext() as live
+        ):
             while True:
                 next_look = asyncio.create_task(asyncio.sleep(interval))
                 look = await _look(client, name, connection.timeout)
                 rates = look.rates(look if before is None else before)
                 if as_json:
                     print_json(_plain(look, rates))
+                elif live is None:
+                    console.print(_table(look, rates))
                 else:
                     live.update(_table(look, rates), refresh=True)
                 before = look
