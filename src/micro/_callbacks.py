@@ -25,8 +25,6 @@ class Callbacks:
 
     def call(self, event: str, *arguments: Any) -> None:
         """Queue the callbacks of an event."""
-        if event == "error":
-            logger.warning("connection: %s", arguments[0])
         if self._callbacks[event]:
             self._queue.put_nowait((event, arguments))
             if self._task is None:

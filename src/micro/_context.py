@@ -21,6 +21,7 @@ from micro._connect import FirstConnection
 from micro._errors import ConnectError, MicroError, StoppedError
 from micro._middleware import Middleware
 from micro._options import ConnectOption, resolve
+from micro._ratelimit import LimitedLog
 from micro._service import DoneHandler, ErrorHandler, Service, add_service
 
 logger = logging.getLogger("micro.context")
@@ -47,6 +48,7 @@ class Context:
         self._services: list[Service] = []
         self._cancel = asyncio.Event()
         self._callbacks = Callbacks()
+        self._log = LimitedLog(logger)
         self._first: FirstConnection | None = None
         self._failure: MicroError | None = None
         self._closing = False
@@ -286,6 +288,7 @@ class Context:
         if self._first is not None:
             self._first.failed(error)
         else:
+            self._log.log(logging.WARNING, str(error), "connection: %s", error)
             self._callbacks.call("error", error)
 
     async def _on_disconnected(self) -> None:

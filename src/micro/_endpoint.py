@@ -221,7 +221,7 @@ async def settle(nc: NatsClient) -> None:
     """Wait until the server has processed what was sent, unless there is no server to wait for."""
     if nc.is_connected:
         try:
-            await fence(nc)
+            await fence(nc, reconnects=False)
         except OSError as error:
             logger.warning("cannot confirm with the server: %s", error)
 
