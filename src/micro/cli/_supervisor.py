@@ -191,7 +191,7 @@ class Supervisor:
         self._roll.set()
 
     def _started(self, outcome: asyncio.Future[int]) -> None:
-        if outcome.result() != Exit.DONE:
+        if outcome.result() != Exit.DONE and not self._stop.is_set():
             self._code = outcome.result()
             self._stop.set()
 

@@ -56,26 +56,26 @@ def _import(name: str) -> Any:
 
 def _as_setup(found: Any, target: str) -> Setup:
     setup = found
-    if callable(found) and not _is_async(found) and not _required(found):
+    if callable(found) and not _is_async(found) and _takes(found, 0):
         setup = found()
     if not callable(setup) or not _is_async(setup):
         raise ConfigError(
             f"invalid target {target!r}: expected an async function of the context, "
-            "or a function that returns one"
+            "or a function without parameters that returns one"
         )
-    if _required(setup) != 1:
+    if not _takes(setup, 1):
         raise ConfigError(f"invalid target {target!r}: expected one parameter, the context")
     checked: Setup = setup
     return checked
 
 
 def _is_async(value: Any) -> bool:
-    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(
-        getattr(value, "__call__", None)  # noqa: B004 - looks for an async one
-    )
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__)
 
 
-def _required(value: Callable[..., Any]) -> int:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(value).parameters.values()
-    return sum(p.kind in positional and p.default is p.empty for p in parameters)
+def _takes(value: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(value).bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
