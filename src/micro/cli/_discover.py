@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import Annotated, Any
 
+import nats.errors
 import typer
 
 from micro._client import Client
+from micro._errors import MicroError
 from micro._models import ServiceInfo
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import connected
@@ -24,7 +27,27 @@ from micro.cli._output import (
 STALL = 0.3
 """Seconds without a further answer after which all have answered."""
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Only this service.")]
+
+def complete_name(incomplete: str) -> list[str]:
+    """Offer the names of running services to a shell's completion, if that is quick."""
+    connection = Connection(timeout=STALL)
+    try:
+        names = asyncio.run(_names(connection))
+    except (MicroError, nats.errors.Error, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+async def _names(connection: Connection) -> list[str]:
+    async with connected(connection.settings()) as link:
+        found = await Client(link.nc).ping(max_wait=connection.timeout)
+    return sorted({one.name for one in found})
+
+
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="Only this service.", autocompletion=complete_name),
+]
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance of it.")]
 
 

@@ -11,7 +11,7 @@ import typer
 from micro._client import Client
 from micro._errors import ConfigError
 from micro._models import ServiceInfo
-from micro.cli._discover import STALL, nobody
+from micro.cli._discover import STALL, complete_name, nobody
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
 from micro.cli._output import NoAnswerError, execute, print_json, shown_payload, write_payload
@@ -32,7 +32,12 @@ def request(
     ] = "",
     service: Annotated[
         str | None,
-        typer.Option("--service", metavar="NAME", help="Ask this service; SUBJECT is an endpoint."),
+        typer.Option(
+            "--service",
+            metavar="NAME",
+            help="Ask this service; SUBJECT is an endpoint.",
+            autocompletion=complete_name,
+        ),
     ] = None,
     header: Annotated[
         list[str] | None,
