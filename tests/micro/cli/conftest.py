@@ -44,7 +44,8 @@ async def pid(request: micro.Request) -> None:
 
 
 async def slow(request: micro.Request) -> None:
-    await asyncio.sleep(30)
+    print("slow began", flush=True)
+    await asyncio.sleep(60)
     await request.respond(b"late")
 
 
