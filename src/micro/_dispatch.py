@@ -78,6 +78,10 @@ class Dispatcher:
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
 
+    def answer_through(self, nc: NatsClient) -> None:
+        """Send answers over another connection from now on."""
+        self._nc = nc
+
     async def receive(self, request: NatsRequest) -> None:
         """Admit a request: run it now, keep it waiting, or refuse it with 503 ``overloaded``."""
         limits = self._limits

@@ -2,7 +2,8 @@
 
 nats-py's ``flush()`` puts its PING in front of whatever is still buffered, so its PONG proves nothing
 about a SUB or UNSUB of a moment ago. Once the buffer is empty the order holds: the server answers the
-PING after everything before it. A PONG needs no permission, where an echo to an inbox of our own would.
+PING after everything before it (`rtt` and not `flush` sends it: the latter returns at once, and with
+success, where nothing is read any more). A PONG needs no permission, where an echo to an inbox of our own would.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ POLL = 0.02
 # nats-py stops reading for good when the PONG of a cancelled PING arrives, so no PING is ever cancelled:
 # one that is given up stays here until it is answered or its connection closes.
 _FOREVER = 1_000_000_000
-_pings: WeakKeyDictionary[NatsClient, set[asyncio.Task[None]]] = WeakKeyDictionary()
+_pings: WeakKeyDictionary[NatsClient, set[asyncio.Task[float]]] = WeakKeyDictionary()
 
 
 async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
@@ -57,7 +58,7 @@ async def _round_trip(nc: NatsClient, reconnects: bool) -> bool:
         await asyncio.sleep(pause)
         pause = min(POLL, pause + 0.001)  # the flusher usually runs in the next turn of the loop
     pings = _pings.setdefault(nc, set())
-    ping = asyncio.create_task(nc.flush(_FOREVER))
+    ping = asyncio.create_task(nc.rtt(_FOREVER))
     pings.add(ping)
     ping.add_done_callback(pings.discard)
     ping.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if any
