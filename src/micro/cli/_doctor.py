@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -108,7 +107,8 @@ async def _examine_link(
     link: Link, settings: Settings, timeout: float, note: Callable[[Finding], None]
 ) -> None:
     note(await _connection(link, settings))
-    note(await _inbox(link, timeout))
+    inbox = await _inbox(link, timeout)
+    note(inbox)
     service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
     try:
         await service.start()
@@ -119,6 +119,8 @@ async def _examine_link(
         return
     async with service:
         note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
+        if inbox.status is not Status.ok:
+            return  # the answers to what follows would not arrive
         note(await _discovery(link, service, timeout))
         note(await _request(link, service, timeout))
 
@@ -153,17 +155,24 @@ async def _inbox(link: Link, timeout: float) -> Finding:
     await fence(link.nc)
     await link.nc.publish(inbox, b"")
     await fence(link.nc)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(arrived.wait(), timeout if not link.complaints else 0.1)
-    if arrived.is_set():
-        return Finding("inbox", Status.ok, f"messages to {prefix} come back")
-    detail = "; ".join(link.complaints) or f"a message to {inbox} did not come back"
-    link.complaints.clear()
-    fix = (
-        f"allow the user to publish to and subscribe to {prefix!r}, "
-        "or use the inbox prefix it is allowed (a context's inbox_prefix)"
-    )
-    return Finding("inbox", Status.failed, detail, fix)
+    denied = link.refusal("subscription", inbox)
+    refused = link.refusal("publish", inbox)
+    if refused is not None:
+        fix = 'allow the user to publish to "_INBOX.>", or it cannot answer requests'
+        return Finding("inbox", Status.failed, refused, fix)
+    if denied is not None:
+        fix = (
+            f"nothing for a service that asks no others; for callers allow {prefix!r}, "
+            "or use the inbox prefix the user is allowed (a context's inbox_prefix)"
+        )
+        return Finding("inbox", Status.warning, denied, fix)
+    try:
+        await asyncio.wait_for(arrived.wait(), timeout)
+    except TimeoutError:
+        fix = "look for a subject mapping that takes it elsewhere"
+        detail = f"a message to {inbox} did not come back within {timeout:g} s"
+        return Finding("inbox", Status.failed, detail, fix)
+    return Finding("inbox", Status.ok, f"messages to {prefix} come back")
 
 
 async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
@@ -173,7 +182,7 @@ async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
     await fence(link.nc)
     if any(one.id == id for one in found):
         return Finding("discovery", Status.ok, "our own service answers to PING")
-    refusal = link.refusal(f"$SRV.PING.{SERVICE}")
+    refusal = link.refusal("publish", f"$SRV.PING.{SERVICE}")
     if refusal is not None:
         fix = 'nothing for a service; for tools allow the user to publish to "$SRV.>"'
         return Finding("discovery", Status.warning, refusal, fix)
@@ -198,7 +207,7 @@ async def _request(link: Link, service: Service, timeout: float) -> Finding:
     try:
         await Client(link.nc).request(subject, timeout=timeout)
     except (MicroError, nats.errors.Error) as exc:
-        refusal = link.refusal(subject)
+        refusal = link.refusal("publish", subject)
         if refusal is not None:
             return Finding("request", Status.warning, refusal, mine.format("publish to"))
         fix = "look for a subject mapping or an import that takes the request elsewhere"

@@ -33,9 +33,9 @@ class Link:
             await self._first.make(self.nc, {"error_cb": self._note})
             self._first = None
 
-    def refusal(self, subject: str) -> str | None:
-        """Return what the server said when it refused to let us publish to `subject`."""
-        wanted = f'permissions violation for publish to "{subject}"'.lower()
+    def refusal(self, action: str, subject: str) -> str | None:
+        """Return what the server said when it refused a "publish" or "subscription" to a subject."""
+        wanted = f'permissions violation for {action} to "{subject}"'.lower()
         return next((text for text in self.complaints if wanted in text.lower()), None)
 
     async def _note(self, error: Exception) -> None:

@@ -126,7 +126,7 @@ def _parse_header(text: str) -> tuple[str, str]:
 
 def _explain(link: Link, subject: str, timeout: float) -> Exception:
     """Say why a request had no answer, when the server told it."""
-    for complaint in link.complaints:
-        if "permissions violation" in complaint.lower():
-            return ConfigError(f"the server refuses the request to {subject!r}: {complaint}")
+    refusal = link.refusal("publish", subject)
+    if refusal is not None:
+        return ConfigError(f"the server refuses the request: {refusal}")
     return TimeoutError(f"no answer from {subject!r} within {timeout:g} s")

@@ -20,7 +20,7 @@ CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey"
 
 
 def test_ls_groups_instances_by_version(cli: Cli) -> None:
-    shown, found = cli("ls"), cli("ls", "--json").json
+    shown, found = cli("ls"), cli.quick("ls", "--json").json
 
     assert found[0].pop("instances") != []
     assert found == [
@@ -35,7 +35,7 @@ def test_ls_groups_instances_by_version(cli: Cli) -> None:
 
 def test_ping_measures_a_round_trip(cli: Cli) -> None:
     [found] = cli("ping", "echo", "--json").json
-    shown = cli("ping")
+    shown = cli.quick("ping")
 
     assert (found["name"], found["version"]) == ("echo", "1.2.3")
     assert found["rtt_ms"] > 0
@@ -45,8 +45,8 @@ def test_ping_measures_a_round_trip(cli: Cli) -> None:
 
 def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
     [found] = cli("info", "echo", "--json").json
-    [same] = cli("info", "echo", found["id"], "--json").json
-    shown = cli("info")
+    [same] = cli.quick("info", "echo", found["id"], "--json").json
+    shown = cli.quick("info")
 
     assert same == found
     assert [one["subject"] for one in found["endpoints"]] == ["echo", "pid", "slow", "math.add"]
@@ -71,7 +71,7 @@ def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
     ],
 )
 def test_nobody_there_is_exit_code_3(cli: Cli, arguments: list[str], message: str) -> None:
-    done = cli(*arguments, "--json")
+    done = cli.quick(*arguments, "--json")
 
     assert done.code == 3
     assert done.err == f"micro: {message}\n"
@@ -80,14 +80,14 @@ def test_nobody_there_is_exit_code_3(cli: Cli, arguments: list[str], message: st
 
 def test_stats_count_requests_and_errors(cli: Cli) -> None:
     def counters() -> tuple[int, int]:
-        [found] = cli("stats", "echo", "--json").json
+        [found] = cli.quick("stats", "echo", "--json").json
         [add] = [one for one in found["endpoints"] if one["name"] == "add"]
         return add["num_requests"], add["num_errors"]
 
     before = counters()
-    cli("request", "math.add", "{}")
+    cli.quick("request", "math.add", "{}")
     after = counters()
-    shown = cli("stats")
+    shown = cli.quick("stats")
 
     assert after == (before[0] + 1, before[1] + 1)
     assert shown.code == 0
@@ -98,7 +98,7 @@ def test_watched_stats_have_rates_until_interrupted(cli: Cli) -> None:
     watching = cli.start("stats", "--watch", "--interval", "200ms", "--json")
     first = json.loads(watching.line("io.nats.micro.v1.stats_response"))
     for _ in range(3):
-        assert cli("request", "echo", "hello").code == 0
+        assert cli.quick("request", "echo", "hello").code == 0
     rates = 0.0
     while rates == 0:
         [look] = json.loads(watching.line("requests_per_second"))
@@ -134,7 +134,7 @@ def test_request_reads_standard_input(cli: Cli) -> None:
 
 
 def test_request_finds_an_endpoint_by_name(cli: Cli) -> None:
-    done = cli("request", "--service", "echo", "add", '{"a": 1, "b": 2}', "--json")
+    done = cli.quick("request", "--service", "echo", "add", '{"a": 1, "b": 2}', "--json")
 
     assert (done.json["subject"], done.json["data"]) == ("math.add", 3)
 
@@ -149,13 +149,13 @@ def test_a_service_error_is_exit_code_5_with_its_code(cli: Cli) -> None:
 
 
 def test_no_answer_in_time_is_exit_code_4(cli: Cli) -> None:
-    done = cli("request", "slow", "--timeout", "100ms")
+    done = cli.quick("request", "slow", "--timeout", "100ms")
 
     assert (done.code, done.err) == (4, "micro: timed out: no answer from 'slow' within 0.1 s\n")
 
 
 def test_a_malformed_header_is_wrong_usage(cli: Cli) -> None:
-    done = cli("request", "echo", "-H", "Trace")
+    done = cli.quick("request", "echo", "-H", "Trace")
 
     assert (done.code, done.err) == (2, "micro: invalid header 'Trace': expected NAME:VALUE\n")
 
@@ -182,7 +182,7 @@ def test_a_selected_context_is_used_by_tools(cli: Cli, server: NatsServer, tmp_p
 
 
 def test_no_server_is_one_line_and_exit_code_1(cli: Cli) -> None:
-    done = cli("ls", "--server", "nats://127.0.0.1:1")
+    done = cli.quick("ls", "--server", "nats://127.0.0.1:1")
 
     assert done.code == 1
     assert done.err.startswith("micro: cannot connect to nats://127.0.0.1:1: ")
@@ -208,13 +208,13 @@ def test_no_server_is_one_line_and_exit_code_1(cli: Cli) -> None:
 def test_settings_that_cannot_be_meant_are_exit_code_2(
     cli: Cli, arguments: list[str], message: str
 ) -> None:
-    done = cli(*arguments)
+    done = cli.quick(*arguments)
 
     assert (done.code, done.err) == (2, f"micro: {message}\n")
 
 
 def test_a_malformed_duration_is_wrong_usage(cli: Cli) -> None:
-    done = cli("ls", "--timeout", "soon")
+    done = cli.quick("ls", "--timeout", "soon")
 
     assert done.code == 2
     assert "expected a duration such as 5, 0.5, 500ms, 5s or 2m" in done.err
@@ -222,7 +222,7 @@ def test_a_malformed_duration_is_wrong_usage(cli: Cli) -> None:
 
 def test_every_command_has_help_with_examples_and_json(cli: Cli) -> None:
     for command in COMMANDS:
-        done = cli(command, "--help")
+        done = cli.quick(command, "--help")
         words = done.out.split()
 
         assert done.code == 0
@@ -234,7 +234,7 @@ def test_every_command_has_help_with_examples_and_json(cli: Cli) -> None:
 
 
 def test_the_version_is_told(cli: Cli) -> None:
-    assert cli("--version").out == f"{__version__}\n"
+    assert cli.quick("--version").out == f"{__version__}\n"
 
 
 def test_a_shell_completes_commands_and_service_names(cli: Cli) -> None:

@@ -70,48 +70,16 @@ def test_json_logs(cli: Cli) -> None:
     assert running.stop() == 0
 
 
-def test_the_setup_may_come_from_a_factory(cli: Cli) -> None:
-    (cli.folder / "made.py").write_text(
-        "class Apps:\n"
-        "    @staticmethod\n"
-        "    def make():\n"
-        "        async def setup(ctx):\n"
-        "            print('made')\n"
-        "            ctx.cancel()\n"
-        "        return setup\n"
-    )
-
-    assert cli("run", "made:Apps.make").out == "made\n"
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("app", "invalid target 'app': expected module:setup, such as app:setup"),
-        (
-            "app.py:setup",
-            "invalid target 'app.py:setup': expected a module name as in an import, not a file",
-        ),
-        ("none:setup", "no module 'none' in {folder} nor among the installed ones"),
-        ("app:none", "invalid target 'app:none': 'none' is not defined there"),
-        (
-            "app:Pair",
-            "invalid target 'app:Pair': expected an async function of the context, "
-            "or a function without parameters that returns one",
-        ),
-        ("bad:no_context", "invalid target 'bad:no_context': expected one parameter, the context"),
-        ("bad:bad_name", "invalid service name 'a b': expected letters, digits, '-' or '_'"),
-    ],
-)
-def test_a_target_that_cannot_run_is_exit_code_2(cli: Cli, target: str, message: str) -> None:
+def test_a_declaration_that_is_refused_is_one_line_and_exit_code_2(cli: Cli) -> None:
     (cli.folder / "bad.py").write_text(
-        "async def no_context(): ...\n"
-        "async def bad_name(ctx): await ctx.add_service('a b', '1.0.0')\n"
+        "async def setup(ctx): await ctx.add_service('a b', '1.0.0')\n"
     )
-    done = cli("run", target, "--log-level", "error")
+    done = cli("run", "bad:setup", "--log-level", "error")
 
-    assert done.code == 2
-    assert done.err == f"micro: {message.replace('{folder}', repr(str(cli.folder)))}\n"
+    assert (done.code, done.err) == (
+        2,
+        "micro: invalid service name 'a b': expected letters, digits, '-' or '_'\n",
+    )
 
 
 def test_a_fault_in_the_program_keeps_its_traceback(cli: Cli) -> None:
