@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +73,11 @@ class Peer:
         return found
 
 
-async def run(*command: str) -> bytes:
+async def run(*command: str, env: dict[str, str] | None = None) -> bytes:
     """Run a program to its end; returns what it printed."""
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, env=env
+    )
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             printed, _ = await process.communicate()
@@ -128,7 +130,7 @@ def build(folder: Path, command: tuple[str, ...]) -> None:
     shown = " ".join(command)
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS
+            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         unavailable(f"'{shown}' took more than {BUILD_SECONDS} seconds")
@@ -147,40 +149,32 @@ def make_peer(name: str) -> Peer:
     return Peer(name, (sys.executable, str(HERE / "nats_py" / "peer.py")))
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("go", marks=pytest.mark.interop),
-        pytest.param("js", marks=pytest.mark.interop),
-        "nats-py",
-    ]
-)
+PEERS = [
+    pytest.param("go", marks=pytest.mark.interop),
+    pytest.param("js", marks=pytest.mark.interop),
+    "nats-py",
+]
+
+
+@pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest) -> Peer:
-    """Each of the peers in turn."""
+    """Each of the peers in turn, or those that a test names by indirect parametrisation."""
     return make_peer(request.param)
 
 
 @pytest.fixture
-def go_peer() -> Peer:
-    return make_peer("go")
+def all_peers() -> list[Peer]:
+    """All of them."""
+    return [make_peer(name) for name in ("go", "js", "nats-py")]
 
 
 @pytest.fixture
-def js_peer() -> Peer:
-    return make_peer("js")
-
-
-@pytest.fixture
-def nats_py_peer() -> Peer:
-    return make_peer("nats-py")
-
-
-@pytest.fixture
-def nats_cli() -> str:
-    """The ``nats`` command of the NATS authors."""
-    folder = built(
-        HERE / "natscli", "go", "build", "-o", "nats", "github.com/nats-io/natscli/nats"
-    )
-    return str(folder / "nats")
+def nats_cli(url: str, tmp_path: Path) -> Callable[..., Awaitable[bytes]]:
+    """Run the ``nats`` command of the NATS authors on the server, without the user's contexts."""
+    folder = built(HERE / "natscli", "go", "build", "-o", "nats", "github.com/nats-io/natscli/nats")
+    env = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
+    env.update(XDG_CONFIG_HOME=str(tmp_path), NATS_URL=url)
+    return functools.partial(run, str(folder / "nats"), env=env)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 from nats.aio.client import Client as NatsClient
 from pydantic import BaseModel, create_model
 
@@ -128,7 +128,9 @@ async def with_data(service: micro.Service, nc: NatsClient) -> None:
 
 async def large(service: micro.Service, nc: NatsClient) -> None:
     for number in range(30):
-        fields: dict[str, Any] = {f"field_{number}_{index}_{'x' * 40}": (int, 0) for index in range(20)}
+        fields: dict[str, Any] = {
+            f"field_{number}_{index}_{'x' * 40}": (int, 0) for index in range(20)
+        }
         model = create_model(f"Model{number}", **fields)
 
         async def take(value: Any) -> None:
@@ -237,9 +239,7 @@ async def test_the_schemas_refuse_what_strict_readers_refuse(nc: NatsClient) -> 
     for verb, fault, break_it in BROKEN:
         body = copy.deepcopy(answers[verb, "all"])
         break_it(body)
-        with pytest.raises(ValidationError):
-            check(verb, body)
-            pytest.fail(f"{verb} with {fault} passes")
+        assert not validator(verb).is_valid(body), f"{verb} with {fault} passes"
 
 
 async def ask_everything(
@@ -273,4 +273,8 @@ def parse(raw: bytes) -> Any:
 
 
 def check(verb: str, body: Any) -> None:
-    Draft202012Validator({**SCHEMAS, "$ref": f"#/$defs/{verb.lower()}"}).validate(body)
+    validator(verb).validate(body)
+
+
+def validator(verb: str) -> Draft202012Validator:
+    return Draft202012Validator({**SCHEMAS, "$ref": f"#/$defs/{verb.lower()}"})
