@@ -31,7 +31,7 @@ from nats.aio.client import Client as NatsClient
 from micro.testing import nats_server
 
 HERE = Path(__file__).parent
-BUILD_SECONDS = 280
+BUILD_SECONDS = 900
 ANSWER_SECONDS = 30
 
 

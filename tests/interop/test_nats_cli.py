@@ -12,8 +12,8 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 
-# Building it takes most of a minute, once.
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+# Fixtures are not timed: building the command takes most of a minute, once.
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120, func_only=True)]
 
 
 async def echo(request: micro.Request) -> None:

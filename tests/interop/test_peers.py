@@ -18,6 +18,9 @@ import micro
 if TYPE_CHECKING:
     from tests.interop.conftest import Peer
 
+# Fixtures are not timed: the first test that needs a peer builds it.
+pytestmark = pytest.mark.timeout(120, func_only=True)
+
 VERSION = "2.1.0-rc.1+build.7"
 DESCRIPTION = "What every peer offers"
 
