@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,14 +129,22 @@ def locked(path: Path) -> Iterator[None]:
 
 def build(folder: Path, command: tuple[str, ...]) -> None:
     shown = " ".join(command)
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+    output = folder / "build.log"
+    with output.open("wb") as log:
+        # A session of its own, because only a group can be ended with all its compilers.
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
-    except subprocess.TimeoutExpired:
-        unavailable(f"'{shown}' took more than {BUILD_SECONDS} seconds")
-    if done.returncode != 0:
-        unavailable(f"'{shown}' failed: {(done.stderr or done.stdout).strip()[-800:]}")
+        try:
+            process.wait(BUILD_SECONDS)
+        except subprocess.TimeoutExpired:
+            unavailable(f"'{shown}' took more than {BUILD_SECONDS} seconds")
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if process.returncode != 0:
+        unavailable(f"'{shown}' failed: {output.read_text(errors='replace').strip()[-800:]}")
 
 
 @functools.cache
