@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import micro
 
 # Fixtures are not timed: building the command takes most of a minute, once.
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120, func_only=True)]
+
+# Go writes a time again without trailing zeros, of which this one has none.
+STARTED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 async def echo(request: micro.Request) -> None:
@@ -27,9 +31,13 @@ async def refuse(request: micro.Request) -> None:
 async def test_nats_command_shows_and_calls_our_service(
     nats_cli: Callable[..., Awaitable[bytes]], nc: NatsClient
 ) -> None:
-    metadata = {"team": "tea"}
     async with micro.add_service(
-        nc, "ours", "1.2.3", description="Tea", metadata=metadata
+        nc,
+        "ours",
+        "1.2.3",
+        description="Tea",
+        metadata={"team": "tea"},
+        now=lambda: STARTED,
     ) as service:
         await service.add_endpoint(
             "echo", echo, metadata={"kind": "raw"}, stats_handler=lambda endpoint: {"load": 0.5}
