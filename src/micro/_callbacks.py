@@ -1,8 +1,9 @@
-"""User callbacks for events of the connection, run apart from it and one after the other."""
+"""Callbacks of the user: whatever they do, it harms nobody else."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ logger = logging.getLogger("micro.callbacks")
 
 
 class Callbacks:
-    """Callbacks by event. An event only queues them: slow or raising ones harm nothing."""
+    """Callbacks by event, run one after the other and apart from where the event happened."""
 
     def __init__(self) -> None:
         self._callbacks: defaultdict[str, list[Callable[..., Awaitable[None]]]] = defaultdict(list)
@@ -25,8 +26,6 @@ class Callbacks:
 
     def call(self, event: str, *arguments: Any) -> None:
         """Queue the callbacks of an event."""
-        if event == "error":
-            logger.warning("connection: %s", arguments[0])
         if self._callbacks[event]:
             self._queue.put_nowait((event, arguments))
             if self._task is None:
@@ -53,3 +52,39 @@ class Callbacks:
                 except Exception:
                     logger.exception("%s callback failed", event)
             self._queue.task_done()
+
+
+class Notices:
+    """Single callbacks, sync or async, run as they come.
+
+    Args:
+        owner: Whose they are, for log lines.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._running: set[asyncio.Future[Any]] = set()
+
+    def call(self, callback: Callable[..., Any] | None, *arguments: Any) -> None:
+        """Call a callback if there is one; an async one goes on by itself."""
+        if callback is None:
+            return
+        try:
+            found = callback(*arguments)
+        except Exception:
+            logger.exception("%s: callback failed", self._owner)
+            return
+        if inspect.isawaitable(found):
+            task = asyncio.ensure_future(found)
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    async def settle(self, timeout: float = 1.0) -> None:
+        """Wait for the async ones, for at most ``timeout`` seconds."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("%s: callback failed", self._owner, exc_info=task.exception())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -15,12 +14,11 @@ from typing import Any, Self, TypeVar
 
 from nats.aio.client import Client as NatsClient
 
-from micro import _permissions
 from micro._callbacks import Callbacks
-from micro._connect import FirstConnection
-from micro._errors import ConnectError, MicroError, StoppedError
+from micro._errors import MicroError, StoppedError
+from micro._link import Link
 from micro._middleware import Middleware
-from micro._options import ConnectOption, resolve
+from micro._options import ConnectOption
 from micro._service import DoneHandler, ErrorHandler, Service, add_service
 
 logger = logging.getLogger("micro.context")
@@ -42,21 +40,24 @@ class Context:
     """
 
     def __init__(self, client: NatsClient | None = None) -> None:
-        self._client = NatsClient() if client is None else client
+        self._callbacks = Callbacks()
+        self._link = Link(
+            NatsClient() if client is None else client,
+            self._callbacks,
+            move=self._move,
+            lost=self._lost,
+        )
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
         self._cancel = asyncio.Event()
-        self._callbacks = Callbacks()
-        self._first: FirstConnection | None = None
         self._failure: MicroError | None = None
-        self._closing = False
         self._trapped: list[signal.Signals] = []
         self._hurried: asyncio.Future[Any] | None = None
 
     @property
     def client(self) -> NatsClient:
-        """The NATS client of this context."""
-        return self._client
+        """The NATS client of this context; another one after the connection had to be replaced."""
+        return self._link.client
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for when the connection is lost."""
@@ -84,21 +85,10 @@ class Context:
             ConnectError: No server can be reached, or one refuses us.
             ConfigError: The options are not acceptable.
         """
-        if self._client.is_connected:
+        if self.client.is_connected:
             return
-        settings = resolve(options, os.environ)
-        self._first = FirstConnection(settings)
-        self._stack.push_async_callback(self._close)
-        callbacks = {
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_disconnected,
-            "reconnected_cb": self._on_reconnected,
-            "closed_cb": self._on_closed,
-        }
-        await self.wait_for(self._first.make(self._client, callbacks))
-        self._first = None
-        if not self.cancelled():
-            logger.info("connected to %s", ", ".join(settings.servers))
+        self._stack.push_async_callback(self._link.close)
+        await self.wait_for(self._link.connect(options))
 
     async def add_service(  # noqa: PLR0913 - the documented signature
         self,
@@ -125,10 +115,10 @@ class Context:
             StoppedError: The context is not connected.
             PermissionDeniedError: The server refuses the discovery subjects.
         """
-        if not self._client.is_connected and not self._client.is_reconnecting:
+        if not self.client.is_connected and not self.client.is_reconnecting:
             raise StoppedError(f"cannot add service {name!r}: the context is not connected")
         service = add_service(
-            self._client,
+            self.client,
             name,
             version,
             description,
@@ -259,10 +249,6 @@ class Context:
                 await self._callbacks.close()
         return suppressed
 
-    async def _close(self) -> None:
-        self._closing = True
-        await self._client.close()
-
     def _signalled(self, number: signal.Signals) -> None:
         if not self.cancelled():
             logger.info("%s: stopping", number.name)
@@ -278,32 +264,13 @@ class Context:
             loop.remove_signal_handler(number)
         self._trapped.clear()
 
-    # nats-py awaits its callbacks in the task that reads from the server: they must not do anything
-    # that takes time or raises.
+    async def _move(self, client: NatsClient) -> None:
+        await asyncio.gather(*(service.move(client) for service in self._services))
 
-    async def _on_error(self, error: Exception) -> None:
-        _permissions.record(self._client, error)
-        if self._first is not None:
-            self._first.failed(error)
-        else:
-            self._callbacks.call("error", error)
-
-    async def _on_disconnected(self) -> None:
-        if not self._closing:
-            logger.warning("disconnected from the server")
-        self._callbacks.call("disconnected")
-
-    async def _on_reconnected(self) -> None:
-        logger.info("reconnected to the server")
-        self._callbacks.call("reconnected")
-
-    async def _on_closed(self) -> None:
-        self._callbacks.call("closed")
-        if not self._closing:
-            reason = self._client.last_error
-            self._failure = ConnectError(f"the connection is closed for good: {reason}")
-            logger.error("%s", self._failure)
-            self.cancel()
+    def _lost(self, error: MicroError) -> None:
+        logger.error("%s", error)
+        self._failure = error
+        self.cancel()
 
 
 def run(
@@ -316,7 +283,7 @@ def run(
     """Run a program: `Context.run_forever` in an event loop of its own.
 
     An error of micro, such as a server that cannot be reached, ends the process with one line on
-    standard error and exit code 1.
+    standard error and exit code 1; Ctrl-C that is not trapped stops in the same way, with code 130.
 
     Args:
         setup: ``async (context)``: adds services.
@@ -332,3 +299,5 @@ def run(
         asyncio.run(main())
     except MicroError as error:
         raise SystemExit(f"micro: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 
 from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
 from micro._middleware import Chain
+from micro._ratelimit import LimitedLog
 from micro._request import NatsRequest, Response, check_headers
 from micro._stats import EndpointCounters
 from micro._workers import Workers
@@ -65,6 +66,7 @@ class Dispatcher:
     ) -> None:
         self.counters = EndpointCounters()
         self._label = label
+        self._log = LimitedLog(logger)
         self._chain = chain
         self._limits = limits
         self._workers = workers
@@ -75,6 +77,10 @@ class Dispatcher:
         self._waiting_bytes = 0
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
+
+    def answer_through(self, nc: NatsClient) -> None:
+        """Send answers over another connection from now on."""
+        self._nc = nc
 
     async def receive(self, request: NatsRequest) -> None:
         """Admit a request: run it now, keep it waiting, or refuse it with 503 ``overloaded``."""
@@ -174,10 +180,23 @@ class Dispatcher:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
             answer = ServiceError(500, "handler did not respond")
-            logger.error("%s: handler of %r did not respond", self._label, request.subject())
+            self._log.log(
+                logging.ERROR,
+                "silent",
+                "%s: handler of %r did not respond",
+                self._label,
+                request.subject(),
+            )
         else:
             answer = ServiceError(500, "internal error")
-            logger.error("%s: handler of %r failed", self._label, request.subject(), exc_info=error)
+            self._log.log(
+                logging.ERROR,
+                type(error).__name__,
+                "%s: handler of %r failed",
+                self._label,
+                request.subject(),
+                error=error,
+            )
         self._count(answer, error)
         if request.response is not None and not isinstance(error, ServiceError):
             return request.response  # the first answer stands, the failure is counted
@@ -198,15 +217,27 @@ class Dispatcher:
         try:
             await self._send(request.reply, response)
         except (ConfigError, PayloadTooLargeError) as error:
-            logger.error(
-                "%s: answer to %r cannot be sent: %s", self._label, request.subject(), error
+            self._log.log(
+                logging.ERROR,
+                "unsendable",
+                "%s: answer to %r cannot be sent: %s",
+                self._label,
+                request.subject(),
+                error,
             )
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
             await self._answer(request, Response.of_error(failure))
         except (nats.errors.Error, OSError) as error:
             reason = str(error) or type(error).__name__
-            logger.error("%s: answer to %r is lost: %s", self._label, request.subject(), reason)
+            self._log.log(
+                logging.ERROR,
+                "lost",
+                "%s: answer to %r is lost: %s",
+                self._label,
+                request.subject(),
+                reason,
+            )
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
 
     async def _send(self, reply: str, response: Response) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import json
@@ -11,17 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from micro import _permissions, _transport
 from micro._dispatch import Dispatcher, Limits
 from micro._errors import ConfigError
-from micro._fence import fence
+from micro._listener import Listener
 from micro._middleware import Middleware, compose
-from micro._request import NatsRequest
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
 from micro._workers import Workers
@@ -85,7 +79,6 @@ class Endpoint:
         left: Callable[[Endpoint], None],
     ) -> None:
         bound = bind(handler)
-        self._nc = nc
         self._config = config
         self._left = left
         self._schemas = _schemas(
@@ -99,7 +92,7 @@ class Endpoint:
             nc=nc,
             report=report,
         )
-        self._subscription: Subscription | None = None
+        self._listener = self._listen(nc)
         self._data: Any = None
 
     @property
@@ -119,18 +112,7 @@ class Endpoint:
 
     async def start(self) -> None:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
-        config = self._config
-        _permissions.forget(self._nc, [config.subject])
-        self._subscription = await self._nc.subscribe(
-            config.subject, queue=config.queue_group, cb=self._receive
-        )
-        try:
-            await fence(self._nc)
-            owner = f"endpoint {config.name!r} of service {config.service!r}"
-            _permissions.check(self._nc, [config.subject], owner)
-        except BaseException:
-            await self._unsubscribe()
-            raise
+        await self._join(self._listener)
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
@@ -142,20 +124,24 @@ class Endpoint:
         """
         self._left(self)
         await self.leave()
-        await settle(self._nc)
         await self.drain(timeout)
 
+    async def move(self, nc: NatsClient) -> None:
+        """Go on listening on another connection; nothing is lost between the two."""
+        listener = self._listen(nc)
+        await self._join(listener)
+        former, self._listener = self._listener, listener
+        self._dispatcher.answer_through(nc)
+        await former.leave()
+        await former.close()
+
     async def leave(self) -> None:
-        """Ask the server to send no more requests; `Endpoint.stop` calls it."""
-        if self._subscription is not None and self._nc.is_connected:
-            await _transport.leave(self._nc, self._subscription)
+        """Receive no more requests but those under way; `Endpoint.stop` calls it."""
+        await self._listener.leave()
 
     async def drain(self, timeout: float) -> None:
         """Finish what has been received, within a number of seconds; `Endpoint.stop` calls it."""
-        subscription = self._subscription
-        while subscription is not None and subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0)  # received, and about to be admitted
-        await self._unsubscribe()
+        await self._listener.close()
         await self._dispatcher.drain(timeout)
 
     async def abort(self) -> None:
@@ -166,16 +152,13 @@ class Endpoint:
         """Reset the counters."""
         self._dispatcher.counters.reset()
 
-    async def _unsubscribe(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error as error:
-                logger.debug("%s: unsubscribe: %s", self.subject, error)
+    def _listen(self, nc: NatsClient) -> Listener:
+        config = self._config
+        return Listener(nc, config.subject, config.queue_group, self._dispatcher.receive)
 
-    async def _receive(self, msg: Msg) -> None:
-        await self._dispatcher.receive(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+    async def _join(self, listener: Listener) -> None:
+        owner = f"endpoint {self._config.name!r} of service {self._config.service!r}"
+        await listener.join(owner)
 
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
         """Return the endpoint's part of INFO; without ``schemas`` their hashes stand for them."""
@@ -215,15 +198,6 @@ class Endpoint:
             **self._dispatcher.counters.snapshot(),
         }
         return found if self._data is None else {**found, "data": self._data}
-
-
-async def settle(nc: NatsClient) -> None:
-    """Wait until the server has processed what was sent, unless there is no server to wait for."""
-    if nc.is_connected:
-        try:
-            await fence(nc)
-        except OSError as error:
-            logger.warning("cannot confirm with the server: %s", error)
 
 
 def _schemas(found: dict[str, Any]) -> dict[str, str]:

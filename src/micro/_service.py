@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
 from micro import _permissions, _subjects
+from micro._callbacks import Notices
 from micro._discovery import Discovery, encode
-from micro._endpoint import Endpoint, EndpointConfig, settle
+from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
+from micro._listener import settle
 from micro._middleware import Middleware
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
@@ -71,7 +72,7 @@ class Service(EndpointOwner):
         self._workers: Workers | None = None
         self._started = config.now()
         self._stopping: asyncio.Future[None] | None = None
-        self._callbacks: set[asyncio.Future[Any]] = set()
+        self._notices = Notices(f"service {config.name}")
         self._info_body: bytes | None = None
 
     @property
@@ -99,11 +100,8 @@ class Service(EndpointOwner):
         self._workers = Workers()
         self._started = self._config.now()
         try:
-            await self._discovery.start()
-            await fence(self._nc)
-            _permissions.check(self._nc, self._discovery.subjects, f"service {self.name!r}")
+            await self._join(self._discovery, self._nc)
         except BaseException:
-            await self._discovery.stop()
             self._workers = None
             raise
         logger.info("service %s %s started, id %s", self.name, self._config.version, self.id)
@@ -130,16 +128,13 @@ class Service(EndpointOwner):
             raise
         finally:
             self._stopping.set_result(None)
-            self._call(self._config.done_handler, failure)
-            if self._callbacks:
-                await asyncio.wait(self._callbacks, timeout=1)
+            self._notices.call(self._config.done_handler, self, failure)
+            await self._notices.settle()
 
     async def _drain(self, workers: Workers, timeout: float) -> None:
         endpoints = list(self._endpoints)
         try:
-            for endpoint in endpoints:
-                await endpoint.leave()
-            await settle(self._nc)
+            await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
         finally:
             await self._discovery.stop()
@@ -151,6 +146,24 @@ class Service(EndpointOwner):
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
         await asyncio.gather(*(endpoint.abort() for endpoint in self._endpoints))
 
+    async def move(self, nc: NatsClient) -> None:
+        """Go on serving over another connection. No request is lost between the two.
+
+        For a moment both are subscribed; an endpoint without queue group then gets requests twice.
+
+        Raises:
+            PermissionDeniedError: The server of the new connection refuses a subscription.
+            ConnectError: It does not answer.
+        """
+        if self._workers is None or self._stopping is not None or nc is self._nc:
+            return
+        discovery = self._discover(nc)
+        await self._join(discovery, nc)
+        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints))
+        former, self._discovery = self._discovery, discovery
+        self._nc = nc
+        await former.stop()
+
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
         return self._stopping is not None and self._stopping.done()
@@ -159,7 +172,7 @@ class Service(EndpointOwner):
         """Return what the service answers to INFO."""
         from micro._models import ServiceInfo  # costs more to import than the rest of micro
 
-        return ServiceInfo.from_response(self._describe())
+        return ServiceInfo.model_validate_json(self._encoded_info())
 
     def stats(self) -> ServiceStats:
         """Return what the service answers to STATS; of a ``stats_handler`` the result found last."""
@@ -184,6 +197,20 @@ class Service(EndpointOwner):
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    def _discover(self, nc: NatsClient) -> Discovery:
+        config = self._config
+        answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
+        return Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
+
+    async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
+        try:
+            await discovery.start()
+            await fence(nc)
+            _permissions.check(nc, discovery.subjects, f"service {self.name!r}")
+        except BaseException:
+            await discovery.stop()
+            raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
         if self._workers is None or self._stopping is not None:
@@ -215,26 +242,7 @@ class Service(EndpointOwner):
         self._info_body = None
 
     def _failed(self, error: BaseException) -> None:
-        self._call(self._config.error_handler, error)
-
-    def _call(self, handler: Callable[[Service, Any], Any] | None, argument: Any) -> None:
-        """Run one of the user's callbacks; whatever it does harms nobody."""
-        if handler is None:
-            return
-        try:
-            found = handler(self, argument)
-        except Exception:
-            logger.exception("service %s: callback failed", self.name)
-            return
-        if inspect.isawaitable(found):
-            task = asyncio.ensure_future(found)
-            self._callbacks.add(task)
-            task.add_done_callback(self._called)
-
-    def _called(self, task: asyncio.Future[Any]) -> None:
-        self._callbacks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("service %s: callback failed", self.name, exc_info=task.exception())
+        self._notices.call(self._config.error_handler, self, error)
 
     def _identify(self) -> dict[str, Any]:
         config = self._config
@@ -262,6 +270,9 @@ class Service(EndpointOwner):
         return encode(PING_TYPE, self._identify())
 
     async def _info(self) -> bytes:
+        return self._encoded_info()
+
+    def _encoded_info(self) -> bytes:
         if self._info_body is None:
             self._info_body = encode(INFO_TYPE, self._describe())
             if len(self._info_body) > MAX_INFO_BYTES:

@@ -1,0 +1,89 @@
+"""One subscription of an endpoint on one connection: joining and leaving without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from micro import _permissions, _transport
+from micro._fence import fence
+from micro._request import NatsRequest
+
+logger = logging.getLogger("micro.listener")
+
+Receive = Callable[[NatsRequest], Awaitable[None]]
+
+
+class Listener:
+    """A subject, perhaps in a queue group, on one connection.
+
+    Args:
+        nc: The connection.
+        subject: The subject.
+        queue_group: The queue group; empty for none.
+        receive: Admits a request.
+    """
+
+    def __init__(self, nc: NatsClient, subject: str, queue_group: str, receive: Receive) -> None:
+        self._nc = nc
+        self._subject = subject
+        self._queue_group = queue_group
+        self._admit = receive
+        self._subscription: Subscription | None = None
+
+    async def join(self, owner: str) -> None:
+        """Subscribe; returns when the server has the subscription.
+
+        Args:
+            owner: Whose subscription it is, for the error.
+
+        Raises:
+            PermissionDeniedError: The server refuses it.
+            ConnectError: The server does not answer.
+        """
+        _permissions.forget(self._nc, [self._subject])
+        self._subscription = await self._nc.subscribe(
+            self._subject, queue=self._queue_group, cb=self._receive
+        )
+        try:
+            await fence(self._nc)
+            _permissions.check(self._nc, [self._subject], owner)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def leave(self) -> None:
+        """Ask the server for no more; what it has sent until then is still received."""
+        if self._subscription is not None and self._nc.is_connected:
+            await _transport.leave(self._nc, self._subscription)
+            await settle(self._nc)
+
+    async def close(self) -> None:
+        """Admit what has been received, then end the subscription; may be called twice."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is None:
+            return
+        while subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)  # nats-py hands them over one by one
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            logger.debug("%s: unsubscribe: %s", self._subject, error)
+
+    async def _receive(self, msg: Msg) -> None:
+        await self._admit(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+
+
+async def settle(nc: NatsClient) -> None:
+    """Wait until the server has processed what was sent, unless there is no server to wait for."""
+    if nc.is_connected:
+        try:
+            await fence(nc, reconnects=False)
+        except OSError as error:
+            logger.warning("cannot confirm with the server: %s", error)
