@@ -138,7 +138,7 @@ async def test_iterators_yield_answers_as_they_come(nc: NatsClient, caller: Nats
     client = micro.Client(caller)
     async with micro.add_service(nc, "iterated", "1.0.0") as service:
         for iterate in (client.ping_iter, client.info_iter, client.stats_iter):
-            async with iterate("iterated", 30, 1) as answers:  # type: ignore[operator]
+            async with iterate("iterated", 30, 1) as answers:
                 assert [answer.id async for answer in answers] == [service.id]
 
 
@@ -158,7 +158,7 @@ async def test_views_of_a_service_and_an_instance(nc: NatsClient, caller: NatsCl
         assert {i.id for i in await view.info(30, max_count=2)} == {"one", "two"}
         assert {s.id for s in await view.stats(30, max_count=2)} == {"one", "two"}
         for iterate in (view.ping_iter, view.info_iter, view.stats_iter):
-            async with iterate(30, 2) as answers:  # type: ignore[operator]
+            async with iterate(30, 2) as answers:
                 assert {answer.id async for answer in answers} == {"one", "two"}
         instance = view.instance("one")
         assert (await instance.ping(30)).id == "one"
@@ -250,7 +250,7 @@ async def test_thousand_instances_are_gathered_without_a_task_per_answer(
         created.append(coro)
         return asyncio.Task(coro, loop=loop, **keywords)
 
-    loop.set_task_factory(factory)  # type: ignore[arg-type]
+    loop.set_task_factory(factory)
     try:
         found = await micro.Client(caller).ping("many", max_wait=60, max_count=count)
     finally:

@@ -10,8 +10,16 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
+from micro._fence import fence
 
 LONG = 60.0
+
+
+async def arrived(caller: NatsClient, nc: NatsClient) -> None:
+    """Return when everything that the one has sent has reached the other."""
+    await asyncio.sleep(0)  # tasks of a moment ago send first
+    await fence(caller)
+    await fence(nc)
 
 
 class Gate:
@@ -86,6 +94,7 @@ async def test_stop_of_an_endpoint_is_bounded(nc: NatsClient, caller: NatsClient
         running = asyncio.create_task(client.request("bounded-one.e", timeout=LONG))
         await gate.entered.get()
         waiting = asyncio.create_task(client.request("bounded-one.e", timeout=LONG))
+        await arrived(caller, nc)
         await endpoint.stop(timeout=0.2)
         for asking in (running, waiting):
             with pytest.raises(ServiceError) as caught:
@@ -111,9 +120,7 @@ async def test_requests_run_side_by_side_up_to_the_limit(
     assert answers == [b"%d" % number for number in range(7)]
 
 
-async def test_one_at_a_time_keeps_the_order_of_arrival(
-    nc: NatsClient, caller: NatsClient
-) -> None:
+async def test_one_at_a_time_keeps_the_order_of_arrival(nc: NatsClient, caller: NatsClient) -> None:
     gate = Gate()
     gate.release.set()
     async with micro.add_service(nc, "ordered", "1.0.0") as service:
@@ -126,7 +133,12 @@ async def test_one_at_a_time_keeps_the_order_of_arrival(
 
 
 @pytest.mark.parametrize(
-    "limits", [{"pending_msgs_limit": 1}, {"pending_bytes_limit": 1}, {"pending_bytes_limit": 1, "pending_msgs_limit": 9}]
+    "limits",
+    [
+        {"pending_msgs_limit": 1},
+        {"pending_bytes_limit": 1},
+        {"pending_bytes_limit": 1, "pending_msgs_limit": 9},
+    ],
 )
 async def test_more_than_may_wait_is_refused_at_once(
     nc: NatsClient, caller: NatsClient, limits: dict[str, int]
@@ -138,7 +150,7 @@ async def test_more_than_may_wait_is_refused_at_once(
         running = asyncio.create_task(client.request("full.e", b"1", timeout=LONG))
         await gate.entered.get()
         waiting = asyncio.create_task(client.request("full.e", b"2", timeout=LONG))
-        await asyncio.sleep(0)  # the second request is sent before the third
+        await arrived(caller, nc)
         with pytest.raises(ServiceError) as caught:
             await client.request("full.e", b"3", timeout=LONG)
         gate.release.set()
@@ -167,3 +179,47 @@ async def test_refused_request_without_reply_is_only_counted(
         await running
         (stats,) = service.stats().endpoints
     assert (stats.num_requests, stats.num_errors) == (3, 2)
+
+
+async def test_service_that_stops_waits_for_an_endpoint_that_is_stopping(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    gate = Gate()
+    async with micro.add_service(nc, "both-stop", "1.0.0") as service:
+        endpoint = await service.add_endpoint("e", gate, subject="both-stop.e")
+        asking = asyncio.create_task(caller.request("both-stop.e", b"x", timeout=LONG))
+        await gate.entered.get()
+        one = asyncio.create_task(endpoint.stop())
+        await asyncio.sleep(0)
+        assert service.info().endpoints == []
+        two = asyncio.create_task(service.stop())
+        await arrived(caller, nc)
+        assert not one.done()
+        assert not two.done()
+        gate.release.set()
+        answer = await asking
+        await asyncio.gather(one, two)
+    assert (answer.data, answer.headers) == (b"x", None)
+
+
+async def test_serial_endpoint_stops_from_its_handler_with_requests_waiting(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    entered = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if not entered.is_set():
+            entered.set()
+            await arrived(caller, nc)
+            await endpoint.stop()
+        await request.respond(request.data())
+
+    async with micro.add_service(nc, "serial-stop", "1.0.0") as service:
+        endpoint = await service.add_endpoint(
+            "e", handler, subject="serial-stop.e", max_in_flight=1
+        )
+        async with asyncio.timeout(15):  # far below the 30 s of the drain
+            answers = await asyncio.gather(
+                *(caller.request("serial-stop.e", b"%d" % n, timeout=LONG) for n in range(3))
+            )
+    assert [answer.data for answer in answers] == [b"0", b"1", b"2"]

@@ -35,7 +35,9 @@ async def run(
     return await compose(handler, middlewares)(NatsRequest("a", reply, data, {"A": "1"}))
 
 
-async def answered(handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x") -> Response:
+async def answered(
+    handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x"
+) -> Response:
     response = await run(handler, *middlewares, data=data)
     assert response is not None
     return response

@@ -154,9 +154,7 @@ def test_response_knows_the_error_it_carries() -> None:
         ({"Nats-Service-Error": "gone", "Nats-Service-Error-Code": "0"}, 0, "gone"),
     ],
 )
-def test_either_header_makes_an_error(
-    headers: dict[str, str], code: int, description: str
-) -> None:
+def test_either_header_makes_an_error(headers: dict[str, str], code: int, description: str) -> None:
     error = received_error({**headers, "X": "1"}, "a.b", b"why")
     assert error is not None
     assert (error.code, error.description) == (code, description)
@@ -167,7 +165,9 @@ def test_other_headers_make_no_error() -> None:
     assert received_error({"Status": "503", "nats-service-error": "x"}, "a", b"") is None
 
 
-@given(st.dictionaries(st.sampled_from(["Nats-Service-Error", "Nats-Service-Error-Code"]), st.text()))
+@given(
+    st.dictionaries(st.sampled_from(["Nats-Service-Error", "Nats-Service-Error-Code"]), st.text())
+)
 def test_no_pair_of_error_headers_breaks_the_reader(headers: dict[str, str]) -> None:
     error = received_error(headers, "", b"")
     assert (error is not None) is bool(headers)

@@ -177,8 +177,9 @@ BY_NAME = [pytest.param(entry, id=f"{entry.owner.__name__}.{entry.name}") for en
 
 
 def shown(parameter: inspect.Parameter) -> str:
-    marks = {parameter.VAR_POSITIONAL: "*", parameter.POSITIONAL_ONLY: "/"}
-    return marks.get(parameter.kind, "") + parameter.name
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"*{parameter.name}"
+    return f"/{parameter.name}" if parameter.kind is parameter.POSITIONAL_ONLY else parameter.name
 
 
 @pytest.mark.parametrize("documented", BY_NAME)

@@ -43,7 +43,16 @@ def test_name_is_accepted_exactly_when_nats_go_accepts_it(name: str) -> None:
 
 @pytest.mark.parametrize(
     "version",
-    ["0.0.0", "1.2.3", "10.20.30", "1.0.0-rc.1", "1.0.0-0a", "1.0.0-a.b-c.0", "1.0.0+7", "1.0.0-x+y.007"],
+    [
+        "0.0.0",
+        "1.2.3",
+        "10.20.30",
+        "1.0.0-rc.1",
+        "1.0.0-0a",
+        "1.0.0-a.b-c.0",
+        "1.0.0+7",
+        "1.0.0-x+y.007",
+    ],
 )
 def test_good_version(version: str) -> None:
     assert subjects.check_version(version) == version
@@ -51,7 +60,7 @@ def test_good_version(version: str) -> None:
 
 @pytest.mark.parametrize(
     "version",
-    ["", "1", "1.0", "v1.0.0", "1.0.0\n", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-a..b", "١.0.0", None, 1.0],
+    ["", "1", "1.0", "v1.0.0", "1.0.0\n", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-a..b", "\u0661.0.0", None, 1.0],
 )  # fmt: skip
 def test_bad_version(version: Any) -> None:
     with pytest.raises(ConfigError) as caught:

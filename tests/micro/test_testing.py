@@ -170,9 +170,11 @@ async def test_server_takes_arguments_and_a_configuration() -> None:
 
 
 def test_server_that_does_not_start_says_why() -> None:
-    with pytest.raises(MicroError, match=r"^nats-server did not start: .*no_such_key"):
-        with nats_server(config="no_such_key: 1"):
-            pass
+    with (
+        pytest.raises(MicroError, match=r"^nats-server did not start: .*no_such_key"),
+        nats_server(config="no_such_key: 1"),
+    ):
+        pass
 
 
 def test_binary_is_that_of_the_environment_first(

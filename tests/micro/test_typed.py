@@ -32,7 +32,9 @@ class Point:
     y: float
 
 
-async def call(handler: Any, data: bytes = b"", headers: dict[str, str] | None = None) -> RequestStub:
+async def call(
+    handler: Any, data: bytes = b"", headers: dict[str, str] | None = None
+) -> RequestStub:
     request = make_request("typed", data, headers)
     await bind(handler).call(request)
     return request
@@ -293,7 +295,9 @@ def test_bad_declaration_is_told_by_name(handler: Any, message: str) -> None:
 
 
 def test_type_unknown_to_pydantic_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"^invalid handler type <class '.*Unknown'>: .*$") as caught:
+    with pytest.raises(
+        ConfigError, match=r"^invalid handler type <class '.*Unknown'>: .*$"
+    ) as caught:
         bind(unknown_type)
     assert "\n" not in str(caught.value)
 

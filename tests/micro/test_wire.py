@@ -26,6 +26,8 @@ def test_time_is_utc_and_ends_in_z(moment: datetime, text: str) -> None:
 
 
 def test_types_are_those_of_adr_32() -> None:
-    assert [PING_TYPE, INFO_TYPE, STATS_TYPE] == [
-        f"io.nats.micro.v1.{verb}_response" for verb in ("ping", "info", "stats")
+    assert [f"io.nats.micro.v1.{verb}_response" for verb in ("ping", "info", "stats")] == [
+        PING_TYPE,
+        INFO_TYPE,
+        STATS_TYPE,
     ]
