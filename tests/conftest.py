@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
 
 from micro.testing import NatsServer, nats_server
+
+# Examples are not timed: the machine may be busy with other things.
+hypothesis.settings.register_profile(
+    "shared",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def ask(nc: NatsClient, caller: NatsClient) -> Callable[..., Awaitable[Replies]]
     async def begin(script: Script, until: Until) -> Replies:
         async def answer(message: Msg) -> None:
             await script(lambda data: nc.publish(message.reply, data))
-            await nc.flush()
 
         subject = nc.new_inbox()
         await nc.subscribe(subject, cb=answer)

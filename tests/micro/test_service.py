@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 import micro
 from micro import ConfigError, Request, Service, ServiceError, StoppedError
 from micro._fence import fence
+from micro.testing import NatsServer
 
 LONG = 60.0
 """Seconds that no test takes unless it hangs."""
@@ -515,3 +517,80 @@ async def test_service_cannot_start_on_a_closed_connection(nc: NatsClient) -> No
     with pytest.raises((nats.errors.Error, micro.MicroError)):
         await service.start()
     assert not service.stopped()
+
+
+async def test_moving_to_another_connection_loses_nothing(
+    server: NatsServer, nc: NatsClient, caller: NatsClient
+) -> None:
+    other = await nats.connect(server.url)
+    async with micro.add_service(nc, "moving", "1.0.0") as service:
+        await service.add_endpoint("echo", echo, subject="moving.echo")
+        sent = [
+            asyncio.create_task(caller.request("moving.echo", b"%d" % number, timeout=LONG))
+            for number in range(200)
+        ]
+        await service.move(other)
+        answers = [(await answer).data for answer in sent]
+        await service.move(other)  # does nothing
+        await nc.close()
+        assert (await caller.request("moving.echo", b"x", timeout=LONG)).data == b"x"
+        assert (await discover(caller, "PING", service))["id"] == service.id
+    assert answers == [b"%d" % number for number in range(200)]
+    await other.close()
+
+
+async def test_stopped_service_does_not_move(
+    server: NatsServer, nc: NatsClient, caller: NatsClient
+) -> None:
+    other = await nats.connect(server.url)
+    async with micro.add_service(nc, "unmoved", "1.0.0") as service:
+        pass
+    await service.move(other)
+    with pytest.raises(nats.errors.NoRespondersError):
+        await caller.request("$SRV.PING.unmoved")
+    await other.close()
+
+
+async def test_cancelled_stop_tells_the_done_handler(nc: NatsClient, caller: NatsClient) -> None:
+    done: list[BaseException | None] = []
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> None:
+        entered.set()
+        await release.wait()
+        await request.respond(b"")
+
+    service = micro.add_service(
+        nc, "cancelled-stop", "1.0.0", done_handler=lambda service, error: done.append(error)
+    )
+    await service.start()
+    await service.add_endpoint("slow", slow, subject="cancelled-stop.slow")
+    await caller.publish("cancelled-stop.slow")
+    await entered.wait()
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert service.stopped()
+    assert [type(error) for error in done] == [asyncio.CancelledError]
+
+
+async def test_abort_ends_a_stop_under_way(nc: NatsClient, caller: NatsClient) -> None:
+    entered = asyncio.Event()
+
+    async def stuck(request: Request) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    service = micro.add_service(nc, "aborted", "1.0.0")
+    await service.start()
+    await service.add_endpoint("stuck", stuck, subject="aborted.stuck")
+    asking = asyncio.create_task(micro.Client(caller).request("aborted.stuck", timeout=LONG))
+    await entered.wait()
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(0)
+    await service.abort()
+    with pytest.raises(ServiceError, match="service error 503: service stopped"):
+        await asking
+    await stopping
