@@ -15,7 +15,15 @@ from micro._errors import NoResponseError, ServiceError
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import DONE, Answer, FrameRequest, NatsRequest, Response, received_error
+from micro._request import (
+    DONE,
+    Answer,
+    FrameRequest,
+    NatsRequest,
+    Response,
+    one_line,
+    received_error,
+)
 from micro._stats import EndpointCounters
 
 logger = logging.getLogger("micro.dispatch")
@@ -134,19 +142,14 @@ class Dispatcher:
                 answer = self._examine(request, answer)
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
-        try:
-            if answer is not None:
-                data, headers = answer
+        if answer is not None:
+            data, headers = answer
+            try:
                 sending = self._send(request, data, headers)
                 if sending is not DONE:
                     await sending
-        except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._undeliverable(request, error)
-        finally:
-            if self._waiting or self._drained:
-                self._hand_on()
-            else:
-                self._active -= 1
+            except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+                await self._undeliverable(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -155,19 +158,17 @@ class Dispatcher:
 
         The request whose handler is calling does not count.
         """
-        own = 1 if self._pool.current() is self else 0
+        if self.is_calling():
+            self._pool.excuse()
         try:
             async with asyncio.timeout(limit):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.warning(
-                "%s: %d requests unfinished, cancelling", self._label, self._active - own
-            )
+            logger.warning("%s: %d requests unfinished, cancelling", self._label, self._active)
             await self.abort()
 
     async def abort(self) -> None:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
-        own = 1 if self._pool.current() is self else 0
         self._aborted = True
         while self._waiting:
             await self.refuse(self._waiting.popleft(), "service stopped")
@@ -175,17 +176,22 @@ class Dispatcher:
         self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.error("%s: %d handlers ignore cancellation", self._label, self._active - own)
+            logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
-    async def _until_idle(self, own: int) -> None:
-        while self._active > own or self._waiting:
+    def is_calling(self) -> bool:
+        """Return whether the caller is one of the handlers that run here."""
+        return self._pool.current() is self
+
+    async def _until_idle(self) -> None:
+        while self._active:
             done = asyncio.get_running_loop().create_future()
             self._drained.append(done)
             await done
 
-    def _hand_on(self) -> None:
+    def release(self) -> None:
+        """Give a slot that has become free to the next request."""
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
@@ -242,7 +248,7 @@ class Dispatcher:
         return answer
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
-        self.counters.fail(answer.code, answer.description)
+        self.counters.fail(answer.code, one_line(answer.description))
         self._report(answer if error is None else error)
 
     async def _answer(self, request: NatsRequest, answer: Answer) -> None:
@@ -272,6 +278,9 @@ class _Refusal:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.run = dispatcher.refuse
+
+    def release(self) -> None:
+        """Do nothing: it had no slot."""
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

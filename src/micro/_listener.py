@@ -43,7 +43,7 @@ class Listener:
             PermissionDeniedError: The server refuses it.
             ConnectError: The server does not answer.
         """
-        _permissions.forget(self._nc, [self._subject])
+        _permissions.expect(self._nc, [self._subject])
         self._subscription = await self._path.subscribe(
             self._subject, self._queue_group, self._receiver
         )

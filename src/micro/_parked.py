@@ -32,13 +32,17 @@ class Runner(Protocol):
     def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
         """Run one request to its end; raises only when its task is cancelled."""
 
+    def release(self) -> None:
+        """Take back the slot of a request that has ended, or that nobody is to wait for."""
+
 
 class _Parked:
-    __slots__ = ("context", "job", "runner", "task", "wake")
+    __slots__ = ("context", "excused", "job", "runner", "task", "wake")
 
     def __init__(self, context: contextvars.Context, wake: asyncio.Future[None]) -> None:
         self.context = context
         self.wake = wake
+        self.excused = False
         self.runner: Runner | None = None
         self.job: tuple[Steps, Any] | None = None  # a suspended request and what it waits for
         self.task: asyncio.Task[None]
@@ -55,6 +59,7 @@ class ParkedTasks:
         self._all: set[_Parked] = set()
         self._queue: deque[tuple[Runner, NatsRequest]] = deque()
         self._refilling = False
+        self._closed = False
 
     def start(self, runner: Runner, request: NatsRequest) -> None:
         """Run a request up to where it first suspends; must not be called inside a task."""
@@ -75,7 +80,12 @@ class ParkedTasks:
             parked.job = (steps, waits_for)
             if not parked.wake.done():  # it is when the request cancelled its own task
                 parked.wake.set_result(None)
-        elif parked.context != self._pristine or task.cancelling():
+            return
+        if parked.excused:
+            parked.excused = False
+        else:
+            runner.release()
+        if parked.context != self._pristine or task.cancelling():
             idle.pop()
             task.cancel()
 
@@ -88,25 +98,38 @@ class ParkedTasks:
 
     def current(self) -> Runner | None:
         """Return whose request the running task is working on, if it is one of these tasks."""
-        task = asyncio.current_task()
-        return next((parked.runner for parked in self._all if parked.task is task), None)
+        parked = self._current()
+        return None if parked is None else parked.runner
+
+    def excuse(self) -> None:
+        """Let nobody wait for the request that the running task works on: it waits for them.
+
+        Its slot is free from now on, and it ends by itself.
+        """
+        parked = self._current()
+        if parked is not None and parked.runner is not None and not parked.excused:
+            parked.excused = True
+            parked.runner.release()
 
     def cancel(self, runner: Runner) -> None:
-        """Cancel the tasks that work for one runner, but not the caller's."""
-        task = asyncio.current_task()
+        """Cancel the tasks that work for one endpoint, but no excused one."""
         for parked in self._all:
-            if parked.job is not None and parked.runner is runner and parked.task is not task:
+            if parked.job is not None and parked.runner is runner and not parked.excused:
                 parked.task.cancel()
 
     async def close(self) -> None:
-        """End every task but the caller's; requests that wait are dropped."""
+        """End every task, an excused one after its request; requests that wait are dropped."""
+        self._closed = True
         self._queue.clear()
-        current = asyncio.current_task()
-        tasks = [parked.task for parked in self._all if parked.task is not current]
+        tasks = [parked.task for parked in self._all if not parked.excused]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _current(self) -> _Parked | None:
+        task = asyncio.current_task()
+        return next((parked for parked in self._all if parked.task is task), None)
 
     def _refill(self) -> None:
         self._refilling = False
@@ -133,8 +156,11 @@ class ParkedTasks:
                 await _go_on(*parked.job, cancelled)
             finally:
                 parked.job = None
+                if not parked.excused and parked.runner is not None:
+                    parked.runner.release()
+                parked.excused = False
             dirty = parked.context != self._pristine or parked.task.cancelling()
-            if dirty or len(self._idle) >= MAX_IDLE:
+            if dirty or self._closed or len(self._idle) >= MAX_IDLE:
                 return
             parked.wake = self._loop.create_future()
             self._idle.append(parked)

@@ -126,7 +126,7 @@ class Response:
     @classmethod
     def of_error(cls, error: ServiceError) -> Response:
         """Return the answer that carries a service error; line breaks become blanks."""
-        text = " ".join(error.description.split()) or "error"
+        text = one_line(error.description)
         return cls(error.data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
 
     def data(self) -> bytes:
@@ -281,6 +281,11 @@ def header_block(headers: Mapping[str, str]) -> bytes:
     """
     check_headers(headers)
     return encode_headers(headers)
+
+
+def one_line(description: str) -> str:
+    """Return an error's description as it travels, in the header and in ``last_error``."""
+    return " ".join(description.split()) or "error"
 
 
 def check_headers(headers: Mapping[Any, Any]) -> int:

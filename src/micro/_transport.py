@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import ParseResult
 
@@ -308,3 +308,28 @@ class FastTransport(Transport):
 
 def _route(subscription: Subscription) -> bytes:
     return b"%d" % sid(subscription)
+
+
+def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
+    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
+
+    The public API keeps only the last one. Once per connection; a second call does nothing.
+    """
+    if not isinstance(nc._error_cb, _Watch):  # noqa: SLF001
+        nc._error_cb = _Watch(nc, record, nc._error_cb)  # noqa: SLF001
+
+
+class _Watch:
+    def __init__(
+        self,
+        nc: NatsClient,
+        record: Callable[[NatsClient, Exception], None],
+        following: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        self._nc = nc
+        self._record = record
+        self._following = following
+
+    async def __call__(self, error: Exception) -> None:
+        self._record(self._nc, error)
+        await self._following(error)
