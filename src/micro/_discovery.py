@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -14,11 +12,16 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro import _permissions
+from micro._ratelimit import LimitedLog, TokenBucket
 from micro._subjects import VERBS, control_subject
 
 logger = logging.getLogger("micro.discovery")
 
 Answer = Callable[[], Awaitable[bytes]]
+
+
+ANSWERS_PER_SECOND = 5_000
+"""Asking costs less than answering; a flood beyond this is left unanswered."""
 
 
 class Discovery:
@@ -48,6 +51,8 @@ class Discovery:
             for scope in ((), (name,), (name, id))
         }
         self._subscriptions: list[Subscription] = []
+        self._bucket = TokenBucket(ANSWERS_PER_SECOND, 2 * ANSWERS_PER_SECOND)
+        self._log = LimitedLog(logger)
 
     @property
     def subjects(self) -> list[str]:
@@ -74,6 +79,11 @@ class Discovery:
             # A '$' reply subject is the server's: answering there would be acting for somebody else.
             if not msg.reply or msg.reply.startswith("$"):
                 return
+            if not self._bucket.take():
+                self._log.log(
+                    logging.WARNING, "flood", "%s: too many requests, not answered", msg.subject
+                )
+                return
             try:
                 await self._nc.publish(msg.reply, await answer())
             except asyncio.CancelledError:
@@ -82,8 +92,3 @@ class Discovery:
                 logger.exception("%s: cannot answer", msg.subject)
 
         return receive
-
-
-def encode(kind: str, body: Mapping[str, Any]) -> bytes:
-    """Return an answer as compact JSON, its type first."""
-    return json.dumps({"type": kind, **body}, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Log lines that repeat: the first one of a kind, then one every few seconds with a count."""
+"""Limits on what may happen too often: log lines that repeat, answers that anybody can ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,31 @@ from collections import OrderedDict
 from typing import Any
 
 MAX_KINDS = 256
+
+
+class TokenBucket:
+    """Allows so many things a second.
+
+    Args:
+        rate: Things per second in the long run.
+        burst: Things at once after a rest.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._last = time.monotonic()
+
+    def take(self) -> bool:
+        """Return whether one more thing may happen now."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
+        self._last = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class LimitedLog:

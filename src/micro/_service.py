@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
 from micro import _permissions, _subjects
+from micro._answers import Answers, Identity
 from micro._callbacks import Notices
-from micro._discovery import Discovery, encode
+from micro._discovery import Discovery
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
@@ -24,7 +25,6 @@ from micro._listener import settle
 from micro._middleware import Middleware
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
-from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 from micro._workers import Workers
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ logger = logging.getLogger("micro.service")
 DRAIN_TIMEOUT = 30.0
 """Seconds that `Service.stop` gives to requests in flight."""
 
-MAX_INFO_BYTES = 64 * 1024
-"""An INFO answer that would be larger carries hashes of the schemas in their place."""
-
 ErrorHandler = Callable[["Service", BaseException], Awaitable[None] | None]
 DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None]
 
@@ -46,11 +43,7 @@ DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None
 class ServiceConfig:
     """What a service is, decided once at its creation."""
 
-    name: str
-    version: str
-    description: str
-    metadata: dict[str, str]
-    id: str
+    identity: Identity
     api_prefix: str
     now: Callable[[], datetime]
     error_handler: ErrorHandler | None
@@ -70,23 +63,21 @@ class Service(EndpointOwner):
         self._endpoints: list[Endpoint] = []
         # Those that stop by themselves are out of INFO, but their requests are still waited for.
         self._leaving: WeakSet[Endpoint] = WeakSet()
-        answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
-        self._discovery = Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
+        self._answers = Answers(config.identity, self._endpoints, config.now())
+        self._discovery = self._discover(nc)
         self._workers: Workers | None = None
-        self._started = config.now()
         self._stopping: asyncio.Future[None] | None = None
-        self._notices = Notices(f"service {config.name}")
-        self._info_body: bytes | None = None
+        self._notices = Notices(f"service {self.name}")
 
     @property
     def name(self) -> str:
         """The kind of the service, shared by all its instances."""
-        return self._config.name
+        return self._config.identity.name
 
     @property
     def id(self) -> str:
         """The unique id of this instance."""
-        return self._config.id
+        return self._config.identity.id
 
     async def start(self) -> None:
         """Start the service: it can be discovered once this returns. Does nothing if it is running.
@@ -101,13 +92,13 @@ class Service(EndpointOwner):
         if self._workers is not None:
             return
         self._workers = Workers()
-        self._started = self._config.now()
+        self._answers.started = self._config.now()
         try:
             await self._join(self._discovery, self._nc)
         except BaseException:
             self._workers = None
             raise
-        logger.info("service %s %s started, id %s", self.name, self._config.version, self.id)
+        logger.info("service %s started, id %s", self.name, self.id)
 
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
@@ -179,17 +170,17 @@ class Service(EndpointOwner):
         """Return what the service answers to INFO."""
         from micro._models import ServiceInfo  # costs more to import than the rest of micro
 
-        return ServiceInfo.model_validate_json(self._encoded_info())
+        return ServiceInfo.model_validate_json(self._answers.described())
 
     def stats(self) -> ServiceStats:
         """Return what the service answers to STATS; of a ``stats_handler`` the result found last."""
         from micro._models import ServiceStats
 
-        return ServiceStats.from_response(self._measure())
+        return ServiceStats.model_validate_json(self._answers.measured())
 
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
-        self._started = self._config.now()
+        self._answers.started = self._config.now()
         for endpoint in self._endpoints:
             endpoint.reset()
 
@@ -206,9 +197,12 @@ class Service(EndpointOwner):
         await self.stop()
 
     def _discover(self, nc: NatsClient) -> Discovery:
-        config = self._config
-        answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
-        return Discovery(nc, config.api_prefix, config.name, config.id, answers=answers)
+        answers = {
+            "PING": self._answers.ping,
+            "INFO": self._answers.info,
+            "STATS": self._answers.stats,
+        }
+        return Discovery(nc, self._config.api_prefix, self.name, self.id, answers=answers)
 
     async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
         try:
@@ -240,57 +234,17 @@ class Service(EndpointOwner):
         except BaseException:
             self._forget(endpoint)
             raise
-        self._info_body = None
+        self._answers.changed()
         return endpoint
 
     def _forget(self, endpoint: Endpoint) -> None:
         if endpoint in self._endpoints:
             self._endpoints.remove(endpoint)
             self._leaving.add(endpoint)
-        self._info_body = None
+        self._answers.changed()
 
     def _failed(self, error: BaseException) -> None:
         self._notices.call(self._config.error_handler, self, error)
-
-    def _identify(self) -> dict[str, Any]:
-        config = self._config
-        return {
-            "name": config.name,
-            "id": config.id,
-            "version": config.version,
-            "metadata": config.metadata,
-        }
-
-    def _describe(self, *, schemas: bool = True) -> dict[str, Any]:
-        endpoints = [endpoint.describe(schemas=schemas) for endpoint in self._endpoints]
-        return {
-            **self._identify(),
-            "description": self._config.description,
-            "endpoints": endpoints,
-        }
-
-    def _measure(self) -> dict[str, Any]:
-        endpoints = [endpoint.measure() for endpoint in self._endpoints]
-        started = format_time(self._started)
-        return {**self._identify(), "started": started, "endpoints": endpoints}
-
-    async def _ping(self) -> bytes:
-        return encode(PING_TYPE, self._identify())
-
-    async def _info(self) -> bytes:
-        return self._encoded_info()
-
-    def _encoded_info(self) -> bytes:
-        if self._info_body is None:
-            self._info_body = encode(INFO_TYPE, self._describe())
-            if len(self._info_body) > MAX_INFO_BYTES:
-                self._info_body = encode(INFO_TYPE, self._describe(schemas=False))
-        return self._info_body
-
-    async def _stats(self) -> bytes:
-        for endpoint in list(self._endpoints):
-            await endpoint.refresh()
-        return encode(STATS_TYPE, self._measure())
 
 
 def add_service(  # noqa: PLR0913 - the documented signature
@@ -342,12 +296,15 @@ def add_service(  # noqa: PLR0913 - the documented signature
         max_in_flight=max_in_flight,
         middlewares=tuple(middlewares) if middlewares is not None else (),
     )
-    config = ServiceConfig(
+    identity = Identity(
         name=name,
+        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
         version=_subjects.check_version(version),
         description="" if description is None else description,
         metadata=_subjects.check_metadata(metadata),
-        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
+    )
+    config = ServiceConfig(
+        identity=identity,
         api_prefix=_subjects.check_prefix(
             "API prefix", _subjects.DEFAULT_API_PREFIX if api_prefix is None else api_prefix
         ),
