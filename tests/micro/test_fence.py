@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 import nats
@@ -61,6 +62,7 @@ async def test_silent_server_is_told_and_the_connection_survives() -> None:
     with nats_server() as server:
         client = await nats.connect(server.url)
         server.process.send_signal(signal.SIGSTOP)
+        os.waitpid(server.process.pid, os.WUNTRACED)  # until it has stopped
         try:
             with pytest.raises(ConnectError) as caught:
                 await fence(client, timeout=0.2)
