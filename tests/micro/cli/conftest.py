@@ -103,6 +103,10 @@ class Running:
         """Send a signal and wait for the end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.wait(within=within)
+
+    def wait(self, *, within: float = 30) -> int:
+        """Wait for the end."""
         code = self.process.wait(within)
         self._reader.join(within)
         return code

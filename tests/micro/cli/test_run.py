@@ -223,7 +223,7 @@ def test_a_second_signal_hurries_the_workers(cli: Cli) -> None:
     running.process.send_signal(signal.SIGTERM)
     running.line("SIGTERM again")
 
-    assert running.stop(within=20) == 0
+    assert running.wait(within=20) == 0
     asking.line("service error 503")
 
 
