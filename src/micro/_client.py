@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -296,7 +295,8 @@ class InstanceClient:
     """One instance of a service; made by `Client.instance`.
 
     Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance, and
-    ``nats.errors.TimeoutError`` when it does not answer in time.
+    ``nats.errors.TimeoutError`` when it does not answer in time, and ``ValueError`` when its answer
+    cannot be read.
     """
 
     def __init__(self, client: Client, service: str, id: str) -> None:
@@ -325,7 +325,7 @@ class InstanceClient:
     async def _ask(self, verb: str, model: type[M], timeout: float) -> M:
         subject = control_subject(verb, self.client.api_prefix, self.service, self.id)
         answer = await self.client.nc.request(subject, b"", timeout=timeout)
-        return model.from_response(json.loads(answer.data))
+        return model.model_validate_json(answer.data)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
 from micro._middleware import Chain
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response, check_headers
+from micro._request import NatsRequest, Response, check_headers, one_line
 from micro._stats import EndpointCounters
 from micro._workers import Workers
 
@@ -203,7 +203,7 @@ class Dispatcher:
         return Response.of_error(answer)
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
-        self.counters.fail(answer.code, answer.description)
+        self.counters.fail(answer.code, one_line(answer.description))
         self._report(answer if error is None else error)
 
     async def _refuse(self, request: NatsRequest, reason: str) -> None:
