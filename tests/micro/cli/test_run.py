@@ -15,6 +15,8 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from micro.cli._flags import Connection
+from micro.cli._program import Program
 from micro.testing import NatsServer, free_port, nats_server
 
 from .conftest import PROGRAM, Cli, Running
@@ -239,6 +241,14 @@ def test_a_secret_given_as_a_flag_is_not_passed_on_in_the_arguments(cli: Cli) ->
         assert running.stop() == 0
     assert b"micro.cli._worker" in arguments
     assert b"s3cr3t" not in arguments
+
+
+def test_a_program_does_not_show_its_secrets() -> None:
+    connection = Connection(server="nats://u:s3cr3t@h", user="s3cr3t", password="s3cr3t")
+    program = Program("app:setup", connection)
+
+    assert "s3cr3t" not in repr(program)
+    assert Program.from_json(program.to_json()) == program
 
 
 @pytest.mark.usefixtures("own_server")
