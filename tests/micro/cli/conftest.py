@@ -212,8 +212,5 @@ def service(
     """Run the program for all tests of a module, with ``micro run``."""
     cli = make_cli(tmp_path_factory.mktemp("service"), {"NATS_URL": server.url})
     running = cli.start("run", "app:setup")
-    running.line("service echo 1.2.3 started")
-    # The endpoints come after the service: wait for the last one to be there.
-    while cli("request", "math.add", '{"a": 1, "b": 2}').code != 0:
-        assert running.process.poll() is None
+    running.line("app:setup is set up")
     return running

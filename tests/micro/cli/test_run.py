@@ -21,7 +21,8 @@ from micro.testing import NatsServer, free_port, nats_server
 
 from .conftest import PROGRAM, Cli, Running
 
-FINISHED = "service echo stopped"
+SET_UP = "app:setup is set up"
+FINISHED = "app:setup has stopped"
 
 
 def pids(cli: Cli, count: int) -> set[str]:
@@ -46,7 +47,7 @@ def ready(running: Running, count: int) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_program_runs_until_a_signal(cli: Cli, number: signal.Signals) -> None:
     running = cli.start("run", "app:setup")
-    running.line("service echo 1.2.3 started")
+    running.line(SET_UP)
 
     assert running.stop(number) == 0
     running.line(FINISHED)
@@ -66,9 +67,9 @@ def test_a_program_in_uvloop(cli: Cli) -> None:
 
 def test_json_logs(cli: Cli) -> None:
     running = cli.start("run", "app:setup", "--json")
-    line = json.loads(running.line("service echo 1.2.3 started"))
+    line = json.loads(running.line(SET_UP))
 
-    assert (line["level"], line["logger"]) == ("info", "micro.service")
+    assert (line["level"], line["logger"]) == ("info", "micro.run")
     assert running.stop() == 0
 
 
@@ -99,7 +100,7 @@ def test_without_a_server_it_ends_or_waits(cli: Cli) -> None:
     running = cli.start("run", "app:setup", "--server", f"127.0.0.1:{port}", "--retry")
     running.line("still connecting")
     with nats_server(port=port):
-        running.line("service echo 1.2.3 started")
+        running.line(SET_UP)
 
         assert running.stop() == 0
     assert done.code == 1
@@ -260,7 +261,9 @@ def test_a_changed_source_file_is_reloaded_once_it_works(cli: Cli) -> None:
     source.write_text(PROGRAM)
     ready(running, 1)
     source.write_text(PROGRAM.replace("1.2.3", "1.2.4"))
-    running.line("service echo 1.2.4 started")
+    ready(running, 1)
     running.line(FINISHED)
+    [service] = cli.quick("ls", "--json").json
 
+    assert service["version"] == "1.2.4"
     assert running.stop() == 0
