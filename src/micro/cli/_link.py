@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NatsClient
 
-from micro import _permissions
 from micro._connect import FirstConnection
 from micro._options import Settings
 
@@ -42,7 +41,6 @@ class Link:
         if self._first is not None:
             self._first.failed(error)
             return
-        _permissions.record(self.nc, error)
         text = str(error).removeprefix("nats: ").strip("'")
         self.complaints.append(text)
         _log.debug("connection: %s", text)
