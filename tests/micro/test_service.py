@@ -66,7 +66,7 @@ async def test_raw_answers_have_every_field(nc: NatsClient, caller: NatsClient) 
         assert await discover(caller, "STATS", service) == {
             "type": "io.nats.micro.v1.stats_response",
             **identity,
-            "started": "2024-01-02T03:04:05Z",
+            "started": "2024-01-02T03:04:05.000000Z",
             "endpoints": [
                 {
                     **endpoint,
