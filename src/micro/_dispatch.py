@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
 
 from micro._errors import NoResponseError, ServiceError
+from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
@@ -54,7 +55,7 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        handler: The handler, folded with its middlewares.
+        work: The handler with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
@@ -64,7 +65,7 @@ class Dispatcher:
     def __init__(
         self,
         label: str,
-        handler: Callable[[NatsRequest], Awaitable[object]],
+        work: Work,
         *,
         limits: Limits,
         pool: ParkedTasks,
@@ -74,11 +75,12 @@ class Dispatcher:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._handler = handler
+        self._call = work.call
+        self._direct = work.direct
         self._limits = limits
+        self._max_in_flight = limits.max_in_flight
         self._pool = pool
         self._send = path.send
-        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -95,15 +97,17 @@ class Dispatcher:
     ) -> None:
         """Run a request at once, keep it waiting, or refuse it; never inside a task."""
         request = FrameRequest(subject, reply, data, headers)
-        if self._active < self._limits.max_in_flight:
+        if self._direct is not None:
+            self._pool.call(self._run_directly, request)
+        elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
         elif not self._keep(request):
-            self._pool.start(self._refusal, request)
+            self._pool.call(self._refuse_directly, request)
 
     async def receive(self, request: NatsRequest) -> None:
         """Run a request soon, keep it waiting, or refuse it."""
-        if self._active < self._limits.max_in_flight:
+        if self._active < self._max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
         elif not self._keep(request):
@@ -119,10 +123,33 @@ class Dispatcher:
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
+        await self._answer(request, self._refusal(reason))
+
+    def _refuse_directly(self, request: NatsRequest) -> None:
+        self._answer_directly(request, self._refusal("overloaded"))
+
+    def _refusal(self, reason: str) -> Answer:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self._count(error)
-        await self._answer(request, Response.of_error(error).answer())
+        return Response.of_error(error).answer()
+
+    def _run_directly(self, request: NatsRequest) -> None:
+        """Do as `run` does, but on the fast path and for a handler that never waits."""
+        assert self._direct is not None  # noqa: S101 - else nobody calls this
+        counters = self.counters
+        started = perf_counter_ns()
+        try:
+            self._direct(request)
+            answer = request.answer
+            if answer is None or answer[1]:
+                answer = self._examine(request, answer)
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error)
+        counters.processing_time += perf_counter_ns() - started
+        counters.num_requests += 1
+        if answer is not None:
+            self._answer_directly(request, answer)
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -130,7 +157,7 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            returned = await self._handler(request)
+            returned = await self._call(request)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
@@ -149,7 +176,7 @@ class Dispatcher:
                 if sending is not DONE:
                     await sending
             except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-                await self._undeliverable(request, error)
+                await self._replace(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -255,32 +282,35 @@ class Dispatcher:
         try:
             await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._undeliverable(request, error)
+            await self._replace(request, error)
 
-    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
-        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+    def _answer_directly(self, request: NatsRequest, answer: Answer) -> None:
+        try:
+            self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            instead = self._undeliverable(request, error)
+            if instead is not None:
+                self._answer_directly(request, instead)
+
+    async def _replace(self, request: NatsRequest, error: Exception) -> None:
+        instead = self._undeliverable(request, error)
+        if instead is not None:
+            await self._answer(request, instead)
+
+    def _undeliverable(self, request: NatsRequest, error: Exception) -> Answer | None:
+        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
             self._log_failure("lost", "answer to %r is lost: %s", request, reason)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
-        else:
-            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
-            failure = ServiceError(500, "internal error")
-            self._count(failure, error)
-            await self._answer(request, Response.of_error(failure).answer())
+            return None
+        self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
+        failure = ServiceError(500, "internal error")
+        self._count(failure, error)
+        return Response.of_error(failure).answer()
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
-
-
-class _Refusal:
-    """Refuses a request where otherwise it would be run."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.run = dispatcher.refuse
-
-    def release(self) -> None:
-        """Do nothing: it had no slot."""
 
 
 def _cancellation(error: BaseException) -> BaseException | None:
