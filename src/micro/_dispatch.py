@@ -105,13 +105,13 @@ class Dispatcher:
         elif not self._keep(request):
             self._pool.call(self._refuse_directly, request)
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Run a request soon, keep it waiting, or refuse it."""
+    def admit(self, request: NatsRequest) -> bool:
+        """Run a request soon or keep it waiting; False when it is to be refused."""
         if self._active < self._max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
-        elif not self._keep(request):
-            await self.refuse(request)
+            return True
+        return self._keep(request)
 
     def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
