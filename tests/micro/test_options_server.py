@@ -198,9 +198,12 @@ async def test_the_sample_of_the_manual_runs() -> None:
         program = sample.replace("nats://127.0.0.1:4222", server.url)
         assert program != sample
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
-        async with asyncio.timeout(30), await nats.connect(server.url) as client:
-            while not await micro.Client(client).ping("echo"):
-                assert process.returncode is None
-        process.terminate()
+        try:
+            async with asyncio.timeout(30), await nats.connect(server.url) as client:
+                while not await micro.Client(client).ping("echo"):
+                    assert process.returncode is None
+        finally:
+            process.terminate()
+            code = await asyncio.wait_for(process.wait(), 30)
 
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert code == 0
