@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,6 +166,58 @@ def content_hash(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def check_id(kind: str, value: str) -> str:
+    """Return an id of a group or artifact that a registry can take.
+
+    Raises:
+        ValueError: it is blank, has a line break or more than 512 characters. Apicurio would take a blank one and invent another.
+    """
+    if not value.strip() or not _ID.fullmatch(value):
+        raise ValueError(f"invalid {kind} {value!r}: expected 1 to 512 characters, not all blank")
+    return value
+
+
+def check_version(expression: str) -> str:
+    """Return a version expression: a version's name or ``branch=<name>``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not _VERSION.fullmatch(expression):
+        raise ValueError(
+            f"invalid version {expression!r}: expected a name of letters, digits and '._-+', or 'branch=<name>'"
+        )
+    return expression
+
+
+def check_rule(rule: str, config: str) -> None:
+    """Refuse a rule or configuration that does not exist; Apicurio itself stores any configuration.
+
+    Raises:
+        ValueError: as said.
+    """
+    known = RULE_CONFIGS.get(rule)
+    if known is None:
+        raise ValueError(f"invalid rule {rule!r}: expected one of {', '.join(RULE_CONFIGS)}")
+    if config not in known:
+        raise ValueError(f"invalid {rule} rule {config!r}: expected one of {', '.join(known)}")
+
+
+RULE_CONFIGS: dict[str, tuple[str, ...]] = {
+    "VALIDITY": ("NONE", "SYNTAX_ONLY", "FULL"),
+    "COMPATIBILITY": (
+        "NONE",
+        "BACKWARD",
+        "BACKWARD_TRANSITIVE",
+        "FORWARD",
+        "FORWARD_TRANSITIVE",
+        "FULL",
+        "FULL_TRANSITIVE",
+    ),
+    "INTEGRITY": ("NONE", "REFS_EXIST", "ALL_REFS_MAPPED", "NO_DUPLICATES", "FULL"),
+}
+_ID = re.compile(r".{1,512}")
+_VERSION = re.compile(r"(branch=)?[a-zA-Z0-9._\-+]{1,256}")
 _STRICT_JSON_TYPES = frozenset({"AVRO", "JSON", "KCONNECT"})
 # These are written in YAML too, which stays text here.
 _JSON_TYPES = _STRICT_JSON_TYPES | {"OPENAPI", "ASYNCAPI"}

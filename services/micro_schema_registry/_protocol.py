@@ -148,8 +148,8 @@ class SchemaRegistry(Protocol):
     ) -> Page[ArtifactInfo]:
         """Return artifacts that meet every condition given, in all groups unless ``group_id`` names one.
 
-        ``name`` is part of the artifact's id or name, in any case of letters; ``content`` is the exact content of one of its
-        versions and cannot be combined with ``name``, ``labels`` or ``artifact_type`` (ValueError).
+        ``name`` is part of the artifact's id; ``content`` is the exact content of one of its versions and cannot be
+        combined with ``name``, ``labels`` or ``artifact_type`` (ValueError).
         """
         ...
 
@@ -197,7 +197,7 @@ class SchemaRegistry(Protocol):
     ) -> dict[str, str]:
         """Return the rules set for an artifact, else for the group, or with ``everywhere`` for the whole registry.
 
-        Keys are rule types, values their configuration; rules inherited from above are not in it.
+        Keys are rule types, values their configuration; rules inherited from above are not in it. An unknown group has none.
 
         Raises:
             SchemaNotFoundError: there is no such artifact.
@@ -216,11 +216,12 @@ class SchemaRegistry(Protocol):
         """Set a rule for an artifact, else for the group, or with ``everywhere`` for the whole registry.
 
         COMPATIBILITY takes NONE, BACKWARD, FORWARD, FULL and the three with ``_TRANSITIVE``; VALIDITY takes NONE, SYNTAX_ONLY,
-        FULL; INTEGRITY takes NONE, REFS_EXIST, ALL_REFS_MAPPED, NO_DUPLICATES, FULL. The nearest rule counts.
+        FULL; INTEGRITY takes NONE, REFS_EXIST, ALL_REFS_MAPPED, NO_DUPLICATES, FULL. The nearest rule counts. A group that
+        does not exist yet is made.
 
         Raises:
             SchemaNotFoundError: there is no such artifact.
-            RequestRefusedError: the registry does not know the rule or its configuration.
+            ValueError: there is no such rule, or it cannot be configured so.
         """
         ...
 
