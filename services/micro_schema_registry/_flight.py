@@ -25,6 +25,7 @@ class AsyncFlights:
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
+        self._closed = False
 
     async def share(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the result of the fetch under way for the key, or of a new one."""
@@ -36,13 +37,19 @@ class AsyncFlights:
         try:
             result: T = await asyncio.shield(flight.task)
             return result
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if self._closed and caller is not None and not caller.cancelling():
+                raise RuntimeError("client is closed") from None
+            raise
         finally:
             flight.waiters -= 1
             if not flight.waiters and flight.task.cancel():
                 self._forget(key, flight.task)
 
     async def aclose(self) -> None:
-        """Cancel every fetch and wait until they have ended."""
+        """Cancel every fetch and wait until they have ended; their callers get a RuntimeError."""
+        self._closed = True
         tasks = [flight.task for flight in self._flights.values()]
         for task in tasks:
             task.cancel()

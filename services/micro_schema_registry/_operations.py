@@ -75,7 +75,23 @@ class Operations(Catalog):
         self._ids_in_headers: bool | None = None
 
     def fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
-        """Fetch a version: in one request if ids come with the content, else description first, then content by its global id.
+        """Fetch and keep a version, unless another caller has done so since this one looked."""
+        cached = self.schemas.get(key)
+        if cached is None:
+            cached = yield from self._fetch_schema(key)
+            self.schemas.add(key, cached)
+        return cached
+
+    def fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
+        """Fetch and keep content by an immutable id, unless another caller has done so since this one looked."""
+        content = self.contents.get(key)
+        if content is None:
+            content = yield from self._fetch_content(key)
+            self.contents.add(key, content)
+        return content
+
+    def _fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
+        """Ask once if ids come with the content, else for the description first, then for the content by its global id.
 
         No released Apicurio sends the ids, so on it the first fetch asks three times and every other twice. Content is taken by id since
         the newest version may change between two requests, but an id always means the same content.
@@ -87,16 +103,11 @@ class Operations(Catalog):
             if cached is not None:
                 return cached
         info = yield from self.get_version(artifact_id, version, group_id=group)
-        content_key: ContentKey = ("globalId", info.global_id)
-        content = self.contents.get(content_key)
-        if content is None:
-            try:
-                content = yield from self.fetch_content(content_key)
-            except SchemaNotFoundError as exc:  # disabled, by name or since the last request
-                raise SchemaNotFoundError(
-                    group, artifact_id, version=version, problem=exc.problem
-                ) from exc
-            self.contents.put(content_key, content)
+        try:
+            content = yield from self.fetch_content(("globalId", info.global_id))
+        except SchemaNotFoundError as exc:  # disabled, by name or since the last request
+            missing = SchemaNotFoundError(group, artifact_id, version=version, problem=exc.problem)
+            raise missing from exc
         return _cached(content, info)
 
     def _fetch_with_ids(self, key: SchemaKey) -> Operation[CachedSchema | None]:
@@ -119,8 +130,7 @@ class Operations(Catalog):
             content=found.content,
         )
 
-    def fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
-        """Fetch content by an immutable id."""
+    def _fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
         id_type, value = key
         params = {"returnArtifactType": "true"} if id_type == "globalId" else {}
         answer = yield Call("GET", path("ids", _ID_PATHS[id_type], value), params)
@@ -158,9 +168,9 @@ class Operations(Catalog):
             return _cached(content, info)
         if canonical:  # found in another spelling, perhaps
             content = yield from self.fetch_content(("globalId", info.global_id))
+        self.contents.put(("globalId", info.global_id), content)
         cached = _cached(content, info)
         self.schemas.put((group, artifact_id, None), cached)
-        self.contents.put(("globalId", info.global_id), content)
         return cached
 
     def check_compatibility(
@@ -260,7 +270,7 @@ def _content(answer: Answer) -> SchemaContent:
     try:
         return SchemaContent(text, parse_schema(text, kind), kind)
     except ValueError as exc:
-        raise RegistryConnectionError(answer.url, f"expected {kind} content: {exc}") from exc
+        raise answer.unusable(f"expected {kind} content: {exc}") from exc
 
 
 def _cached(content: SchemaContent, info: VersionInfo) -> CachedSchema:

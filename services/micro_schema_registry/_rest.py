@@ -54,9 +54,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what came back: ``headers`` are looked up without regard to case."""
+    """Hold what came back to ``request`` (method and path) from the registry at ``url``; header names in any case."""
 
     url: str
+    request: str
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -75,7 +76,7 @@ class Answer:
         try:
             return self.body.decode()
         except UnicodeDecodeError as exc:
-            raise RegistryConnectionError(self.url, f"expected UTF-8: {exc}") from exc
+            raise self.unusable(f"expected UTF-8: {exc}") from exc
 
     def read(self, kind: type[T]) -> T:
         """Return the JSON body as a model or plain type.
@@ -89,7 +90,11 @@ class Answer:
             first = exc.errors(include_url=False, include_input=False)[0]
             where = "/".join(str(part) for part in first["loc"])
             reason = f"expected {kind.__name__}: {first['msg']}" + (f" at {where}" if where else "")
-            raise RegistryConnectionError(self.url, reason) from exc
+            raise self.unusable(reason) from exc
+
+    def unusable(self, reason: str) -> RegistryConnectionError:
+        """Return the error for an answer that says something else than was expected."""
+        return RegistryConnectionError(self.url, f"{self.request}: {reason}")
 
 
 Operation = Generator[Call | Pause, Answer, T]
@@ -121,10 +126,10 @@ def failure(answer: Answer) -> RegistryConnectionError:
     """Return the error for an answer that is not the one hoped for, and not one that the caller knows better."""
     problem = read_problem(answer)
     if answer.status in {401, 403}:
-        return AuthenticationError(answer.url, problem=problem)
+        return AuthenticationError(answer.url, answer.request, problem=problem)
     if 400 <= answer.status < 500 and answer.status not in {408, 429}:
-        return RequestRefusedError(answer.url, problem=problem)
-    return RegistryConnectionError(answer.url, problem=problem)
+        return RequestRefusedError(answer.url, answer.request, problem=problem)
+    return RegistryConnectionError(answer.url, answer.request, problem=problem)
 
 
 def registration_failure(artifact_id: str, answer: Answer) -> SchemaRegistrationError:
