@@ -170,13 +170,26 @@ class IncompatibleSchemaError(SchemaRegistrationError):
     """Report content that breaks a rule of its artifact, group or registry; ``causes`` say where."""
 
 
-class ResolverError(RegistryError):
+class CodecError(RegistryError):
+    """Stand for what went wrong between a value and its bytes; ``cause`` is the error below it, if there is one."""
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The same as ``__cause__``."""
+        return self.__cause__
+
+
+class ResolverError(CodecError):
     """Report that no artifact id could be derived from topic and schema."""
 
 
-class SerializationError(RegistryError):
-    """Report a value that its schema does not describe; ``__cause__`` is the encoder's error."""
+class SerializationError(CodecError, ValueError):
+    """Report a value that its schema does not describe."""
 
 
-class DeserializationError(RegistryError):
+class DeserializationError(CodecError):
     """Report a payload that is not framed, or not encoded, as its reader expects."""
+
+
+class InvalidPayloadError(CodecError, ValueError):
+    """Report a JSON value that its schema does not permit; ``causes`` say where."""
