@@ -9,9 +9,11 @@ RegistryError                        status, name, detail and causes of the prob
 │   ├── SchemaExistsError            if_exists="FAIL" and there is one
 │   ├── InvalidSchemaError           the content is not valid for its artifact type
 │   └── IncompatibleSchemaError      the content breaks a rule; causes say where
-├── ResolverError                    an artifact id could not be derived
-├── SerializationError               a value does not fit its schema
-└── DeserializationError             a payload does not fit its schema or framing
+└── CodecError                       cause: between a value and its bytes
+    ├── ResolverError                an artifact id could not be derived
+    ├── SerializationError           also ValueError: a value does not fit its schema
+    ├── DeserializationError         a payload does not fit its schema or framing
+    └── InvalidPayloadError          also ValueError: JSON that its schema does not permit; causes
 """
 
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ class ArtifactNames:
         if (artifact_id is None) == (artifact_resolver is None):
             raise ValueError("expected exactly one of artifact_id and artifact_resolver")
         self._artifact_id = artifact_id
-        self._resolver = artifact_resolver
+        self._resolver: Callable[[SerializationContext], object] | None = artifact_resolver
 
     def find(self, ctx: SerializationContext) -> str:
         if self._resolver is None:

@@ -29,9 +29,10 @@ class JsonSchemaValidator:
     """
 
     def __init__(self, schema: dict[str, Any] | bool) -> None:
+        compiled: Any = schema  # stubs know no boolean schemas
         kind = validator_for(schema, default=Draft202012Validator)
         try:
-            kind.check_schema(schema)
+            kind.check_schema(compiled)
         except SchemaError as exc:
             raise ValueError(f"invalid JSON Schema at {exc.json_path}: {exc.message}") from exc
         self._validator = kind(schema, registry=Registry())
