@@ -208,15 +208,15 @@ class Operations(Catalog):
             retries = int(may_find)
         repeatable = may_find or "dryRun" in params
         call = post(path("groups", group, "artifacts"), body, repeatable=repeatable, **params)
-        for attempt in range(retries + 1):
-            answer = yield call
-            if answer.ok:
-                return self._created(answer, body["artifactId"])
-            error = registration_failure(body["artifactId"], answer)
-            if error.name not in {VERSION_EXISTS, ARTIFACT_EXISTS} or attempt == retries:
-                raise error
+        answer = yield call
+        for attempt in range(retries):
+            if answer.ok or read_problem(answer).name not in {VERSION_EXISTS, ARTIFACT_EXISTS}:
+                break
             yield Pause(random.uniform(0.02, min(0.4, 0.05 * 2**attempt)))  # noqa: S311 - no secret
-        raise AssertionError("the last attempt returns or raises")
+            answer = yield call
+        if not answer.ok:
+            raise registration_failure(body["artifactId"], answer)
+        return self._created(answer, body["artifactId"])
 
     def _created(self, answer: Answer, artifact_id: str) -> VersionInfo:
         try:

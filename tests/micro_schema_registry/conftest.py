@@ -78,3 +78,17 @@ async def new_registry(request: pytest.FixtureRequest, group_id: str) -> AsyncIt
 async def registry(new_registry: NewRegistry) -> SchemaRegistry:
     """One client of each backend."""
     return await new_registry()
+
+
+@pytest.fixture
+async def async_http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the patience that a busy machine needs."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    """A blocking client with the patience that a busy machine needs."""
+    with httpx.Client(timeout=60) as client:
+        yield client
