@@ -115,7 +115,7 @@ def test_racing_threads_all_register(apicurio_url: str, group_id: str, http: htt
 
 
 async def test_a_registry_that_stops_and_comes_back(
-    tmp_path: Path, group_id: str, async_http: httpx.AsyncClient
+    apicurio_home: Path, tmp_path: Path, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
     """What was cached stays available; the rest is an error with a reason, and works again later."""
     with server_process(tmp_path) as url:
