@@ -62,8 +62,7 @@ class ApicurioClient(ABC, Generic[H]):
 
     def forget(self, artifact_id: str | None = None, *, group_id: str | None = None) -> None:
         """Drop what is cached of an artifact, or of all; content found by id never changes and stays."""
-        group = self._core.group(group_id)
-        self._core.schemas.discard(lambda key: artifact_id in {None, key[1]} and key[0] == group)
+        self._core.forget(artifact_id, group_id)
 
     @abstractmethod
     def _connect(self, http_client: H | None, policy: RetryPolicy) -> None:
