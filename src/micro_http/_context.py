@@ -1,0 +1,118 @@
+"""RequestContext: the frozen per-request settings and the count of retries, handed on as clones."""
+
+import uuid
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
+from pickle import PicklingError
+from random import SystemRandom
+from typing import Any, Literal, Self, get_args
+
+from micro_http._errors import ConfigError
+from micro_http._httpx import httpx
+
+Jitter = Literal["none", "additive", "full", "equal", "decorrelated"]
+
+_uniform = SystemRandom().uniform
+# What deepcopy raises for locks, generators, sockets and classes that forbid or break copying.
+_UNCOPYABLE = (TypeError, ValueError, AttributeError, RuntimeError, PicklingError)
+_MAX_DOUBLINGS = 64  # far beyond any cap, and keeps the power a finite float
+
+
+@dataclass(frozen=True)
+class RequestContext:
+    """Say how often and how patiently one request is retried.
+
+    Attributes:
+        max_retries: repetitions after the first try; 0 means one try only.
+        current_attempt: retries begun so far; 0 stands for the first try.
+        base_delay: seconds before the first retry; each further one waits twice as long.
+        request_id: key of the request's result; a random UUID unless given.
+        metadata: whatever the caller wants to see again in events; copied deeply at each hand-over.
+        max_delay: upper bound of one delay, in seconds.
+        jitter: how the doubling delay d is randomised. `none`: d. `additive`: d to 1.25 d. `full`: 0 to d.
+            `equal`: d/2 to d. `decorrelated`: `base_delay` to three times the previous delay.
+        last_delay: the delay before the current attempt, in seconds.
+
+    Raises:
+        ConfigError: a number is negative or the jitter unknown.
+    """
+
+    max_retries: int = 2
+    current_attempt: int = 0
+    base_delay: float = 1.0
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    metadata: dict[str, Any] = field(default_factory=dict)
+    max_delay: float = 60.0
+    jitter: Jitter = "additive"
+    last_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_retries", "current_attempt", "base_delay", "max_delay", "last_delay"):
+            require_positive(name, getattr(self, name), zero=True)
+        require_jitter(self.jitter)
+
+    @property
+    def has_retries_left(self) -> bool:
+        """Tell whether the try this context stands for may be made."""
+        return self.current_attempt <= self.max_retries
+
+    def clone(self) -> Self:
+        """Return a deep copy; what can't be copied (locks, generators) is shared."""
+        return replace(
+            self, **{f.name: copied(getattr(self, f.name)) for f in fields(self) if f.init}
+        )
+
+    def increment_attempt(self) -> Self:
+        """Return a context that stands for the next attempt; every other field is kept."""
+        return replace(self, current_attempt=self.current_attempt + 1)
+
+    def calculate_delay(self) -> float:
+        """Return the seconds to wait if the attempt this context stands for fails."""
+        doubled = self.base_delay * 2.0 ** min(self.current_attempt, _MAX_DOUBLINGS)
+        ceiling = min(self.max_delay, doubled)
+        match self.jitter:
+            case "none":
+                return ceiling
+            case "additive":
+                return min(self.max_delay, _uniform(ceiling, ceiling * 1.25))
+            case "full":
+                return _uniform(0.0, ceiling)
+            case "equal":
+                return _uniform(ceiling / 2, ceiling)
+            case "decorrelated":
+                longest = max(self.base_delay, self.last_delay * 3)
+                return min(self.max_delay, _uniform(self.base_delay, longest))
+
+
+def require_positive(name: str, value: float | None, *, zero: bool = False) -> None:
+    """Refuse a number below zero, and zero itself unless allowed; None means unset and passes."""
+    if value is None or value > 0 or (zero and value == 0):
+        return
+    raise ConfigError(f"invalid {name} {value!r}: expected a number {'>=' if zero else '>'} 0")
+
+
+def require_jitter(jitter: str) -> None:
+    """Refuse a jitter kind that doesn't exist."""
+    if jitter not in get_args(Jitter):
+        raise ConfigError(
+            f"invalid jitter {jitter!r}: expected one of {', '.join(get_args(Jitter))}"
+        )
+
+
+def copied(value: Any) -> Any:
+    """Return a deep copy of plain data, sharing only the parts that refuse to be copied.
+
+    Responses and exceptions are shared on purpose: a copy would lose the stream or the traceback.
+    """
+    if type(value) is dict:
+        return {key: _copied_or_shared(item) for key, item in value.items()}
+    return _copied_or_shared(value)
+
+
+def _copied_or_shared(value: Any) -> Any:
+    if isinstance(value, httpx.Response | BaseException):
+        return value
+    try:
+        return deepcopy(value)
+    except _UNCOPYABLE:
+        return value

@@ -1,0 +1,171 @@
+"""The policy engine as httpx transports, so that any httpx client can have it."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from micro_http._engine import Observer, target_of
+from micro_http._httpx import httpx, shared_ssl_context
+from micro_http._policy import RetryPolicy
+from micro_http._runner import AsyncRunner, SyncRunner
+
+
+class AsyncRetryTransport(httpx.AsyncBaseTransport):
+    """Retry what passes through to another asynchronous transport.
+
+    Args:
+        policy: what to retry; the default is connection errors only.
+        transport: where requests go and what `aclose()` closes; a pool with the shared TLS context by default.
+        read_body: read the body of a response as part of the try, so that a cut body is retried and timed too.
+            Leave it off to stream large responses.
+        observers: called with a `Try` after each try.
+
+    A client that is given a transport takes no proxies from the environment (httpx's rule): pass
+    `transport=httpx.AsyncHTTPTransport(proxy=...)` to have one.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        read_body: bool = False,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._runner = AsyncRunner(RetryPolicy() if policy is None else policy, observers)
+        self._transport = (
+            httpx.AsyncHTTPTransport(verify=shared_ssl_context())
+            if transport is None
+            else transport
+        )
+        self._read_body = read_body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request as often as the policy allows and return the last response."""
+
+        async def send() -> httpx.Response:
+            response = await self._transport.handle_async_request(request)
+            return await _loaded(response) if self._read_body else response
+
+        engine = self._runner.engine
+        return await self._runner.run(engine.execution(target_of(request, engine.policy)), send)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._transport.__aexit__(exc_type, exc_value, traceback)
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._transport.aclose()
+
+
+class RetryTransport(httpx.BaseTransport):
+    """Retry what passes through to another blocking transport; safe to share between threads.
+
+    Takes the same arguments as `AsyncRetryTransport`. `try_timeout` and the rest of `deadline` are applied to each
+    phase of a try (connect, write, each read, pool), because nothing can interrupt a blocking call from outside.
+
+    Raises:
+        ConfigError: the policy hedges, which needs asyncio.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        read_body: bool = False,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._runner = SyncRunner(RetryPolicy() if policy is None else policy, observers)
+        self._transport = (
+            httpx.HTTPTransport(verify=shared_ssl_context()) if transport is None else transport
+        )
+        self._read_body = read_body
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request as often as the policy allows and return the last response."""
+
+        def send(seconds: float | None) -> httpx.Response:
+            bounded = request if seconds is None else _bounded(request, seconds)
+            response = self._transport.handle_request(bounded)
+            return _loaded_now(response) if self._read_body else response
+
+        engine = self._runner.engine
+        return self._runner.run(engine.execution(target_of(request, engine.policy)), send)
+
+    def __enter__(self) -> Self:
+        self._transport.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self._transport.__exit__(exc_type, exc_value, traceback)
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._transport.close()
+
+
+def _bounded(request: httpx.Request, seconds: float) -> httpx.Request:
+    """Return the same request with no phase allowed more than these seconds."""
+    given = request.extensions.get("timeout", {})
+    phases = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
+    timeout = {
+        name: seconds if value is None else min(value, seconds) for name, value in phases.items()
+    }
+    return httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "timeout": timeout},
+    )
+
+
+async def _loaded(response: httpx.Response) -> httpx.Response:
+    try:
+        body = b"".join([part async for part in _async_stream(response)])
+    finally:
+        await response.aclose()
+    return _with_body(response, body)
+
+
+def _loaded_now(response: httpx.Response) -> httpx.Response:
+    try:
+        body = b"".join(_sync_stream(response))
+    finally:
+        response.close()
+    return _with_body(response, body)
+
+
+def _async_stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # an async transport gives no other
+    return response.stream
+
+
+def _sync_stream(response: httpx.Response) -> httpx.SyncByteStream:
+    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101  # a blocking transport gives no other
+    return response.stream
+
+
+def _with_body(response: httpx.Response, body: bytes) -> httpx.Response:
+    """Return the response with its raw, still encoded body in memory: httpx decodes it later as usual."""
+    return httpx.Response(
+        response.status_code,
+        headers=response.headers,
+        stream=httpx.ByteStream(body),
+        extensions=response.extensions,
+    )

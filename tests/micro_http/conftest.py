@@ -1,0 +1,104 @@
+"""A real HTTP server on a free port whose answers a test scripts."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as the server read it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server does: answer, or `cut` the connection after the body, or `hang` until the test ends."""
+
+    status: int = 200
+    body: bytes = b'{"ok": true}'
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    hang: bool = False
+
+
+class Server:
+    """Answer each request with the next reply of the script, and with 200 when it has run out."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.script: list[Reply] = []
+        self.answer: Callable[[Seen], Reply] | None = None
+        self.arrived = asyncio.Event()
+        self.port = 0
+        self._hung = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._hung.set()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        seen = Seen(method, path, headers, body)
+        self.seen.append(seen)
+        self.arrived.set()
+        if self.script:
+            reply = self.script.pop(0)
+        else:
+            reply = Reply() if self.answer is None else self.answer(seen)
+        if reply.hang:
+            await self._hung.wait()
+            return False
+        length = len(reply.body) + (10 if reply.cut else 0)
+        lines = [f"HTTP/1.1 {reply.status} Status", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+        writer.write(
+            "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else reply.body)
+        )
+        await writer.drain()
+        return not reply.cut
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A started server."""
+    server = Server()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def refused_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
