@@ -119,7 +119,9 @@ def _local(reference: str, root: str, referenced: dict[str, Any]) -> str:
     name, _, fragment = reference.partition("#")
     if name in referenced:
         return f"#/$defs/{_pointer(name)}{fragment}"
-    return f"#{root}{fragment}" if not name else reference
+    if name:
+        raise ValueError(f"not a JSON Schema: {reference!r} is not among the references")
+    return f"#{root}{fragment}"
 
 
 def _pointer(name: str) -> str:

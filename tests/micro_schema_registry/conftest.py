@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from nats.aio.client import Client
+from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
 from micro_schema_registry._store import EmbeddedRegistry
-from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
+from tests.micro_schema_registry.jetstream import JetStreamServer
 
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
@@ -18,7 +19,6 @@ from micro_schema_registry._errors import (
 from micro_schema_registry._models import Reference, content_hash, schema_text
 from micro_schema_registry._protocol import SchemaRegistry
 from micro_schema_registry._store import EmbeddedRegistry
-from tests.micro_schema_registry.jetstream import JetStreamServer
 
 
 def user(*names: str, default: bool = True) -> dict[str, Any]:
