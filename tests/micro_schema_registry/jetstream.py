@@ -22,7 +22,7 @@ class JetStreamServer:
 
     def __init__(self, folder: Path, *, name: str = "single", routes: Sequence[int] = ()) -> None:
         self._folder = folder
-        self._name = name
+        self.name = name
         self.port = free_port()
         self._routes = routes
         self._route_port = 0
@@ -39,7 +39,7 @@ class JetStreamServer:
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
         command = [_binary(), "-js", "-sd", str(self._folder), "-a", "127.0.0.1"]
-        command += ["-p", str(self.port), "-n", self._name]
+        command += ["-p", str(self.port), "-n", self.name]
         if self._routes:
             urls = ",".join(f"nats://127.0.0.1:{port}" for port in self._routes)
             command += ["--cluster_name", "test", "--routes", urls]
