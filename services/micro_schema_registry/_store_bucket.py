@@ -24,6 +24,7 @@ T = TypeVar("T")
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _STREAM_NAME_IN_USE = 10058
 _TOO_LARGE = 10054
+_NOT_CLUSTERED = 10074
 _TRANSIENT = (
     NatsTimeoutError,
     NoRespondersError,
@@ -173,17 +174,17 @@ class Bucket:
         deadline = loop.time() + self._timeout
         delay = 0.005
         while True:
-            failure: Exception | None = None
+            failure: Error | None = None
             try:
                 if self._config is None:
                     await self._open()
                 result = await attempt()
                 if result is not None:
                     return result
-            except _TRANSIENT as exc:
-                failure = exc
             except Error as exc:
-                raise self._refused(exc) from exc
+                if not _is_transient(exc):
+                    raise self._refused(exc) from exc
+                failure = exc
             if loop.time() + delay > deadline:
                 reason = (
                     "a write that came first was not applied" if failure is None else str(failure)
@@ -198,7 +199,7 @@ class Bucket:
             return RequestRefusedError(self.url, problem=problem)
         if isinstance(exc, ConnectionClosedError):
             return RegistryConnectionError(self.url, "the connection is closed")
-        return RegistryConnectionError(self.url, str(exc))
+        return RegistryConnectionError(self.url, getattr(exc, "description", None) or str(exc))
 
     async def _open(self) -> None:
         async with self._opening:
@@ -225,3 +226,17 @@ class Bucket:
             # Another client was faster, perhaps with other settings; its bucket is as good.
             if exc.err_code != _STREAM_NAME_IN_USE:
                 raise
+
+
+def _is_transient(exc: Error) -> bool:
+    return isinstance(exc, _TRANSIENT) and getattr(exc, "err_code", None) != _NOT_CLUSTERED
+
+
+def _reason(failure: Error | None) -> str:
+    if failure is None:
+        return "a write that came first was not applied in time"
+    if isinstance(failure, NatsTimeoutError):
+        return "no answer in time"
+    if isinstance(failure, ServerError):
+        return str(failure.description)
+    return "JetStream is not enabled, or has no leader"

@@ -20,11 +20,12 @@ _START_TIMEOUT = 20.0
 class JetStreamServer:
     """Run one nats-server on fixed ports with its files in a folder of its own."""
 
-    def __init__(self, folder: Path, *, name: str = "single", routes: Sequence[int] = ()) -> None:
+    def __init__(self, folder: Path, *, name: str = "single", jetstream: bool = True) -> None:
         self._folder = folder
         self.name = name
         self.port = free_port()
-        self._routes = routes
+        self._jetstream = jetstream
+        self._routes: Sequence[int] = ()
         self._route_port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,8 +39,10 @@ class JetStreamServer:
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
-        command = [_binary(), "-js", "-sd", str(self._folder), "-a", "127.0.0.1"]
+        command = [_binary(), "-a", "127.0.0.1"]
         command += ["-p", str(self.port), "-n", self.name]
+        if self._jetstream:
+            command += ["-js", "-sd", str(self._folder)]
         if self._routes:
             urls = ",".join(f"nats://127.0.0.1:{port}" for port in self._routes)
             command += ["--cluster_name", "test", "--routes", urls]
@@ -85,9 +88,9 @@ class JetStreamServer:
 
 
 @contextmanager
-def single(folder: Path) -> Iterator[JetStreamServer]:
+def single(folder: Path, *, jetstream: bool = True) -> Iterator[JetStreamServer]:
     """Run one server."""
-    server = JetStreamServer(folder)
+    server = JetStreamServer(folder, jetstream=jetstream)
     server.start()
     try:
         yield server

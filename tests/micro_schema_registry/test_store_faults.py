@@ -189,10 +189,18 @@ async def test_a_server_that_stays_away_is_a_connection_error(tmp_path: Path) ->
                 await registry.register_schema("A", schema("b"))
 
 
-async def test_a_server_without_jetstream_is_a_connection_error(nc: Client, bucket: str) -> None:
-    registry = EmbeddedRegistry(nc, "g", bucket=bucket, replicas=3, timeout=2)
+async def test_more_replicas_than_servers_are_refused_at_once(nc: Client, bucket: str) -> None:
+    registry = EmbeddedRegistry(nc, "g", bucket=bucket, replicas=3)
     with pytest.raises(RegistryConnectionError, match="replicas > 1 not supported"):
         await registry.info()
+
+
+async def test_a_server_without_jetstream_is_named_as_such(tmp_path: Path) -> None:
+    with single(tmp_path, jetstream=False) as server:
+        async with server.connect() as nc:
+            registry = EmbeddedRegistry(nc, "g", timeout=0.2)
+            with pytest.raises(RegistryConnectionError, match="JetStream is not enabled"):
+                await registry.info()
 
 
 @pytest.fixture(scope="module")
