@@ -1,4 +1,4 @@
-"""Apicurio Registry clients and the schema registry as a NATS service."""
+"""Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service."""
 
 from micro_schema_registry._async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._auth import BearerAuth, KeycloakAuth
@@ -30,6 +30,8 @@ from micro_schema_registry._models import (
     VersionInfo,
 )
 from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._store_transfer import IdMap
 
 __all__ = [
     "ApicurioRegistryClient",
@@ -41,6 +43,8 @@ __all__ = [
     "Cause",
     "CompatibilityResult",
     "DeserializationError",
+    "EmbeddedRegistry",
+    "IdMap",
     "IncompatibleSchemaError",
     "InvalidSchemaError",
     "KeycloakAuth",

@@ -45,7 +45,8 @@ class Problem:
 
     def __str__(self) -> str:
         reason = self.title or self.detail or self.name or "no reason given"
-        causes = "; ".join(str(cause) for cause in self.causes)
+        # Apicurio's title often lists them already.
+        causes = "; ".join(str(cause) for cause in self.causes if str(cause) not in reason)
         return f"{self.status} {reason}" + (f": {causes}" if causes else "")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from tests.micro_schema_registry import dying_writer
 from tests.micro_schema_registry.jetstream import JetStreamServer, cluster, single
 
@@ -147,7 +148,7 @@ class _Limited:
         self.task: asyncio.Task[Any] | None = None
 
     def jetstream(self, **options: Any) -> Any:
-        return dying_writer.JetStreamContext(self, **options)  # type: ignore[arg-type]
+        return JetStreamContext(self, **options)  # type: ignore[arg-type]
 
     async def request(self, *args: Any, **options: Any) -> Any:
         if self._left == 0 and self.task is not None:

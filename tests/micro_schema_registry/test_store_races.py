@@ -55,7 +55,7 @@ async def test_equal_content_gets_one_version_however_many_register_it(
     )
 
     versions = {cached.version: cached for cached in made}
-    assert sorted(versions, key=int) == [str(n) for n in range(1, 11)]
+    assert versions.keys() == {str(n) for n in range(1, 11)}
     assert len({cached.global_id for cached in made}) == 10
     assert len({cached.content_id for cached in made}) == 10
     assert len({cached.content for cached in made}) == 10
