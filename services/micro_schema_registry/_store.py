@@ -222,6 +222,8 @@ def _content(
     artifact: Artifact, schema: Schema, artifact_type: str, references: Sequence[Reference]
 ) -> Content:
     text = schema_text(schema)
+    if text.lstrip().startswith(("http://", "https://")):
+        raise ValueError("a schema cannot be a URL: nothing is fetched")
     try:
         parse_schema(text, artifact_type)
     except ValueError as exc:

@@ -179,9 +179,7 @@ class StoreCatalog:
         group_id: str | None = None,
     ) -> dict[str, str]:
         """Return the rules set for an artifact, else for the group, or with ``everywhere`` for the whole registry."""
-        group = self._group(group_id)
-        if everywhere:
-            return dict((await self._store.rules.shared()).of(None))
+        group = self._rule_group(artifact_id, everywhere, group_id)
         if artifact_id is None:
             return dict((await self._store.rules.shared()).of(group))
         return dict((await self._existing(artifact_id, group))[1].rules)
@@ -250,9 +248,9 @@ class StoreCatalog:
         everywhere: bool,
         group_id: str | None,
     ) -> None:
-        group = self._group(group_id)
-        if everywhere or artifact_id is None:
-            await self._store.rules.set_shared(None if everywhere else group, rule, config)
+        group = self._rule_group(artifact_id, everywhere, group_id)
+        if artifact_id is None:
+            await self._store.rules.set_shared(group, rule, config)
             return
         artifact = self._artifact(artifact_id, group)
 
@@ -261,6 +259,15 @@ class StoreCatalog:
             return None if head.rules.get(rule) == config else RuleSet(rule=rule, config=config)
 
         await self._store.log.append(artifact, decide)
+
+    def _rule_group(
+        self, artifact_id: str | None, everywhere: bool, group_id: str | None
+    ) -> str | None:
+        """Return the group whose rules are meant, None for the whole registry."""
+        group = self._group(group_id)
+        if everywhere and artifact_id is not None:
+            raise ValueError("a rule is for one artifact or everywhere, not both")
+        return None if everywhere else group
 
     def _check_open(self) -> None:
         if self._closed:

@@ -20,6 +20,8 @@ from micro_schema_registry._store_keys import RULES_KEY, Artifact
 from micro_schema_registry._store_log import ArtifactLog
 
 Rules = Mapping[str, str]
+_UNIQUE = {"NO_DUPLICATES", "FULL"}
+_MAPPED = {"ALL_REFS_MAPPED", "FULL"}
 
 
 class SharedRules(BaseModel):
@@ -76,23 +78,18 @@ class RuleBook:
         """
         rules = await self._rules(artifact, head)
         text = await self._with_references(artifact, content)
-        if rules.get("INTEGRITY") in {"NO_DUPLICATES", "FULL"}:
+        if rules.get("INTEGRITY") in _UNIQUE:
             _check(artifact, "INTEGRITY", _duplicates(content.references))
         level = rules.get("COMPATIBILITY", "NONE")
-        wants_valid = {rules.get("VALIDITY", "NONE"), level} != {"NONE"} or rules.get(
-            "INTEGRITY"
-        ) in {"ALL_REFS_MAPPED", "FULL"}
+        wants_valid = rules.get("VALIDITY", "NONE") != "NONE"
+        if not (wants_valid or level != "NONE" or rules.get("INTEGRITY") in _MAPPED):
+            return
         try:
-            if wants_valid:
-                await asyncio.to_thread(parse, content.artifact_type, text)
-            if level != "NONE":
-                causes = await self._causes(
-                    artifact, level, content.artifact_type, text, head.served
-                )
-                _check(artifact, "COMPATIBILITY", causes)
+            causes = await self._causes(artifact, level, content.artifact_type, text, head.served)
         except ValueError as exc:
             problem = Problem(422, "InvalidSchemaException", str(exc), causes=(Cause(str(exc)),))
             raise InvalidSchemaError(artifact.artifact_id, exc, problem=problem) from exc
+        _check(artifact, "COMPATIBILITY", causes)
 
     async def admit_again(self, artifact: Artifact, head: Head, version: Version) -> None:
         """Refuse to serve a disabled version again beside versions that came without being compared with it.
@@ -122,10 +119,13 @@ class RuleBook:
     async def _causes(
         self, artifact: Artifact, level: str, kind: str, text: SchemaText, before: Sequence[Version]
     ) -> tuple[Cause, ...]:
+        """Return why content may not follow versions; invalid content is a ValueError whatever the level."""
         compared = before if level.endswith("_TRANSITIVE") else before[-1:]
+        if level == "NONE":
+            compared = ()
         existing = [await self._text(artifact, version) for version in compared]
         # Parsing and comparing take milliseconds: other requests go on meanwhile.
-        return await asyncio.to_thread(incompatibilities, kind, level, text, existing)
+        return await asyncio.to_thread(_verdict, kind, level, text, existing)
 
     async def _text(self, artifact: Artifact, version: Version) -> SchemaText:
         found = await self._contents.known(version.content_id)
@@ -159,6 +159,13 @@ class RuleBook:
         if stored is None:
             return SharedRules(), 0
         return SharedRules.model_validate_json(stored.value), stored.revision
+
+
+def _verdict(
+    kind: str, level: str, text: SchemaText, existing: Sequence[SchemaText]
+) -> tuple[Cause, ...]:
+    parse(kind, text)
+    return incompatibilities(kind, level, text, existing)
 
 
 def _duplicates(references: Sequence[Reference]) -> tuple[Cause, ...]:
