@@ -186,10 +186,7 @@ class Bucket:
                     raise self._refused(exc) from exc
                 failure = exc
             if loop.time() + delay > deadline:
-                reason = (
-                    "a write that came first was not applied" if failure is None else str(failure)
-                )
-                raise RegistryConnectionError(self.url, reason) from failure
+                raise RegistryConnectionError(self.url, _reason(failure)) from failure
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - no secret
             delay = min(delay * 2, 0.5)
 
@@ -210,6 +207,11 @@ class Bucket:
             except NotFoundError:
                 await self._make()
                 info = await self._js.stream_info(self._stream)
+            if info.config.max_age:
+                reason = (
+                    f"the bucket drops values after {info.config.max_age:g} s: expected no limit"
+                )
+                raise RegistryConnectionError(self.url, reason)
             self._config = info.config
 
     async def _make(self) -> None:

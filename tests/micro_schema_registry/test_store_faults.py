@@ -204,6 +204,12 @@ async def test_a_server_without_jetstream_is_named_as_such(tmp_path: Path) -> No
                 await registry.info()
 
 
+async def test_a_bucket_that_forgets_is_refused(nc: Client, bucket: str) -> None:
+    await nc.jetstream().create_key_value(bucket=bucket, ttl=3600)
+    with pytest.raises(RegistryConnectionError, match="drops values after 3600 s"):
+        await EmbeddedRegistry(nc, "g", bucket=bucket).info()
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[JetStreamServer]]:
     with cluster(tmp_path_factory.mktemp("cluster")) as servers:
