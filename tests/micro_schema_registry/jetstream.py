@@ -20,11 +20,14 @@ _START_TIMEOUT = 20.0
 class JetStreamServer:
     """Run one nats-server on fixed ports with its files in a folder of its own."""
 
-    def __init__(self, folder: Path, *, name: str = "single", jetstream: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, name: str = "single", jetstream: bool = True, config: str = ""
+    ) -> None:
         self._folder = folder
         self.name = name
         self.port = free_port()
         self._jetstream = jetstream
+        self._config = config
         self._routes: Sequence[int] = ()
         self._route_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,6 +46,10 @@ class JetStreamServer:
         command += ["-p", str(self.port), "-n", self.name]
         if self._jetstream:
             command += ["-js", "-sd", str(self._folder)]
+        if self._config:
+            path = self._folder / "server.conf"
+            path.write_text(self._config)
+            command += ["-c", str(path)]
         if self._routes:
             urls = ",".join(f"nats://127.0.0.1:{port}" for port in self._routes)
             command += ["--cluster_name", "test", "--routes", urls]
@@ -88,9 +95,9 @@ class JetStreamServer:
 
 
 @contextmanager
-def single(folder: Path, *, jetstream: bool = True) -> Iterator[JetStreamServer]:
-    """Run one server."""
-    server = JetStreamServer(folder, jetstream=jetstream)
+def single(folder: Path, *, jetstream: bool = True, config: str = "") -> Iterator[JetStreamServer]:
+    """Run one server, with more configuration if there is any."""
+    server = JetStreamServer(folder, jetstream=jetstream, config=config)
     server.start()
     try:
         yield server
