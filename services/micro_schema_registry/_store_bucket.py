@@ -52,6 +52,7 @@ class Bucket:
 
     def __init__(self, nc: Client, name: str, *, replicas: int, timeout: float) -> None:
         self.url = f"nats-kv://{name}"
+        self._nc = nc
         self._name = name
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -61,6 +62,11 @@ class Bucket:
         self._js = nc.jetstream(timeout=min(2.0, timeout))
         self._config: StreamConfig | None = None
         self._opening = asyncio.Lock()
+
+    @property
+    def max_value(self) -> int:
+        """The size of the largest value in bytes that the server takes, headers included."""
+        return self._nc.max_payload
 
     async def create(self, key: str, value: bytes) -> tuple[Stored, bool]:
         """Write a key that must not exist; return what is there afterwards, and whether it is this value.

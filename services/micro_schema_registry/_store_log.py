@@ -11,8 +11,9 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from micro_schema_registry._errors import Problem, SchemaRegistrationError
 from micro_schema_registry._store_bucket import Bucket
-from micro_schema_registry._store_history import Change, Head, read_change
+from micro_schema_registry._store_history import Change, Head, VersionAdded, read_change
 from micro_schema_registry._store_keys import Artifact, artifact_of, head_pattern
 
 Decide = Callable[[Head], Awaitable[Change | None]]
@@ -20,10 +21,11 @@ Decide = Callable[[Head], Awaitable[Change | None]]
 
 @dataclass(frozen=True)
 class _Known:
-    """Hold a head with its revision in the bucket, 0 if it was never written."""
+    """Hold a head with its revision and size in the bucket, 0 if it was never written."""
 
     head: Head
     revision: int
+    size: int
 
 
 class ArtifactLog:
@@ -52,7 +54,10 @@ class ArtifactLog:
             if change is None:
                 return known.head, 0
             slot = known.head.slot + 1
-            stored, is_ours = await self._bucket.create(artifact.slot_key(slot), change.encoded())
+            value = change.encoded()
+            if isinstance(change, VersionAdded):
+                self._check_room(artifact, known, value)
+            stored, is_ours = await self._bucket.create(artifact.slot_key(slot), value)
             if is_ours:
                 head = known.head.after(change, stored.revision)
                 return await self._publish(artifact, known, head), stored.revision
@@ -90,8 +95,9 @@ class ArtifactLog:
     async def _read(self, artifact: Artifact) -> _Known:
         stored = await self._bucket.get(artifact.head_key)
         if stored is None:
-            return _Known(Head(), 0)
-        return _Known(Head.model_validate_json(stored.value), stored.revision)
+            return _Known(Head(), 0, 0)
+        head = Head.model_validate_json(stored.value)
+        return _Known(head, stored.revision, len(stored.value))
 
     async def _continued(self, artifact: Artifact, head: Head) -> Head:
         while (stored := await self._bucket.get(artifact.slot_key(head.slot + 1))) is not None:
@@ -104,8 +110,11 @@ class ArtifactLog:
         head = await self._continued(artifact, known.head)
         if head.slot == known.head.slot:
             return known
-        revision = await self._bucket.replace(artifact.head_key, head.encoded(), known.revision)
-        return _Known(head, revision) if revision is not None else await self._read(artifact)
+        value = head.encoded()
+        revision = await self._bucket.replace(artifact.head_key, value, known.revision)
+        if revision is None:
+            return await self._read(artifact)
+        return _Known(head, revision, len(value))
 
     async def _publish(self, artifact: Artifact, known: _Known, head: Head) -> Head:
         """Write a head unless one with the same changes or more is there; return the one that is there then."""
@@ -116,3 +125,13 @@ class ArtifactLog:
             if written is not None:
                 return head
             known = await self._read(artifact)
+
+    def _check_room(self, artifact: Artifact, known: _Known, value: bytes) -> None:
+        """Refuse a version that would make the head too large; states, rules and deletions still have room then."""
+        # A head holds less of a version than its slot does, but for the first one's labels.
+        if known.size + 2 * len(value) > 0.9 * self._bucket.max_value:
+            count = len(known.head.versions)
+            problem = Problem(
+                413, "LimitExceededException", f"no room for more than {count} versions"
+            )
+            raise SchemaRegistrationError(artifact.artifact_id, problem=problem)

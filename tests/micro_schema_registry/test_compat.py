@@ -200,6 +200,25 @@ def test_json_recursion_ends() -> None:
     )
 
 
+def test_json_that_cannot_be_compared_is_refused() -> None:
+    anchored = {"$defs": {"a": {"$anchor": "q", "type": "string"}}, "$ref": "#q"}
+    (cause,) = causes("JSON", "BACKWARD", STRING, anchored)
+    assert cause.startswith("the schemas cannot be compared: ")
+    assert causes("JSON", "FULL", anchored, {**anchored, "title": "T"}) == []
+
+
+def test_json_branches_are_followed() -> None:
+    def either(first: Any) -> dict[str, Any]:
+        return {"anyOf": [first, {"type": "null"}]}
+
+    new, old = either({**STRING, "maxLength": 3}), either({**STRING, "maxLength": 5})
+    assert causes("JSON", "BACKWARD", new, old) == ["'maxLength' changed from 5 to 3 at #/anyOf/0"]
+    assert causes("JSON", "BACKWARD", old, new) == []
+    assert causes("JSON", "BACKWARD", False, True) == [
+        "the reader's schema is narrower than the writer's at #"
+    ]
+
+
 def test_json_references_are_part_of_the_document() -> None:
     schema = {"type": "object", "properties": {"a": {"$ref": "common.json#/$defs/A"}}}
     common = {"$defs": {"A": {"$ref": "#/$defs/B"}, "B": STRING}}
@@ -299,6 +318,11 @@ PROTO = 'syntax = "proto3"; package p; '
             "message M { google.protobuf.Timestamp t = 1; }",
             "message M { google.protobuf.Duration t = 1; }",
             ["message type changed from 'google.protobuf.Duration' at google.protobuf.Timestamp"],
+        ),
+        (
+            "message M { oneof o { G g = 1; } optional group H = 2 { int32 x = 1; } message G {} }",
+            "message M { optional group H = 2 { string x = 1; } }",
+            ["type changed from 'string' to 'int32' at p.M.H.x"],
         ),
         ("message M { M m = 1; // again\n }", "message M { /* once */ M m = 1; }", []),
     ],

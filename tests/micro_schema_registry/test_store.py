@@ -1,11 +1,12 @@
 """The embedded registry on a real server: what each method gives and refuses."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from tests.micro_schema_registry.jetstream import JetStreamServer
+from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
@@ -76,6 +77,12 @@ async def test_canonical_finds_content_in_another_spelling(embedded: EmbeddedReg
 
     assert await embedded.register_schema("User", other, canonical=True) == made
     assert (await embedded.register_schema("User", other)).version == "2"
+    changed = await embedded.register_schema("User", user("a"), canonical=True)
+    assert changed.version == "3"
+    one, two = (f'syntax = "proto3";{space}message A {{ }}' for space in ("", "\n"))
+    spaced = await embedded.register_schema("Proto", one, artifact_type="PROTOBUF")
+    again = await embedded.register_schema("Proto", two, artifact_type="PROTOBUF", canonical=True)
+    assert again == spaced
 
 
 async def test_versions_can_be_named_and_names_are_never_reused(
@@ -334,6 +341,28 @@ async def test_content_above_the_servers_limit_is_refused(embedded: EmbeddedRegi
     with pytest.raises(RequestRefusedError) as caught:
         await embedded.register_schema("Big", {**user(), "doc": "x" * 2_000_000})
     assert caught.value.status == 413
+
+
+async def test_an_artifact_that_is_full_refuses_versions_but_can_be_changed(tmp_path: Path) -> None:
+    with single(tmp_path, config="max_payload: 4096") as server:
+        async with server.connect() as nc:
+            registry = EmbeddedRegistry(nc, "my-group")
+
+            async def fill() -> None:
+                for _ in range(100):
+                    await registry.register_schema("User", user(), "CREATE_VERSION")
+
+            with pytest.raises(SchemaRegistrationError, match="413 no room for more") as caught:
+                await fill()
+
+            count = (await registry.list_versions("User", limit=100)).count
+            assert f"more than {count} versions" in str(caught.value)
+            assert count > 20
+            for number in range(1, count + 1):
+                await registry.set_state("User", str(number), "DEPRECATED")
+            assert (await registry.register_schema("User", user())).version == str(count)
+            assert (await registry.register_schema("Other", user())).version == "1"
+            await registry.delete_artifact("User")
 
 
 async def test_cached_schemas_are_read_only(embedded: EmbeddedRegistry) -> None:
