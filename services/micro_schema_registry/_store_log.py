@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from micro_schema_registry._errors import Problem, SchemaRegistrationError
-from micro_schema_registry._store_bucket import Bucket
+from micro_schema_registry._store_bucket import Bucket, Stored
 from micro_schema_registry._store_history import Change, Head, VersionAdded, read_change
 from micro_schema_registry._store_keys import Artifact, artifact_of, head_pattern
 
@@ -61,7 +61,7 @@ class ArtifactLog:
             if is_ours:
                 head = known.head.after(change, stored.revision)
                 return await self._publish(artifact, known, head), stored.revision
-            known = await self._catch_up(artifact, known)
+            known = await self._catch_up(artifact, known, stored)
             # Somebody gets ahead in every round; jitter keeps the losers from meeting again.
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311 - no secret
             delay = min(delay * 2, 0.05)
@@ -104,10 +104,13 @@ class ArtifactLog:
             head = head.after(read_change(stored.value), stored.revision)
         return head
 
-    async def _catch_up(self, artifact: Artifact, behind: _Known) -> _Known:
-        """Return the newest head; if its writer did not write it, do so in its place."""
+    async def _catch_up(self, artifact: Artifact, behind: _Known, following: Stored) -> _Known:
+        """Return the newest head, which has at least the slot that follows; if its writer did not write it, do so."""
         known = await self._read(artifact)
-        head = await self._continued(artifact, known.head)
+        head = known.head
+        if head.slot <= behind.head.slot:
+            head = behind.head.after(read_change(following.value), following.revision)
+        head = await self._continued(artifact, head)
         if head.slot == known.head.slot:
             return known
         value = head.encoded()
