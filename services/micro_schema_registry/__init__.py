@@ -1,4 +1,7 @@
-"""Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service."""
+"""Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service.
+
+Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
+"""
 
 from micro_schema_registry._async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._auth import BearerAuth, KeycloakAuth
@@ -6,8 +9,10 @@ from micro_schema_registry._client import ApicurioRegistryClient
 from micro_schema_registry._errors import (
     AuthenticationError,
     Cause,
+    CodecError,
     DeserializationError,
     IncompatibleSchemaError,
+    InvalidPayloadError,
     InvalidSchemaError,
     Problem,
     RegistryConnectionError,
@@ -41,11 +46,13 @@ __all__ = [
     "BearerAuth",
     "CachedSchema",
     "Cause",
+    "CodecError",
     "CompatibilityResult",
     "DeserializationError",
     "EmbeddedRegistry",
     "IdMap",
     "IncompatibleSchemaError",
+    "InvalidPayloadError",
     "InvalidSchemaError",
     "KeycloakAuth",
     "Page",

@@ -9,9 +9,11 @@ RegistryError                        status, name, detail and causes of the prob
 │   ├── SchemaExistsError            if_exists="FAIL" and there is one
 │   ├── InvalidSchemaError           the content is not valid for its artifact type
 │   └── IncompatibleSchemaError      the content breaks a rule; causes say where
-├── ResolverError                    an artifact id could not be derived
-├── SerializationError               a value does not fit its schema
-└── DeserializationError             a payload does not fit its schema or framing
+└── CodecError                       cause: between a value and its bytes
+    ├── ResolverError                an artifact id could not be derived
+    ├── SerializationError           also ValueError: a value does not fit its schema
+    ├── DeserializationError         a payload does not fit its schema or framing
+    └── InvalidPayloadError          also ValueError: JSON that its schema does not permit; causes
 """
 
 from dataclasses import dataclass
@@ -170,13 +172,26 @@ class IncompatibleSchemaError(SchemaRegistrationError):
     """Report content that breaks a rule of its artifact, group or registry; ``causes`` say where."""
 
 
-class ResolverError(RegistryError):
+class CodecError(RegistryError):
+    """Stand for what went wrong between a value and its bytes; ``cause`` is the error below it, if there is one."""
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The same as ``__cause__``."""
+        return self.__cause__
+
+
+class ResolverError(CodecError):
     """Report that no artifact id could be derived from topic and schema."""
 
 
-class SerializationError(RegistryError):
-    """Report a value that its schema does not describe; ``__cause__`` is the encoder's error."""
+class SerializationError(CodecError, ValueError):
+    """Report a value that its schema does not describe."""
 
 
-class DeserializationError(RegistryError):
+class DeserializationError(CodecError):
     """Report a payload that is not framed, or not encoded, as its reader expects."""
+
+
+class InvalidPayloadError(CodecError, ValueError):
+    """Report a JSON value that its schema does not permit; ``causes`` say where."""

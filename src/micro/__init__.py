@@ -1,5 +1,93 @@
-"""NATS micro-services for Python."""
+"""NATS micro-services for Python (ADR-32).
 
+import micro
+
+async def setup(ctx: micro.Context) -> None:
+    service = await ctx.add_service("echo", "1.0.0")
+    await service.add_endpoint("echo", echo)
+
+async def echo(request: micro.Request) -> None:
+    await request.respond(request.data())
+
+if __name__ == "__main__":
+    micro.run(setup, trap_signals=True)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from micro import options
+from micro._client import Client, InstanceClient, ServiceClient
+from micro._context import Context, run
+from micro._endpoint import Endpoint
+from micro._errors import (
+    AlreadyRespondedError,
+    ConfigError,
+    ConnectError,
+    MicroError,
+    NoResponseError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    ServiceError,
+    StoppedError,
+)
+from micro._gather import Replies, Until
+from micro._middleware import Middleware, NextHandler
+from micro._options import ConnectOption
+from micro._request import Handler, Request, Response
+from micro._scope import Group
+from micro._service import Service, add_service
+from micro._typed import cheap
 from micro._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from micro._models import EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats
+
+__all__ = [
+    "AlreadyRespondedError",
+    "Client",
+    "ConfigError",
+    "ConnectError",
+    "ConnectOption",
+    "Context",
+    "Endpoint",
+    "EndpointInfo",
+    "EndpointStats",
+    "Group",
+    "Handler",
+    "InstanceClient",
+    "MicroError",
+    "Middleware",
+    "NextHandler",
+    "NoResponseError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "PingInfo",
+    "Replies",
+    "Request",
+    "Response",
+    "Service",
+    "ServiceClient",
+    "ServiceError",
+    "ServiceInfo",
+    "ServiceStats",
+    "StoppedError",
+    "Until",
+    "__version__",
+    "add_service",
+    "cheap",
+    "options",
+    "run",
+]
+
+_MODELS = {"EndpointInfo", "EndpointStats", "PingInfo", "ServiceInfo", "ServiceStats"}
+
+
+def __getattr__(name: str) -> Any:
+    # The models need pydantic, which costs more to import than everything else here.
+    if name in _MODELS:
+        from micro import _models
+
+        return getattr(_models, name)
+    raise AttributeError(f"module 'micro' has no attribute {name!r}")

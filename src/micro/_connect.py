@@ -1,0 +1,95 @@
+"""Making the first connection: at once or not at all, unless told to keep trying."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+
+from micro._errors import ConnectError
+from micro._options import Settings
+
+logger = logging.getLogger("micro.connect")
+
+PROGRESS = 5.0
+"""Seconds between two log lines while waiting for a server."""
+
+_REFUSALS = ("authorization", "authentication", "expired", "revoked", "maximum connections")
+
+
+class FirstConnection:
+    """Follows the errors of a client that is connecting for the first time.
+
+    nats-py goes on trying whatever happens. A server that refuses us, and one that is not there
+    while nobody asked to wait for it, end the attempt instead.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._errors: list[BaseException] = []
+        self._hopeless = asyncio.Event()
+
+    def failed(self, error: BaseException) -> None:
+        """Note an error; the client's error callback calls this while it is connecting."""
+        self._errors.append(error)
+        patient = self._settings.retry or len(self._errors) < len(self._settings.servers)
+        if _refused(error) or not patient:
+            self._hopeless.set()
+
+    async def make(self, nc: NatsClient, callbacks: dict[str, Any]) -> None:
+        """Connect.
+
+        Raises:
+            ConnectError: No server can be reached, or one refuses us; one line with the reason.
+        """
+        connecting = asyncio.create_task(nc.connect(**self._settings.keywords(), **callbacks))
+        hopeless = asyncio.create_task(self._hopeless.wait())
+        try:
+            while not connecting.done() and not hopeless.done():
+                await asyncio.wait(
+                    {connecting, hopeless},
+                    timeout=PROGRESS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not connecting.done() and not hopeless.done():
+                    logger.warning("still connecting: %s", self._reason())
+        finally:
+            hopeless.cancel()
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting})
+        if connecting.cancelled():
+            raise ConnectError(self._reason())
+        error = connecting.exception()
+        if error is not None:
+            self._errors.append(error)
+            raise ConnectError(self._reason()) from error
+
+    def _reason(self) -> str:
+        servers = ", ".join(self._settings.servers)
+        if not self._errors:
+            return f"no answer from {servers} yet"
+        error = self._errors[-1]
+        if _refused(error):
+            return f"{servers} refused the connection: {_text(error)}"
+        hint = (
+            ""
+            if self._settings.retry
+            else "; start one with `micro server`, or wait for one with options.retry()"
+        )
+        return f"cannot connect to {servers}: {_text(error)}{hint}"
+
+
+def _refused(error: BaseException) -> bool:
+    if isinstance(error, nats.errors.AuthorizationError | ssl.SSLError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, nats.errors.Error) and any(word in text for word in _REFUSALS)
+
+
+def _text(error: BaseException) -> str:
+    return str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__

@@ -1,0 +1,339 @@
+"""Running services as a program: connect, set up, wait, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from nats.aio.client import Client as NatsClient
+
+from micro import _permissions
+from micro._callbacks import Callbacks
+from micro._connect import FirstConnection
+from micro._errors import ConnectError, MicroError, StoppedError
+from micro._middleware import Middleware
+from micro._options import ConnectOption, resolve
+from micro._ratelimit import LimitedLog
+from micro._service import DoneHandler, ErrorHandler, Service, add_service
+
+logger = logging.getLogger("micro.context")
+
+T = TypeVar("T")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Context:
+    """A program that runs services: owns the connection and everything that is entered into it.
+
+    An async context manager. When it ends, its services stop first and all at once, without losing a
+    request; then everything entered or pushed is left in reverse order; the connection closes last.
+
+    Args:
+        client: A NATS client to connect with, by default a new one. One that is connected already
+            is used as it is, and left open.
+    """
+
+    def __init__(self, client: NatsClient | None = None) -> None:
+        self._client = NatsClient() if client is None else client
+        self._stack = AsyncExitStack()
+        self._services: list[Service] = []
+        self._cancel = asyncio.Event()
+        self._callbacks = Callbacks()
+        self._log = LimitedLog(logger)
+        self._first: FirstConnection | None = None
+        self._failure: MicroError | None = None
+        self._closing = False
+        self._trapped: list[signal.Signals] = []
+        self._hurried: asyncio.Future[Any] | None = None
+
+    @property
+    def client(self) -> NatsClient:
+        """The NATS client of this context."""
+        return self._client
+
+    def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is lost."""
+        self._callbacks.add("disconnected", callback)
+
+    def add_reconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is back."""
+        self._callbacks.add("reconnected", callback)
+
+    def add_closed_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is closed for good."""
+        self._callbacks.add("closed", callback)
+
+    def add_error_callback(self, callback: Callable[[Exception], Awaitable[None]]) -> None:
+        """Add a callback for the asynchronous errors of the connection."""
+        self._callbacks.add("error", callback)
+
+    async def connect(self, *options: ConnectOption) -> None:
+        """Connect to the NATS server. Does not raise when the context is cancelled meanwhile.
+
+        Args:
+            options: Values from `micro.options`; the environment fills what they leave open.
+
+        Raises:
+            ConnectError: No server can be reached, or one refuses us.
+            ConfigError: The options are not acceptable.
+        """
+        if self._client.is_connected:
+            return
+        settings = resolve(options, os.environ)
+        self._first = FirstConnection(settings)
+        self._stack.push_async_callback(self._close)
+        callbacks = {
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_disconnected,
+            "reconnected_cb": self._on_reconnected,
+            "closed_cb": self._on_closed,
+        }
+        await self.wait_for(self._first.make(self._client, callbacks))
+        self._first = None
+        if not self.cancelled():
+            logger.info("connected to %s", ", ".join(settings.servers))
+
+    async def add_service(  # noqa: PLR0913 - the documented signature
+        self,
+        name: str,
+        version: str,
+        description: str | None = None,
+        metadata: dict[str, str] | None = None,
+        queue_group: str | None = None,
+        pending_bytes_limit_by_endpoint: int | None = None,
+        pending_msgs_limit_by_endpoint: int | None = None,
+        now: Callable[[], datetime] | None = None,
+        id_generator: Callable[[], str] | None = None,
+        api_prefix: str | None = None,
+        *,
+        middlewares: Iterable[Middleware] | None = None,
+        max_in_flight: int | None = None,
+        error_handler: ErrorHandler | None = None,
+        done_handler: DoneHandler | None = None,
+    ) -> Service:
+        """Create and start a service; it stops with the context. Parameters as of `add_service`.
+
+        Raises:
+            ConfigError: A value is not acceptable.
+            StoppedError: The context is not connected.
+            PermissionDeniedError: The server refuses the discovery subjects.
+        """
+        if not self._client.is_connected and not self._client.is_reconnecting:
+            raise StoppedError(f"cannot add service {name!r}: the context is not connected")
+        service = add_service(
+            self._client,
+            name,
+            version,
+            description,
+            metadata,
+            queue_group,
+            pending_bytes_limit_by_endpoint,
+            pending_msgs_limit_by_endpoint,
+            now,
+            id_generator,
+            api_prefix,
+            middlewares=middlewares,
+            max_in_flight=max_in_flight,
+            error_handler=error_handler,
+            done_handler=done_handler,
+        )
+        await self.enter(service)
+        self._services.append(service)
+        return service
+
+    def reset(self) -> None:
+        """Reset the counters of all services."""
+        for service in self._services:
+            service.reset()
+
+    def cancel(self) -> None:
+        """Cancel the context: what waits for it goes on, `run_forever` ends."""
+        self._cancel.set()
+
+    def cancelled(self) -> bool:
+        """Return whether the context was cancelled."""
+        return self._cancel.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the context is cancelled."""
+        await self._cancel.wait()
+
+    async def wait_for(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine, and cancel it when the context is cancelled.
+
+        Does not raise in that case; `cancelled` tells.
+
+        Raises:
+            Exception: Whatever the coroutine raised.
+        """
+        task = asyncio.ensure_future(coro)
+        cancelled = asyncio.ensure_future(self._cancel.wait())
+        try:
+            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+            cancelled.cancel()
+            await asyncio.wait({task, cancelled})
+        if not task.cancelled():
+            task.result()
+        elif not self.cancelled():
+            raise StoppedError("a coroutine of the context was cancelled from elsewhere")
+
+    def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        """Add a callback, sync or async, to run when the context ends."""
+        if inspect.iscoroutinefunction(callback):
+            self._stack.push_async_callback(callback)
+        else:
+            self._stack.callback(callback)
+
+    async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
+        """Enter an async context manager, to be left when the context ends."""
+        return await self._stack.enter_async_context(async_context)
+
+    def trap_signal(self, *signals: signal.Signals) -> None:
+        """Cancel the context on these signals, SIGINT and SIGTERM when none is given.
+
+        A second one cancels the requests in flight, a third one has its usual effect.
+        """
+        loop = asyncio.get_running_loop()
+        for number in signals if signals else STOP_SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+            self._trapped.append(number)
+
+    async def run_forever(
+        self,
+        setup: Callable[[Context], Coroutine[Any, Any, None]],
+        /,
+        *options: ConnectOption,
+        trap_signals: bool | tuple[signal.Signals, ...] = False,
+    ) -> None:
+        """Connect, set up, and run until the context is cancelled; then stop everything.
+
+        The context must not have been entered before. Does not raise when it is cancelled.
+
+        Args:
+            setup: ``async (context)``: adds services.
+            options: Values from `micro.options`.
+            trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
+
+        Raises:
+            ConnectError: The connection cannot be made, or is gone for good.
+            ConfigError: A declaration is not acceptable.
+            Exception: Whatever ``setup`` raised.
+        """
+        async with self:
+            if trap_signals:
+                self.trap_signal(*(trap_signals if isinstance(trap_signals, tuple) else ()))
+            await self.connect(*options)
+            if not self.cancelled():
+                await self.wait_for(setup(self))
+            await self.wait()
+            if self._failure is not None:
+                raise self._failure
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        try:
+            # Before anything else is left: a handler may use what was entered after its service.
+            await asyncio.gather(*(service.stop() for service in self._services))
+        finally:
+            try:
+                suppressed = await self._stack.__aexit__(exc_type, exc, traceback)
+            finally:
+                self._untrap()
+                self._services.clear()
+                await self._callbacks.close()
+        return suppressed
+
+    async def _close(self) -> None:
+        self._closing = True
+        await self._client.close()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if not self.cancelled():
+            logger.info("%s: stopping", number.name)
+            self.cancel()
+        else:
+            logger.warning("%s again: cancelling what is in flight", number.name)
+            self._untrap()
+            self._hurried = asyncio.gather(*(service.abort() for service in self._services))
+
+    def _untrap(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._trapped:
+            loop.remove_signal_handler(number)
+        self._trapped.clear()
+
+    # nats-py awaits its callbacks in the task that reads from the server: they must not do anything
+    # that takes time or raises.
+
+    async def _on_error(self, error: Exception) -> None:
+        _permissions.record(self._client, error)
+        if self._first is not None:
+            self._first.failed(error)
+        else:
+            self._log.log(logging.WARNING, str(error), "connection: %s", error)
+            self._callbacks.call("error", error)
+
+    async def _on_disconnected(self) -> None:
+        if not self._closing:
+            logger.warning("disconnected from the server")
+        self._callbacks.call("disconnected")
+
+    async def _on_reconnected(self) -> None:
+        logger.info("reconnected to the server")
+        self._callbacks.call("reconnected")
+
+    async def _on_closed(self) -> None:
+        self._callbacks.call("closed")
+        if not self._closing:
+            reason = self._client.last_error
+            self._failure = ConnectError(f"the connection is closed for good: {reason}")
+            logger.error("%s", self._failure)
+            self.cancel()
+
+
+def run(
+    setup: Callable[[Context], Coroutine[Any, Any, None]],
+    /,
+    *options: ConnectOption,
+    trap_signals: bool | tuple[signal.Signals, ...] = False,
+    client: NatsClient | None = None,
+) -> None:
+    """Run a program: `Context.run_forever` in an event loop of its own.
+
+    An error of micro, such as a server that cannot be reached, ends the process with one line on
+    standard error and exit code 1; Ctrl-C that is not trapped stops in the same way, with code 130.
+
+    Args:
+        setup: ``async (context)``: adds services.
+        options: Values from `micro.options`.
+        trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
+        client: A NATS client to connect with.
+    """
+
+    async def main() -> None:
+        await Context(client).run_forever(setup, *options, trap_signals=trap_signals)
+
+    try:
+        asyncio.run(main())
+    except MicroError as error:
+        raise SystemExit(f"micro: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -1,0 +1,89 @@
+"""Answers to PING, INFO and STATS: nine plain subscriptions per instance (ADR-32)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from micro import _permissions
+from micro._subjects import VERBS, control_subject
+
+logger = logging.getLogger("micro.discovery")
+
+Answer = Callable[[], Awaitable[bytes]]
+
+
+class Discovery:
+    """The discovery subscriptions of one service instance.
+
+    Args:
+        nc: The connection.
+        api_prefix: ``$SRV`` unless overridden.
+        name: The service's name.
+        id: The instance's id.
+        answers: For each verb what makes the body of the answer.
+    """
+
+    def __init__(
+        self,
+        nc: NatsClient,
+        api_prefix: str,
+        name: str,
+        id: str,
+        *,
+        answers: Mapping[str, Answer],
+    ) -> None:
+        self._nc = nc
+        self._answers = {
+            control_subject(verb, api_prefix, *scope): answers[verb]
+            for verb in VERBS
+            for scope in ((), (name,), (name, id))
+        }
+        self._subscriptions: list[Subscription] = []
+
+    @property
+    def subjects(self) -> list[str]:
+        """The nine subjects."""
+        return list(self._answers)
+
+    async def start(self) -> None:
+        """Subscribe; a fence must follow."""
+        _permissions.forget(self._nc, self.subjects)
+        for subject, answer in self._answers.items():
+            self._subscriptions.append(await self._nc.subscribe(subject, cb=self._callback(answer)))
+
+    async def stop(self) -> None:
+        """Unsubscribe; may be called twice and on a closed connection."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error as error:
+                logger.debug("%s: unsubscribe: %s", subscription.subject, error)
+
+    def _callback(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
+        async def receive(msg: Msg) -> None:
+            # A '$' reply subject is the server's: answering there would be acting for somebody else.
+            if not msg.reply or msg.reply.startswith("$"):
+                return
+            try:
+                await self._nc.publish(msg.reply, await answer())
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("%s: cannot answer", msg.subject)
+
+        return receive
+
+
+def encode(kind: str, body: Mapping[str, Any]) -> bytes:
+    """Return an answer as compact JSON, its type first."""
+    return json.dumps({"type": kind, **body}, separators=(",", ":")).encode()

@@ -1,0 +1,121 @@
+"""The errors of micro.
+
+MicroError
+├── ConfigError (ValueError)           a declaration is wrong: raised where it is made
+├── StoppedError (RuntimeError)        the service or context is not running
+├── AlreadyRespondedError (RuntimeError)  a handler answered one request twice
+├── NoResponseError                    a handler returned without answering
+├── PayloadTooLargeError (ValueError)  a message exceeds what the server takes
+├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
+├── PermissionDeniedError              the server refuses a subscription
+└── ServiceError                       an error answer, as a handler raises it or a client receives it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class MicroError(Exception):
+    """Base class of every error that micro raises by itself."""
+
+
+class ConfigError(MicroError, ValueError):
+    """A name, subject, option or handler is not acceptable."""
+
+
+class StoppedError(MicroError, RuntimeError):
+    """The service, endpoint or context is not running."""
+
+
+class AlreadyRespondedError(MicroError, RuntimeError):
+    """A handler answered the same request a second time; the first answer stands."""
+
+
+class NoResponseError(MicroError):
+    """A handler returned without answering."""
+
+
+class PayloadTooLargeError(MicroError, ValueError):
+    """A message is larger than the server's ``max_payload``.
+
+    Attributes:
+        size: Bytes of headers and payload together.
+        limit: The server's limit in bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"message of {size} bytes exceeds the server's max_payload of {limit}")
+        self.size = size
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.size, self.limit)
+
+
+class ConnectError(MicroError, ConnectionError):
+    """The connection to the NATS server cannot be made, or is gone for good."""
+
+
+class PermissionDeniedError(MicroError):
+    """The server refuses a subscription that a service needs.
+
+    Attributes:
+        subjects: The refused subjects.
+    """
+
+    def __init__(self, subjects: tuple[str, ...], owner: str) -> None:
+        names = ", ".join(repr(subject) for subject in subjects)
+        super().__init__(
+            f"{owner} may not subscribe to {names}: "
+            "grant the user subscribe permission for it, with the queue group if one is bound"
+        )
+        self.subjects = subjects
+        self.owner = owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.subjects, self.owner)
+
+
+class ServiceError(MicroError):
+    """An error answer of a service (ADR-32, headers ``Nats-Service-Error`` and ``-Code``).
+
+    Raise it in a handler to answer with it; `Client.request` raises it for an error answer.
+
+    Args:
+        code: Numeric code; the ones of HTTP are customary.
+        description: One line for the caller. Line breaks are sent as blanks.
+        subject: The subject that was asked; empty in a handler.
+        data: Details as the payload of the answer.
+        headers: Further headers of the answer.
+
+    Raises:
+        ConfigError: The description is empty, or the code is not a positive number.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        description: str,
+        subject: str = "",
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if code < 0:
+            raise ConfigError(f"invalid error code {code!r}: expected a number from 0")
+        if not description:
+            raise ConfigError("invalid error description '': expected one line of text")
+        super().__init__(code, description)
+        self.code = code
+        self.description = description
+        self.subject = subject
+        self.data = data
+        self.headers = dict(headers) if headers is not None else {}
+
+    def __str__(self) -> str:
+        where = f" (from {self.subject!r})" if self.subject else ""
+        return f"service error {self.code}: {self.description}{where}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.description, self.subject, self.data, self.headers)

@@ -1,0 +1,149 @@
+"""What services say of themselves: PING, INFO and STATS answers (ADR-32).
+
+Reading is liberal, because services in other languages leave out or null what the ADR requires;
+what these models write has every field with its exact type.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+
+
+def _read_time(value: Any) -> Any:
+    # Go writes up to nine digits of a second, Python reads six.
+    return re.sub(r"(\.\d{6})\d+", r"\1", value) if isinstance(value, str) else value
+
+
+def _read_metadata(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _read_text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _read_count(value: Any) -> Any:
+    # nats.js reports fractional nanoseconds, Java leaves counters out.
+    return 0 if value is None else int(value) if isinstance(value, float) else value
+
+
+def _read_list(value: Any) -> Any:
+    return [] if value is None else value
+
+
+Metadata = Annotated[dict[str, str], BeforeValidator(_read_metadata)]
+Text = Annotated[str, BeforeValidator(_read_text)]
+Count = Annotated[int, BeforeValidator(_read_count)]
+Time = Annotated[datetime, BeforeValidator(_read_time), PlainSerializer(format_time)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def from_response(cls, resp: dict[str, Any]) -> Self:
+        """Read an answer; unknown fields are ignored ("open-world assumption").
+
+        Args:
+            resp: The decoded JSON object.
+
+        Raises:
+            pydantic.ValidationError: A name is missing or a field has an unusable type.
+        """
+        return cls.model_validate(resp)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        return self.model_dump(mode="json")
+
+
+class EndpointInfo(_Model):
+    """One endpoint in an INFO answer."""
+
+    name: str
+    """The endpoint's name."""
+    subject: str
+    """The subject it listens on."""
+    queue_group: Text = ""
+    """The queue group it is a member of; empty when none."""
+    metadata: Metadata = Field(default_factory=dict)
+    """The endpoint's metadata."""
+
+
+class EndpointStats(_Model):
+    """One endpoint in a STATS answer; times are nanoseconds."""
+
+    name: str
+    """The endpoint's name."""
+    subject: str
+    """The subject it listens on."""
+    num_requests: Count = 0
+    """Requests answered or refused."""
+    num_errors: Count = 0
+    """Error answers, and requests that went wrong otherwise."""
+    last_error: Text = ""
+    """``<code>:<description>`` of the last error; empty when none."""
+    processing_time: Count = 0
+    """Total time spent in the handler."""
+    average_processing_time: Count = 0
+    """``processing_time / num_requests``, truncated; 0 before the first request."""
+    queue_group: Text = ""
+    """The queue group it is a member of; empty when none."""
+    data: Any = None
+    """What the endpoint's own statistics handler returned; any JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        return self.model_dump(mode="json", exclude={"data"} if self.data is None else None)
+
+
+class PingInfo(_Model):
+    """The answer to PING."""
+
+    name: str
+    """The kind of the service, shared by all its instances."""
+    id: str
+    """The unique id of this instance."""
+    version: str
+    """The semantic version of the service."""
+    metadata: Metadata = Field(default_factory=dict)
+    """The service's metadata."""
+    type: str = PING_TYPE
+    """The type of the answer."""
+
+
+class ServiceInfo(PingInfo):
+    """The answer to INFO."""
+
+    description: Text = ""
+    """What the service is for, as given when it was created."""
+    endpoints: Annotated[list[EndpointInfo], BeforeValidator(_read_list)] = Field(
+        default_factory=list
+    )
+    """All endpoints of the instance."""
+    type: str = INFO_TYPE
+    """The type of the answer."""
+
+
+class ServiceStats(PingInfo):
+    """The answer to STATS."""
+
+    started: Time
+    """When the instance was started, or its counters were reset."""
+    endpoints: Annotated[list[EndpointStats], BeforeValidator(_read_list)] = Field(
+        default_factory=list
+    )
+    """The counters of each endpoint."""
+    type: str = STATS_TYPE
+    """The type of the answer."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        plain = self.model_dump(mode="json", exclude={"endpoints"})
+        return {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}

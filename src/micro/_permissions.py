@@ -1,0 +1,47 @@
+"""Which subscriptions a server has refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from nats.aio.client import Client as NatsClient
+
+from micro._errors import PermissionDeniedError
+
+# nats-py lower-cases what the server says, so subjects are compared without regard to case.
+_REFUSED = re.compile(r'permissions violation for subscription to "([^"]+)"')
+
+_refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
+
+
+def record(nc: NatsClient, error: BaseException) -> None:
+    """Note an error that a connection reported; the owner of its error callback calls this.
+
+    Of a connection whose callback is somebody else's only the last error is seen.
+    """
+    found = _REFUSED.search(str(error).lower())
+    if found:
+        _refused.setdefault(nc, set()).add(found.group(1))
+
+
+def forget(nc: NatsClient, subjects: Iterable[str]) -> None:
+    """Forget earlier refusals of subjects that are about to be subscribed to."""
+    known = _refused.get(nc)
+    if known:
+        known.difference_update(subject.lower() for subject in subjects)
+
+
+def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
+    """Fail if the server has refused one of these subjects; call it behind a fence.
+
+    Raises:
+        PermissionDeniedError: It has, by name.
+    """
+    if nc.last_error is not None:
+        record(nc, nc.last_error)
+    known = _refused.get(nc, set())
+    refused = tuple(subject for subject in subjects if subject.lower() in known)
+    if refused:
+        raise PermissionDeniedError(refused, owner)

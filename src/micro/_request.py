@@ -1,0 +1,245 @@
+"""A request, its answer, and the headers that ADR-32 gives a meaning."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeAlias
+
+from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
+
+ERROR = "Nats-Service-Error"
+ERROR_CODE = "Nats-Service-Error-Code"
+SUCCESS_CODE = "Nats-Service-Success-Code"
+
+_HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
+
+
+class _Done:
+    """An awaitable that is already done, so that `respond` costs no coroutine."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+DONE: Awaitable[None] = _Done()
+
+
+class Request(ABC):
+    """A request received by a service.
+
+    An abstract class, so that handlers can be tested with `micro.testing.RequestStub`. Four methods
+    must be implemented: `subject`, `headers`, `data` and `respond`.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def subject(self) -> str:
+        """Return the subject the request was sent to."""
+
+    @abstractmethod
+    def headers(self) -> dict[str, str]:
+        """Return the headers, names in their original case; of a repeated name the last value."""
+
+    @abstractmethod
+    def data(self) -> bytes:
+        """Return the payload."""
+
+    @abstractmethod
+    def respond(self, data: bytes, headers: dict[str, str] | None = None) -> Awaitable[None]:
+        """Answer the request.
+
+        The answer leaves when the handler, and every middleware around it, has returned.
+
+        Args:
+            data: The payload of the answer.
+            headers: Its headers.
+
+        Raises:
+            AlreadyRespondedError: The request has an answer.
+            TypeError: The payload is not bytes-like.
+        """
+
+    async def respond_success(
+        self, code: int, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        """Answer with a status code in the header ``Nats-Service-Success-Code`` (not part of ADR-32).
+
+        Args:
+            code: The status code describing the success.
+            data: The payload of the answer.
+            headers: Further headers.
+        """
+        extra = {SUCCESS_CODE: str(code)}
+        await self.respond(b"" if data is None else data, {**(headers or {}), **extra})
+
+    async def respond_error(
+        self,
+        code: int,
+        description: str,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer with an error: headers ``Nats-Service-Error`` and ``Nats-Service-Error-Code``.
+
+        Args:
+            code: The error code describing the error.
+            description: One line which can be shown to the caller.
+            data: Details as the payload of the answer.
+            headers: Further headers.
+
+        Raises:
+            ConfigError: The description is empty.
+        """
+        error = ServiceError(code, description, data=b"" if data is None else data, headers=headers)
+        answer = Response.of_error(error)
+        await self.respond(answer.data(), answer.headers())
+
+
+Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
+"""Handler is a function that processes a micro request."""
+
+
+class Response:
+    """The answer to a request, as middlewares read and change it.
+
+    Args:
+        data: The payload.
+        headers: The headers; copied.
+    """
+
+    __slots__ = ("_data", "_headers")
+
+    def __init__(self, data: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        self._data = data
+        self._headers = dict(headers) if headers else None
+
+    @classmethod
+    def of_error(cls, error: ServiceError) -> Response:
+        """Return the answer that carries a service error; line breaks become blanks."""
+        text = " ".join(error.description.split()) or "error"
+        return cls(error.data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
+
+    def data(self) -> bytes:
+        """Return the payload."""
+        return self._data
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers; changing them changes the answer."""
+        if self._headers is None:
+            self._headers = {}
+        return self._headers
+
+    def set_data(self, data: bytes) -> None:
+        """Replace the payload."""
+        self._data = data
+
+    def clear_data(self) -> None:
+        """Make the payload empty."""
+        self._data = b""
+
+    def add_header(self, key: str, value: str) -> None:
+        """Set one header."""
+        self.headers()[key] = value
+
+    def remove_header(self, key: str) -> None:
+        """Remove one header if it is there."""
+        self.headers().pop(key, None)
+
+    def update_headers(self, headers: Mapping[str, str]) -> None:
+        """Set several headers."""
+        self.headers().update(headers)
+
+    def clear_headers(self) -> None:
+        """Remove all headers."""
+        self._headers = None
+
+    def error(self) -> ServiceError | None:
+        """Return the service error this answer carries, if its headers say that it is one."""
+        return received_error(self._headers, "", self._data) if self._headers else None
+
+
+class NatsRequest(Request):
+    """A request that came over NATS, and the answer its handler has given so far."""
+
+    __slots__ = ("_data", "_headers", "_reply", "_response", "_subject")
+
+    def __init__(
+        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
+    ) -> None:
+        self._subject = subject
+        self._reply = reply
+        self._data = data
+        self._headers = headers
+        self._response: Response | None = None
+
+    def subject(self) -> str:
+        """Return the subject the request was sent to."""
+        return self._subject
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers, names in their original case; of a repeated name the last value."""
+        if self._headers is None:
+            self._headers = {}
+        return self._headers
+
+    def data(self) -> bytes:
+        """Return the payload."""
+        return self._data
+
+    def respond(self, data: bytes, headers: dict[str, str] | None = None) -> Awaitable[None]:
+        """Answer the request; see `Request.respond`."""
+        if self._response is not None:
+            raise AlreadyRespondedError(f"the request to {self._subject!r} has been answered")
+        if data.__class__ is not bytes:
+            if not isinstance(data, bytes | bytearray | memoryview):
+                raise TypeError(f"answer must be bytes, not {type(data).__name__}")
+            data = bytes(data)
+        self._response = Response(data, headers)
+        return DONE
+
+    @property
+    def reply(self) -> str:
+        """The subject that answers go to; empty when the caller wants none."""
+        return self._reply
+
+    @property
+    def response(self) -> Response | None:
+        """What the handler answered, if it has."""
+        return self._response
+
+
+def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
+    """Return the service error that a received answer is, or None for a success.
+
+    Either header marks an error. A missing or unusable code becomes 500, a missing text
+    ``service error``.
+    """
+    text, code = headers.get(ERROR), headers.get(ERROR_CODE)
+    if text is None and code is None:
+        return None
+    usable = code is not None and code.isascii() and code.isdigit() and len(code) <= 9
+    rest = {name: value for name, value in headers.items() if name not in (ERROR, ERROR_CODE)}
+    number = int(code) if code is not None and usable else 500
+    return ServiceError(number, text or "service error", subject, data, rest)
+
+
+def check_headers(headers: Mapping[Any, Any]) -> int:
+    """Return how many bytes headers take on the wire (ADR-4), or refuse them.
+
+    Raises:
+        ConfigError: A name is not printable ASCII without a colon, or a value is not one line of text.
+    """
+    size = len("NATS/1.0\r\n\r\n")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
+        if not isinstance(value, str) or "\r" in value or "\n" in value:
+            raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
+        size += len(name) + len(value.encode()) + len(": \r\n")
+    return size

@@ -1,0 +1,143 @@
+"""Pure rules of names, subjects, versions, queue groups and metadata (ADR-32, ADR-33)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from micro._errors import ConfigError
+
+DEFAULT_API_PREFIX = "$SRV"
+DEFAULT_QUEUE_GROUP = "q"
+MAX_METADATA_BYTES = 128 * 1024
+RESERVED_METADATA_PREFIX = "_nats"
+VERBS = ("PING", "INFO", "STATS")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_TOKEN = re.compile(r"[^\s.*>]+")
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_PRERELEASE = rf"(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
+_VERSION = re.compile(
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+    rf"(?:-{_PRERELEASE}(?:\.{_PRERELEASE})*)?"
+    r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
+    re.ASCII,
+)
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return a service, endpoint or instance name, or refuse it.
+
+    Raises:
+        ConfigError: It is anything but ASCII letters, digits, ``-`` and ``_``.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"invalid {kind} name {name!r}: expected letters, digits, '-' or '_'")
+    return name
+
+
+def check_version(version: object) -> str:
+    """Return a semantic version such as ``1.0.0-rc.1+build``, or refuse it.
+
+    Raises:
+        ConfigError: It does not follow semver 2.0.
+    """
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise ConfigError(
+            f"invalid version {version!r}: expected a semantic version such as '1.0.0'"
+        )
+    return version
+
+
+def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
+    """Return a subject that an endpoint may listen on, or refuse it.
+
+    Tokens are separated by dots, none is empty or holds white space. Wildcards (``*``, and ``>``
+    as the last token) and subjects beginning with ``$`` are the caller's explicit choice, because
+    they let an endpoint listen to what was never meant for it.
+
+    Raises:
+        ConfigError: It breaks one of these rules.
+    """
+    if not isinstance(subject, str) or not subject:
+        raise ConfigError(f"invalid subject {subject!r}: expected tokens separated by dots")
+    tokens = subject.split(".")
+    for position, token in enumerate(tokens):
+        if _TOKEN.fullmatch(token):
+            continue
+        if token == "*" or (token == ">" and position == len(tokens) - 1):  # noqa: S105 - a wildcard
+            if allow_wildcards:
+                continue
+            raise ConfigError(f"invalid subject {subject!r}: wildcards need allow_wildcards=True")
+        raise ConfigError(
+            f"invalid subject {subject!r}: expected tokens separated by dots, without white space, "
+            "'*' and '>' only as whole tokens, '>' last"
+        )
+    if subject.startswith("$") and not allow_wildcards:
+        raise ConfigError(
+            f"invalid subject {subject!r}: '$' subjects are the server's and need allow_wildcards=True"
+        )
+    return subject
+
+
+def check_prefix(kind: str, prefix: object) -> str:
+    """Return a group name or API prefix: a subject without wildcards.
+
+    Raises:
+        ConfigError: It holds a wildcard, white space or an empty token.
+    """
+    if isinstance(prefix, str) and all(_TOKEN.fullmatch(token) for token in prefix.split(".")):
+        return prefix
+    raise ConfigError(
+        f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"
+    )
+
+
+def check_queue_group(queue_group: object) -> str:
+    """Return a queue group name; the empty string stands for none.
+
+    Raises:
+        ConfigError: It holds white space, a wildcard or an empty token.
+    """
+    return "" if queue_group == "" else check_prefix("queue group", queue_group)
+
+
+def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
+    """Return a copy of the metadata of a service or endpoint (ADR-33).
+
+    Raises:
+        ConfigError: A key or value is not a string, a key is empty or begins with ``_nats``, or keys
+            and values together exceed 128 KiB.
+    """
+    if metadata is None:
+        return {}
+    size = 0
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ConfigError(f"invalid metadata entry {key!r}: expected strings only")
+        if not key or key.startswith(RESERVED_METADATA_PREFIX):
+            raise ConfigError(
+                f"invalid metadata key {key!r}: expected a name that does not begin with '_nats'"
+            )
+        size += len(key.encode()) + len(value.encode())
+    if size > MAX_METADATA_BYTES:
+        raise ConfigError(
+            f"metadata of {size} bytes is too large: expected at most {MAX_METADATA_BYTES}"
+        )
+    return dict(metadata)
+
+
+def inherited(*levels: str | None) -> str:
+    """Return the first queue group that is set, innermost level first, else the default ``q``."""
+    return next((level for level in levels if level is not None), DEFAULT_QUEUE_GROUP)
+
+
+def join(*tokens: str) -> str:
+    """Join subject parts with dots, leaving out the empty ones."""
+    return ".".join(token for token in tokens if token)
+
+
+def control_subject(verb: str, prefix: str, name: str | None = None, id: str | None = None) -> str:
+    """Return ``<prefix>.<VERB>[.<name>[.<id>]]``, the subject that discovers services."""
+    return join(prefix, verb, name or "", id or "" if name is not None else "")

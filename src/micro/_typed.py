@@ -1,0 +1,189 @@
+"""Handlers declared by their annotations: pydantic in, pydantic out.
+
+    async def add(pair: Pair) -> int: ...
+    async def find(query: Query, request: Request) -> list[Item]: ...
+    async def now() -> datetime: ...
+    async def echo(request: Request) -> None: ...        # not typed: answers by request.respond()
+
+The payload is JSON, except that a parameter or result of type ``bytes`` is the payload itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from micro._errors import ConfigError, ServiceError
+from micro._request import Handler, NatsRequest, Request
+
+AnyHandler = Callable[..., Any]
+"""A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CHEAP = "__micro_cheap__"
+_UNSET: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class BoundHandler:
+    """A handler in the form that endpoints run.
+
+    Attributes:
+        call: The handler as ``async (request) -> None``.
+        request_schema: Returns the JSON Schema of the payload, None when it has none.
+        response_schema: The same for the answer.
+    """
+
+    call: Handler
+    request_schema: Callable[[], dict[str, Any] | None]
+    response_schema: Callable[[], dict[str, Any] | None]
+
+
+def cheap(handler: F) -> F:
+    """Mark a synchronous handler as one that never blocks, to be run without a thread."""
+    setattr(handler, _CHEAP, True)
+    return handler
+
+
+def bind(handler: AnyHandler) -> BoundHandler:
+    """Return a raw, typed or synchronous handler in the form that endpoints run.
+
+    Raises:
+        ConfigError: It is not callable, or its parameters are not of a known form.
+    """
+    if not callable(handler):
+        raise ConfigError(f"invalid handler {handler!r}: expected a function")
+    payload, wants_request, result = _signature(handler)
+    call = _asynchronous(handler)
+    if payload is _UNSET and wants_request and result in (_UNSET, None, type(None)):
+        return BoundHandler(call, _no_schema, _no_schema)
+    decode, request_schema = _decoder(payload)
+    encode, response_schema = _encoder(result)
+
+    async def typed(request: Request) -> None:
+        arguments = () if decode is None else (decode(request.data()),)
+        answer = await (call(*arguments, request) if wants_request else call(*arguments))
+        if answer is not None or not _answered(request):
+            await request.respond(encode(answer))
+
+    return BoundHandler(typed, request_schema, response_schema)
+
+
+def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
+    """Return the payload's type or _UNSET, whether the request is wanted, and the result's type."""
+    name = getattr(handler, "__qualname__", repr(handler))
+    try:
+        signature = inspect.signature(handler, eval_str=True)
+    except (NameError, TypeError, ValueError) as exc:
+        raise ConfigError(f"cannot read the annotations of handler {name!r}: {exc}") from exc
+    result = signature.return_annotation
+    types = [
+        parameter.annotation
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and (parameter.default is _UNSET or _is_request(parameter.annotation))
+    ]
+    match types:
+        case []:
+            return _UNSET, False, result
+        case [only] if only is _UNSET or _is_request(only):
+            return _UNSET, True, result
+        case [payload]:
+            return payload, False, result
+        case [payload, second] if _is_request(second) and not _is_request(payload):
+            return payload, True, result
+    raise ConfigError(
+        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
+    )
+
+
+def _is_request(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Request)
+
+
+def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
+    call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
+        return handler
+    run = _inline if getattr(handler, _CHEAP, False) else asyncio.to_thread
+
+    async def synchronous(*arguments: Any) -> Any:
+        result = await run(handler, *arguments)
+        return await result if inspect.isawaitable(result) else result
+
+    return synchronous
+
+
+async def _inline(handler: AnyHandler, *arguments: Any) -> Any:
+    return handler(*arguments)
+
+
+def _answered(request: Request) -> bool:
+    return isinstance(request, NatsRequest) and request.response is not None
+
+
+def _no_schema() -> None:
+    return None
+
+
+def _decoder(
+    payload: Any,
+) -> tuple[Callable[[bytes], Any] | None, Callable[[], dict[str, Any] | None]]:
+    if payload is _UNSET:
+        return None, _no_schema
+    if payload is bytes:
+        return bytes, _no_schema
+    from pydantic import TypeAdapter, ValidationError  # costs more to import than all the rest
+
+    adapter = _adapter(TypeAdapter, payload)
+    validate = adapter.validator.validate_json
+
+    def decode(data: bytes) -> Any:
+        try:
+            return validate(data)
+        except ValidationError as exc:
+            details = exc.json(include_url=False, include_input=False).encode()
+            headers = {"Content-Type": "application/json"}
+            raise ServiceError(400, "invalid request", data=details, headers=headers) from exc
+
+    return decode, lambda: _schema(adapter, "validation")
+
+
+def _encoder(result: Any) -> tuple[Callable[[Any], bytes], Callable[[], dict[str, Any] | None]]:
+    if result is bytes:
+        return bytes, _no_schema
+    if result in (None, type(None)):
+        return lambda _: b"", _no_schema
+    from pydantic import TypeAdapter
+
+    adapter = _adapter(TypeAdapter, Any if result is _UNSET else result)
+    to_json = adapter.serializer.to_json
+
+    def encode(answer: Any) -> bytes:
+        # A result of another type than declared is a bug of the handler, not a warning.
+        return typing.cast(bytes, to_json(answer, warnings="error"))
+
+    return encode, _no_schema if result is _UNSET else lambda: _schema(adapter, "serialization")
+
+
+def _adapter(factory: Any, annotation: Any) -> Any:
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return factory(annotation)
+    except PydanticUserError as exc:
+        raise ConfigError(f"invalid handler type {annotation!r}: {exc.message}") from exc
+
+
+def _schema(adapter: Any, mode: str) -> dict[str, Any] | None:
+    from pydantic.errors import PydanticInvalidForJsonSchema
+
+    try:
+        return typing.cast(dict[str, Any], adapter.json_schema(mode=mode))
+    except PydanticInvalidForJsonSchema:
+        return None

