@@ -326,6 +326,10 @@ async def test_invalid_content_is_refused_as_such(embedded: EmbeddedRegistry) ->
     await embedded.set_rule("VALIDITY", "FULL", everywhere=True)
     with pytest.raises(InvalidSchemaError, match="not an Avro schema"):
         await embedded.register_schema("User", {"type": "nonsense"})
+    for depth in (900, 100_000):
+        nested = '{"type": "array", "items": ' * depth + '"int"' + "}" * depth
+        with pytest.raises(InvalidSchemaError):
+            await embedded.register_schema("User", nested)
     result = await embedded.check_compatibility("User", {"type": "nonsense"})
     assert not result
     assert "not an Avro schema" in str(result.causes[0])
