@@ -1,5 +1,10 @@
 """Resilient HTTP on httpx: a client that retries, and its policy engine as transports for any httpx client."""
 
+from micro_http._client import (
+    AsyncResilientClient,
+    create_async_resilient_client,
+    simple_async_request,
+)
 from micro_http._context import Jitter, RequestContext
 from micro_http._engine import Observer, Try
 from micro_http._errors import (
@@ -10,27 +15,38 @@ from micro_http._errors import (
     MicroHTTPError,
     TryTimeoutError,
 )
+from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
 from micro_http._httpx import shared_ssl_context
+from micro_http._metrics import opentelemetry_observer, prometheus_observer
 from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
 from micro_http._runner import no_delays
 from micro_http._transport import AsyncRetryTransport, RetryTransport
 
 __all__ = [
+    "AsyncEvent",
+    "AsyncResilientClient",
     "AsyncRetryTransport",
     "CircuitBreaker",
     "CircuitOpenError",
     "ClosedError",
     "ConfigError",
     "DeadlineExceededError",
+    "EventCallback",
+    "EventType",
     "Jitter",
     "MicroHTTPError",
     "Observer",
     "RequestContext",
+    "RequestResult",
     "RetryBudget",
     "RetryPolicy",
     "RetryTransport",
     "Try",
     "TryTimeoutError",
+    "create_async_resilient_client",
     "no_delays",
+    "opentelemetry_observer",
+    "prometheus_observer",
     "shared_ssl_context",
+    "simple_async_request",
 ]

@@ -15,6 +15,7 @@ Jitter = Literal["none", "additive", "full", "equal", "decorrelated"]
 _uniform = SystemRandom().uniform
 # What deepcopy raises for locks, generators, sockets and classes that forbid or break copying.
 _UNCOPYABLE = (TypeError, ValueError, AttributeError, RuntimeError, PicklingError)
+_SHARED = (str, int, float, type(None), httpx.Response, BaseException)
 _MAX_DOUBLINGS = 64  # far beyond any cap, and keeps the power a finite float
 
 
@@ -58,9 +59,7 @@ class RequestContext:
 
     def clone(self) -> Self:
         """Return a deep copy; what can't be copied (locks, generators) is shared."""
-        return replace(
-            self, **{f.name: copied(getattr(self, f.name)) for f in fields(self) if f.init}
-        )
+        return replace(self, **field_copies(self))
 
     def increment_attempt(self) -> Self:
         """Return a context that stands for the next attempt; every other field is kept."""
@@ -99,18 +98,27 @@ def require_jitter(jitter: str) -> None:
         )
 
 
-def copied(value: Any) -> Any:
-    """Return a deep copy of plain data, sharing only the parts that refuse to be copied.
+def field_copies(item: Any) -> dict[str, Any]:
+    """Return copies of all that the constructor of this dataclass instance takes, by field name.
 
-    Responses and exceptions are shared on purpose: a copy would lose the stream or the traceback.
+    Plain data is copied deeply. Shared are parts that refuse to be copied, and responses and exceptions on purpose: a
+    copy would lose the stream or the traceback.
     """
+    return {f.name: _copied(getattr(item, f.name)) for f in fields(item) if f.init}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, _SHARED):
+        return value
+    if isinstance(value, RequestContext):
+        return value.clone()
     if type(value) is dict:
         return {key: _copied_or_shared(item) for key, item in value.items()}
     return _copied_or_shared(value)
 
 
 def _copied_or_shared(value: Any) -> Any:
-    if isinstance(value, httpx.Response | BaseException):
+    if isinstance(value, _SHARED):
         return value
     try:
         return deepcopy(value)

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from micro_http._breaker import Circuits, TokenBucket
 from micro_http._context import RequestContext
+from micro_http._errors import DeadlineExceededError
 from micro_http._httpx import TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
 from micro_http._policy import IDEMPOTENT_METHODS, RetryPolicy
 
@@ -141,12 +142,24 @@ class Execution:
         deadline = self._policy.deadline
         return None if deadline is None else max(0.0, deadline - self.elapsed)
 
+    def check_deadline(self) -> None:
+        """Raise if no time is left.
+
+        Raises:
+            DeadlineExceededError: the policy's deadline has passed.
+        """
+        deadline = self._policy.deadline
+        if deadline is not None and self.remaining == 0:
+            raise DeadlineExceededError(deadline)
+
     def begin(self) -> None:
         """Begin a try.
 
         Raises:
             CircuitOpenError: the origin's circuit is open.
+            DeadlineExceededError: the policy's deadline has passed.
         """
+        self.check_deadline()
         self._try_started = self._engine.clock()
         if self._engine.circuits is not None:
             self._engine.circuits.admit(self.target.origin, self._try_started)
@@ -244,22 +257,19 @@ def target_of(request: httpx.Request, policy: RetryPolicy) -> Target:
     except httpx.RequestNotRead:  # a stream: it can be read only once
         replayable = False
     given = request.extensions.get("idempotent")
-    idempotent = (
-        is_idempotent(request.method, request.headers, policy) if given is None else bool(given)
-    )
-    return Target(request.method, origin_of(request.url), idempotent, replayable)
+    if given is None:
+        given = not policy.idempotent_only or is_idempotent(request.method, request.headers)
+    return Target(request.method, origin_of(request.url), bool(given), replayable)
 
 
-def is_idempotent(method: str, headers: httpx.Headers, policy: RetryPolicy) -> bool:
-    """Tell whether the policy lets a request with this method and these headers be sent twice."""
-    return (
-        not policy.idempotent_only
-        or method.upper() in IDEMPOTENT_METHODS
-        or "idempotency-key" in headers
-    )
+def is_idempotent(method: str, headers: httpx.Headers) -> bool:
+    """Tell whether a request with this method and these headers may arrive twice.
+
+    Source: RFC 9110 section 9.2.2; the Idempotency-Key header of draft-ietf-httpapi-idempotency-key-header.
+    """
+    return method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in headers
 
 
 def origin_of(url: httpx.URL) -> str:
     """Return scheme, host and port of a URL, the default port left out."""
-    port = "" if url.port is None else f":{url.port}"
-    return f"{url.scheme}://{url.host}{port}"
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -98,6 +98,12 @@ class RetryPolicy:
         for name in ("deadline", "try_timeout", "max_concurrency"):
             require_positive(name, getattr(self, name))
         require_jitter(self.jitter)
+        if not all(
+            issubclass(kind, Exception) for kind in self.retry_on
+        ):  # or cancelling would be retried
+            raise ConfigError(
+                f"invalid retry_on {self.retry_on!r}: expected subclasses of Exception"
+            )
         unknown = sorted(status for status in self.statuses if not 100 <= status <= 599)
         if unknown:
             raise ConfigError(f"invalid statuses {unknown!r}: expected numbers from 100 to 599")

@@ -162,8 +162,8 @@ class SyncRunner:
         if self._gate is None:
             yield
             return
-        if not self._gate.acquire(timeout=execution.remaining):
-            raise DeadlineExceededError(self.engine.policy.deadline or 0.0)
+        while not self._gate.acquire(timeout=execution.remaining):
+            execution.check_deadline()
         try:
             yield
         finally:

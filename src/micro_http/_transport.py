@@ -17,7 +17,7 @@ class AsyncRetryTransport(httpx.AsyncBaseTransport):
         policy: what to retry; the default is connection errors only.
         transport: where requests go and what `aclose()` closes; a pool with the shared TLS context by default.
         read_body: read the body of a response as part of the try, so that a cut body is retried and timed too.
-            Leave it off to stream large responses.
+            Leave it off to stream large responses; a try then ends with the head of the response.
         observers: called with a `Try` after each try.
 
     A client that is given a transport takes no proxies from the environment (httpx's rule): pass

@@ -5,7 +5,10 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
+
+from micro_http import AsyncEvent, AsyncResilientClient, EventType
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ class Server:
         return not reply.cut
 
 
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of the tests are on this machine, whatever the environment says about others."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """A started server."""
@@ -102,3 +113,30 @@ def refused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+class Log:
+    """All events of a client, in order of delivery."""
+
+    def __init__(self, client: AsyncResilientClient) -> None:
+        self.events: list[AsyncEvent] = []
+        for event_type in EventType:
+            client.add_event_callback(event_type, self.events.append)
+
+    @property
+    def types(self) -> list[str]:
+        return [str(event.event_type) for event in self.events]
+
+
+def failing(error: Exception, times: int) -> httpx.MockTransport:
+    """Fail this often at the transport seam, then answer."""
+    left = times
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise error
+        return httpx.Response(200)
+
+    return httpx.MockTransport(handler)

@@ -494,3 +494,19 @@ async def test_cancelling_ends_the_request_and_is_no_failure_of_the_origin(serve
         assert (await client.get(server.url)).status_code == 200
 
     assert len(server.seen) == 2
+
+
+async def test_closing_closes_the_inner_transport() -> None:
+    closed = []
+
+    class Inner(httpx.AsyncBaseTransport, httpx.BaseTransport):
+        def close(self) -> None:
+            closed.append("sync")
+
+        async def aclose(self) -> None:
+            closed.append("async")
+
+    httpx.Client(transport=RetryTransport(transport=Inner())).close()
+    await httpx.AsyncClient(transport=AsyncRetryTransport(transport=Inner())).aclose()
+
+    assert closed == ["sync", "async"]

@@ -1,0 +1,312 @@
+"""AsyncResilientClient: httpx.AsyncClient whose requests are tasks that retry, tell events and leave a result."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self, Unpack
+
+from micro_http._context import RequestContext, require_positive
+from micro_http._engine import Execution, Observer, Target, is_idempotent, origin_of
+from micro_http._errors import ClosedError, ConfigError
+from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
+from micro_http._httpx import TIMEOUT_ERRORS, httpx, shared_ssl_context
+from micro_http._monitor import EventMonitor
+from micro_http._options import URL, ClientOptions, RequestOptions, Timeout, UntimedRequestOptions
+from micro_http._policy import RetryPolicy
+from micro_http._runner import AsyncRunner, AsyncSend
+
+ResponseTask = asyncio.Task[httpx.Response]
+
+
+class AsyncResilientClient:
+    """Send HTTP requests that are retried when connecting fails.
+
+    Each method returns a running task at once; await it for the `httpx.Response`. The client may be created outside
+    an event loop; it opens with `async with` or on first use, and ends with `close()`.
+
+    Args:
+        policy: what else is retried and what protects the server; a request's own context rules over the policy's
+            retries and delays.
+        observers: called with a `Try` after each try; see `prometheus_observer` and `opentelemetry_observer`.
+        max_results: results kept for `get_result()`; the oldest are forgotten.
+        max_pending_events: events that may wait for slow callbacks; more are dropped with a warning.
+        options: handed to `httpx.AsyncClient` (base_url, headers, timeout, transport, http2, ...). Without `verify`
+            all clients share one TLS context, which makes a client cheap.
+
+    Raises:
+        ConfigError: a limit is not positive.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        observers: Iterable[Observer] = (),
+        max_results: int = 10_000,
+        max_pending_events: int = 10_000,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        require_positive("max_results", max_results)
+        require_positive("max_pending_events", max_pending_events)
+        self._runner = AsyncRunner(RetryPolicy() if policy is None else policy, observers)
+        self._monitor = EventMonitor(max_pending_events)
+        self._results: OrderedDict[str, RequestResult] = OrderedDict()
+        self._max_results = max_results
+        self._tasks: set[ResponseTask] = set()
+        self._options = options
+        self._client: httpx.AsyncClient | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        await self._initialize_client()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _initialize_client(self) -> None:
+        """Open the client, once; every request does it, an application may do it at start.
+
+        Raises:
+            ClosedError: the client has been closed.
+        """
+        self._open()
+
+    async def close(self) -> None:
+        """Cancel running requests, deliver the events that wait and close the connections; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            tasks = tuple(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._monitor.stop()
+        finally:
+            if self._client is not None:
+                await self._client.aclose()
+
+    def add_event_callback(self, event_type: str, callback: EventCallback) -> None:
+        """Call a function or coroutine function with a clone of each event of this type.
+
+        Callbacks run one after the other, apart from the requests: a slow one delays no answer and one that raises
+        is logged.
+
+        Raises:
+            ConfigError: no event has this type.
+        """
+        if event_type not in list(EventType):
+            raise ConfigError(
+                f"invalid event type {event_type!r}: expected one of {', '.join(EventType)}"
+            )
+        self._monitor.add_callback(event_type, callback)
+
+    def get_result(self, request_id: str) -> RequestResult | None:
+        """Return what is known of a request that has ended; None while it runs or when it is forgotten."""
+        return self._results.get(request_id)
+
+    async def wait_for_all_requests(self) -> dict[str, RequestResult]:
+        """Wait until every request has ended and all its callbacks are done; return the results by request id.
+
+        Failed requests are results too: nothing is raised.
+        """
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running)
+        await asyncio.sleep(
+            0
+        )  # lets the done-callbacks of cancelled tasks leave their result and event
+        await self._monitor.drain()
+        return dict(self._results)
+
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        *,
+        context: RequestContext | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ResponseTask:
+        """Start a request and return its task.
+
+        Args:
+            method: HTTP method.
+            url: absolute, or relative to `base_url`.
+            context: retries, delays, id and metadata of this request; a clone of it is used.
+            options: handed to `httpx.AsyncClient.request`.
+
+        Raises:
+            ClosedError: the client has been closed. Errors of the request itself are raised by the task.
+        """
+        client = self._open()
+        engine = self._runner.engine
+        context = engine.context() if context is None else context.clone()
+        execution = engine.execution(
+            self._target(client, method, url, options), context, self._retrying
+        )
+        send = partial(client.request, method, url, **options)
+        task = asyncio.create_task(self._perform(execution, send))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._settled, execution))
+        return task
+
+    async def get(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a GET request; see `request`."""
+        return await self.request("GET", url, context=context, **options)
+
+    async def head(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a HEAD request; see `request`."""
+        return await self.request("HEAD", url, context=context, **options)
+
+    async def options(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start an OPTIONS request; see `request`."""
+        return await self.request("OPTIONS", url, context=context, **options)
+
+    async def post(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a POST request; see `request`."""
+        return await self.request("POST", url, context=context, **options)
+
+    async def put(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a PUT request; see `request`."""
+        return await self.request("PUT", url, context=context, **options)
+
+    async def patch(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a PATCH request; see `request`."""
+        return await self.request("PATCH", url, context=context, **options)
+
+    async def delete(
+        self, url: URL, *, context: RequestContext | None = None, **options: Unpack[RequestOptions]
+    ) -> ResponseTask:
+        """Start a DELETE request; see `request`."""
+        return await self.request("DELETE", url, context=context, **options)
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise ClosedError
+        if self._client is None:
+            options = self._options
+            if "verify" not in options and options.get("transport") is None:
+                options = ClientOptions(**options, verify=shared_ssl_context())
+            self._client = httpx.AsyncClient(**options)
+        return self._client
+
+    def _target(
+        self, client: httpx.AsyncClient, method: str, url: URL, options: RequestOptions
+    ) -> Target:
+        policy = self._runner.engine.policy
+        extensions = options.get("extensions")
+        given = None if extensions is None else extensions.get("idempotent")
+        if given is None:
+            given = not policy.idempotent_only or is_idempotent(
+                method, httpx.Headers(options.get("headers"))
+            )
+        replayable = not options.get("files") and isinstance(
+            options.get("content"), str | bytes | None
+        )
+        return Target(method.upper(), _origin(client, url), bool(given), replayable)
+
+    async def _perform(self, execution: Execution, send: AsyncSend) -> httpx.Response:
+        try:
+            response = await self._runner.run(execution, send)
+        except Exception as exc:
+            late = isinstance(exc, TIMEOUT_ERRORS)
+            self._conclude(execution, EventType.TIMEOUT if late else EventType.ERROR, error=exc)
+            raise
+        self._conclude(execution, EventType.SUCCESS, response=response)
+        return response
+
+    def _settled(self, execution: Execution, task: ResponseTask) -> None:
+        """Forget an ended task; here because a task cancelled before its first step runs no code of its own."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._conclude(execution, EventType.CANCELLED)
+        else:
+            task.exception()  # seen: a task nobody awaits is told about by its ERROR event
+
+    def _retrying(self, context: RequestContext, cause: httpx.Response | Exception) -> None:
+        if isinstance(cause, Exception):
+            self._monitor.put(AsyncEvent(EventType.RETRY, context, error=cause))
+        else:
+            self._monitor.put(AsyncEvent(EventType.RETRY, context, data=cause))
+
+    def _conclude(
+        self,
+        execution: Execution,
+        outcome: EventType,
+        *,
+        response: httpx.Response | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        result = RequestResult(
+            request_id=execution.context.request_id,
+            outcome=outcome,
+            attempts=execution.attempts,
+            total_time=execution.elapsed,
+            status_code=None if response is None else response.status_code,
+            error=None if error is None else f"{type(error).__name__}: {error}",
+        )
+        self._results[result.request_id] = result
+        self._results.move_to_end(result.request_id)
+        if len(self._results) > self._max_results:
+            self._results.popitem(last=False)
+        self._monitor.put(AsyncEvent(outcome, execution.context, data=response, error=error))
+
+
+def _origin(client: httpx.AsyncClient, url: URL) -> str:
+    """Return the origin the first request goes to; "" for a URL that httpx will refuse."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return ""
+    return origin_of(parsed if parsed.is_absolute_url else client.base_url)
+
+
+def create_async_resilient_client(
+    policy: RetryPolicy | None = None, **options: Unpack[ClientOptions]
+) -> AsyncResilientClient:
+    """Return a new client, to be opened with `async with`."""
+    return AsyncResilientClient(policy, **options)
+
+
+async def simple_async_request(
+    method: str,
+    url: URL,
+    *,
+    max_retries: int = 2,
+    timeout: Timeout = 10.0,
+    **options: Unpack[UntimedRequestOptions],
+) -> httpx.Response:
+    """Send one request through a client of its own and return the response.
+
+    Args:
+        method: HTTP method.
+        url: absolute URL.
+        max_retries: repetitions after an error of connecting.
+        timeout: httpx time-out of each phase of one try, in seconds; None waits for ever.
+        options: handed to `httpx.AsyncClient.request`.
+
+    Raises:
+        httpx.HTTPError: as httpx raises it, after the last retry.
+    """
+    async with AsyncResilientClient(timeout=timeout) as client:
+        context = RequestContext(max_retries=max_retries)
+        return await (await client.request(method, url, context=context, **options))

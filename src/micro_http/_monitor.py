@@ -1,0 +1,85 @@
+"""The one coroutine that takes events from an asyncio.Queue and calls the callbacks, in order."""
+
+import asyncio
+import inspect
+import logging
+from collections import defaultdict
+
+from micro_http._events import AsyncEvent, EventCallback
+
+logger = logging.getLogger("micro_http.monitor")
+
+DRAIN_SECONDS = 5.0  # how long stop() waits for callbacks; one that hangs must not hang close()
+
+
+class EventMonitor:
+    """Deliver events to callbacks without ever holding up a request."""
+
+    def __init__(self, max_pending: int) -> None:
+        self._callbacks: defaultdict[str, list[EventCallback]] = defaultdict(list)
+        self._queue: asyncio.Queue[AsyncEvent] = asyncio.Queue(max_pending)
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def add_callback(self, event_type: str, callback: EventCallback) -> None:
+        """Have events of this type delivered to the callback as well."""
+        self._callbacks[event_type].append(callback)
+
+    def put(self, event: AsyncEvent) -> None:
+        """Hand over an event; if callbacks are far behind, it is dropped with a warning."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="micro_http event monitor")
+        try:
+            self._queue.put_nowait(event.clone())
+        except asyncio.QueueFull:
+            logger.warning(
+                "dropped event %s of request %r: %d events wait for slow callbacks",
+                event.event_type,
+                event.context.request_id,
+                self._queue.qsize(),
+            )
+
+    async def drain(self) -> None:
+        """Wait until every event so far has been delivered; returns at once inside a callback."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await self._queue.join()
+
+    async def stop(self) -> None:
+        """Deliver what waits, for a few seconds at most, and end; from inside a callback, end after it."""
+        self._stopping = True
+        if self._task is None or self._task is asyncio.current_task():
+            return
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._queue.join()
+        except TimeoutError:
+            logger.warning(
+                "gave up on %d events: a callback does not return", self._queue.qsize() + 1
+            )
+        finally:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while not (self._stopping and self._queue.empty()):
+            event = await self._queue.get()
+            for callback in tuple(self._callbacks[event.event_type]):
+                await self._deliver(callback, event.clone())
+            self._queue.task_done()
+
+    async def _deliver(self, callback: EventCallback, event: AsyncEvent) -> None:
+        try:
+            outcome = callback(event)
+            if inspect.isawaitable(outcome):
+                await outcome
+        except (asyncio.CancelledError, Exception):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not cancelled itself, so at most the callback awaited something that was.
+            logger.exception(
+                "callback %r failed on %s of request %r",
+                callback,
+                event.event_type,
+                event.context.request_id,
+            )

@@ -1,0 +1,58 @@
+"""Keyword options that are passed through to httpx, spelled out so that type checkers and editors know them."""
+
+import ssl
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from micro_http._httpx import httpx
+
+URL = httpx.URL | str
+Params = httpx.QueryParams | Mapping[str, Any] | list[tuple[str, Any]] | str
+Headers = httpx.Headers | Mapping[str, str] | Sequence[tuple[str, str]]
+Cookies = httpx.Cookies | dict[str, str]
+Auth = httpx.Auth | tuple[str, str] | Callable[[httpx.Request], httpx.Request]
+Timeout = httpx.Timeout | float | None
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `AsyncResilientClient` hands to `httpx.AsyncClient`."""
+
+    auth: Auth | None
+    params: Params | None
+    headers: Headers | None
+    cookies: Cookies | None
+    verify: ssl.SSLContext | bool
+    http1: bool
+    http2: bool
+    proxy: str | httpx.Proxy | None
+    mounts: Mapping[str, httpx.AsyncBaseTransport | None] | None
+    timeout: Timeout
+    follow_redirects: bool
+    limits: httpx.Limits
+    max_redirects: int
+    event_hooks: Mapping[str, list[Callable[..., Any]]] | None
+    base_url: URL
+    transport: httpx.AsyncBaseTransport | None
+    trust_env: bool
+    default_encoding: str | Callable[[bytes], str]
+
+
+class UntimedRequestOptions(TypedDict, total=False):
+    """What `simple_async_request` hands to `httpx.AsyncClient.request`."""
+
+    content: str | bytes | Iterable[bytes] | AsyncIterable[bytes] | None
+    data: Mapping[str, Any] | None
+    files: Any
+    json: Any
+    params: Params | None
+    headers: Headers | None
+    cookies: Cookies | None
+    auth: Auth | None
+    follow_redirects: bool
+    extensions: dict[str, Any] | None
+
+
+class RequestOptions(UntimedRequestOptions, total=False):
+    """What the methods of `AsyncResilientClient` hand to `httpx.AsyncClient.request`."""
+
+    timeout: Timeout
