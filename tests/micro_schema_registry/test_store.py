@@ -341,6 +341,16 @@ async def test_an_artifact_keeps_its_type(embedded: EmbeddedRegistry) -> None:
         await embedded.register_schema("User", {"type": "object"}, artifact_type="JSON")
 
 
+async def test_large_content_is_served_and_compared(embedded: EmbeddedRegistry) -> None:
+    await embedded.set_rule("COMPATIBILITY", "FULL")
+    large = {**user(), "doc": "x" * 500_000}
+    made = await embedded.register_schema("Large", large)
+
+    assert await embedded.get_schema("Large") == made
+    assert (await embedded.register_schema("Large", {**large, "doc": "y" * 500_000})).version == "2"
+    assert not await embedded.check_compatibility("Large", {"type": "string"})
+
+
 async def test_content_above_the_servers_limit_is_refused(embedded: EmbeddedRegistry) -> None:
     with pytest.raises(RequestRefusedError) as caught:
         await embedded.register_schema("Big", {**user(), "doc": "x" * 2_000_000})
