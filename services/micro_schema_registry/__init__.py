@@ -1,4 +1,4 @@
-"""Apicurio Registry clients and the schema registry as a NATS service.
+"""Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service.
 
 Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
 """
@@ -35,6 +35,8 @@ from micro_schema_registry._models import (
     VersionInfo,
 )
 from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._store_transfer import IdMap
 
 __all__ = [
     "ApicurioRegistryClient",
@@ -47,6 +49,8 @@ __all__ = [
     "CodecError",
     "CompatibilityResult",
     "DeserializationError",
+    "EmbeddedRegistry",
+    "IdMap",
     "IncompatibleSchemaError",
     "InvalidPayloadError",
     "InvalidSchemaError",

@@ -1,4 +1,4 @@
-"""Registries for tests: every backend of the contract suite, and a real Apicurio behind one of them."""
+"""Registries for tests: every backend of the contract suite, with a real Apicurio and a real nats-server behind them."""
 
 import os
 import uuid
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from nats.aio.client import Client
 from tests.micro_schema_registry.apicurio import ApicurioUnavailable, install, shared_server
+from tests.micro_schema_registry.jetstream import JetStreamServer, single
 from tests.micro_schema_registry.openapi import check_request
 
-from micro_schema_registry import AsyncApicurioRegistryClient, SchemaRegistry
+from micro_schema_registry import AsyncApicurioRegistryClient, EmbeddedRegistry, SchemaRegistry
 
 NewRegistry = Callable[[], Awaitable[SchemaRegistry]]
 
@@ -69,7 +71,50 @@ async def apicurio_backend(
         yield new
 
 
-BACKENDS = {"apicurio": apicurio_backend}
+@pytest.fixture(scope="session")
+def jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetStreamServer]:
+    """One nats-server for all tests of a worker."""
+    with single(tmp_path_factory.mktemp("jetstream")) as server:
+        yield server
+
+
+@pytest.fixture
+async def nc(jetstream: JetStreamServer) -> AsyncIterator[Client]:
+    async with jetstream.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def bucket() -> str:
+    """A bucket of the test's own."""
+    return f"schemas-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def embedded(nc: Client, bucket: str) -> AsyncIterator[EmbeddedRegistry]:
+    async with EmbeddedRegistry(nc, "my-group", bucket=bucket) as registry:
+        yield registry
+
+
+@asynccontextmanager
+async def embedded_backend(
+    request: pytest.FixtureRequest, group_id: str
+) -> AsyncIterator[NewRegistry]:
+    """Open embedded registries of one bucket, each over a connection of its own."""
+    server: JetStreamServer = request.getfixturevalue("jetstream")
+    bucket: str = request.getfixturevalue("bucket")
+
+    async with AsyncExitStack() as stack:
+
+        async def new() -> SchemaRegistry:
+            connection = await stack.enter_async_context(server.connect())
+            registry = EmbeddedRegistry(connection, group_id, bucket=bucket)
+            return await stack.enter_async_context(registry)
+
+        yield new
+
+
+BACKENDS = {"apicurio": apicurio_backend, "embedded": embedded_backend}
 """Every implementation of SchemaRegistry: opens clients of one group that share one store."""
 
 
