@@ -69,6 +69,9 @@ async def by_socket(url: str, verb: str) -> float:
     while found < INSTANCES:
         data += await reader.read(2**20)
         while (line_end := data.find(b"\r\n", position)) >= 0:
+            if not data.startswith(b"MSG", position):
+                position = line_end + 2  # a PING of the server
+                continue
             size = int(data[position:line_end].split()[-1])
             end = line_end + 2 + size
             if end + 2 > len(data):
