@@ -6,6 +6,7 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
@@ -323,14 +324,27 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
     """
     size = len("NATS/1.0\r\n\r\n")
     for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not isinstance(name, str) or not _is_header_name(name):
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
-        if not isinstance(value, str) or "\r" in value or "\n" in value:
+        length = _line_length(value)
+        if length is None:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
-        try:
-            size += len(name) + len(value.encode()) + len(": \r\n")
-        except UnicodeEncodeError:
-            raise ConfigError(
-                f"invalid value of header {name!r}: expected one line of text"
-            ) from None
+        size += len(name) + length + len(": \r\n")
     return size
+
+
+@lru_cache(maxsize=1024)
+def _is_header_name(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None
+
+
+def _line_length(value: object) -> int | None:
+    """Return how many bytes a line of text takes, None if it is none."""
+    if not isinstance(value, str) or "\r" in value or "\n" in value:
+        return None
+    if value.isascii():
+        return len(value)
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        return None
