@@ -36,5 +36,8 @@ format: $(VENV)/dev ## rewrite the sources in the project's format
 test: check ## everything: check, then the tests on real servers
 	$(BIN)/pytest -n 2
 
+docs: $(VENV)/docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## remove the environment and every build product
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .coverage
