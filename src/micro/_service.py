@@ -98,7 +98,8 @@ class Service(EndpointOwner):
         except BaseException:
             self._workers = None
             raise
-        logger.info("service %s started, id %s", self.name, self.id)
+        version = self._config.identity.version
+        logger.info("service %s %s started, id %s", self.name, version, self.id)
 
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
