@@ -23,6 +23,9 @@ $(VENV)/docs: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
+run: $(VENV)/run ## a nats-server, a service, and what the command line says of it
+	$(BIN)/python examples/demo.py
+
 check: $(VENV)/dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
