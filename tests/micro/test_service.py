@@ -364,7 +364,7 @@ async def test_starting_twice_does_nothing(nc: NatsClient, caller: NatsClient) -
     await service.start()
     await service.start()
     assert not service.stopped()
-    assert len(await micro.Client(caller).ping("restarted", 0.3)) == 1
+    assert len(await micro.Client(caller).ping("restarted", LONG, max_interval=0.5)) == 1
     await service.stop()
 
 
