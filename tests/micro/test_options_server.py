@@ -7,12 +7,14 @@ import base64
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import nats
 import nkeys
 import pytest
 from cryptography import x509
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
+import micro
 from micro import options
 from micro._options import ConnectOption, Settings, resolve
 from micro.testing import free_port, nats_server
@@ -223,3 +226,18 @@ async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
 
         assert client.is_connected
         await client.close()
+
+
+async def test_the_sample_of_the_manual_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs/connecting.md").read_text()
+    sample = text.partition("```python\n")[2].partition("```")[0]
+    with nats_server() as server:
+        program = sample.replace("nats://127.0.0.1:4222", server.url)
+        assert program != sample
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+        async with asyncio.timeout(30), await nats.connect(server.url) as client:
+            while not await micro.Client(client).ping("echo"):
+                assert process.returncode is None
+        process.terminate()
+
+        assert await asyncio.wait_for(process.wait(), 30) == 0
