@@ -198,8 +198,9 @@ class Dispatcher:
                 error=error,
             )
         self._count(answer, error)
-        if request.response is not None and not isinstance(error, ServiceError):
-            return request.response  # the first answer stands, the failure is counted
+        if error is request.failure and not isinstance(error, ServiceError):
+            # The first answer of a handler stands, unless a middleware made it worthless.
+            return Response.of_error(answer) if request.response is None else request.response
         return Response.of_error(answer)
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
@@ -242,6 +243,8 @@ class Dispatcher:
 
     async def _send(self, reply: str, response: Response) -> None:
         data, headers = response.data(), response.headers()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ConfigError(f"answer must be bytes, not {type(data).__name__}")
         size = len(data) + (check_headers(headers) if headers else 0)
         if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
             raise PayloadTooLargeError(size, self._nc.max_payload)

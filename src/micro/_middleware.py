@@ -34,18 +34,25 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
 
     async def chain(request: NatsRequest) -> Response | None:
         try:
-            return await outermost(request)
+            response = await outermost(request)
         except NoResponseError:
             if request.reply:
                 raise
             return None
+        if not isinstance(response, Response):
+            raise TypeError(f"a middleware returned {response!r}: expected a Response")
+        return response
 
     return chain
 
 
 def _bare(handler: Handler) -> Chain:
     async def chain(request: NatsRequest) -> Response | None:
-        await handler(request)
+        try:
+            await handler(request)
+        except BaseException as error:
+            request.failure = error
+            raise
         response = request.response
         if response is None and request.reply:
             raise NoResponseError("handler did not respond")
@@ -58,7 +65,11 @@ def _innermost(handler: Handler) -> NextHandler:
     async def call(request: Request) -> Response:
         # A middleware may hand on a Request of its own making.
         received = request if isinstance(request, NatsRequest) else _Foreign(request)
-        await handler(received)
+        try:
+            await handler(received)
+        except BaseException as error:
+            received.failure = error
+            raise
         response = received.response
         if response is None:
             raise NoResponseError("handler did not respond")

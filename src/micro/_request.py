@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
+from micro._subjects import is_text
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
@@ -167,7 +168,7 @@ class Response:
 class NatsRequest(Request):
     """A request that came over NATS, and the answer its handler has given so far."""
 
-    __slots__ = ("_data", "_headers", "_reply", "_response", "_subject")
+    __slots__ = ("_data", "_headers", "_reply", "_response", "_subject", "failure")
 
     def __init__(
         self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
@@ -177,6 +178,8 @@ class NatsRequest(Request):
         self._data = data
         self._headers = headers
         self._response: Response | None = None
+        self.failure: BaseException | None = None
+        """What its handler raised; errors of middlewares are none of it."""
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -231,7 +234,9 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
 
 def one_line(description: str) -> str:
     """Return an error's description as it travels, in the header and in ``last_error``."""
-    return " ".join(description.split()) or "error"
+    # Half of a surrogate pair, as JSON may carry it, cannot be sent.
+    text = description.encode(errors="replace").decode()
+    return " ".join(text.split()) or "error"
 
 
 def check_headers(headers: Mapping[Any, Any]) -> int:
@@ -244,7 +249,7 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
-        if not isinstance(value, str) or "\r" in value or "\n" in value:
+        if not is_text(value) or "\r" in value or "\n" in value:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
         size += len(name) + len(value.encode()) + len(": \r\n")
     return size

@@ -159,6 +159,23 @@ async def test_ended_replies_stay_ended(ask: Callable[..., Awaitable[Replies]]) 
         await anext(replies)
 
 
+async def test_flood_of_replies_ends_all_the_same(
+    ask: Callable[..., Awaitable[Replies]],
+) -> None:
+    ended = asyncio.Event()
+
+    async def flood(say: Callable[[bytes], Awaitable[None]]) -> None:
+        while not ended.is_set():
+            await say(b"again")
+            await asyncio.sleep(0)
+
+    replies = await ask(flood, Until(max_wait=0.3))
+    async with asyncio.timeout(60):
+        assert len(await collect(replies)) > 1
+    ended.set()
+    assert replies.reason == "timeout"
+
+
 async def test_request_that_cannot_be_sent_leaves_nothing_behind(nc: NatsClient) -> None:
     replies = micro.Client(nc).request_many("a", b"x" * (nc.max_payload + 1))
     with pytest.raises(nats.errors.MaxPayloadError):

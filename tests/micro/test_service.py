@@ -174,6 +174,9 @@ async def test_subject_may_be_listened_on_once(nc: NatsClient) -> None:
         ({"name": "a b"}, "invalid service name 'a b': expected letters, digits, '-' or '_'"),
         ({"version": "1"}, "invalid version '1': expected a semantic version such as '1.0.0'"),
         ({"metadata": {"a": 1}}, "invalid metadata entry 'a': expected strings only"),
+        ({"metadata": {"a": "\ud800"}}, "invalid metadata entry 'a': expected strings only"),
+        ({"description": 7}, "invalid description 7: expected text"),
+        ({"description": "\ud800"}, "invalid description '\\ud800': expected text"),
         (
             {"metadata": {"_nats.a": "1"}},
             "invalid metadata key '_nats.a': expected a name that does not begin with '_nats'",
@@ -269,7 +272,9 @@ async def test_stats_handlers_sync_and_async(nc: NatsClient, caller: NatsClient)
     assert "data" not in three
 
 
-@pytest.mark.parametrize("found", [object(), float("nan"), {1, 2}, RuntimeError("of the handler")])
+@pytest.mark.parametrize(
+    "found", [object(), float("nan"), {1, 2}, "\ud800", RuntimeError("of the handler")]
+)
 async def test_stats_handler_that_fails_costs_only_its_own_data(
     nc: NatsClient, caller: NatsClient, caplog: pytest.LogCaptureFixture, found: Any
 ) -> None:
