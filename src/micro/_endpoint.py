@@ -99,6 +99,7 @@ class Endpoint:
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
             fold(bound.call, config.middlewares),
+            wrapped=bool(config.middlewares),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),
@@ -199,7 +200,7 @@ class Endpoint:
         try:
             found = handler(self)
             found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
             logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
             found = None
