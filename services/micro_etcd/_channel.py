@@ -152,12 +152,12 @@ class GrpcStream:
     """A ByteStream on grpc.aio. Messages are pulled, so an idle reader stops the sender by flow control."""
 
     def __init__(self, call: Any) -> None:
-        self._call = call
+        self._call: Any = call  # None once cancelled
 
     async def write(self, body: bytes) -> None:
         """Send one message."""
         try:
-            await self._call.write(body)
+            await self._open_call().write(body)
         except grpc.aio.AioRpcError as exc:
             raise _status(exc) from exc
         except asyncio.InvalidStateError as exc:
@@ -165,24 +165,35 @@ class GrpcStream:
 
     async def done_writing(self) -> None:
         """Say that no message follows."""
-        await self._call.done_writing()
+        await self._open_call().done_writing()
 
     async def read(self) -> bytes | None:
         """Return the next message, None at the end."""
         try:
-            body = await self._call.read()
+            body = await self._open_call().read()
         except grpc.aio.AioRpcError as exc:
             raise _status(exc) from exc
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and not task.cancelling():  # the channel was closed under us
-                raise StatusError(UNAVAILABLE, "connection closed", sent=True) from None
-            raise
-        return None if body is grpc.aio.EOF else body
+            self._call = None
+        else:
+            return None if body is grpc.aio.EOF else body
+        # Cancelled, and raised anew: the traceback of the first error would keep the call alive, and a
+        # call that is alive keeps its socket open.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise asyncio.CancelledError
+        raise StatusError(UNAVAILABLE, "connection closed", sent=True)
 
     def cancel(self) -> None:
         """End the call now; idempotent."""
-        self._call.cancel()
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _open_call(self) -> Any:
+        if self._call is None:
+            raise StatusError(UNAVAILABLE, "stream is closed", sent=True)
+        return self._call
 
 
 def _status(exc: Any) -> StatusError:

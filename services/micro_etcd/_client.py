@@ -1,7 +1,8 @@
 """The client: where the cluster is and how to reach it; a connection is made by `connect` or `with_lock`."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Generic, overload
 
 from micro_etcd._channel import ChannelFactory, grpc_channels
@@ -9,6 +10,7 @@ from micro_etcd._coalesce import GetBatcher
 from micro_etcd._codec import Codec
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._connection import Connection
+from micro_etcd._lock import HeldLock
 from micro_etcd._types import EtcdCredential, EtcdLockOption, EtcdTLS, HostPortPair, T
 
 Address = HostPortPair | str
@@ -146,24 +148,33 @@ class EtcdLockManager(Generic[T]):
         self._connecting = connecting
         self._name = name
         self._option = option
-        self._stack = AsyncExitStack()
+        self._holding: AbstractAsyncContextManager[HeldLock] | None = None
 
     async def __aenter__(self) -> EtcdCommunicator[T]:
-        async with AsyncExitStack() as stack:
-            communicator = await stack.enter_async_context(self._connecting)
-            held = await stack.enter_async_context(
-                communicator.with_lock(
-                    self._name,
-                    timeout=self._option.timeout,
-                    ttl=self._option.ttl,
-                    on_lost=self._option.on_lost,
-                )
-            )
-            self._stack = stack.pop_all()
+        communicator = await self._connecting.__aenter__()
+        option = self._option
+        holding = communicator.with_lock(
+            self._name, timeout=option.timeout, ttl=option.ttl, on_lost=option.on_lost
+        )
+        try:
+            held = await holding.__aenter__()
+        except BaseException:
+            await communicator.close()
+            raise
+        self._holding = holding
         return communicator.holding(held)
 
-    async def __aexit__(self, *exc_info: object) -> bool | None:
-        return await self._stack.__aexit__(*exc_info)  # type: ignore[arg-type]
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        holding, self._holding = self._holding, None
+        try:
+            return None if holding is None else await holding.__aexit__(kind, error, traceback)
+        finally:
+            await self._connecting.__aexit__(kind, error, traceback)
 
 
 def _tls(secure: bool | EtcdTLS) -> EtcdTLS | None:

@@ -1,6 +1,6 @@
 """Elections: one leader at a time among the campaigners of a name."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Generic, Self
 
 from micro_etcd._codec import Codec
@@ -94,7 +94,7 @@ class Election(Generic[T]):
         first = await self._place.first()
         return None if first is None else self._codec.decode(first.value)
 
-    async def observe(self) -> AsyncIterator[T]:
+    async def observe(self) -> AsyncGenerator[T, None]:
         """Yield the leader's value now and at every change; leaders that came and went unseen are left out."""
         while True:
             first, revision = await self._present()

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from tests.micro_etcd import versions
+from tests.micro_etcd.versions import Binaries, Missing
 
 from micro_etcd import EtcdClient
 from micro_etcd.testing import EtcdServer
-from tests.micro_etcd import versions
-from tests.micro_etcd.versions import Binaries, Missing
 
 
 @pytest.fixture(scope="session")

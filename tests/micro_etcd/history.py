@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from micro_etcd import EtcdCommunicator, EventStream, RangeOptions, WatchEventType
+from micro_etcd import EtcdCommunicator, EtcdError, EventStream, RangeOptions, WatchEventType
 from micro_etcd._keys import prefix_range
 
 Line = tuple[int, bytes, bytes]  # revision, key, value
@@ -28,7 +28,7 @@ class Reader:
     def __init__(self, stream: EventStream) -> None:
         self.stream = stream
         self.lines: list[Line] = []
-        self.error: BaseException | None = None
+        self.error: EtcdError | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -54,16 +54,14 @@ class Reader:
                     if e.type is WatchEventType.PUT
                 ]
                 self._changed.set()
-        except Exception as exc:
+        except EtcdError as exc:
             self.error = exc
         finally:
             self._changed.set()
 
 
 @asynccontextmanager
-async def reading(
-    communicator: EtcdCommunicator[str], prefix: str, **options: object
-) -> AsyncIterator[Reader]:
+async def reading(communicator: EtcdCommunicator[str], prefix: str) -> AsyncIterator[Reader]:
     """Read a prefix in the background; the watch is on the server when this is entered."""
     stream = communicator.events(*prefix_range(prefix.encode()))
     await stream.start()

@@ -1,17 +1,18 @@
 """P1: whatever happens to servers and connections, a watch loses nothing and repeats nothing."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-
-from micro_etcd import EtcdClient, EtcdCommunicator, EtcdError
-from micro_etcd.testing import EtcdCluster, EtcdServer
 from tests.micro_etcd.history import Line, history, reading
 from tests.micro_etcd.proxy import Proxy
 from tests.micro_etcd.versions import Binaries, every_version
+
+from micro_etcd import EtcdClient, EtcdCommunicator, EtcdError
+from micro_etcd.testing import EtcdCluster, EtcdServer
 
 
 @asynccontextmanager
@@ -21,10 +22,8 @@ async def writing(communicator: EtcdCommunicator[str], prefix: str) -> AsyncIter
 
     async def write() -> None:
         while True:
-            try:
+            with contextlib.suppress(EtcdError):  # the history says what came of an unknown outcome
                 await communicator.put(f"{prefix}{count[0] % 5}", str(count[0]))
-            except EtcdError:  # outcome unknown: the history says what came of it
-                pass
             count[0] += 1
             await asyncio.sleep(0.01)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 
@@ -37,8 +37,8 @@ class Missing(Exception):
 
 def every_version(test: F) -> F:
     """Run a test on each version; the first run may have to build one."""
-    marked: F = pytest.mark.parametrize("binaries", VERSIONS, indirect=True)(test)
-    return pytest.mark.timeout(600)(marked)
+    on_each = pytest.mark.parametrize("binaries", VERSIONS, indirect=True)
+    return cast("F", pytest.mark.timeout(600)(on_each(test)))
 
 
 def find(version: str) -> Binaries:
@@ -98,7 +98,7 @@ def _checked(version: str, folder: Path) -> Binaries:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Missing(f"{' '.join(command)} failed: {done.stderr.strip()[-400:]}")
 
