@@ -118,6 +118,7 @@ class Connection:
         limit = self.timeout if timeout is None else timeout
         deadline = clock() + limit
         attempt = 0
+        renewed = None  # the token this call has brought about
         while True:
             channel, token = self.channel, self.token
             left = limit if attempt == 0 else max(deadline - clock(), 0.001)
@@ -127,7 +128,9 @@ class Connection:
                     method, body, timeout=allowed, metadata=self._metadata(token, leader=leader)
                 )
             except StatusError as failure:
-                if not await self._renewed(failure, token, attempt):
+                if _token_refused(failure) and token != renewed and await self.renew_token(token):
+                    renewed = self.token
+                else:
                     if failure.sent and not repeatable and failure.text != _NOT_TRIED:
                         raise _write_error(failure) from failure
                     await self.recover(failure, channel, attempt=attempt, deadline=deadline)
@@ -195,12 +198,6 @@ class Connection:
         for channel in self._channels:
             await channel.close()
 
-    async def _renewed(self, failure: StatusError, token: str, attempt: int) -> bool:
-        # A token that is refused right after its renewal is the server's last word: twice is enough.
-        if attempt > 2 or not any(part in failure.text for part in _REFUSED_TOKEN):
-            return False
-        return await self.renew_token(token)
-
     def _metadata(self, token: str, *, leader: bool) -> Metadata:
         if not token:
             return (_LEADER,) if leader else ()
@@ -230,6 +227,10 @@ class Connection:
 def backoff(number: int) -> float:
     """Return seconds to wait before round `number` (from 0): 25 ms doubling to 0.5 s, with jitter."""
     return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+def _token_refused(failure: StatusError) -> bool:
+    return any(part in failure.text for part in _REFUSED_TOKEN)
 
 
 def _write_error(failure: StatusError) -> EtcdError:
