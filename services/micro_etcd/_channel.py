@@ -12,6 +12,7 @@ from micro_etcd._types import EtcdTLS, HostPortPair
 
 Metadata = tuple[tuple[str, str], ...]
 UNAVAILABLE = 14
+UNKNOWN = 2
 CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs this once
 
 
@@ -200,7 +201,10 @@ def _status(exc: Any) -> StatusError:
     text = exc.details() or ""
     # gRPC's words for a call that found no connection to be written to.
     unsent = text.startswith(("failed to connect to all addresses", "DNS resolution failed"))
-    return StatusError(exc.code().value[0], text, sent=not unsent)
+    code: int = exc.code().value[0]
+    if code == UNKNOWN:  # etcd 3.4 passes Go's own words on
+        code = {"context deadline exceeded": 4, "context canceled": 1}.get(text, UNKNOWN)
+    return StatusError(code, text, sent=not unsent)
 
 
 def grpc_channels(tls: EtcdTLS | None) -> ChannelFactory:

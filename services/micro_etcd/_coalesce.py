@@ -6,6 +6,7 @@ batch that is refused is asked again key by key.
 """
 
 import asyncio
+from functools import partial
 
 from micro_etcd._connection import Connection
 from micro_etcd._errors import EtcdError, EtcdUnavailableError
@@ -48,16 +49,17 @@ class GetBatcher:
         items = list(waiting.items())
         for start in range(0, len(items), size):
             batch = dict(items[start : start + size])
-            task = asyncio.create_task(self._send(batch))
+            task = asyncio.create_task(
+                self._single(batch) if len(batch) == 1 else self._many(batch)
+            )
             self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task.add_done_callback(partial(self._sent, batch))
 
-    async def _send(self, batch: dict[bytes, Waiters]) -> None:
-        try:
-            await (self._single(batch) if len(batch) == 1 else self._many(batch))
-        finally:  # whatever happened, nobody waits for ever
-            for waiters in batch.values():
-                _fail(waiters, EtcdUnavailableError("the read was abandoned"))
+    def _sent(self, batch: dict[bytes, Waiters], task: "asyncio.Task[None]") -> None:
+        # Whatever became of the task, nobody waits for ever.
+        self._sending.discard(task)
+        for waiters in batch.values():
+            _fail(waiters, EtcdUnavailableError("the read was abandoned"))
 
     async def _single(self, batch: dict[bytes, Waiters]) -> None:
         ((key, waiters),) = batch.items()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from micro_etcd._auth import METHOD as AUTHENTICATE
 from micro_etcd._auth import TokenSource
-from micro_etcd._channel import ByteStream, Channel, ChannelFactory, Metadata, StatusError
+from micro_etcd._channel import UNKNOWN, ByteStream, Channel, ChannelFactory, Metadata, StatusError
 from micro_etcd._errors import (
     EtcdDeadlineExceededError,
     EtcdError,
@@ -18,7 +18,6 @@ from micro_etcd._types import EtcdCredential, HostPortPair
 
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member failed, not the request.
 TRANSIENT = frozenset((1, 4, 13, 14))
-UNKNOWN = 2
 FIRST_ATTEMPT = (
     2.0  # seconds a repeatable call may take before another endpoint is asked; doubles each time
 )
@@ -47,6 +46,7 @@ class Connection:
         timeout: float = 10.0,
     ) -> None:
         self.timeout = timeout
+        self.without_streams: set[str] = set()  # endpoints that turned out to lack KV/RangeStream
         self._channels = [open_channel(address) for address in addresses]
         self._current = 0
         self._closed = False
