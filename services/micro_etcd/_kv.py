@@ -1,7 +1,7 @@
 """Reads and writes of keys at the level of bytes, with the revisions etcd answers."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from micro_etcd._coalesce import GetBatcher
 from micro_etcd._connection import Connection
@@ -25,8 +25,7 @@ TXN = "/etcdserverpb.KV/Txn"
 COMPACT = "/etcdserverpb.KV/Compact"
 
 
-@dataclass(frozen=True, slots=True)
-class RangeOptions:
+class RangeOptions(NamedTuple):
     """What a range read may ask for beside its keys; None and 0 mean no restriction."""
 
     limit: int | None = None
@@ -141,14 +140,15 @@ class KV:
         ignore_lease: bool = False,
     ) -> PutResult:
         """Write a key; a value of None keeps the value and changes only the lease."""
-        request = pb.PutRequest(
-            key=self._namespace.key(key),
-            value=value,
-            lease=lease,
-            prev_kv=prev_kv,
-            ignore_value=value is None,
-            ignore_lease=ignore_lease,
-        )
+        request = pb.PutRequest(key=self._namespace.key(key), value=value)
+        if lease is not None:
+            request.lease = lease
+        if prev_kv:
+            request.prev_kv = True
+        if value is None:
+            request.ignore_value = True
+        if ignore_lease:
+            request.ignore_lease = True
         body = await self._connection.call(PUT, request.SerializeToString(), repeatable=False)
         answer = pb.PutResponse.FromString(body)
         prev = self._keyvalue(answer.prev_kv) if answer.HasField("prev_kv") else None
@@ -204,7 +204,7 @@ class KV:
 
     async def revision(self, key: bytes) -> int:
         """Return the store's revision, read through a quorum; `key` is one the user may read."""
-        options = replace(PLAIN, keys_only=True)
+        options = PLAIN._replace(keys_only=True)
         return (await self._range(options.request(self._namespace.key(key)))).header.revision
 
     async def _range(self, request: pb.RangeRequest) -> pb.RangeResponse:
