@@ -112,11 +112,7 @@ class EtcdClient(Generic[T]):
             TimeoutError: The lock was not had in time.
             EtcdLockLostError: On leaving, when the lock ended before its holder was done.
         """
-        return EtcdLockManager(
-            self.connect(),
-            self._codec.encode(lock_name),
-            EtcdLockOption(str(lock_name), timeout, ttl, on_lost),
-        )
+        return EtcdLockManager(self.connect(), EtcdLockOption(lock_name, timeout, ttl, on_lost))
 
 
 class EtcdConnectionManager(Generic[T]):
@@ -142,11 +138,8 @@ class EtcdConnectionManager(Generic[T]):
 class EtcdLockManager(Generic[T]):
     """One connection to come that holds a lock; enter it once."""
 
-    def __init__(
-        self, connecting: EtcdConnectionManager[T], name: bytes, option: EtcdLockOption
-    ) -> None:
+    def __init__(self, connecting: EtcdConnectionManager[T], option: EtcdLockOption) -> None:
         self._connecting = connecting
-        self._name = name
         self._option = option
         self._holding: AbstractAsyncContextManager[HeldLock] | None = None
 
@@ -154,7 +147,7 @@ class EtcdLockManager(Generic[T]):
         communicator = await self._connecting.__aenter__()
         option = self._option
         holding = communicator.with_lock(
-            self._name, timeout=option.timeout, ttl=option.ttl, on_lost=option.on_lost
+            option.lock_name, option.timeout, option.ttl, on_lost=option.on_lost
         )
         try:
             held = await holding.__aenter__()

@@ -261,7 +261,7 @@ class EtcdCommunicator(KeyReader[T]):
         on_lost: Callable[[], object] | None = None,
     ) -> AsyncIterator[HeldLock]:
         """Hold a lock on this connection; parameters and errors as for `EtcdClient.with_lock`."""
-        option = EtcdLockOption(str(lock_name), timeout, ttl, on_lost)
+        option = EtcdLockOption(lock_name, timeout, ttl, on_lost)
         name = self._codec.encode(lock_name)
         async with hold_lock(
             self._connection, self._namespace, self.kv, name=name, option=option

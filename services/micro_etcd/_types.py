@@ -128,7 +128,7 @@ class EtcdLockOption:
         on_lost: Called once when the lock is lost before it was released.
     """
 
-    lock_name: str
+    lock_name: str | bytes
     timeout: float | None = None
     ttl: int | None = None
     on_lost: Callable[[], object] | None = None

@@ -57,8 +57,10 @@ async def write(communicator: EtcdCommunicator[str], name: str, seen: Seen) -> N
         key, value = f"{WRITES}{name}{number % 5}", f"{name}.{number}"
         try:
             put = await communicator.kv.put(key.encode(), value.encode())
-        except EtcdOutcomeUnknownError:
+        except (EtcdOutcomeUnknownError, asyncio.CancelledError) as exc:
             seen.unknown.append(value)
+            if isinstance(exc, asyncio.CancelledError):
+                raise
         except EtcdError as exc:
             seen.errors[exc.name] += 1
         else:
@@ -170,8 +172,10 @@ def check(seen: Seen, history: list[Line], readers: list[Reader]) -> None:
         assert reader.lines == history
     written = Counter(value.decode() for _, key, value in history if key != FENCED.encode())
     assert max(written.values()) == 1
-    assert set(seen.done) <= set(written)
-    assert set(written) <= set(seen.done) | set(seen.unknown)
+    lost = set(seen.done) - set(written)
+    assert not lost, f"acknowledged, but not there: {lost}"
+    denied = set(written) - set(seen.done) - set(seen.unknown)
+    assert not denied, f"called not applied, but there: {denied}"
     tokens = [int(value.split(b":")[0]) for _, key, value in history if key == FENCED.encode()]
     assert tokens == sorted(tokens), "a guarded write succeeded after one with a later token"
     assert {revision for revision, _ in seen.fenced} <= {revision for revision, _, _ in history}
