@@ -133,6 +133,8 @@ class Connection:
                     renewed = self.token
                 else:
                     if failure.sent and not repeatable and failure.text != _NOT_TRIED:
+                        if failure.code in TRANSIENT:
+                            self.leave(channel)
                         raise _write_error(failure) from failure
                     await self.recover(failure, channel, attempt=attempt, deadline=deadline)
             attempt += 1

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
+from micro_etcd._batch import PutBatcher
 from micro_etcd._coalesce import GetBatcher
 from micro_etcd._connection import Connection
 from micro_etcd._keys import Namespace
@@ -62,6 +63,13 @@ class RangeOptions(NamedTuple):
 PLAIN = RangeOptions()
 
 
+class Batchers(NamedTuple):
+    """What joins calls of one loop tick; None sends each by itself."""
+
+    gets: GetBatcher | None = None
+    puts: PutBatcher | None = None
+
+
 class KV:
     """Keys of one namespace. Reads are linearizable unless asked otherwise, and repeated when an endpoint fails.
 
@@ -69,18 +77,16 @@ class KV:
     can say whether they were applied.
     """
 
-    def __init__(
-        self, connection: Connection, namespace: Namespace, batcher: GetBatcher | None
-    ) -> None:
+    def __init__(self, connection: Connection, namespace: Namespace, batchers: Batchers) -> None:
         self._connection = connection
         self._namespace = namespace
-        self._batcher = batcher
+        self._gets, self._puts = batchers
 
     async def get(self, key: bytes, options: RangeOptions = PLAIN) -> KeyValue | None:
         """Return one key, None when it does not exist."""
         full = self._namespace.key(key)
-        if options is PLAIN and self._batcher is not None:
-            kv = await self._batcher.get(full)
+        if options is PLAIN and self._gets is not None:
+            kv = await self._gets.get(full)
         else:
             kvs = (await self._range(options.request(full))).kvs
             kv = kvs[0] if kvs else None
@@ -89,8 +95,8 @@ class KV:
     async def get_value(self, key: bytes) -> bytes | None:
         """Return the value of one key: what `get` does, without the rest of its answer."""
         full = self._namespace.key(key)
-        if self._batcher is not None:
-            kv = await self._batcher.get(full)
+        if self._gets is not None:
+            kv = await self._gets.get(full)
             return None if kv is None else kv.value
         kvs = (await self._range(PLAIN.request(full))).kvs
         return kvs[0].value if kvs else None
@@ -140,6 +146,9 @@ class KV:
         ignore_lease: bool = False,
     ) -> PutResult:
         """Write a key; a value of None keeps the value and changes only the lease."""
+        if self._puts is not None and value is not None and not prev_kv and not ignore_lease:
+            revision = await self._puts.put(self._namespace.key(key), value, lease)
+            return PutResult(revision, None)
         request = pb.PutRequest(key=self._namespace.key(key), value=value)
         if lease is not None:
             request.lease = lease
@@ -200,7 +209,7 @@ class KV:
     async def compact(self, revision: int, *, physical: bool = False) -> None:
         """Drop the history before `revision`; `physical` waits until the space is freed."""
         request = pb.CompactionRequest(revision=revision, physical=physical)
-        await self._connection.call(COMPACT, request.SerializeToString(), repeatable=True)
+        await self._connection.call(COMPACT, request.SerializeToString(), repeatable=False)
 
     async def revision(self, key: bytes) -> int:
         """Return the store's revision, read through a quorum; `key` is one the user may read."""

@@ -17,8 +17,7 @@ PRINTED = {
         "PUT /lamp/hall None -> on\nPUT /lamp/hall on -> off\nDELETE /lamp/hall off -> \n"
     ),
     "etcd_lock.py": (
-        "written under the lock: True\nlost: True\n"
-        "lock 'report' was lost before it was released\n"
+        "written under the lock: True\nlost: True\nlock 'report' was lost before it was released\n"
     ),
     "etcd_election.py": "leader: ada, ready\nleader: bob, ready\n",
 }
