@@ -150,5 +150,14 @@ async def test_credentials_are_unused_where_auth_is_off(shared_server: EtcdServe
         assert await communicator.get("none") is None
 
 
+async def test_auth_enabled_later_is_not_noticed(guarded: EtcdServer, binaries: Binaries) -> None:
+    as_root(binaries, guarded, "auth", "disable")
+    async with EtcdClient(guarded.address, APP).connect() as communicator:
+        await communicator.put("/app/k", "1")
+        await asyncio.to_thread(ctl, binaries, guarded, "auth", "enable")
+        assert await communicator.get("/app/k") == "1"
+        await communicator.put("/app/k", "2")
+
+
 def test_password_is_not_in_the_repr() -> None:
     assert repr(APP) == "EtcdCredential(username='app')"
