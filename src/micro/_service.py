@@ -23,9 +23,9 @@ from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
 from micro._listener import settle
 from micro._middleware import Middleware
+from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
-from micro._workers import Workers
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -65,7 +65,7 @@ class Service(EndpointOwner):
         self._leaving: WeakSet[Endpoint] = WeakSet()
         self._answers = Answers(config.identity, self._endpoints, config.now())
         self._discovery = self._discover(nc)
-        self._workers: Workers | None = None
+        self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self.name}")
 
@@ -89,14 +89,14 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._workers is not None:
+        if self._pool is not None:
             return
-        self._workers = Workers()
+        self._pool = ParkedTasks()
         self._answers.started = self._config.now()
         try:
             await self._join(self._discovery, self._nc)
         except BaseException:
-            self._workers = None
+            self._pool = None
             raise
         version = self._config.identity.version
         logger.info("service %s %s started, id %s", self.name, version, self.id)
@@ -111,17 +111,17 @@ class Service(EndpointOwner):
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
-        workers = self._workers
+        pool = self._pool
         if self._stopping is not None:
-            if workers is None or workers.current() is None:
+            if pool is None or pool.current() is None:
                 await asyncio.shield(self._stopping)
             return
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if workers is not None:
-                workers.excuse()
-                await self._drain(workers, timeout)
+            if pool is not None:
+                pool.excuse()
+                await self._drain(pool, timeout)
         except BaseException as error:
             failure = error
             raise
@@ -130,7 +130,7 @@ class Service(EndpointOwner):
             self._notices.call(self._config.done_handler, self, failure)
             await self._notices.settle()
 
-    async def _drain(self, workers: Workers, timeout: float) -> None:
+    async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
         endpoints = [*self._endpoints, *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
@@ -138,7 +138,7 @@ class Service(EndpointOwner):
         finally:
             await self._discovery.stop()
             await settle(self._nc)
-            await workers.close()
+            await pool.close()
         logger.info("service %s stopped, id %s", self.name, self.id)
 
     async def abort(self) -> None:
@@ -154,7 +154,7 @@ class Service(EndpointOwner):
             PermissionDeniedError: The server of the new connection refuses a subscription.
             ConnectError: It does not answer.
         """
-        if self._workers is None or self._stopping is not None or nc is self._nc:
+        if self._pool is None or self._stopping is not None or nc is self._nc:
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
@@ -215,7 +215,7 @@ class Service(EndpointOwner):
             raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._workers is None or self._stopping is not None:
+        if self._pool is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
@@ -225,7 +225,7 @@ class Service(EndpointOwner):
             self._nc,
             config,
             handler,
-            workers=self._workers,
+            pool=self._pool,
             report=self._failed,
             left=self._forget,
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from micro._errors import ConfigError, ServiceError
-from micro._request import Handler, NatsRequest, Request
+from micro._request import DONE, Handler, NatsRequest, Request
 
 AnyHandler = Callable[..., Any]
 """A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""
@@ -122,21 +122,26 @@ def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
     call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
         return handler
-    run = _inline if getattr(handler, _CHEAP, False) else asyncio.to_thread
+    if getattr(handler, _CHEAP, False):
 
-    async def synchronous(*arguments: Any) -> Any:
-        result = await run(handler, *arguments)
-        return await result if inspect.isawaitable(result) else result
+        def inline(*arguments: Any) -> Awaitable[Any]:
+            result = handler(*arguments)
+            return DONE if result is None else _resolved(result)
 
-    return synchronous
+        return inline
+
+    async def threaded(*arguments: Any) -> Any:
+        return await _resolved(await asyncio.to_thread(handler, *arguments))
+
+    return threaded
 
 
-async def _inline(handler: AnyHandler, *arguments: Any) -> Any:
-    return handler(*arguments)
+async def _resolved(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
 
 
 def _answered(request: Request) -> bool:
-    return isinstance(request, NatsRequest) and request.response is not None
+    return isinstance(request, NatsRequest) and request.answer is not None
 
 
 def _no_schema() -> None:

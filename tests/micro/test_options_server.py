@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
 import micro
-from micro import options
+from micro import _transport, options
 from micro._options import ConnectOption, Settings, resolve
 from micro.testing import free_port, nats_server
 
@@ -31,6 +31,7 @@ from micro.testing import free_port, nats_server
 async def connect(settings: Settings, **more: Any) -> Client:
     """Connect once, and let the first refusal be the outcome."""
     client = Client()
+    _transport.install(client, settings.servers)
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:
