@@ -12,7 +12,7 @@ _VERSION = b"NATS/1.0"
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
     """Return the block of headers that have been checked."""
-    lines = [f"{name}: {value.strip()}\r\n" for name, value in headers.items()]
+    lines = [f"{name}: {value.strip(" \t")}\r\n" for name, value in headers.items()]
     return b"NATS/1.0\r\n%b\r\n" % "".join(lines).encode()
 
 
