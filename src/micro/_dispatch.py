@@ -11,6 +11,7 @@ from time import perf_counter_ns
 
 import nats.errors
 
+from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
 from micro._parked import ParkedTasks
 from micro._path import Path
@@ -42,11 +43,15 @@ class Limits:
         max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
         pending_msgs: Requests that wait for one of them to end.
         pending_bytes: Payload bytes of the waiting requests.
+        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
+        reply_prefixes: What the reply subjects of callers must begin with; None allows any.
     """
 
     max_in_flight: int = 512
+    timeout: float | None = None
     pending_msgs: int = 4096
     pending_bytes: int = 32 * 1024 * 1024
+    reply_prefixes: tuple[bytes, ...] | None = None
 
 
 class Dispatcher:
@@ -85,6 +90,8 @@ class Dispatcher:
         self._waiting_bytes = 0
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
+        self._clock = asyncio.get_running_loop().time
+        self._prefixes = limits.reply_prefixes
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
@@ -95,6 +102,11 @@ class Dispatcher:
     ) -> None:
         """Run a request at once, keep it waiting, or refuse it; never inside a task."""
         request = FrameRequest(subject, reply, data, headers)
+        if headers is not None:
+            request.deadline = _deadline.from_block(headers, self._clock())
+        if self._prefixes is not None and not reply.startswith(self._prefixes):
+            self._reject_reply(request)
+            return
         if self._active < self._limits.max_in_flight:
             self._active += 1
             self._pool.start(self, request)
@@ -103,6 +115,11 @@ class Dispatcher:
 
     async def receive(self, request: NatsRequest) -> None:
         """Run a request soon, keep it waiting, or refuse it."""
+        given = request.headers().get(_deadline.HEADER)
+        request.deadline = _deadline.from_text(given, self._clock())
+        if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
+            self._reject_reply(request)
+            return
         if self._active < self._limits.max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
@@ -121,8 +138,37 @@ class Dispatcher:
         """Answer 503 to a request that is not run."""
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
+        self.counters.rejected += 1
         self._count(error)
         await self._answer(request, Response.of_error(error).answer())
+
+    def _reject_reply(self, request: NatsRequest) -> None:
+        """Ignore a request whose answer would go where this service must not publish."""
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._log_failure(
+            "reply", "request to %r ignored, its reply subject is %r", request, request.reply
+        )
+        self._count(ServiceError(403, "reply subject not allowed"))
+
+    def until(self, request: NatsRequest) -> float | None:
+        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+        timeout = self._limits.timeout
+        if timeout is None:
+            return request.deadline
+        limit = self._clock() + timeout
+        return limit if request.deadline is None else min(limit, request.deadline)
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        if self._clock() >= deadline:
+            request.expired = True
+            raise asyncio.CancelledError
+        token = _deadline.current.set(deadline)
+        try:
+            return await self._handler(request)
+        finally:
+            _deadline.current.reset(token)
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -130,7 +176,10 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            returned = await self._handler(request)
+            if request.deadline is None:
+                returned = await self._handler(request)
+            else:
+                returned = await self._handle_in_time(request, request.deadline)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
@@ -140,8 +189,7 @@ class Dispatcher:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
             if answer is None or answer[1]:
                 answer = self._examine(request, answer)
-        counters.processing_time += perf_counter_ns() - started
-        counters.num_requests += 1
+        counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
             try:
@@ -180,6 +228,10 @@ class Dispatcher:
         except TimeoutError:
             logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
+    def load(self) -> dict[str, int]:
+        """Return how many requests run, and how many wait for a free slot."""
+        return {"in_flight": self._active, "queued": len(self._waiting)}
+
     def is_calling(self) -> bool:
         """Return whether the caller is one of the handlers that run here."""
         return self._pool.current() is self
@@ -208,6 +260,9 @@ class Dispatcher:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
+        elif isinstance(error, asyncio.CancelledError) and request.expired:
+            self.counters.expired += 1
+            answer = ServiceError(504, "deadline exceeded")
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
@@ -282,6 +337,10 @@ class _Refusal:
 
     def release(self) -> None:
         """Do nothing: it had no slot."""
+
+    def until(self, request: NatsRequest) -> float | None:
+        """Return None: a refusal takes as long as it takes."""
+        return None
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

@@ -32,18 +32,22 @@ class Runner(Protocol):
     def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
         """Run one request to its end; raises only when its task is cancelled."""
 
+    def until(self, request: NatsRequest) -> float | None:
+        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+
     def release(self) -> None:
         """Take back the slot of a request that has ended, or that nobody is to wait for."""
 
 
 class _Parked:
-    __slots__ = ("context", "excused", "job", "runner", "task", "wake")
+    __slots__ = ("context", "excused", "job", "runner", "task", "timer", "wake")
 
     def __init__(self, context: contextvars.Context, wake: asyncio.Future[None]) -> None:
         self.context = context
         self.wake = wake
         self.excused = False
         self.runner: Runner | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.job: tuple[Steps, Any] | None = None  # a suspended request and what it waits for
         self.task: asyncio.Task[None]
 
@@ -78,6 +82,9 @@ class ParkedTasks:
         if waits_for is not _ENDED:
             idle.pop()
             parked.job = (steps, waits_for)
+            moment = runner.until(request)
+            if moment is not None:
+                parked.timer = self._loop.call_at(moment, _expire, request, task)
             if not parked.wake.done():  # it is when the request cancelled its own task
                 parked.wake.set_result(None)
             return
@@ -156,6 +163,9 @@ class ParkedTasks:
                 await _go_on(*parked.job, cancelled)
             finally:
                 parked.job = None
+                if parked.timer is not None:
+                    parked.timer.cancel()
+                    parked.timer = None
                 if not parked.excused and parked.runner is not None:
                     parked.runner.release()
                 parked.excused = False
@@ -175,6 +185,11 @@ class ParkedTasks:
         self._all.discard(parked)
         if parked in self._idle:
             self._idle.remove(parked)
+
+
+def _expire(request: NatsRequest, task: asyncio.Task[None]) -> None:
+    request.expired = True
+    task.cancel()
 
 
 async def _interrupted(wake: asyncio.Future[None]) -> asyncio.CancelledError | None:

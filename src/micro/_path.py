@@ -22,6 +22,8 @@ from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
 
+DOLLAR = ord("$")
+
 
 class Receiver(Protocol):
     """What takes in the requests of a subscription."""
@@ -48,6 +50,9 @@ class Path(Protocol):
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
     ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one.
+
+        Never to a subject that begins with ``$``: these are the server's, and answering there would
+        be acting for somebody who may not.
 
         On the fast path it has been sent when this returns; the result is `DONE` then.
 
@@ -88,7 +93,7 @@ class PublicPath:
     async def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
-        if not reply:
+        if not reply or reply[0] == "$":
             return
         size = len(data) + (check_headers(headers) if headers else 0)
         if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
@@ -121,6 +126,6 @@ class FastPath:
     ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.raw_reply
-        if reply:
+        if reply and reply[0] != DOLLAR:
             self._transport.publish(reply, data, header_block(headers) if headers else b"")
         return DONE

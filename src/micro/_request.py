@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -68,6 +69,10 @@ class Request(ABC):
             AlreadyRespondedError: The request has an answer.
             TypeError: The payload is not bytes-like.
         """
+
+    def remaining(self) -> float | None:
+        """Return for how many seconds the caller still waits; None when it has not said."""
+        return None
 
     async def respond_success(
         self, code: int, data: bytes | None = None, headers: dict[str, str] | None = None
@@ -178,10 +183,22 @@ class NatsRequest(Request):
     Attributes:
         raw_reply: The subject that answers go to; empty when the caller wants none.
         answer: What the handler answered, if it has.
-        failure: What the handler raised, None if it did not; not set without middlewares.
+        deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
+        expired: Whether its handler was cancelled because its time was over.
+        failure: What its handler raised, None if it did not; not set without middlewares.
     """
 
-    __slots__ = ("_data", "_headers", "_response", "_subject", "answer", "failure", "raw_reply")
+    __slots__ = (
+        "_data",
+        "_headers",
+        "_response",
+        "_subject",
+        "answer",
+        "deadline",
+        "expired",
+        "failure",
+        "raw_reply",
+    )
     failure: BaseException | None
 
     def __init__(
@@ -193,6 +210,8 @@ class NatsRequest(Request):
         self._response: Response | None = None
         self.raw_reply = reply.encode()
         self.answer: Answer | None = None
+        self.deadline: float | None = None
+        self.expired = False
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -218,6 +237,12 @@ class NatsRequest(Request):
             data = bytes(data)
         self.answer = data, dict(headers) if headers else None
         return DONE
+
+    def remaining(self) -> float | None:
+        """Return for how many seconds the caller still waits; None when it has not said."""
+        if self.deadline is None:
+            return None
+        return self.deadline - asyncio.get_running_loop().time()
 
     @property
     def reply(self) -> str:
@@ -248,6 +273,8 @@ class FrameRequest(NatsRequest):
         self._response = None
         self.raw_reply = reply
         self.answer = None
+        self.deadline = None
+        self.expired = False
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""

