@@ -208,17 +208,6 @@ async def test_limits(server: NatsServer, caller: NatsClient) -> None:
     assert pictures == [b"picture"] * 9
 
 
-async def test_connection(
-    server: NatsServer, caller: NatsClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SERVERS", server.url)
-    module = load("connection")
-    async with micro.Context() as context:
-        await context.connect(*module.connection())
-        await module.setup(context)
-        assert (await caller.request("uptime.ping", timeout=LONG)).data == b"pong"
-
-
 async def test_without_context(server: NatsServer) -> None:
     assert await load("without_context").main(server.url) == b"hello"
 
