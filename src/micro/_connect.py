@@ -39,6 +39,8 @@ class FirstConnection:
 
     def failed(self, error: BaseException) -> None:
         """Note an error; the client's error callback calls this while it is connecting."""
+        if self._errors and error is self._errors[-1]:
+            return  # nats-py reports a lost connection once more when it closes it
         self._errors.append(error)
         if _refused(error) or not self._is_patient():
             self._hopeless.set()
@@ -81,7 +83,8 @@ class FirstConnection:
         servers = ", ".join(self._settings.servers)
         if not self._errors:
             return f"no answer from {servers} yet"
-        error = self._errors[-1]
+        # A refusal explains what follows it, such as the reset of the connection.
+        error = next((found for found in self._errors if _refused(found)), self._errors[-1])
         if _refused(error):
             return f"{servers} refused the connection: {_text(error)}"
         hint = (

@@ -17,6 +17,7 @@ from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
 from micro._request import (
+    DEADLINE,
     DONE,
     Answer,
     FrameRequest,
@@ -60,17 +61,19 @@ class Dispatcher:
     Args:
         label: Service and endpoint, for log lines.
         handler: The handler, folded with its middlewares.
+        wrapped: Whether there are middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
         report: Told of each failed request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         label: str,
         handler: Callable[[NatsRequest], Awaitable[object]],
         *,
+        wrapped: bool,
         limits: Limits,
         pool: ParkedTasks,
         path: Path,
@@ -80,6 +83,7 @@ class Dispatcher:
         self._label = label
         self._log = LimitedLog(logger)
         self._handler = handler
+        self._wrapped = wrapped
         self._limits = limits
         self._pool = pool
         self._send = path.send
@@ -115,7 +119,7 @@ class Dispatcher:
 
     async def receive(self, request: NatsRequest) -> None:
         """Run a request soon, keep it waiting, or refuse it."""
-        given = request.headers().get(_deadline.HEADER)
+        given = request.headers().pop(DEADLINE, None)
         request.deadline = _deadline.from_text(given, self._clock())
         if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
             self._reject_reply(request)
@@ -187,8 +191,8 @@ class Dispatcher:
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
-            if answer is None or answer[1]:
-                answer = self._examine(request, answer)
+            if answer is None or answer[1] or self._wrapped:
+                answer = self._examine(request, returned, answer)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
@@ -288,13 +292,18 @@ class Dispatcher:
             )
         self._count(answer, error)
         given = request.response
-        own = getattr(request, "failure", error) is error  # the handler's, not a middleware's
+        own = not self._wrapped or error is request.failure
         if given is not None and own and not isinstance(error, ServiceError):
-            return given.answer()  # the first answer stands, the failure is counted
+            return given.answer()  # it stands, unless a middleware made it worthless
         return Response.of_error(answer).answer()
 
-    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
-        """Replace an answer that is missing, count one that is an error."""
+    def _examine(
+        self, request: NatsRequest, returned: object, answer: Answer | None
+    ) -> Answer | None:
+        """Replace an answer that is missing or nobody's, count one that is an error."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self._failed(request, wrong)
         if answer is None:
             return self._failed(request, NoResponseError("handler did not respond"))
         data, headers = answer

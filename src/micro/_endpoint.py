@@ -99,6 +99,7 @@ class Endpoint:
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
             fold(bound.call, config.middlewares),
+            wrapped=bool(config.middlewares),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),

@@ -8,7 +8,7 @@ STATUS = "Status"
 DESCRIPTION = "Description"
 
 _VERSION = b"NATS/1.0"
-_BLANKS = " \t"  # what readers cut off; other blanks belong to the value
+_BLANKS = " \t\v\f"  # what readers strip; other white space of Unicode is text
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:

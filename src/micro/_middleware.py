@@ -24,7 +24,8 @@ Chain: TypeAlias = Callable[[NatsRequest], Awaitable[Response | None]]
 
 def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
     """Fold middlewares around a handler, the first one outermost."""
-    folded = fold(handler, middlewares)
+    stack = tuple(middlewares)
+    folded = fold(handler, stack)
 
     async def chain(request: NatsRequest) -> Response | None:
         try:
@@ -34,6 +35,8 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
                 raise
             return None
         response = returned if isinstance(returned, Response) else request.response
+        if stack and not isinstance(returned, Response):
+            raise TypeError(f"a middleware returned {returned!r}: expected a Response")
         if response is None and request.reply:
             raise NoResponseError("handler did not respond")
         return response
@@ -54,18 +57,7 @@ def fold(
     following: NextHandler = _innermost(handler)
     for middleware in reversed(stack):
         following = _wrap(middleware, following)
-    return _checked(following)
-
-
-def _checked(outermost: Callable[[Request], Awaitable[object]]) -> NextHandler:
-    async def call(request: Request) -> Response:
-        response = await outermost(request)
-        if not isinstance(response, Response):
-            kind = type(response).__name__
-            raise TypeError(f"a middleware returned {kind}: expected a Response")
-        return response
-
-    return call
+    return following
 
 
 def _innermost(handler: Handler) -> NextHandler:
@@ -74,11 +66,10 @@ def _innermost(handler: Handler) -> NextHandler:
         # (The type is compared first because isinstance() is slow for an abstract class.)
         own = type(request) is FrameRequest or isinstance(request, NatsRequest)
         received = cast(NatsRequest, request) if own else _Foreign(request)
-        received.failure = None
         try:
             await handler(received)
-        except BaseException as raised:
-            received.failure = raised
+        except BaseException as failure:
+            received.failure = failure
             raise
         response = received.response
         if response is None:

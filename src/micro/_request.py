@@ -10,10 +10,13 @@ from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
 from micro._headers import decode_headers, encode_headers
+from micro._subjects import is_text
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
+DEADLINE = "Micro-Timeout-Ms"
+"""How long the caller waits: for the service, so that handlers do not see it among the headers."""
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
 
@@ -185,7 +188,7 @@ class NatsRequest(Request):
         answer: What the handler answered, if it has.
         deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
         expired: Whether its handler was cancelled because its time was over.
-        failure: What its handler raised, None if it did not; not set without middlewares.
+        failure: What its handler raised behind middlewares; their own errors are none of it.
     """
 
     __slots__ = (
@@ -199,7 +202,6 @@ class NatsRequest(Request):
         "failure",
         "raw_reply",
     )
-    failure: BaseException | None
 
     def __init__(
         self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
@@ -212,6 +214,7 @@ class NatsRequest(Request):
         self.answer: Answer | None = None
         self.deadline: float | None = None
         self.expired = False
+        self.failure: BaseException | None = None
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -275,6 +278,7 @@ class FrameRequest(NatsRequest):
         self.answer = None
         self.deadline = None
         self.expired = False
+        self.failure = None
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -284,6 +288,7 @@ class FrameRequest(NatsRequest):
         """Return the headers, names in their original case; of a repeated name the last value."""
         if self._headers is None:
             self._headers = decode_headers(self._header_block) if self._header_block else {}
+            self._headers.pop(DEADLINE, None)
         return self._headers
 
 
@@ -329,7 +334,7 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
-        if not isinstance(value, str) or "\r" in value or "\n" in value:
+        if not is_text(value) or "\r" in value or "\n" in value:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
         try:
             size += len(name) + len(value.encode()) + len(": \r\n")

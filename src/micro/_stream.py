@@ -119,10 +119,11 @@ class Stream(asyncio.Protocol):
         """Return the next line while the connection is set up.
 
         Raises:
-            ConnectionResetError: It ended. (nats-py would take an empty line for a success.)
+            ConnectionResetError: The connection ended before.
         """
         while b"\n" not in self._early:
             if self._lost:
+                # nats-py would take an empty line for a server that is satisfied.
                 raise ConnectionResetError("the server closed the connection")
             await self._change()
         line, separator, self._early = self._early.partition(b"\n")
