@@ -18,6 +18,7 @@ from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
 from micro._request import (
+    DEADLINE,
     DONE,
     Answer,
     FrameRequest,
@@ -82,6 +83,7 @@ class Dispatcher:
         self._log = LimitedLog(logger)
         self._call = work.call
         self._direct = work.direct
+        self._wrapped = work.wrapped
         self._limits = limits
         self._max_in_flight = limits.max_in_flight
         self._pool = pool
@@ -118,7 +120,7 @@ class Dispatcher:
 
     def admit(self, request: NatsRequest) -> bool:
         """Run a request soon or keep it waiting; False when it is to be refused."""
-        given = request.headers().get(_deadline.HEADER)
+        given = request.headers().pop(DEADLINE, None)
         request.deadline = _deadline.from_text(given, self._clock())
         if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
             self._reject_reply(request)
@@ -157,10 +159,12 @@ class Dispatcher:
         counters = self.counters
         started = perf_counter_ns()
         try:
+            if request.deadline is not None:
+                self._check_deadline(request, request.deadline)
             self._direct(request)
             answer = request.answer
             if answer is None or answer[1]:
-                answer = self._examine(request, answer)
+                answer = self._examine(request, None, answer)
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
             answer = self._failed(request, error)
         counters.handled(perf_counter_ns() - started)
@@ -184,11 +188,14 @@ class Dispatcher:
         limit = self._clock() + timeout
         return limit if request.deadline is None else min(limit, request.deadline)
 
-    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
-        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+    def _check_deadline(self, request: NatsRequest, deadline: float) -> None:
         if self._clock() >= deadline:
             request.expired = True
             raise asyncio.CancelledError
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        self._check_deadline(request, deadline)
         token = _deadline.current.set(deadline)
         try:
             return await self._call(request)
@@ -212,8 +219,8 @@ class Dispatcher:
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
-            if answer is None or answer[1]:
-                answer = self._examine(request, answer)
+            if answer is None or answer[1] or self._wrapped:
+                answer = self._examine(request, returned, answer)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
@@ -313,12 +320,18 @@ class Dispatcher:
             )
         self._count(answer, error)
         given = request.response
-        if given is not None and not isinstance(error, ServiceError):
-            return given.answer()  # the first answer stands, the failure is counted
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            return given.answer()  # it stands, unless a middleware made it worthless
         return Response.of_error(answer).answer()
 
-    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
-        """Replace an answer that is missing, count one that is an error."""
+    def _examine(
+        self, request: NatsRequest, returned: object, answer: Answer | None
+    ) -> Answer | None:
+        """Replace an answer that is missing or nobody's, count one that is an error."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self._failed(request, wrong)
         if answer is None:
             return self._failed(request, NoResponseError("handler did not respond"))
         data, headers = answer

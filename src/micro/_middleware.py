@@ -25,7 +25,8 @@ Chain: TypeAlias = Callable[[NatsRequest], Awaitable[Response | None]]
 
 def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
     """Fold middlewares around a handler, the first one outermost."""
-    folded = fold(handler, middlewares).call
+    stack = tuple(middlewares)
+    folded = fold(handler, stack).call
 
     async def chain(request: NatsRequest) -> Response | None:
         try:
@@ -35,6 +36,8 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
                 raise
             return None
         response = returned if isinstance(returned, Response) else request.response
+        if stack and not isinstance(returned, Response):
+            raise TypeError(f"a middleware returned {returned!r}: expected a Response")
         if response is None and request.reply:
             raise NoResponseError("handler did not respond")
         return response
@@ -50,10 +53,12 @@ class Work:
         call: The outermost middleware, which returns what to answer, or the bare handler, which
             leaves that in the request.
         direct: The bare handler as a plain function, if it never waits.
+        wrapped: Whether there are middlewares.
     """
 
     call: Callable[[NatsRequest], Awaitable[object]]
     direct: Callable[[NatsRequest], None] | None = None
+    wrapped: bool = False
 
 
 def fold(
@@ -68,7 +73,7 @@ def fold(
     following: NextHandler = _innermost(handler)
     for middleware in reversed(stack):
         following = _wrap(middleware, following)
-    return Work(following)
+    return Work(following, wrapped=True)
 
 
 def _innermost(handler: Handler) -> NextHandler:
@@ -80,7 +85,11 @@ def _innermost(handler: Handler) -> NextHandler:
             if type(request) is FrameRequest or isinstance(request, NatsRequest)
             else _Foreign(request)
         )
-        await handler(received)
+        try:
+            await handler(received)
+        except BaseException as failure:
+            received.failure = failure
+            raise
         response = received.response
         if response is None:
             raise NoResponseError("handler did not respond")

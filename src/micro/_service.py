@@ -310,7 +310,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         name=name,
         id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
         version=_subjects.check_version(version),
-        description="" if description is None else description,
+        description=_subjects.check_description(description),
         metadata=_subjects.check_metadata(metadata),
     )
     config = ServiceConfig(
