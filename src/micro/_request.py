@@ -308,14 +308,25 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
     return ServiceError(number, text or "service error", subject, data, rest)
 
 
-def header_block(headers: Mapping[str, str]) -> bytes:
+def header_block(headers: Mapping[Any, Any]) -> bytes:
     """Return headers as they go over the wire (ADR-4).
 
     Raises:
         ConfigError: One cannot be sent.
     """
+    if len(headers) == 1:
+        ((name, value),) = headers.items()
+        if isinstance(name, str) and isinstance(value, str) and len(name) + len(value) < 64:
+            return _short_block(name, value)
     check_headers(headers)
     return encode_headers(headers)
+
+
+@lru_cache(maxsize=1024)
+def _short_block(name: str, value: str) -> bytes:
+    """Return the block of one header: most often the same time-out or content type again."""
+    check_headers({name: value})
+    return encode_headers({name: value})
 
 
 def one_line(description: str) -> str:
