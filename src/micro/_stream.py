@@ -70,7 +70,7 @@ class Stream(asyncio.Protocol):
     # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._use(cast(asyncio.Transport, transport))  # uvloop's is none by its class
+        self._use(cast(asyncio.Transport, transport))  # uvloop's is of no such class
 
     def data_received(self, data: bytes) -> None:
         if not self.live:
