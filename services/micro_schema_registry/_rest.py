@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -116,6 +117,7 @@ def path(*segments: str | int) -> str:
     return "".join(f"/{_segment(str(segment))}" for segment in segments)
 
 
+@lru_cache(maxsize=4096)  # the same few words and ids in every request
 def _segment(text: str) -> str:
     if text in {".", ".."}:
         return text.replace(".", "%2E")
