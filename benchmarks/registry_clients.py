@@ -1,6 +1,6 @@
 """Our Apicurio clients beside apicurio-serdes: cached and cold look-ups, different schemas at once, construction.
 
-Run: pip install apicurio-serdes==0.5.0 && python benchmarks/registry_clients.py [--rounds 5]
+Run: pip install --group bench && python benchmarks/registry_clients.py [--rounds 5]
 Goals, as ratios of the same run: cached at least 2 million a second or half its rate; cold at least its rate; ten schemas from a server that
 takes 0.2 s at least five times faster; construction 100 times faster than `httpx.AsyncClient()` with a TLS context of its own.
 
@@ -99,6 +99,24 @@ def cold(library: Any) -> Measure:
     return measure
 
 
+def cold_together(library: Any) -> Measure:
+    """Calls per second of get_schema, each for another schema, sixteen callers at once."""
+
+    async def measure(url: str) -> float:
+        async with library.AsyncApicurioRegistryClient(url, "g") as client:
+            numbers = iter(range(COLD_CALLS))
+
+            async def caller() -> None:
+                for number in numbers:
+                    await client.get_schema(f"schema-{number}")
+
+            started = time.perf_counter()
+            await asyncio.gather(*(caller() for _ in range(16)))
+            return COLD_CALLS / (time.perf_counter() - started)
+
+    return measure
+
+
 def cold_by_id(library: Any) -> Measure:
     """Calls per second of get_schema_by_global_id, each for another id, one after the other."""
 
@@ -143,9 +161,7 @@ def own_client(library: Any) -> Callable[[str], Any]:
 
 async def compare(title: str, ours: Measure, theirs: Measure, url: str, rounds: int) -> None:
     """Print the medians of interleaved rounds."""
-    rates: list[tuple[float, float]] = []
-    for _ in range(rounds):
-        rates.append((await ours(url), await theirs(url)))
+    rates = [(await ours(url), await theirs(url)) for _ in range(rounds)]
     mine, peer = (median(column) for column in zip(*rates, strict=True))
     print(f"{title:44}{mine:14,.1f}/s{peer:14,.1f}/s{mine / peer:10.2f}x")
 
@@ -162,6 +178,9 @@ async def main() -> None:
         await compare("cold get_schema", cold(mine), cold(peer), url, rounds)
         await compare(
             "cold get_schema_by_global_id", cold_by_id(mine), cold_by_id(peer), url, rounds
+        )
+        await compare(
+            "cold get_schema, 16 callers", cold_together(mine), cold_together(peer), url, rounds
         )
         await compare("ten schemas at 0.2 s each, at once", slow(mine), slow(peer), url, rounds)
         new, bare = constructing(own_client(mine)), constructing(lambda _: httpx.AsyncClient())
