@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -295,8 +294,9 @@ class ServiceClient:
 class InstanceClient:
     """One instance of a service; made by `Client.instance`.
 
-    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance, and
-    ``nats.errors.TimeoutError`` when it does not answer in time.
+    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance,
+    ``nats.errors.TimeoutError`` when it does not answer in time, and ``pydantic.ValidationError`` (a
+    ValueError) when what it answers cannot be read.
     """
 
     def __init__(self, client: Client, service: str, id: str) -> None:
@@ -324,8 +324,8 @@ class InstanceClient:
 
     async def _ask(self, verb: str, model: type[M], timeout: float) -> M:
         subject = control_subject(verb, self.client.api_prefix, self.service, self.id)
-        answer = await self.client.nc.request(subject, b"", timeout=timeout)
-        return model.from_response(json.loads(answer.data))
+        answer = await self.client.request(subject, timeout=timeout)
+        return model.model_validate_json(answer.data)
 
 
 @asynccontextmanager

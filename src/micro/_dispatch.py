@@ -15,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
 from micro._middleware import Chain
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response, check_headers
+from micro._request import NatsRequest, Response, check_headers, one_line
 from micro._stats import EndpointCounters
 from micro._workers import Workers
 
@@ -116,11 +116,8 @@ class Dispatcher:
                 self._count(error_answer)
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
-        try:
-            if response is not None and request.reply:
-                await self._answer(request, response)
-        finally:
-            self._finished()
+        if response is not None and request.reply:
+            await self._answer(request, response)
         if cancelled is not None:
             raise cancelled
 
@@ -129,19 +126,17 @@ class Dispatcher:
 
         The request whose handler is calling does not count.
         """
-        own = 1 if self._workers.current() is self else 0
+        if self.is_calling():
+            self._workers.excuse()
         try:
             async with asyncio.timeout(limit):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.warning(
-                "%s: %d requests unfinished, cancelling", self._label, self._active - own
-            )
+            logger.warning("%s: %d requests unfinished, cancelling", self._label, self._active)
             await self.abort()
 
     async def abort(self) -> None:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
-        own = 1 if self._workers.current() is self else 0
         self._aborted = True
         while self._waiting:
             await self._refuse(self._waiting.popleft(), "service stopped")
@@ -149,17 +144,22 @@ class Dispatcher:
         self._workers.cancel(self)
         try:
             async with asyncio.timeout(1):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.error("%s: %d handlers ignore cancellation", self._label, self._active - own)
+            logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
-    async def _until_idle(self, own: int) -> None:
-        while self._active > own or self._waiting:
+    def is_calling(self) -> bool:
+        """Return whether the caller is one of the handlers that run here."""
+        return self._workers.current() is self
+
+    async def _until_idle(self) -> None:
+        while self._active:
             done = asyncio.get_running_loop().create_future()
             self._drained.append(done)
             await done
 
-    def _finished(self) -> None:
+    def release(self) -> None:
+        """Give a slot that has become free to the next request."""
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
@@ -203,7 +203,7 @@ class Dispatcher:
         return Response.of_error(answer)
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
-        self.counters.fail(answer.code, answer.description)
+        self.counters.fail(answer.code, one_line(answer.description))
         self._report(answer if error is None else error)
 
     async def _refuse(self, request: NatsRequest, reason: str) -> None:

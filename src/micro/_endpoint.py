@@ -94,6 +94,7 @@ class Endpoint:
         )
         self._listener = self._listen(nc)
         self._data: Any = None
+        self._stopping = False
 
     @property
     def name(self) -> str:
@@ -117,11 +118,15 @@ class Endpoint:
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
 
-        May be called from its own handler, and twice.
+        May be called from its own handlers, and twice: from a handler while a stop is under way it
+        returns at once, since that stop waits for the handler.
 
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
+        if self._stopping and self._dispatcher.is_calling():
+            return
+        self._stopping = True
         self._left(self)
         await self.leave()
         await self.drain(timeout)

@@ -12,7 +12,6 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from micro import _permissions
 from micro._callbacks import Callbacks
 from micro._connect import FirstConnection
 from micro._errors import ConnectError, MicroError
@@ -225,7 +224,6 @@ class _Events:
         }
 
     async def on_error(self, error: Exception) -> None:
-        _permissions.record(self._client, error)
         if self.connected:
             self._link.error(error)
         else:

@@ -47,7 +47,7 @@ class Listener:
             PermissionDeniedError: The server refuses it.
             ConnectError: The server does not answer.
         """
-        _permissions.forget(self._nc, [self._subject])
+        _permissions.expect(self._nc, [self._subject])
         self._subscription = await self._nc.subscribe(
             self._subject, queue=self._queue_group, cb=self._receive
         )

@@ -122,7 +122,7 @@ class Response:
     @classmethod
     def of_error(cls, error: ServiceError) -> Response:
         """Return the answer that carries a service error; line breaks become blanks."""
-        text = " ".join(error.description.split()) or "error"
+        text = one_line(error.description)
         return cls(error.data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
 
     def data(self) -> bytes:
@@ -227,6 +227,11 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
     rest = {name: value for name, value in headers.items() if name not in (ERROR, ERROR_CODE)}
     number = int(code) if code is not None and usable else 500
     return ServiceError(number, text or "service error", subject, data, rest)
+
+
+def one_line(description: str) -> str:
+    """Return an error's description as it travels, in the header and in ``last_error``."""
+    return " ".join(description.split()) or "error"
 
 
 def check_headers(headers: Mapping[Any, Any]) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
@@ -60,6 +61,8 @@ class Service(EndpointOwner):
         self._nc = nc
         self._config = config
         self._endpoints: list[Endpoint] = []
+        # Those that stop by themselves are out of INFO, but their requests are still waited for.
+        self._leaving: WeakSet[Endpoint] = WeakSet()
         self._answers = Answers(config.identity, self._endpoints, config.now())
         self._discovery = self._discover(nc)
         self._workers: Workers | None = None
@@ -101,19 +104,23 @@ class Service(EndpointOwner):
         """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
 
         Its endpoints leave their queue groups first, then everything accepted is answered, discovery
-        ends last. May be called from a handler, whose own request is then not waited for.
+        ends last. May be called from a handler, whose own request is then not waited for; while a
+        stop is under way it returns to a handler at once, since that stop waits for the handler.
 
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
+        workers = self._workers
         if self._stopping is not None:
-            await asyncio.shield(self._stopping)
+            if workers is None or workers.current() is None:
+                await asyncio.shield(self._stopping)
             return
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if self._workers is not None:
-                await self._drain(self._workers, timeout)
+            if workers is not None:
+                workers.excuse()
+                await self._drain(workers, timeout)
         except BaseException as error:
             failure = error
             raise
@@ -123,7 +130,7 @@ class Service(EndpointOwner):
             await self._notices.settle()
 
     async def _drain(self, workers: Workers, timeout: float) -> None:
-        endpoints = list(self._endpoints)
+        endpoints = [*self._endpoints, *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
@@ -135,7 +142,7 @@ class Service(EndpointOwner):
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(*(endpoint.abort() for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.abort() for endpoint in (*self._endpoints, *self._leaving)))
 
     async def move(self, nc: NatsClient) -> None:
         """Go on serving over another connection. No request is lost between the two.
@@ -233,6 +240,7 @@ class Service(EndpointOwner):
     def _forget(self, endpoint: Endpoint) -> None:
         if endpoint in self._endpoints:
             self._endpoints.remove(endpoint)
+            self._leaving.add(endpoint)
         self._answers.changed()
 
     def _failed(self, error: BaseException) -> None:

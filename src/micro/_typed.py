@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -81,25 +81,37 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
         signature = inspect.signature(handler, eval_str=True)
     except (NameError, TypeError, ValueError) as exc:
         raise ConfigError(f"cannot read the annotations of handler {name!r}: {exc}") from exc
-    result = signature.return_annotation
-    types = [
-        parameter.annotation
-        for parameter in signature.parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and (parameter.default is _UNSET or _is_request(parameter.annotation))
-    ]
+    result = _awaited(signature.return_annotation)
+    form = ConfigError(
+        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
+    )
+    parameters = [entry for entry in signature.parameters.values() if _is_filled(entry)]
+    if any(entry.kind is entry.KEYWORD_ONLY for entry in parameters):
+        raise form
+    types = [entry.annotation for entry in parameters if entry.kind is not entry.VAR_POSITIONAL]
     match types:
         case []:
-            return _UNSET, False, result
+            # A decorator's (*arguments) says nothing of its own: it takes what a raw handler takes.
+            return _UNSET, bool(parameters), result
         case [only] if only is _UNSET or _is_request(only):
             return _UNSET, True, result
         case [payload]:
             return payload, False, result
         case [payload, second] if _is_request(second) and not _is_request(payload):
             return payload, True, result
-    raise ConfigError(
-        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
-    )
+    raise form
+
+
+def _is_filled(parameter: inspect.Parameter) -> bool:
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return False
+    return parameter.default is _UNSET or _is_request(parameter.annotation)
+
+
+def _awaited(result: Any) -> Any:
+    """Return what comes of the ``Awaitable[T]`` that a synchronous handler may return."""
+    awaitable = typing.get_origin(result) in (Awaitable, Coroutine)
+    return typing.get_args(result)[-1] if awaitable else result
 
 
 def _is_request(annotation: Any) -> bool:
@@ -177,7 +189,8 @@ def _adapter(factory: Any, annotation: Any) -> Any:
     try:
         return factory(annotation)
     except PydanticUserError as exc:
-        raise ConfigError(f"invalid handler type {annotation!r}: {exc.message}") from exc
+        reason = exc.message.partition("\n")[0]
+        raise ConfigError(f"invalid handler type {annotation!r}: {reason}") from exc
 
 
 def _schema(adapter: Any, mode: str) -> dict[str, Any] | None:

@@ -18,12 +18,16 @@ class Runner(Protocol):
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end; raises only when its task is cancelled."""
 
+    def release(self) -> None:
+        """Take back the slot of a request that has ended, or that nobody is to wait for."""
+
 
 class _Worker:
-    __slots__ = ("runner", "task", "wake")
+    __slots__ = ("excused", "runner", "task", "wake")
 
     def __init__(self) -> None:
         self.runner: Runner | None = None
+        self.excused = False
         self.wake: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None]
 
@@ -40,6 +44,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._workers: set[_Worker] = set()
         self._waking = False
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         # Handlers see the context variables of where the service was started, and never each other's.
         self._context = contextvars.copy_context()
@@ -52,25 +57,38 @@ class Workers:
 
     def current(self) -> Runner | None:
         """Return whose request the running task is working on, if it is one of these tasks."""
-        task = asyncio.current_task()
-        return next((worker.runner for worker in self._workers if worker.task is task), None)
+        worker = self._current()
+        return None if worker is None else worker.runner
+
+    def excuse(self) -> None:
+        """Let nobody wait for the request that the running task works on: it waits for them.
+
+        Its slot is free from now on, and it ends by itself.
+        """
+        worker = self._current()
+        if worker is not None and worker.runner is not None and not worker.excused:
+            worker.excused = True
+            worker.runner.release()
 
     def cancel(self, runner: Runner) -> None:
-        """Cancel the tasks that work for one endpoint, but not the caller's."""
-        task = asyncio.current_task()
+        """Cancel the tasks that work for one endpoint, but no excused one."""
         for worker in self._workers:
-            if worker.runner is runner and worker.task is not task:
+            if worker.runner is runner and not worker.excused:
                 worker.task.cancel()
 
     async def close(self) -> None:
-        """End every task but the caller's; queued requests are dropped."""
+        """End every task, an excused one after its request; queued requests are dropped."""
+        self._closed = True
         self._queue.clear()
-        current = asyncio.current_task()
-        tasks = [worker.task for worker in self._workers if worker.task is not current]
+        tasks = [worker.task for worker in self._workers if not worker.excused]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _current(self) -> _Worker | None:
+        task = asyncio.current_task()
+        return next((worker for worker in self._workers if worker.task is task), None)
 
     def _wake(self) -> None:
         self._waking = True
@@ -98,11 +116,16 @@ class Workers:
                 while queue:
                     runner, request = queue.popleft()
                     worker.runner = runner
-                    await runner.run(request)
-                    worker.runner = None
+                    try:
+                        await runner.run(request)
+                    finally:
+                        worker.runner = None
+                        if not worker.excused:
+                            runner.release()
+                        worker.excused = False
                     if contextvars.copy_context() != self._context:
                         return
-                if len(self._idle) >= MAX_IDLE:
+                if self._closed or len(self._idle) >= MAX_IDLE:
                     return
                 worker.wake = self._loop.create_future()
                 self._idle.append(worker)
