@@ -34,7 +34,11 @@ from micro_schema_registry._models import (
     SchemaContent,
     VersionInfo,
 )
+from micro_schema_registry._nats_client import NatsRegistryClient
 from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._service import ServiceOptions, add_registry_service
+from micro_schema_registry._service_backends import ServiceConfig, setup
+from micro_schema_registry._service_lookup import CacheOptions
 from micro_schema_registry._store import EmbeddedRegistry
 from micro_schema_registry._store_transfer import IdMap
 
@@ -44,6 +48,7 @@ __all__ = [
     "AsyncApicurioRegistryClient",
     "AuthenticationError",
     "BearerAuth",
+    "CacheOptions",
     "CachedSchema",
     "Cause",
     "CodecError",
@@ -55,6 +60,7 @@ __all__ = [
     "InvalidPayloadError",
     "InvalidSchemaError",
     "KeycloakAuth",
+    "NatsRegistryClient",
     "Page",
     "Problem",
     "Reference",
@@ -69,5 +75,9 @@ __all__ = [
     "SchemaRegistrationError",
     "SchemaRegistry",
     "SerializationError",
+    "ServiceConfig",
+    "ServiceOptions",
     "VersionInfo",
+    "add_registry_service",
+    "setup",
 ]
