@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +17,7 @@ from nats.nuid import NUID
 from micro import _permissions, _subjects
 from micro._answers import Answers, Identity
 from micro._callbacks import Notices
+from micro._contracts import ContractRegistry, Contracts, OnIncompatible
 from micro._discovery import Discovery
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
@@ -24,7 +25,7 @@ from micro._fence import fence
 from micro._listener import settle
 from micro._middleware import Middleware
 from micro._scope import EndpointOwner, Scope
-from micro._typed import AnyHandler
+from micro._typed import AnyHandler, bind
 from micro._workers import Workers
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ServiceConfig:
     now: Callable[[], datetime]
     error_handler: ErrorHandler | None
     done_handler: DoneHandler | None
+    contracts: Contracts | None
 
 
 class Service(EndpointOwner):
@@ -214,17 +216,18 @@ class Service(EndpointOwner):
             raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._workers is None or self._stopping is not None:
-            raise StoppedError(
-                f"service {self.name!r} is not running: await start() first, or use 'async with'"
-            )
+        if self._config.contracts is not None:
+            self._running()
+            agreed = await self._config.contracts.metadata(config.name, bind(handler))
+            config = replace(config, metadata={**agreed, **config.metadata})
+        workers = self._running()
         if any(endpoint.subject == config.subject for endpoint in self._endpoints):
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
             config,
             handler,
-            workers=self._workers,
+            workers=workers,
             report=self._failed,
             left=self._forget,
         )
@@ -236,6 +239,13 @@ class Service(EndpointOwner):
             raise
         self._answers.changed()
         return endpoint
+
+    def _running(self) -> Workers:
+        if self._workers is None or self._stopping is not None:
+            raise StoppedError(
+                f"service {self.name!r} is not running: await start() first, or use 'async with'"
+            )
+        return self._workers
 
     def _forget(self, endpoint: Endpoint) -> None:
         if endpoint in self._endpoints:
@@ -264,6 +274,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
     max_in_flight: int | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
+    contracts: ContractRegistry | None = None,
+    on_incompatible: OnIncompatible = "refuse",
 ) -> Service:
     """Create a service; start it with ``async with`` or ``await service.start()``.
 
@@ -283,6 +295,9 @@ def add_service(  # noqa: PLR0913 - the documented signature
         max_in_flight: Default of all endpoints.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
+        contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
+        on_incompatible: ``refuse`` makes ``add_endpoint`` raise `IncompatibleContractError` when a schema is
+            not compatible with the one before; ``warn`` logs it.
 
     Raises:
         ConfigError: A value is not acceptable.
@@ -311,6 +326,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,
+        contracts=None if contracts is None else Contracts(name, contracts, on_incompatible),
     )
     return Service(nc, config, scope)
 

@@ -128,13 +128,14 @@ async def running(server: JetStreamServer, config: ServiceConfig) -> AsyncIterat
 
 @asynccontextmanager
 async def service_backend(
-    request: pytest.FixtureRequest, group_id: str, **where: str
+    request: pytest.FixtureRequest, group_id: str, url: str | None = None
 ) -> AsyncIterator[NewRegistry]:
     """Run two instances of the service, and open clients of them, each over a connection of its own."""
     server: JetStreamServer = request.getfixturevalue("jetstream")
     prefix = f"registry-{uuid.uuid4().hex}"
     config = ServiceConfig(
-        **where,
+        backend="embedded" if url is None else "apicurio",
+        url=url,
         bucket=request.getfixturevalue("bucket"),
         options=ServiceOptions(group=prefix, allow_delete=True),
     )
@@ -156,7 +157,7 @@ async def apicurio_service(
 ) -> AsyncIterator[NewRegistry]:
     """Put the service in front of a real Apicurio."""
     url = request.getfixturevalue("apicurio_url")
-    async with service_backend(request, group_id, backend="apicurio", url=url) as new:
+    async with service_backend(request, group_id, url) as new:
         yield new
 
 
