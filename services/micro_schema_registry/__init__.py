@@ -3,6 +3,7 @@
 Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
 """
 
+from micro_schema_registry import _extra  # noqa: F401 - first: without its extra nothing below can be imported
 from micro_schema_registry._async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._auth import BearerAuth, KeycloakAuth
 from micro_schema_registry._client import ApicurioRegistryClient

@@ -32,12 +32,19 @@ class ServiceOptions:
         timeout: seconds that a request may take whose sender does not say in ``Micro-Timeout-Ms`` (milliseconds) how long it waits.
         allow_delete: let artifacts and versions be deleted.
         cache: what is kept in memory.
+
+    Raises:
+        ValueError: the time-out is not positive.
     """
 
     group: str = GROUP
     timeout: float = 2.0
     allow_delete: bool = False
     cache: CacheOptions = field(default_factory=CacheOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise ValueError(f"invalid timeout {self.timeout!r}: expected seconds, more than 0")
 
 
 async def add_registry_service(

@@ -54,7 +54,9 @@ class ServiceConfig:
         if self.backend not in BACKENDS:
             raise ValueError(f"invalid backend {self.backend!r}: expected embedded or apicurio")
         if (self.backend == "apicurio") != (self.url is not None):
-            raise ValueError("a url and the backend 'apicurio' need each other")
+            raise ValueError(
+                f"invalid url {self.url!r} for backend {self.backend!r}: expected one for 'apicurio' only"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -46,12 +46,21 @@ class CacheOptions:
             through the service are told at once, others are seen after this time.
         negative_ttl: seconds that something missing is believed to be missing.
         serve_stale: answer with what was known when the registry cannot be reached; such answers are marked.
+
+    Raises:
+        ValueError: a number is negative.
     """
 
     max_bytes: int = 64 * 1024 * 1024
     latest_ttl: float = 30.0
     negative_ttl: float = 2.0
     serve_stale: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes", "latest_ttl", "negative_ttl"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise ValueError(f"invalid {name} {value!r}: expected 0 or more")
 
 
 class Lookup:

@@ -5,12 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import fastavro
-
 from micro_schema_registry._cache import Cache
 from micro_schema_registry._errors import Cause
 from micro_schema_registry._service_models import ContentAnswer
-from micro_schema_registry.json_schema import JsonSchemaValidator
 
 Check = Callable[[Any], tuple[Cause, ...]]
 _COMPILED = 1000
@@ -39,7 +36,10 @@ class ValueCheckers:
 
 
 def _compiled(schema: ContentAnswer) -> Check:
+    # Both libraries take longer to import than all the rest of the package, and few services check values.
     if schema.type == "JSON":
+        from micro_schema_registry.json_schema import JsonSchemaValidator
+
         return JsonSchemaValidator(json.loads(schema.content)).causes
     if schema.type not in {
         "AVRO",
@@ -48,6 +48,8 @@ def _compiled(schema: ContentAnswer) -> Check:
         raise ValueError(
             f"cannot check values against {schema.type} schemas: expected AVRO or JSON"
         )
+    import fastavro
+
     try:
         parsed = fastavro.parse_schema(json.loads(schema.content))
     except Exception as exc:
