@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -78,6 +79,13 @@ async def apicurio_backend(
 def jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetStreamServer]:
     """One nats-server for all tests of a worker."""
     with single(tmp_path_factory.mktemp("jetstream")) as server:
+        yield server
+
+
+@pytest.fixture
+def new_jetstream(tmp_path: Path) -> Iterator[JetStreamServer]:
+    """A nats-server of the test's own, which may be killed."""
+    with single(tmp_path) as server:
         yield server
 
 
