@@ -126,14 +126,14 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
 async def _apicurio(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaRegistry]:
     """Return what gives a client without anything cached, over one pool of connections.
 
-    A caller on NATS waits for a second or so: one quick repetition, and while Apicurio is down one request per second.
+    A caller on NATS waits for a second or so: one quick repetition, and while Apicurio is down two requests per second.
     """
     policy = RetryPolicy.for_registry(max_retries=1, retry_backoff_ms=50, retry_max_backoff_ms=200)
     transport = AsyncRetryTransport(
         replace(
             policy,
             budget=RetryBudget(),
-            breaker=CircuitBreaker(failures=5, open_for=1.0),
+            breaker=CircuitBreaker(failures=5, open_for=0.5),
         ),
         transport=httpx.AsyncHTTPTransport(verify=shared_ssl_context()),
     )
