@@ -73,7 +73,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         key = (core.group_id if group_id is None else group_id, artifact_id, version)
         cached = core.schemas.get(key)
         if cached is None or self._closed:
-            return await self._share(key, lambda: self._run(core.fetch_schema(key)))
+            return await self._share((core.epoch, key), lambda: self._run(core.fetch_schema(key)))
         return cached
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:

@@ -65,6 +65,3 @@ class Cache(Generic[K, V]):
         """Drop every value whose key matches."""
         for key in [key for key in list(self._entries) if matches(key)]:
             self._entries.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self._entries)

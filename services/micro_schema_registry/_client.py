@@ -60,7 +60,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         key = (core.group_id if group_id is None else group_id, artifact_id, version)
         cached = core.schemas.get(key)
         if cached is None or self._closed:
-            return self._share(key, lambda: self._run(core.fetch_schema(key)))
+            return self._share((core.epoch, key), lambda: self._run(core.fetch_schema(key)))
         return cached
 
     def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:

@@ -62,8 +62,7 @@ class ApicurioClient(ABC, Generic[H]):
 
     def forget(self, artifact_id: str | None = None, *, group_id: str | None = None) -> None:
         """Drop what is cached of an artifact, or of all; content found by id never changes and stays."""
-        group = self._core.group(group_id)
-        self._core.schemas.discard(lambda key: artifact_id in {None, key[1]} and key[0] == group)
+        self._core.forget(artifact_id, group_id)
 
     @abstractmethod
     def _connect(self, http_client: H | None, policy: RetryPolicy) -> None:
@@ -90,7 +89,7 @@ class ApicurioClient(ABC, Generic[H]):
 
     def _failure(self, call: Call, exc: httpx.RequestError) -> RegistryConnectionError:
         reason = str(exc) or type(exc).__name__
-        if isinstance(self._auth, KeycloakAuth) and _sent_to(exc, self._auth.token_url):
+        if isinstance(self._auth, KeycloakAuth) and exc.request.url == self._auth.token_url:
             return AuthenticationError(self._auth.token_url, reason)
         return RegistryConnectionError(self.url, f"{call.method} {call.path}: {reason}")
 
@@ -102,10 +101,3 @@ def documented(method: F, make: Callable[..., Any]) -> F:
         setattr(method, name, getattr(source, name))
     method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]
     return method
-
-
-def _sent_to(exc: httpx.RequestError, url: str) -> bool:
-    try:
-        return exc.request.url == url
-    except RuntimeError:  # raised before there was a request
-        return False

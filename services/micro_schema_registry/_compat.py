@@ -93,11 +93,21 @@ def _between(artifact_type: str, direction: str, new: SchemaText, old: SchemaTex
     return causes
 
 
+def _parsed(artifact_type: str, text: SchemaText) -> Any:
+    size = len(text.content) + sum(len(content) for _, content in text.references)
+    parse_it = _parse if size > _MAX_KEPT else _parse_and_keep
+    return parse_it(artifact_type, text)
+
+
+def _parse(artifact_type: str, text: SchemaText) -> Any:
+    return _format(artifact_type).parse(text)
+
+
+# The newest versions are compared again and again; large ones are not kept, which bounds the memory.
+_MAX_KEPT = 64 * 1024
+_parse_and_keep = lru_cache(maxsize=256)(_parse)
+
+
 def _format(artifact_type: str) -> Format:
     # Imported on first use: each brings a library that a user of another type need not load.
     return cast(Format, import_module(_FORMATS[artifact_type]))
-
-
-@lru_cache(maxsize=512)
-def _parsed(artifact_type: str, text: SchemaText) -> Any:
-    return _format(artifact_type).parse(text)

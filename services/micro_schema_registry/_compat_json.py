@@ -24,11 +24,29 @@ _ANNOTATIONS = frozenset(
         "deprecated",
     }
 )
-# Below these stand names that are not keywords, or values that are not schemas.
+# What stands below these are schemas: by name, or at once and in lists. Everything else is a value that is left as it is.
 _NAMED = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
 )
-_VALUES = frozenset({"const", "enum", "required", "dependentRequired", "type"})
+_SCHEMAS = frozenset(
+    [
+        "items",
+        "additionalItems",
+        "prefixItems",
+        "contains",
+        "unevaluatedItems",
+        "additionalProperties",
+        "propertyNames",
+        "unevaluatedProperties",
+        "not",
+        "if",
+        "then",
+        "else",
+        "allOf",
+        "anyOf",
+        "oneOf",
+    ]
+)
 
 
 def parse(text: SchemaText) -> Any:
@@ -89,12 +107,12 @@ def _modern(schema: Any, root: str, referenced: dict[str, Any]) -> Any:
     for key, value in schema.items():
         if key in _NAMED and isinstance(value, dict):
             modern[key] = {name: _modern(item, root, referenced) for name, item in value.items()}
-        elif key in _VALUES:
-            modern[key] = value
+        elif key in _SCHEMAS:
+            modern[key] = _modern(value, root, referenced)
         elif key == "$ref":
             modern[key] = _local(value, root, referenced)
         elif key not in _ANNOTATIONS:
-            modern[key] = _modern(value, root, referenced)
+            modern[key] = value
     _modernise_items(modern)
     _modernise_dependencies(modern)
     return modern

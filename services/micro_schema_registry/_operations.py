@@ -71,6 +71,7 @@ class Operations(Catalog):
             )
         self.schemas = Cache[SchemaKey, CachedSchema](cache_max_size, cache_ttl_seconds)
         self.contents = Cache[ContentKey, SchemaContent](cache_max_size)
+        self.epoch = 0  # how often something was forgotten
         # None until the first fetch shows whether this server (a gateway) sends ids with the content.
         self._ids_in_headers: bool | None = None
 
@@ -78,9 +79,17 @@ class Operations(Catalog):
         """Fetch and keep a version, unless another caller has done so since this one looked."""
         cached = self.schemas.get(key)
         if cached is None:
+            epoch = self.epoch
             cached = yield from self._fetch_schema(key)
-            self.schemas.add(key, cached)
+            if epoch == self.epoch:  # else it may be what was to be forgotten
+                self.schemas.add(key, cached)
         return cached
+
+    def forget(self, artifact_id: str | None, group_id: str | None) -> None:
+        """Drop the newest versions of an artifact or of a group, also those that are being fetched."""
+        group = self.group(group_id)
+        self.epoch += 1
+        self.schemas.discard(lambda key: artifact_id in {None, key[1]} and key[0] == group)
 
     def fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
         """Fetch and keep content by an immutable id, unless another caller has done so since this one looked."""
@@ -208,15 +217,15 @@ class Operations(Catalog):
             retries = int(may_find)
         repeatable = may_find or "dryRun" in params
         call = post(path("groups", group, "artifacts"), body, repeatable=repeatable, **params)
-        for attempt in range(retries + 1):
-            answer = yield call
-            if answer.ok:
-                return self._created(answer, body["artifactId"])
-            error = registration_failure(body["artifactId"], answer)
-            if error.name not in {VERSION_EXISTS, ARTIFACT_EXISTS} or attempt == retries:
-                raise error
+        answer = yield call
+        for attempt in range(retries):
+            if answer.ok or read_problem(answer).name not in {VERSION_EXISTS, ARTIFACT_EXISTS}:
+                break
             yield Pause(random.uniform(0.02, min(0.4, 0.05 * 2**attempt)))  # noqa: S311 - no secret
-        raise AssertionError("the last attempt returns or raises")
+            answer = yield call
+        if not answer.ok:
+            raise registration_failure(body["artifactId"], answer)
+        return self._created(answer, body["artifactId"])
 
     def _created(self, answer: Answer, artifact_id: str) -> VersionInfo:
         try:

@@ -1,5 +1,6 @@
 """Messages and enums of a .proto file with every type name resolved; map fields become their entry message."""
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ SCALARS = frozenset(
     ]
 )
 _MAX_NUMBER = 2**29 - 1
+_PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def _syntax_tree(text: str, source: str) -> ast.File:
         recognizer.removeErrorListeners()
         recognizer.addErrorListener(_Refusing(source))
 
-    return Parser(setup_lexer=refuse, setup_parser=refuse).parse(text)
+    # Parsers share what they learn about the grammar, and say nothing about threads.
+    with _PARSING:
+        return Parser(setup_lexer=refuse, setup_parser=refuse).parse(text)
 
 
 class _Reading:

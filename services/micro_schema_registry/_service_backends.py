@@ -56,7 +56,12 @@ class ServiceConfig:
         if (self.backend == "apicurio") != (self.url is not None):
             raise ValueError(
                 f"invalid url {self.url!r} for backend {self.backend!r}: expected one for 'apicurio' only"
+            )        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"invalid url {self.url!r}: expected one like 'http://host/apis/registry/v3'"
             )
+        if self.replicas < 1:
+            raise ValueError(f"invalid replicas {self.replicas!r}: expected 1 or more")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -103,7 +108,7 @@ async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None
         micro.PermissionDeniedError: the NATS server refuses a subject.
     """
     chosen = ServiceConfig.from_environment() if config is None else config
-    registry = await _apicurio(ctx, chosen) if chosen.url is not None else _embedded(ctx, chosen)
+    registry = _embedded(ctx, chosen) if chosen.url is None else await _apicurio(ctx, chosen, chosen.url)
     await add_registry_service(ctx, registry, backend=chosen.backend, options=chosen.options)
 
 
@@ -123,7 +128,7 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
     return current
 
 
-async def _apicurio(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaRegistry]:
+async def _apicurio(ctx: micro.Context, config: ServiceConfig, url: str) -> Callable[[], SchemaRegistry]:
     """Return what gives a client without anything cached, over one pool of connections.
 
     A caller on NATS waits for a second or so: one quick repetition, and while Apicurio is down two requests per second.
@@ -143,8 +148,6 @@ async def _apicurio(ctx: micro.Context, config: ServiceConfig) -> Callable[[], S
         timeout=max(config.options.timeout, 5.0),
     )
     await ctx.enter(http)
-    url = str(config.url)
-    AsyncApicurioRegistryClient(url, _DEFAULT_GROUP_ID, http_client=http)  # refuses a wrong url now
 
     def current() -> SchemaRegistry:
         return AsyncApicurioRegistryClient(url, _DEFAULT_GROUP_ID, max_retries=0, http_client=http)

@@ -226,7 +226,7 @@ def _content(
         raise ValueError("a schema cannot be a URL: nothing is fetched")
     try:
         parse_schema(text, artifact_type)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidSchemaError(artifact.artifact_id, exc) from exc
     complete = [
         reference.model_copy(update={"group_id": reference.group_id or artifact.group_id})

@@ -24,6 +24,7 @@ T = TypeVar("T")
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _STREAM_NAME_IN_USE = 10058
 _TOO_LARGE = 10054
+_NO_PEERS = 10005
 _NOT_CLUSTERED = 10074
 _TRANSIENT = (
     NatsTimeoutError,
@@ -237,7 +238,9 @@ class Bucket:
 
 
 def _is_transient(exc: Error) -> bool:
-    return isinstance(exc, _TRANSIENT) and getattr(exc, "err_code", None) != _NOT_CLUSTERED
+    code = getattr(exc, "err_code", None)
+    # A node that is missing for the replicas of a new bucket may come back; a server without cluster stays one.
+    return code == _NO_PEERS or (isinstance(exc, _TRANSIENT) and code != _NOT_CLUSTERED)
 
 
 def _reason(failure: Error | None) -> str:
@@ -245,6 +248,5 @@ def _reason(failure: Error | None) -> str:
         return "a write that came first was not applied in time"
     if isinstance(failure, NatsTimeoutError):
         return "no answer in time"
-    if isinstance(failure, ServerError):
-        return str(failure.description)
-    return "JetStream is not enabled, or has no leader"
+    description = getattr(failure, "description", None)
+    return description or "JetStream is not enabled, or has no leader"

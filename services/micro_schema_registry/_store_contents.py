@@ -14,6 +14,8 @@ from micro_schema_registry._store_bucket import Bucket, Stored
 from micro_schema_registry._store_keys import content_pattern
 
 _CACHE_SIZE = 1000
+# Larger ones are read again each time: together with the size of the cache this bounds its memory.
+_MAX_CACHED_BYTES = 64 * 1024
 
 
 class Content(BaseModel):
@@ -97,6 +99,7 @@ class Contents:
 
     def _kept(self, stored: Stored) -> StoredContent:
         content = StoredContent(stored.revision, Content.model_validate_json(stored.value))
-        self._by_id.put(content.content_id, content)
-        self._by_key.put(stored.key, content)
+        if len(stored.value) <= _MAX_CACHED_BYTES:
+            self._by_id.put(content.content_id, content)
+            self._by_key.put(stored.key, content)
         return content

@@ -164,8 +164,11 @@ class RuleBook:
 def _verdict(
     kind: str, level: str, text: SchemaText, existing: Sequence[SchemaText]
 ) -> tuple[Cause, ...]:
-    parse(kind, text)
-    return incompatibilities(kind, level, text, existing)
+    try:
+        parse(kind, text)
+        return incompatibilities(kind, level, text, existing)
+    except RecursionError as exc:
+        raise ValueError("the schema is nested too deeply") from exc
 
 
 def _duplicates(references: Sequence[Reference]) -> tuple[Cause, ...]:

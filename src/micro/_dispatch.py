@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
-from nats.aio.client import Client as NatsClient
 
-from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
-from micro._middleware import Chain
+from micro import _deadline
+from micro._errors import NoResponseError, ServiceError
+from micro._parked import ParkedTasks
+from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response, check_headers, one_line
+from micro._request import (
+    DEADLINE,
+    DONE,
+    Answer,
+    FrameRequest,
+    NatsRequest,
+    Response,
+    one_line,
+    received_error,
+)
 from micro._stats import EndpointCounters
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -35,11 +44,15 @@ class Limits:
         max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
         pending_msgs: Requests that wait for one of them to end.
         pending_bytes: Payload bytes of the waiting requests.
+        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
+        reply_prefixes: What the reply subjects of callers must begin with; None allows any.
     """
 
     max_in_flight: int = 512
+    timeout: float | None = None
     pending_msgs: int = 4096
     pending_bytes: int = 32 * 1024 * 1024
+    reply_prefixes: tuple[bytes, ...] | None = None
 
 
 class Dispatcher:
@@ -47,54 +60,119 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        chain: The handler with its middlewares.
+        handler: The handler, folded with its middlewares.
+        wrapped: Whether there are middlewares.
         limits: How much it takes on.
-        workers: The tasks to run in.
-        nc: The connection that answers leave by.
+        pool: The tasks to run in.
+        path: The way that answers leave by.
         report: Told of each failed request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         label: str,
-        chain: Chain,
+        handler: Callable[[NatsRequest], Awaitable[object]],
         *,
+        wrapped: bool,
         limits: Limits,
-        workers: Workers,
-        nc: NatsClient,
+        pool: ParkedTasks,
+        path: Path,
         report: Report,
     ) -> None:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._chain = chain
+        self._handler = handler
+        self._wrapped = wrapped
         self._limits = limits
-        self._workers = workers
-        self._nc = nc
+        self._pool = pool
+        self._send = path.send
+        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
         self._waiting_bytes = 0
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
+        self._clock = asyncio.get_running_loop().time
+        self._prefixes = limits.reply_prefixes
 
-    def answer_through(self, nc: NatsClient) -> None:
-        """Send answers over another connection from now on."""
-        self._nc = nc
+    def answer_through(self, path: Path) -> None:
+        """Send answers by another path from now on."""
+        self._send = path.send
+
+    def receive_frame(
+        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        """Run a request at once, keep it waiting, or refuse it; never inside a task."""
+        request = FrameRequest(subject, reply, data, headers)
+        if headers is not None:
+            request.deadline = _deadline.from_block(headers, self._clock())
+        if self._prefixes is not None and not reply.startswith(self._prefixes):
+            self._reject_reply(request)
+            return
+        if self._active < self._limits.max_in_flight:
+            self._active += 1
+            self._pool.start(self, request)
+        elif not self._keep(request):
+            self._pool.start(self._refusal, request)
 
     async def receive(self, request: NatsRequest) -> None:
-        """Admit a request: run it now, keep it waiting, or refuse it with 503 ``overloaded``."""
-        limits = self._limits
-        if self._active < limits.max_in_flight:
+        """Run a request soon, keep it waiting, or refuse it."""
+        given = request.headers().pop(DEADLINE, None)
+        request.deadline = _deadline.from_text(given, self._clock())
+        if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
+            self._reject_reply(request)
+            return
+        if self._active < self._limits.max_in_flight:
             self._active += 1
-            self._workers.submit(self, request)
-            return
+            self._pool.submit(self, request)
+        elif not self._keep(request):
+            await self.refuse(request)
+
+    def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) < limits.pending_msgs and size <= limits.pending_bytes:
-            self._waiting.append(request)
-            self._waiting_bytes = size
-            return
-        await self._refuse(request, "overloaded")
+        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
+            return False
+        self._waiting.append(request)
+        self._waiting_bytes = size
+        return True
+
+    async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
+        """Answer 503 to a request that is not run."""
+        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._count(error)
+        await self._answer(request, Response.of_error(error).answer())
+
+    def _reject_reply(self, request: NatsRequest) -> None:
+        """Ignore a request whose answer would go where this service must not publish."""
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._log_failure(
+            "reply", "request to %r ignored, its reply subject is %r", request, request.reply
+        )
+        self._count(ServiceError(403, "reply subject not allowed"))
+
+    def until(self, request: NatsRequest) -> float | None:
+        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+        timeout = self._limits.timeout
+        if timeout is None:
+            return request.deadline
+        limit = self._clock() + timeout
+        return limit if request.deadline is None else min(limit, request.deadline)
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        if self._clock() >= deadline:
+            request.expired = True
+            raise asyncio.CancelledError
+        token = _deadline.current.set(deadline)
+        try:
+            return await self._handler(request)
+        finally:
+            _deadline.current.reset(token)
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -102,22 +180,28 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            response = await self._chain(request)
-        except BaseException as error:  # whatever a handler does, its caller gets one answer
-            if isinstance(error, GeneratorExit):
-                raise
-            response = self._failed(request, error)
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                cancelled = error
+            if request.deadline is None:
+                returned = await self._handler(request)
+            else:
+                returned = await self._handle_in_time(request, request.deadline)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error)
+            cancelled = _cancellation(error)
         else:
-            error_answer = response.error() if response is not None else None
-            if error_answer is not None:
-                self._count(error_answer)
-        counters.processing_time += perf_counter_ns() - started
-        counters.num_requests += 1
-        if response is not None and request.reply:
-            await self._answer(request, response)
+            answer = returned.answer() if isinstance(returned, Response) else request.answer
+            if answer is None or answer[1] or self._wrapped:
+                answer = self._examine(request, returned, answer)
+        counters.handled(perf_counter_ns() - started)
+        if answer is not None:
+            data, headers = answer
+            try:
+                sending = self._send(request, data, headers)
+                if sending is not DONE:
+                    await sending
+            except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+                await self._undeliverable(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -127,7 +211,7 @@ class Dispatcher:
         The request whose handler is calling does not count.
         """
         if self.is_calling():
-            self._workers.excuse()
+            self._pool.excuse()
         try:
             async with asyncio.timeout(limit):
                 await self._until_idle()
@@ -139,18 +223,22 @@ class Dispatcher:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
         self._aborted = True
         while self._waiting:
-            await self._refuse(self._waiting.popleft(), "service stopped")
+            await self.refuse(self._waiting.popleft(), "service stopped")
         self._waiting_bytes = 0
-        self._workers.cancel(self)
+        self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
                 await self._until_idle()
         except TimeoutError:
             logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
+    def load(self) -> dict[str, int]:
+        """Return how many requests run, and how many wait for a free slot."""
+        return {"in_flight": self._active, "queued": len(self._waiting)}
+
     def is_calling(self) -> bool:
         """Return whether the caller is one of the handlers that run here."""
-        return self._workers.current() is self
+        return self._pool.current() is self
 
     async def _until_idle(self) -> None:
         while self._active:
@@ -163,7 +251,7 @@ class Dispatcher:
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
-            self._workers.submit(self, request)
+            self._pool.submit(self, request)
         else:
             self._active -= 1
         if self._drained:
@@ -172,13 +260,18 @@ class Dispatcher:
                     done.set_result(None)
             self._drained.clear()
 
-    def _failed(self, request: NatsRequest, error: BaseException) -> Response | None:
+    def _failed(self, request: NatsRequest, error: BaseException) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
+        elif isinstance(error, asyncio.CancelledError) and request.expired:
+            self.counters.expired += 1
+            answer = ServiceError(504, "deadline exceeded")
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
+            if not request.raw_reply:
+                return None
             answer = ServiceError(500, "handler did not respond")
             self._log.log(
                 logging.ERROR,
@@ -198,51 +291,69 @@ class Dispatcher:
                 error=error,
             )
         self._count(answer, error)
-        if request.response is not None and not isinstance(error, ServiceError):
-            return request.response  # the first answer stands, the failure is counted
-        return Response.of_error(answer)
+        given = request.response
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            return given.answer()  # it stands, unless a middleware made it worthless
+        return Response.of_error(answer).answer()
+
+    def _examine(
+        self, request: NatsRequest, returned: object, answer: Answer | None
+    ) -> Answer | None:
+        """Replace an answer that is missing or nobody's, count one that is an error."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self._failed(request, wrong)
+        if answer is None:
+            return self._failed(request, NoResponseError("handler did not respond"))
+        data, headers = answer
+        error = received_error(headers, "", data) if headers else None
+        if error is not None:
+            self._count(error)
+        return answer
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
         self.counters.fail(answer.code, one_line(answer.description))
         self._report(answer if error is None else error)
 
-    async def _refuse(self, request: NatsRequest, reason: str) -> None:
-        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
-        self.counters.num_requests += 1
-        self._count(error)
-        if request.reply:
-            await self._answer(request, Response.of_error(error))
-
-    async def _answer(self, request: NatsRequest, response: Response) -> None:
+    async def _answer(self, request: NatsRequest, answer: Answer) -> None:
         try:
-            await self._send(request.reply, response)
-        except (ConfigError, PayloadTooLargeError) as error:
-            self._log.log(
-                logging.ERROR,
-                "unsendable",
-                "%s: answer to %r cannot be sent: %s",
-                self._label,
-                request.subject(),
-                error,
-            )
+            await self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+            await self._undeliverable(request, error)
+
+    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
+        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+        if isinstance(error, nats.errors.Error | OSError):
+            reason = str(error) or type(error).__name__
+            self._log_failure("lost", "answer to %r is lost: %s", request, reason)
+            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+        else:
+            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
-            await self._answer(request, Response.of_error(failure))
-        except (nats.errors.Error, OSError) as error:
-            reason = str(error) or type(error).__name__
-            self._log.log(
-                logging.ERROR,
-                "lost",
-                "%s: answer to %r is lost: %s",
-                self._label,
-                request.subject(),
-                reason,
-            )
-            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+            await self._answer(request, Response.of_error(failure).answer())
 
-    async def _send(self, reply: str, response: Response) -> None:
-        data, headers = response.data(), response.headers()
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self._nc.max_payload)
-        await self._nc.publish(reply, data, headers=headers or None)
+    def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
+        self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
+
+
+class _Refusal:
+    """Refuses a request where otherwise it would be run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.run = dispatcher.refuse
+
+    def release(self) -> None:
+        """Do nothing: it had no slot."""
+
+    def until(self, request: NatsRequest) -> float | None:
+        """Return None: a refusal takes as long as it takes."""
+        return None
+
+
+def _cancellation(error: BaseException) -> BaseException | None:
+    """Return an error that is the cancellation of the running task, and not a leaked one."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    return error if cancelled else None

@@ -15,10 +15,11 @@ from nats.aio.client import Client as NatsClient
 from micro._dispatch import Dispatcher, Limits
 from micro._errors import ConfigError
 from micro._listener import Listener
-from micro._middleware import Middleware, compose
+from micro._middleware import Middleware, fold
+from micro._parked import ParkedTasks
+from micro._path import path_of
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.endpoint")
 
@@ -40,6 +41,8 @@ class EndpointConfig:
     pending_bytes_limit: int | None
     pending_msgs_limit: int | None
     max_in_flight: int | None
+    timeout: float | None
+    reply_prefixes: tuple[str, ...] | None
     middlewares: tuple[Middleware, ...]
     stats_handler: Callable[[Endpoint], Any] | None
 
@@ -62,7 +65,16 @@ class EndpointConfig:
             raise ConfigError(
                 f"invalid pending limits {waiting!r} messages, {size!r} bytes: expected at least 0"
             )
-        return Limits(max_in_flight=running, pending_msgs=waiting, pending_bytes=size)
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"invalid timeout {self.timeout!r}: expected seconds above 0")
+        prefixes = self.reply_prefixes
+        return Limits(
+            max_in_flight=running,
+            pending_msgs=waiting,
+            pending_bytes=size,
+            timeout=self.timeout,
+            reply_prefixes=None if prefixes is None else tuple(p.encode() for p in prefixes),
+        )
 
 
 class Endpoint:
@@ -74,7 +86,7 @@ class Endpoint:
         config: EndpointConfig,
         handler: AnyHandler,
         *,
-        workers: Workers,
+        pool: ParkedTasks,
         report: Callable[[BaseException], None],
         left: Callable[[Endpoint], None],
     ) -> None:
@@ -86,10 +98,11 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
-            compose(bound.call, config.middlewares),
+            fold(bound.call, config.middlewares),
+            wrapped=bool(config.middlewares),
             limits=config.limits(),
-            workers=workers,
-            nc=nc,
+            pool=pool,
+            path=path_of(nc),
             report=report,
         )
         self._listener = self._listen(nc)
@@ -136,7 +149,7 @@ class Endpoint:
         listener = self._listen(nc)
         await self._join(listener)
         former, self._listener = self._listener, listener
-        self._dispatcher.answer_through(nc)
+        self._dispatcher.answer_through(path_of(nc))
         await former.leave()
         await former.close()
 
@@ -159,7 +172,7 @@ class Endpoint:
 
     def _listen(self, nc: NatsClient) -> Listener:
         config = self._config
-        return Listener(nc, config.subject, config.queue_group, self._dispatcher.receive)
+        return Listener(nc, config.subject, config.queue_group, self._dispatcher)
 
     async def _join(self, listener: Listener) -> None:
         owner = f"endpoint {self._config.name!r} of service {self._config.service!r}"
@@ -187,7 +200,7 @@ class Endpoint:
         try:
             found = handler(self)
             found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
             logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
             found = None
@@ -202,7 +215,9 @@ class Endpoint:
             "queue_group": config.queue_group,
             **self._dispatcher.counters.snapshot(),
         }
-        return found if self._data is None else {**found, "data": self._data}
+        own = {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+        given = self._data if isinstance(self._data, dict) else {"user": self._data}
+        return {**found, "data": {"micro": own, **(given if self._data is not None else {})}}
 
 
 def _schemas(found: dict[str, Any]) -> dict[str, str]:

@@ -24,9 +24,9 @@ from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
 from micro._listener import settle
 from micro._middleware import Middleware
+from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler, bind
-from micro._workers import Workers
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -67,7 +67,7 @@ class Service(EndpointOwner):
         self._leaving: WeakSet[Endpoint] = WeakSet()
         self._answers = Answers(config.identity, self._endpoints, config.now())
         self._discovery = self._discover(nc)
-        self._workers: Workers | None = None
+        self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self.name}")
 
@@ -91,16 +91,17 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._workers is not None:
+        if self._pool is not None:
             return
-        self._workers = Workers()
+        self._pool = ParkedTasks()
         self._answers.started = self._config.now()
         try:
             await self._join(self._discovery, self._nc)
         except BaseException:
-            self._workers = None
+            self._pool = None
             raise
-        logger.info("service %s started, id %s", self.name, self.id)
+        version = self._config.identity.version
+        logger.info("service %s %s started, id %s", self.name, version, self.id)
 
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
@@ -112,17 +113,17 @@ class Service(EndpointOwner):
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
-        workers = self._workers
+        pool = self._pool
         if self._stopping is not None:
-            if workers is None or workers.current() is None:
+            if pool is None or pool.current() is None:
                 await asyncio.shield(self._stopping)
             return
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if workers is not None:
-                workers.excuse()
-                await self._drain(workers, timeout)
+            if pool is not None:
+                pool.excuse()
+                await self._drain(pool, timeout)
         except BaseException as error:
             failure = error
             raise
@@ -131,7 +132,7 @@ class Service(EndpointOwner):
             self._notices.call(self._config.done_handler, self, failure)
             await self._notices.settle()
 
-    async def _drain(self, workers: Workers, timeout: float) -> None:
+    async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
         endpoints = [*self._endpoints, *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
@@ -139,7 +140,7 @@ class Service(EndpointOwner):
         finally:
             await self._discovery.stop()
             await settle(self._nc)
-            await workers.close()
+            await pool.close()
         logger.info("service %s stopped, id %s", self.name, self.id)
 
     async def abort(self) -> None:
@@ -155,7 +156,7 @@ class Service(EndpointOwner):
             PermissionDeniedError: The server of the new connection refuses a subscription.
             ConnectError: It does not answer.
         """
-        if self._workers is None or self._stopping is not None or nc is self._nc:
+        if self._pool is None or self._stopping is not None or nc is self._nc:
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
@@ -220,14 +221,14 @@ class Service(EndpointOwner):
             self._running()
             agreed = await self._config.contracts.metadata(config.name, bind(handler))
             config = replace(config, metadata={**agreed, **config.metadata})
-        workers = self._running()
+        pool = self._running()
         if any(endpoint.subject == config.subject for endpoint in self._endpoints):
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
             config,
             handler,
-            workers=workers,
+            pool=pool,
             report=self._failed,
             left=self._forget,
         )
@@ -240,12 +241,12 @@ class Service(EndpointOwner):
         self._answers.changed()
         return endpoint
 
-    def _running(self) -> Workers:
-        if self._workers is None or self._stopping is not None:
+    def _running(self) -> ParkedTasks:
+        if self._pool is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
-        return self._workers
+        return self._pool
 
     def _forget(self, endpoint: Endpoint) -> None:
         if endpoint in self._endpoints:
@@ -272,6 +273,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
     *,
     middlewares: Iterable[Middleware] | None = None,
     max_in_flight: int | None = None,
+    timeout: float | None = None,
+    reply_prefixes: Iterable[str] | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
     contracts: ContractRegistry | None = None,
@@ -293,6 +296,9 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
         max_in_flight: Default of all endpoints.
+        timeout: Default of all endpoints: seconds that a handler may take.
+        reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
+            are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
         contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
@@ -309,13 +315,15 @@ def add_service(  # noqa: PLR0913 - the documented signature
         pending_bytes_limit=pending_bytes_limit_by_endpoint,
         pending_msgs_limit=pending_msgs_limit_by_endpoint,
         max_in_flight=max_in_flight,
+        timeout=timeout,
+        reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes),
         middlewares=tuple(middlewares) if middlewares is not None else (),
     )
     identity = Identity(
         name=name,
         id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
         version=_subjects.check_version(version),
-        description="" if description is None else description,
+        description=_subjects.check_description(description),
         metadata=_subjects.check_metadata(metadata),
     )
     config = ServiceConfig(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 
 import nats
 import pytest
@@ -60,13 +59,13 @@ async def test_closed_connection_is_told(nc: NatsClient) -> None:
 async def test_silent_server_is_told_and_the_connection_survives() -> None:
     with nats_server() as server:
         client = await nats.connect(server.url)
-        server.process.send_signal(signal.SIGSTOP)
+        server.freeze()
         try:
             with pytest.raises(ConnectError) as caught:
                 await fence(client, timeout=0.2)
             assert str(caught.value) == "the server did not answer within 0.2 s"
         finally:
-            server.process.send_signal(signal.SIGCONT)
+            server.thaw()
         await fence(client, timeout=60)
         await client.close()
 

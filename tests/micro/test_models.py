@@ -151,7 +151,7 @@ def test_endpoint_info_with_nulls_is_read() -> None:
     ("model", "answer"),
     [
         (micro.PingInfo, {"name": "s", "id": "i"}),
-        (micro.PingInfo, {**PING, "metadata": {"a": 1}}),
+        (micro.PingInfo, {**PING, "metadata": []}),
         (micro.PingInfo, []),
         (micro.ServiceStats, STATS),
         (micro.ServiceStats, {**STATS, "started": "yesterday"}),
@@ -173,7 +173,7 @@ def test_everything_written_has_every_field_and_no_null() -> None:
 def test_stats_are_written_with_z_and_without_unset_data() -> None:
     stats = micro.ServiceStats.from_response(RUST)
     written = stats.as_dict()
-    assert written["started"] == "2024-01-02T03:04:05Z"
+    assert written["started"] == "2024-01-02T03:04:05.000000Z"
     assert written["endpoints"] == [
         {
             "name": "e",
@@ -228,3 +228,8 @@ def test_info_survives_being_written_and_read(info: micro.ServiceInfo) -> None:
 def test_package_has_no_name_it_does_not_have() -> None:
     with pytest.raises(AttributeError, match="module 'micro' has no attribute 'nothing'"):
         micro.nothing  # noqa: B018 - read for its error
+
+
+def test_metadata_that_is_not_text_is_read_as_text() -> None:
+    ping = micro.PingInfo.from_response({**PING, "metadata": {"a": 1, "b": "2"}})
+    assert ping.metadata == {"a": "1", "b": "2"}

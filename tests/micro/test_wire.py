@@ -12,12 +12,12 @@ from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 @pytest.mark.parametrize(
     ("moment", "text"),
     [
-        (datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC), "2024-02-29T01:02:03Z"),
+        (datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC), "2024-02-29T01:02:03.000000Z"),
         (datetime(2024, 2, 29, 1, 2, 3, 45, tzinfo=UTC), "2024-02-29T01:02:03.000045Z"),
-        (datetime(2024, 2, 29, 1, 2, 3), "2024-02-29T01:02:03Z"),  # noqa: DTZ001 - the point
+        (datetime(2024, 2, 29, 1, 2, 3), "2024-02-29T01:02:03.000000Z"),  # noqa: DTZ001 - the point
         (
             datetime(2024, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=1))),
-            "2023-12-31T23:30:00Z",
+            "2023-12-31T23:30:00.000000Z",
         ),
     ],
 )

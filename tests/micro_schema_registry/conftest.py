@@ -30,19 +30,24 @@ NewRegistry = Callable[[], Awaitable[SchemaRegistry]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the first test that needs Apicurio the time to download it."""
     for item in items:
-        if {"apicurio_url", "new_registry"} & set(getattr(item, "fixturenames", ())):
+        if {"apicurio_home", "new_registry"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
-def apicurio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a real Apicurio Registry, shared by all workers."""
+def apicurio_home() -> Path:
+    """The folder of an Apicurio Registry that can be started."""
     try:
-        install()
+        return install()
     except ApicurioUnavailable as exc:
         if os.environ.get("APICURIO_REQUIRED") == "1":
             pytest.fail(f"APICURIO_REQUIRED=1, but: {exc}")
         pytest.skip(f"no Apicurio Registry: {exc}")
+
+
+@pytest.fixture(scope="session")
+def apicurio_url(apicurio_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real Apicurio Registry, shared by all workers."""
     base = tmp_path_factory.getbasetemp()
     with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as url:
         yield url
@@ -189,3 +194,17 @@ async def new_registry(request: pytest.FixtureRequest, group_id: str) -> AsyncIt
 async def registry(new_registry: NewRegistry) -> SchemaRegistry:
     """One client of each backend."""
     return await new_registry()
+
+
+@pytest.fixture
+async def async_http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the patience that a busy machine needs."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    """A blocking client with the patience that a busy machine needs."""
+    with httpx.Client(timeout=60) as client:
+        yield client

@@ -31,6 +31,7 @@ class JetStreamServer:
         self._routes: Sequence[int] = ()
         self._route_port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -65,7 +66,8 @@ class JetStreamServer:
                     ready.set()
             ready.set()
 
-        threading.Thread(target=read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=read, args=(self._process,), daemon=True)
+        self._reader.start()
         if not ready.wait(_START_TIMEOUT) or self._process.poll() is not None:
             raise RuntimeError(b"".join(lines).decode(errors="replace"))
 
@@ -74,6 +76,8 @@ class JetStreamServer:
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait()
+            if self._reader is not None:
+                self._reader.join()  # it sees the end now, and must not read on while the pipe is closed
             if self._process.stderr is not None:
                 self._process.stderr.close()
             self._process = None

@@ -23,9 +23,11 @@ BROKEN = {**USER, "fields": [{"name": "age", "type": "int"}]}
 
 
 async def test_the_first_fetch_takes_three_requests_and_the_next_two(
-    apicurio_url: str, group_id: str
+    apicurio_url: str, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
-    async with AsyncApicurioRegistryClient(apicurio_url, group_id) as writer:
+    async with AsyncApicurioRegistryClient(
+        apicurio_url, group_id, http_client=async_http
+    ) as writer:
         for name in ("one", "two"):
             await writer.register_schema(name, {**USER, "name": name})
     sent: list[str] = []
@@ -33,7 +35,7 @@ async def test_the_first_fetch_takes_three_requests_and_the_next_two(
     async def note(request: httpx.Request) -> None:
         sent.append(str(request.url))
 
-    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http:
+    async with httpx.AsyncClient(event_hooks={"request": [note]}, timeout=60) as http:
         client = AsyncApicurioRegistryClient(apicurio_url, group_id, http_client=http)
         await asyncio.gather(*(client.get_schema("one") for _ in range(100)))
         first = len(sent)
@@ -44,10 +46,12 @@ async def test_the_first_fetch_takes_three_requests_and_the_next_two(
 
 
 async def test_latest_is_the_newest_even_if_a_version_has_that_name(
-    apicurio_url: str, group_id: str
+    apicurio_url: str, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
     """``versions/latest`` would be the version of that name."""
-    async with AsyncApicurioRegistryClient(apicurio_url, group_id) as client:
+    async with AsyncApicurioRegistryClient(
+        apicurio_url, group_id, http_client=async_http
+    ) as client:
         named = await client.register_schema("user", USER, version="latest")
         newest = await client.register_schema("user", BROKEN)
         client.forget()
@@ -58,9 +62,11 @@ async def test_latest_is_the_newest_even_if_a_version_has_that_name(
 
 @pytest.mark.parametrize("odd", ["100%", "naïve"])
 async def test_ids_that_apicurio_does_not_take_are_reported(
-    apicurio_url: str, group_id: str, odd: str
+    apicurio_url: str, group_id: str, async_http: httpx.AsyncClient, odd: str
 ) -> None:
-    async with AsyncApicurioRegistryClient(apicurio_url, group_id) as client:
+    async with AsyncApicurioRegistryClient(
+        apicurio_url, group_id, http_client=async_http
+    ) as client:
         with pytest.raises(SchemaRegistrationError) as caught:
             await client.register_schema(odd, USER)
 
@@ -71,7 +77,7 @@ def test_the_blocking_client_does_all_of_it(apicurio_url: str, group_id: str) ->
     def check(request: httpx.Request) -> None:
         check_request(request)
 
-    http = httpx.Client(event_hooks={"request": [check]})
+    http = httpx.Client(event_hooks={"request": [check]}, timeout=60)
     with http, ApicurioRegistryClient(apicurio_url, group_id, http_client=http) as client:
         registered = client.register_schema("user", USER)
         client.set_rule("COMPATIBILITY", "BACKWARD", artifact_id="user")
@@ -98,8 +104,9 @@ def test_the_blocking_client_does_all_of_it(apicurio_url: str, group_id: str) ->
             client.get_version("user")
 
 
-def test_racing_threads_all_register(apicurio_url: str, group_id: str) -> None:
-    with ApicurioRegistryClient(apicurio_url, group_id) as client, ThreadPoolExecutor(20) as pool:
+def test_racing_threads_all_register(apicurio_url: str, group_id: str, http: httpx.Client) -> None:
+    client = ApicurioRegistryClient(apicurio_url, group_id, http_client=http)
+    with ThreadPoolExecutor(20) as pool:
         results = list(
             pool.map(lambda n: client.register_schema("user", {**USER, "name": f"U{n}"}), range(20))
         )
@@ -107,10 +114,14 @@ def test_racing_threads_all_register(apicurio_url: str, group_id: str) -> None:
     assert len({result.global_id for result in results}) == 20
 
 
-async def test_a_registry_that_stops_and_comes_back(tmp_path: Path, group_id: str) -> None:
+async def test_a_registry_that_stops_and_comes_back(
+    apicurio_home: Path, tmp_path: Path, group_id: str, async_http: httpx.AsyncClient
+) -> None:
     """What was cached stays available; the rest is an error with a reason, and works again later."""
     with server_process(tmp_path) as url:
-        client = AsyncApicurioRegistryClient(url, group_id, max_retries=0)
+        client = AsyncApicurioRegistryClient(
+            url, group_id, http_client=async_http, retry_backoff_ms=1
+        )
         registered = await client.register_schema("user", USER)
 
     assert await client.get_schema("user") == registered
@@ -122,4 +133,3 @@ async def test_a_registry_that_stops_and_comes_back(tmp_path: Path, group_id: st
 
     with server_process(tmp_path, port=httpx.URL(url).port):
         assert (await client.register_schema("user", USER)).schema == USER
-    await client.aclose()

@@ -61,17 +61,25 @@ class Codec:
 
 
 @pytest.fixture(params=["async", "blocking"])
-async def codec(request: pytest.FixtureRequest, apicurio_url: str, group_id: str) -> Any:
+async def codec(
+    request: pytest.FixtureRequest,
+    apicurio_url: str,
+    group_id: str,
+    async_http: httpx.AsyncClient,
+    http: httpx.Client,
+) -> Any:
     """Clients and classes of either kind on a real Apicurio."""
     if request.param == "async":
-        async with AsyncApicurioRegistryClient(apicurio_url, group_id) as client:
+        async with AsyncApicurioRegistryClient(
+            apicurio_url, group_id, http_client=async_http
+        ) as client:
             yield Codec(
                 client,
                 lambda *args, **options: AsyncAvroSerializer(client, *args, **options),
                 lambda *args, **options: AsyncAvroDeserializer(client, *args, **options),
             )
         return
-    with ApicurioRegistryClient(apicurio_url, group_id) as blocking:
+    with ApicurioRegistryClient(apicurio_url, group_id, http_client=http) as blocking:
         yield Codec(
             Blocking(blocking),
             lambda *args, **options: Blocking(AvroSerializer(blocking, *args, **options)),

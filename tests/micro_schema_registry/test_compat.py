@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from micro_schema_registry._compat import SchemaText, incompatibilities, parse
 
@@ -367,6 +369,95 @@ def test_protobuf_imports_are_looked_up_among_the_references() -> None:
 def test_invalid_schemas_say_why(kind: str, content: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse(kind, text(content))
+
+
+WORDS = st.sampled_from(
+    [
+        "type",
+        "record",
+        "name",
+        "fields",
+        "items",
+        "values",
+        "symbols",
+        "enum",
+        "fixed",
+        "size",
+        "aliases",
+        "default",
+        "properties",
+        "$ref",
+        "required",
+        "int",
+        "string",
+        "array",
+        "object",
+        "R",
+        "#/$defs/a",
+        "anyOf",
+        "dependencies",
+        "const",
+    ]
+)
+NOISE = st.recursive(
+    st.one_of(WORDS, st.none(), st.booleans(), st.integers(-1, 3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+def invalid(kind: str, schema: SchemaText) -> str | None:
+    """The reason why a schema is refused; anything but a ValueError with a reason is a defect."""
+    try:
+        parse(kind, schema)
+    except ValueError as exc:
+        return str(exc) or pytest.fail("refused without a reason")
+    return None
+
+
+@settings(deadline=None)
+@given(NOISE, NOISE, st.sampled_from(["AVRO", "JSON"]))
+def test_whatever_json_is_sent_has_a_verdict_or_a_reason(new: Any, old: Any, kind: str) -> None:
+    schemas = [SchemaText(json.dumps(schema)) for schema in (new, old)]
+    if all(invalid(kind, schema) is None for schema in schemas):
+        found = incompatibilities(kind, "FULL", schemas[0], schemas[1:])
+        assert all(cause.description for cause in found)
+        assert not incompatibilities(kind, "FULL", schemas[0], schemas[:1])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "message",
+                "M",
+                "{",
+                "}",
+                ";",
+                "=",
+                "1",
+                "2",
+                "int32",
+                "a",
+                "oneof",
+                "reserved",
+                "to",
+                "max",
+                "repeated",
+                "enum",
+                "E",
+                "0",
+            ]
+        )
+    )
+)
+def test_whatever_protobuf_is_sent_has_a_verdict_or_a_reason(words: list[str]) -> None:
+    schema = SchemaText(" ".join(words))
+    valid = SchemaText("message M { int32 a = 1; }")
+    if invalid("PROTOBUF", schema) is None:
+        found = incompatibilities("PROTOBUF", "FULL", schema, [valid])
+        assert all(cause.description for cause in found)
 
 
 def test_other_types_are_taken_as_they_are_but_never_called_compatible() -> None:

@@ -320,6 +320,35 @@ async def test_forget_drops_one_artifact_or_the_group() -> None:
     assert (await asked("a"), await asked("b"), await asked("a", "other")) == (True, True, False)
 
 
+async def test_forgetting_holds_for_a_fetch_under_way() -> None:
+    """Its own caller gets what it finds; later callers ask again."""
+    gate = Gate(Stub(ids_in_headers=True))
+    client = gate.client()
+    before = asyncio.create_task(client.get_schema("user"))
+    await gate.arrived.acquire()
+
+    client.forget("user")
+    after = asyncio.create_task(client.get_schema("user"))
+    await gate.arrived.acquire()
+    gate.released.set()
+
+    assert (await before, gate.stub.requests.total()) == (await after, 2)
+
+
+async def test_what_was_fetched_before_forgetting_is_not_kept() -> None:
+    gate = Gate(Stub(ids_in_headers=True))
+    client = gate.client()
+    before = asyncio.create_task(client.get_schema("user"))
+    await gate.arrived.acquire()
+    client.forget("user")
+    gate.released.set()
+    await before
+
+    await client.get_schema("user")
+
+    assert gate.stub.requests.total() == 2
+
+
 async def test_a_registration_is_not_overwritten_by_an_older_fetch() -> None:
     """The fetch is answered with the old version after the new one was registered."""
     stub = Stub(ids_in_headers=True)

@@ -25,9 +25,14 @@ USER_EVENT = {
 SAMPLES = dict(
     re.findall(
         r"^## (.+?)\n+```python\n(.+?)^```$",
-        Path(__file__).with_name("samples.md").read_text(),
+        Path(__file__).with_name("samples.txt").read_text(),
         re.DOTALL | re.MULTILINE,
     )
+)
+GUIDE = re.findall(
+    r"^```python\n(.+?)^```$",
+    (Path(__file__).parents[2] / "docs" / "registry-clients.md").read_text(),
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -49,7 +54,7 @@ class Proxy(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.content)
 
-    do_GET = do_POST = forward
+    do_GET = do_POST = do_PUT = forward
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -87,6 +92,20 @@ async def run(name: str, **names: Any) -> dict[str, Any]:
     if inspect.isawaitable(result):
         await result
     return namespace
+
+
+async def test_the_blocks_of_the_guide_run_in_order(the_registry: None, group_id: str) -> None:
+    namespace: dict[str, Any] = {"__name__": "guide"}
+    for number, block in enumerate(GUIDE):
+        code = compile(
+            block.replace("my-group", group_id),
+            f"block {number}",
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        result = eval(code, namespace)
+        if inspect.isawaitable(result):
+            await result
 
 
 async def test_basic_use(

@@ -277,6 +277,11 @@ async def test_a_client_without_a_service_says_so(nc: Client) -> None:
         ),
         ({"REGISTRY_REPLICAS": "x"}, "invalid REGISTRY_REPLICAS 'x': expected a whole number"),
         ({"REGISTRY_TIMEOUT": "soon"}, "invalid REGISTRY_TIMEOUT 'soon': expected a number"),
+        (
+            {"REGISTRY_URL": "nowhere"},
+            "invalid url 'nowhere': expected one like 'http://host/apis/registry/v3'",
+        ),
+        ({"REGISTRY_REPLICAS": "0"}, "invalid replicas 0: expected 1 or more"),
         ({"REGISTRY_TIMEOUT": "0"}, "invalid timeout 0.0: expected seconds, more than 0"),
         ({"REGISTRY_LATEST_TTL": "-1"}, "invalid latest_ttl -1.0: expected 0 or more"),
         (

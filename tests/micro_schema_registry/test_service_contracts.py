@@ -1,8 +1,10 @@
 """Contracts: typed endpoints register their schemas, and a change that breaks callers does not start."""
 
+import asyncio
 import logging
 import pickle
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -232,6 +234,31 @@ async def test_a_registry_that_is_down_does_not_keep_a_service_from_starting(
     assert re.fullmatch(r"JSON;sha256=\w{64}", metadata["schema.request"])
     assert f"service {name} starts without a contract for place.request" in caplog.text
     assert (await micro.Client(nc).request("place", b'{"id": "a"}', timeout=10)).data
+
+
+class Silent:
+    """A registry that takes every question and answers none."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def never(*args: Any, **kwargs: Any) -> None:
+            await asyncio.Event().wait()
+
+        return never
+
+
+async def test_a_silent_registry_is_waited_for_five_seconds_in_all(
+    ctx: micro.Context, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two endpoints have four schemas."""
+    service = await ctx.add_service(name, "1.0.0", contracts=Silent())
+    began = time.monotonic()
+
+    await service.add_endpoint("place", place)
+    await service.add_endpoint("again", place)
+
+    assert 5 <= time.monotonic() - began < 15
+    assert caplog.text.count("starts without a contract") == 1
+    assert len(service.info().endpoints) == 2
 
 
 def test_on_incompatible_has_two_values(nc: Client) -> None:

@@ -326,6 +326,10 @@ async def test_invalid_content_is_refused_as_such(embedded: EmbeddedRegistry) ->
     await embedded.set_rule("VALIDITY", "FULL", everywhere=True)
     with pytest.raises(InvalidSchemaError, match="not an Avro schema"):
         await embedded.register_schema("User", {"type": "nonsense"})
+    for depth in (900, 100_000):
+        nested = '{"type": "array", "items": ' * depth + '"int"' + "}" * depth
+        with pytest.raises(InvalidSchemaError):
+            await embedded.register_schema("User", nested)
     result = await embedded.check_compatibility("User", {"type": "nonsense"})
     assert not result
     assert "not an Avro schema" in str(result.causes[0])
@@ -335,6 +339,16 @@ async def test_an_artifact_keeps_its_type(embedded: EmbeddedRegistry) -> None:
     await embedded.register_schema("User", user())
     with pytest.raises(SchemaRegistrationError, match="artifact type is 'AVRO', not 'JSON'"):
         await embedded.register_schema("User", {"type": "object"}, artifact_type="JSON")
+
+
+async def test_large_content_is_served_and_compared(embedded: EmbeddedRegistry) -> None:
+    await embedded.set_rule("COMPATIBILITY", "FULL")
+    large = {**user(), "doc": "x" * 500_000}
+    made = await embedded.register_schema("Large", large)
+
+    assert await embedded.get_schema("Large") == made
+    assert (await embedded.register_schema("Large", {**large, "doc": "y" * 500_000})).version == "2"
+    assert not await embedded.check_compatibility("Large", {"type": "string"})
 
 
 async def test_content_above_the_servers_limit_is_refused(embedded: EmbeddedRegistry) -> None:

@@ -239,7 +239,7 @@ async def test_a_cluster_loses_nothing_when_a_node_dies_during_registrations(
     nodes: list[JetStreamServer], connections: list[Client], bucket: str, victim: str
 ) -> None:
     clients = [
-        EmbeddedRegistry(connections[n % 6], "g", bucket=bucket, replicas=3, timeout=45)
+        EmbeddedRegistry(connections[n % 6], "g", bucket=bucket, replicas=3, timeout=60)
         for n in range(20)
     ]
     await clients[0].set_rule("COMPATIBILITY", "BACKWARD", group_id="ruled")

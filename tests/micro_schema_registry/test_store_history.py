@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micro_schema_registry._store_history import (
@@ -39,6 +39,7 @@ CHANGES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(CHANGES)
 def test_heads_and_changes_survive_being_stored(changes: list[Change]) -> None:
     head = play(*changes)
@@ -48,6 +49,7 @@ def test_heads_and_changes_survive_being_stored(changes: list[Change]) -> None:
     assert head.slot == len(changes)
 
 
+@settings(deadline=None)
 @given(CHANGES)
 def test_versions_keep_their_place_and_the_next_name_is_free(changes: list[Change]) -> None:
     head = play(*changes)
@@ -80,6 +82,7 @@ def test_an_artifact_that_is_deleted_begins_again_with_new_names() -> None:
     assert again.is_taken("1")
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_keys_hold_any_id(group_id: str, artifact_id: str) -> None:
     artifact = Artifact(group_id, artifact_id)

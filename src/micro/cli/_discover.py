@@ -15,14 +15,7 @@ from micro._errors import MicroError
 from micro._models import ServiceInfo
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import connected
-from micro.cli._output import (
-    NoAnswerError,
-    execute,
-    make_console,
-    make_table,
-    print_json,
-    print_rows,
-)
+from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
 STALL = 0.3
 """Seconds without a further answer after which all have answered."""
@@ -154,20 +147,17 @@ async def _info(connection: Connection, name: str | None, id: str | None, as_jso
 
 
 def _print_info(one: ServiceInfo) -> None:
-    console = make_console()
-    console.print(f"{one.name} {one.version}  instance {one.id}", style="bold", markup=False)
+    print_line(f"{one.name} {one.version}  instance {one.id}", style="bold")
     if one.description:
-        console.print(f"  {one.description}", markup=False)
+        print_line(f"  {one.description}")
     for key, value in one.metadata.items():
-        console.print(f"  {key}: {value}", markup=False)
-    table = make_table("  Endpoint", "Subject", "Queue group")
-    for endpoint in one.endpoints:
-        table.add_row(f"  {endpoint.name}", endpoint.subject, endpoint.queue_group)
-    console.print(table, markup=False)
+        print_line(f"  {key}: {value}")
+    rows = [(f"  {end.name}", end.subject, end.queue_group) for end in one.endpoints]
+    print_rows(rows, "  Endpoint", "Subject", "Queue group")
     for endpoint in one.endpoints:
         for key, value in endpoint.metadata.items():
-            console.print(f"  {endpoint.name}  {key}: {value}", markup=False)
-    console.print()
+            print_line(f"  {endpoint.name}  {key}: {value}")
+    print_line("")
 
 
 def nobody(name: str | None, id: str | None = None) -> NoAnswerError:

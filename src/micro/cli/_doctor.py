@@ -18,7 +18,7 @@ from micro._request import Request
 from micro._service import Service, add_service
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
-from micro.cli._output import Exit, make_console, print_json
+from micro.cli._output import Exit, print_json, print_line
 
 SERVICE = "micro-doctor"
 _ROUND_TRIPS = 5
@@ -80,11 +80,10 @@ def doctor(connection: Connection, as_json: Json = False) -> None:
 
 def _print(finding: Finding) -> None:
     colour = {Status.ok: "green", Status.warning: "yellow", Status.failed: "red"}[finding.status]
-    console = make_console()
-    console.print(f"{finding.status.value:8}", style=colour, end="")
-    console.print(f"{finding.check}: {finding.detail}", markup=False)
+    print_line(f"{finding.status.value:8}", style=colour, end="")
+    print_line(f"{finding.check}: {finding.detail}")
     if finding.fix:
-        console.print(f"        fix: {finding.fix}", markup=False)
+        print_line(f"        fix: {finding.fix}")
 
 
 async def _examine(connection: Connection, note: Callable[[Finding], None]) -> None:
@@ -223,6 +222,6 @@ def _mend_connection(reason: str) -> str:
         return "give the CA of the server's certificate with --tlsca, and --tlscert if it asks"
     if "refused" in text or "connect call failed" in text:
         return "start a server with `micro server`, or name a running one with --server"
-    if "name or service" in text or "nodename" in text or "getaddrinfo" in text:
+    if any(part in text for part in ("name or service", "name resolution", "nodename")):
         return "check the host name given with --server, NATS_URL or the context"
     return "check --server, the network on the way, and whether the server asks for --tlsca"

@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -54,13 +54,13 @@ class Connection:
 
     server: Annotated[
         str | None, flag("--server", "-s", metavar="URLS", help="Server URLs, or NATS_URL.")
-    ] = None
+    ] = field(default=None, repr=False)
     user: Annotated[
         str | None, flag("--user", metavar="NAME", help="User, or a token, or NATS_USER.")
-    ] = None
+    ] = field(default=None, repr=False)
     password: Annotated[
         str | None, flag("--password", metavar="SECRET", help="Password, or NATS_PASSWORD.")
-    ] = None
+    ] = field(default=None, repr=False)
     creds: Annotated[
         str | None, flag("--creds", metavar="FILE", help="Credentials file, or NATS_CREDS.")
     ] = None

@@ -13,6 +13,7 @@ import nats.errors
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from micro._errors import ConfigError, MicroError, ServiceError
 
@@ -52,12 +53,27 @@ def make_table(*columns: str, right: Sequence[str] = (), title: str | None = Non
     return table
 
 
+def add_row(table: Table, cells: Iterable[str]) -> None:
+    """Add a row of texts that came from elsewhere."""
+    table.add_row(*(Text(clean(cell)) for cell in cells))
+
+
 def print_rows(rows: Iterable[Sequence[str]], *columns: str, right: Sequence[str] = ()) -> None:
-    """Print a table."""
+    """Print a table of texts that came from elsewhere."""
     table = make_table(*columns, right=right)
     for row in rows:
-        table.add_row(*row)
+        add_row(table, row)
     make_console().print(table)
+
+
+def print_line(text: str, *, style: str = "", end: str = "\n") -> None:
+    """Print a text that came from elsewhere."""
+    make_console().print(Text(clean(text), style), end=end)
+
+
+def clean(text: str) -> str:
+    """Replace what a terminal might take for a command: any service may send it."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
@@ -86,7 +102,7 @@ def fail(
     """End the command with a line on standard error, and with JSON on standard output if asked."""
     if as_json:
         print_json({"error": {"message": message, **({} if details is None else details)}})
-    typer.echo(f"micro: {message}", err=True)
+    typer.echo(f"micro: {clean(message)}", err=True)
     raise typer.Exit(code)
 
 

@@ -18,6 +18,8 @@ from micro._errors import ConfigError
 from micro.cli._flags import Connection
 from micro.cli._target import load_setup
 
+logger = logging.getLogger("micro.run")
+
 
 class Loop(StrEnum):
     """An event loop implementation."""
@@ -89,12 +91,14 @@ class Program:
 
         async def set_up(context: Context) -> None:
             await setup(context)
+            logger.info("%s is set up", self.target)
             if on_ready is not None:
                 on_ready()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             given = [options.retry(self.retry), *self.connection.options()]
             runner.run(Context().run_forever(set_up, *given, trap_signals=True))
+        logger.info("%s has stopped", self.target)
 
     def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         if self.loop is Loop.asyncio:

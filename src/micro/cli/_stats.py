@@ -18,7 +18,7 @@ from micro._models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
 from micro.cli._flags import Connection, Json, add_command, parse_duration
 from micro.cli._link import connected
-from micro.cli._output import execute, make_console, make_table, print_json
+from micro.cli._output import add_row, execute, make_console, make_table, print_json
 
 _Key = tuple[str, str, str]
 _NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
@@ -147,7 +147,7 @@ def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
     for service in look.services:
         for endpoint in service.endpoints:
             rate = rates.get((service.id, endpoint.name, endpoint.subject))
-            table.add_row(service.name, service.id, *_cells(endpoint, rate))
+            add_row(table, (service.name, service.id, *_cells(endpoint, rate)))
     return table
 
 

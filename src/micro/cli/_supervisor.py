@@ -31,6 +31,8 @@ class Worker:
     def __init__(self, process: Process, ready: asyncio.StreamReader) -> None:
         self.process = process
         self._ready = ready
+        # Different ones, because two signals of one kind in a row may arrive as one.
+        self._signals = [signal.SIGTERM, signal.SIGINT]
 
     @classmethod
     async def start(cls, program: Program) -> Worker:
@@ -61,9 +63,10 @@ class Worker:
         return await self._ready.read(1) != b""
 
     def stop(self) -> None:
-        """Ask it to stop; once more, and it cancels its handlers."""
+        """Ask it to stop; the second time it cancels its handlers, the third time it is killed."""
         if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+            number = self._signals.pop(0) if self._signals else signal.SIGKILL
+            self.process.send_signal(number)
 
     async def ended(self) -> int:
         """Wait for its end and return its exit code."""

@@ -55,3 +55,16 @@ async def test_it_is_found_and_asked(cli: Cli, foreign: Service) -> None:
     assert info.json[0]["endpoints"][0]["subject"] == "foreign.upper"
     assert info.json[0]["metadata"] == {"by": "nats-py"}
     assert stats.json[0]["endpoints"][0]["num_requests"] == 2
+
+
+async def test_what_it_says_cannot_command_a_terminal(cli: Cli, server: NatsServer) -> None:
+    async with await nats.connect(server.url) as client:
+        service = await nats.micro.add_service(
+            client,
+            ServiceConfig(name="hostile", version="0.1.0", description="[red]\x1b[2Jboo\x07"),
+        )
+        await client.flush()
+        done = await asyncio.to_thread(cli, "info", "hostile")
+        await service.stop()
+
+    assert "  [red]\ufffd[2Jboo\ufffd\n" in done.out

@@ -15,11 +15,14 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from micro.cli._flags import Connection
+from micro.cli._program import Program
 from micro.testing import NatsServer, free_port, nats_server
 
 from .conftest import PROGRAM, Cli, Running
 
-FINISHED = "service echo stopped"
+SET_UP = "app:setup is set up"
+FINISHED = "app:setup has stopped"
 
 
 def pids(cli: Cli, count: int) -> set[str]:
@@ -44,7 +47,7 @@ def ready(running: Running, count: int) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_program_runs_until_a_signal(cli: Cli, number: signal.Signals) -> None:
     running = cli.start("run", "app:setup")
-    running.line("service echo 1.2.3 started")
+    running.line(SET_UP)
 
     assert running.stop(number) == 0
     running.line(FINISHED)
@@ -64,9 +67,9 @@ def test_a_program_in_uvloop(cli: Cli) -> None:
 
 def test_json_logs(cli: Cli) -> None:
     running = cli.start("run", "app:setup", "--json")
-    line = json.loads(running.line("service echo 1.2.3 started"))
+    line = json.loads(running.line(SET_UP))
 
-    assert (line["level"], line["logger"]) == ("info", "micro.service")
+    assert (line["level"], line["logger"]) == ("info", "micro.run")
     assert running.stop() == 0
 
 
@@ -97,7 +100,7 @@ def test_without_a_server_it_ends_or_waits(cli: Cli) -> None:
     running = cli.start("run", "app:setup", "--server", f"127.0.0.1:{port}", "--retry")
     running.line("still connecting")
     with nats_server(port=port):
-        running.line("service echo 1.2.3 started")
+        running.line(SET_UP)
 
         assert running.stop() == 0
     assert done.code == 1
@@ -223,7 +226,7 @@ def test_a_second_signal_hurries_the_workers(cli: Cli) -> None:
     running.process.send_signal(signal.SIGTERM)
     running.line("SIGTERM again")
 
-    assert running.stop(within=20) == 0
+    assert running.wait(within=20) == 0
     asking.line("service error 503")
 
 
@@ -241,6 +244,14 @@ def test_a_secret_given_as_a_flag_is_not_passed_on_in_the_arguments(cli: Cli) ->
     assert b"s3cr3t" not in arguments
 
 
+def test_a_program_does_not_show_its_secrets() -> None:
+    connection = Connection(server="nats://u:s3cr3t@h", user="s3cr3t", password="s3cr3t")
+    program = Program("app:setup", connection)
+
+    assert "s3cr3t" not in repr(program)
+    assert Program.from_json(program.to_json()) == program
+
+
 @pytest.mark.usefixtures("own_server")
 def test_a_changed_source_file_is_reloaded_once_it_works(cli: Cli) -> None:
     source = cli.folder / "app.py"
@@ -250,7 +261,9 @@ def test_a_changed_source_file_is_reloaded_once_it_works(cli: Cli) -> None:
     source.write_text(PROGRAM)
     ready(running, 1)
     source.write_text(PROGRAM.replace("1.2.3", "1.2.4"))
-    running.line("service echo 1.2.4 started")
+    ready(running, 1)
     running.line(FINISHED)
+    [service] = cli.quick("ls", "--json").json
 
+    assert service["version"] == "1.2.4"
     assert running.stop() == 0
