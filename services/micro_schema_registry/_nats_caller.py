@@ -8,7 +8,6 @@ from pydantic import BaseModel, ValidationError
 
 import micro
 from micro_schema_registry._errors import Problem, RegistryConnectionError, RequestRefusedError
-from micro_schema_registry._service import TIMEOUT_HEADER
 from micro_schema_registry._service_problems import Question, raised_again
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,7 +30,6 @@ class ServiceCaller:
             reply = await self._client.request(
                 subject,
                 query.model_dump_json(exclude_none=True).encode(),
-                headers={TIMEOUT_HEADER: str(int(self._timeout * 1000))},
                 timeout=self._timeout,
             )
             return answer.model_validate_json(reply.data)

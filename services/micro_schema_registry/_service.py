@@ -17,7 +17,6 @@ from micro_schema_registry._service_problems import refusal, service_error
 
 NAME = "schema-registry"
 GROUP = "registry.v1"
-TIMEOUT_HEADER = "Micro-Timeout-Ms"
 _SHARE = 0.9
 """How much of the caller's time the registry may take: the rest is for the answer to arrive."""
 _LONGEST_TOKEN = 200
@@ -29,7 +28,7 @@ class ServiceOptions:
 
     Attributes:
         group: the subjects of the endpoints begin with it.
-        timeout: seconds that a request may take whose sender does not say in ``Micro-Timeout-Ms`` (milliseconds) how long it waits.
+        timeout: seconds that a request may take whose sender does not say how long it waits (`micro.Client` always does).
         allow_delete: let artifacts and versions be deleted.
         cache: what is kept in memory.
 
@@ -127,18 +126,8 @@ def _guard(ctx: micro.Context, timeout: float) -> micro.Middleware:
 
 def _budget(request: micro.Request, default: float) -> float:
     """Return the seconds that a request may take."""
-    text = request.headers().get(TIMEOUT_HEADER)
-    if text is None:
-        return default
-    try:
-        seconds = float(text) / 1000
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise refusal(
-            "invalid-request", 400, f"invalid {TIMEOUT_HEADER} {text!r}: expected milliseconds"
-        )
-    return seconds * _SHARE
+    remaining = request.remaining()
+    return default if remaining is None else remaining * _SHARE
 
 
 def _token(text: str | None) -> str:

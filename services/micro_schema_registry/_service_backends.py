@@ -56,7 +56,8 @@ class ServiceConfig:
         if (self.backend == "apicurio") != (self.url is not None):
             raise ValueError(
                 f"invalid url {self.url!r} for backend {self.backend!r}: expected one for 'apicurio' only"
-            )        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            )
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError(
                 f"invalid url {self.url!r}: expected one like 'http://host/apis/registry/v3'"
             )
@@ -108,7 +109,9 @@ async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None
         micro.PermissionDeniedError: the NATS server refuses a subject.
     """
     chosen = ServiceConfig.from_environment() if config is None else config
-    registry = _embedded(ctx, chosen) if chosen.url is None else await _apicurio(ctx, chosen, chosen.url)
+    registry = (
+        _embedded(ctx, chosen) if chosen.url is None else await _apicurio(ctx, chosen, chosen.url)
+    )
     await add_registry_service(ctx, registry, backend=chosen.backend, options=chosen.options)
 
 
@@ -128,7 +131,9 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
     return current
 
 
-async def _apicurio(ctx: micro.Context, config: ServiceConfig, url: str) -> Callable[[], SchemaRegistry]:
+async def _apicurio(
+    ctx: micro.Context, config: ServiceConfig, url: str
+) -> Callable[[], SchemaRegistry]:
     """Return what gives a client without anything cached, over one pool of connections.
 
     A caller on NATS waits for a second or so: one quick repetition, and while Apicurio is down two requests per second.

@@ -212,15 +212,6 @@ async def test_what_is_too_large_is_refused(ask: Caller, nc: Client) -> None:
     assert caught.value.status == 413
 
 
-async def test_a_caller_that_does_not_say_how_long_it_waits_in_numbers_is_told(ask: Caller) -> None:
-    for text in ("soon", "-1", "nan", "inf"):
-        with pytest.raises(micro.ServiceError, match="expected milliseconds") as caught:
-            await micro.Client(ask.nc).request(
-                f"{ask.prefix}.groups", b"{}", {"Micro-Timeout-Ms": text}, timeout=20
-            )
-        assert caught.value.code == 400
-
-
 async def test_deleting_is_off_unless_allowed(ask: Caller, nc: Client) -> None:
     client = NatsRegistryClient(nc, "default", prefix=ask.prefix)
     await client.register_schema("user", USER)

@@ -111,7 +111,8 @@ async def test_schemas_are_registered_and_named_in_the_metadata(
         assert (int(ids[1]), int(ids[2])) == (held.global_id, held.content_id)
         by_hash = await registry.get_content("contentHash", ids[3])
         assert by_hash.schema == held.schema
-    assert held.schema["required"] == ["number", "total"]
+    answer = await registry.get_schema("place.response", group_id=name)
+    assert answer.schema["required"] == ["number", "total"]
     assert await registry.get_rules(artifact_id="place.request", group_id=name) == {
         "COMPATIBILITY": "BACKWARD"
     }
