@@ -123,7 +123,11 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
         nonlocal made
         if made is None or made[0] is not ctx.client:
             registry = EmbeddedRegistry(
-                ctx.client, _DEFAULT_GROUP_ID, bucket=config.bucket, replicas=config.replicas
+                ctx.client,
+                _DEFAULT_GROUP_ID,
+                bucket=config.bucket,
+                replicas=config.replicas,
+                timeout=config.options.timeout,
             )
             made = ctx.client, registry
         return made[1]

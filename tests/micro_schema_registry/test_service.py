@@ -3,12 +3,13 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.conftest import running
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
+from tests.micro_schema_registry.jetstream import JetStreamServer, free_port, single
 
 import micro
 from micro_schema_registry import (
@@ -249,6 +250,16 @@ async def test_an_unreachable_apicurio_is_503_with_the_cause(
     assert "connection attempts failed" in problem["title"]
     assert state["ready"] is False
     assert "connection attempts failed" in state["reason"]
+
+
+async def test_a_server_without_jetstream_is_503_with_the_cause(tmp_path: Path) -> None:
+    with single(tmp_path, jetstream=False) as server:
+        options = ServiceOptions(timeout=0.5)
+        async with running(server, ServiceConfig(options=options)), server.connect() as nc:
+            code, problem = await Caller(nc, "registry.v1").problem("get", artifact="user")
+
+    assert (code, problem["type"]) == (503, "unavailable")
+    assert "JetStream is not enabled" in problem["title"]
 
 
 async def test_a_client_without_a_service_says_so(nc: Client) -> None:
