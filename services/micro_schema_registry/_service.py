@@ -130,9 +130,7 @@ def _budget(request: micro.Request, default: float) -> float:
     return default if remaining is None else remaining * _SHARE
 
 
-def _token(text: str | None) -> str:
-    """Return an id as one token of a subject: percent-encoded, or hashed if that is long; ``_`` for none."""
-    if text is None:
-        return "_"
+def _token(text: str) -> str:
+    """Return an id as one token of a subject: percent-encoded, or hashed if that is long."""
     token = quote(text, safe="").replace(".", "%2E")
     return token if len(token) <= _LONGEST_TOKEN else hashlib.sha256(text.encode()).hexdigest()

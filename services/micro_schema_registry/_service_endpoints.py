@@ -1,7 +1,8 @@
 """The endpoints of the registry service, as typed handlers over whatever registry is behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from micro_schema_registry._errors import RegistryError
@@ -86,18 +87,18 @@ class RegistryEndpoints:
 
     async def register(self, draft: Registration) -> SchemaAnswer:
         """Register content as a version."""
-        made = await self._registry().register_schema(
-            draft.artifact,
-            draft.content,
-            draft.if_exists,
-            artifact_type=draft.type,
-            references=draft.references,
-            canonical=draft.canonical,
-            version=draft.version,
-            labels=draft.labels,
-            group_id=draft.group,
-        )
-        await self._announce(Event(group=draft.group, artifact=draft.artifact))
+        async with self._announcing(Event(group=draft.group, artifact=draft.artifact)):
+            made = await self._registry().register_schema(
+                draft.artifact,
+                draft.content,
+                draft.if_exists,
+                artifact_type=draft.type,
+                references=draft.references,
+                canonical=draft.canonical,
+                version=draft.version,
+                labels=draft.labels,
+                group_id=draft.group,
+            )
         return SchemaAnswer(
             group=draft.group,
             artifact=draft.artifact,
@@ -194,10 +195,11 @@ class RegistryEndpoints:
 
     async def change_state(self, change: StateChange) -> Done:
         """Move a version to another state."""
-        await self._registry().set_state(
-            change.artifact, change.version, change.state, group_id=change.group
-        )
-        await self._announce(Event(group=change.group, artifact=change.artifact, withdrawn=True))
+        event = Event(group=change.group, artifact=change.artifact, withdrawn=True)
+        async with self._announcing(event):
+            await self._registry().set_state(
+                change.artifact, change.version, change.state, group_id=change.group
+            )
         return Done()
 
     async def delete(self, deletion: Deletion) -> Done:
@@ -205,15 +207,14 @@ class RegistryEndpoints:
         if not self._allow_delete:
             raise refusal("refused", 405, "deleting is switched off in this service")
         registry = self._registry()
-        if deletion.version is None:
-            await registry.delete_artifact(deletion.artifact, group_id=deletion.group)
-        else:
-            await registry.delete_version(
-                deletion.artifact, deletion.version, group_id=deletion.group
-            )
-        await self._announce(
-            Event(group=deletion.group, artifact=deletion.artifact, withdrawn=True)
-        )
+        event = Event(group=deletion.group, artifact=deletion.artifact, withdrawn=True)
+        async with self._announcing(event):
+            if deletion.version is None:
+                await registry.delete_artifact(deletion.artifact, group_id=deletion.group)
+            else:
+                await registry.delete_version(
+                    deletion.artifact, deletion.version, group_id=deletion.group
+                )
         return Done()
 
     async def validate(self, query: Validation) -> Validity:
@@ -242,3 +243,11 @@ class RegistryEndpoints:
             cached=len(self._lookup.cache),
             cached_bytes=self._lookup.cache.size,
         )
+
+    @asynccontextmanager
+    async def _announcing(self, event: Event) -> AsyncIterator[None]:
+        """Announce a change also when it failed or took too long: the registry may have made it all the same."""
+        try:
+            yield
+        finally:
+            await self._announce(event)

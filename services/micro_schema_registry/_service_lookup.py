@@ -142,10 +142,7 @@ class Lookup:
 
     def forget(self, event: Event) -> None:
         """Drop what may not be true any more after a change."""
-        if event.artifact is None:
-            self.forget_names()
-        else:
-            self._drop((event.group, event.artifact))
+        self._drop((event.group, event.artifact))
         if event.withdrawn:
             self._drop("globalId")
         for kind in ("globalId", "contentId", "contentHash"):

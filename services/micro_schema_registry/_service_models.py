@@ -260,13 +260,8 @@ class ServiceState(_Answer):
 
 
 class Event(_Answer):
-    """Tell that an artifact changed, or without ``artifact`` anything in the group or registry.
+    """Tell that an artifact may have changed; ``withdrawn`` when what was served before may not be served any more."""
 
-    ``withdrawn`` when something may not be served any more that was before.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    group: str | None = None
-    artifact: str | None = None
+    group: str
+    artifact: str
     withdrawn: bool = False

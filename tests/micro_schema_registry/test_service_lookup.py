@@ -285,6 +285,20 @@ async def test_the_callers_time_is_the_limit(new_service: NewService) -> None:
         await client.get_schema("user")
 
 
+async def test_a_registration_that_took_too_long_is_seen_all_the_same(
+    new_service: NewService,
+) -> None:
+    counted, client = await new_service(timeout=2, latest_ttl=3600)
+    await client.register_schema("user", USER)
+    await client.get_schema("user")
+    counted.gate.clear()
+    with pytest.raises(RegistryConnectionError):
+        await client.register_schema("user", WITH_COUNTRY)
+    counted.gate.set()
+
+    assert (await client.get_schema("user")).schema == WITH_COUNTRY
+
+
 async def test_a_caller_that_leaves_does_not_end_what_others_wait_for(
     new_service: NewService, nc: Client
 ) -> None:
