@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SOURCES := src services tests examples benchmarks
 
 .PHONY: help run test check format docs bench clean
 help: ## show this list
@@ -36,8 +35,9 @@ format: $(VENV)/dev ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: check ## everything: check, then the tests on real servers
+test: check ## everything: check, then the tests on real servers, those of the framework on both transport paths
 	$(BIN)/pytest -n 2
+	MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli
 
 PEERS := benchmarks/.build/venv
 $(PEERS)/done:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(
     page
-    for pattern in ("index.md", "errors.md", "design.md", "tutorial/*.md", "howto/*.md")
+    for pattern in ("index.md", "errors.md", "design.md", "permissions.md", "tutorial/*.md")
     for page in DOCS.glob(pattern)
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

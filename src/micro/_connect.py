@@ -83,7 +83,8 @@ class FirstConnection:
         servers = ", ".join(self._settings.servers)
         if not self._errors:
             return f"no answer from {servers} yet"
-        error = self._errors[-1]
+        # A refusal explains what follows it, such as the reset of the connection.
+        error = next((found for found in self._errors if _refused(found)), self._errors[-1])
         if _refused(error):
             return f"{servers} refused the connection: {_text(error)}"
         hint = (

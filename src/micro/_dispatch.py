@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -13,6 +13,7 @@ import nats.errors
 
 from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
+from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
@@ -60,20 +61,18 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        handler: The handler, folded with its middlewares.
-        wrapped: Whether there are middlewares.
+        work: The handler with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
         report: Told of each failed request.
     """
 
-    def __init__(  # noqa: PLR0913 - made in one place
+    def __init__(
         self,
         label: str,
-        handler: Callable[[NatsRequest], Awaitable[object]],
+        work: Work,
         *,
-        wrapped: bool,
         limits: Limits,
         pool: ParkedTasks,
         path: Path,
@@ -82,12 +81,13 @@ class Dispatcher:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._handler = handler
-        self._wrapped = wrapped
+        self._call = work.call
+        self._direct = work.direct
+        self._wrapped = work.wrapped
         self._limits = limits
+        self._max_in_flight = limits.max_in_flight
         self._pool = pool
         self._send = path.send
-        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -110,25 +110,26 @@ class Dispatcher:
             request.deadline = _deadline.from_block(headers, self._clock())
         if self._prefixes is not None and not reply.startswith(self._prefixes):
             self._reject_reply(request)
-            return
-        if self._active < self._limits.max_in_flight:
+        elif self._direct is not None and request.deadline is None:
+            self._pool.call(self._run_directly, request)
+        elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
         elif not self._keep(request):
-            self._pool.start(self._refusal, request)
+            self._pool.call(self._refuse_directly, request)
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Run a request soon, keep it waiting, or refuse it."""
+    def admit(self, request: NatsRequest) -> bool:
+        """Run a request soon or keep it waiting; False when it is to be refused."""
         given = request.headers().pop(DEADLINE, None)
         request.deadline = _deadline.from_text(given, self._clock())
         if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
             self._reject_reply(request)
-            return
-        if self._active < self._limits.max_in_flight:
+            return True
+        if self._active < self._max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
-        elif not self._keep(request):
-            await self.refuse(request)
+            return True
+        return self._keep(request)
 
     def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
@@ -140,11 +141,35 @@ class Dispatcher:
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
+        await self._answer(request, self._refusal(reason))
+
+    def _refuse_directly(self, request: NatsRequest) -> None:
+        self._answer_directly(request, self._refusal("overloaded"))
+
+    def _refusal(self, reason: str) -> Answer:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self.counters.rejected += 1
         self._count(error)
-        await self._answer(request, Response.of_error(error).answer())
+        return Response.of_error(error).answer()
+
+    def _run_directly(self, request: NatsRequest) -> None:
+        """Do as `run` does, but on the fast path and for a handler that never waits."""
+        assert self._direct is not None  # noqa: S101 - else nobody calls this
+        counters = self.counters
+        started = perf_counter_ns()
+        try:
+            if request.deadline is not None:
+                self._check_deadline(request, request.deadline)
+            self._direct(request)
+            answer = request.answer
+            if answer is None or answer[1]:
+                answer = self._examine(request, None, answer)
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error)
+        counters.handled(perf_counter_ns() - started)
+        if answer is not None:
+            self._answer_directly(request, answer)
 
     def _reject_reply(self, request: NatsRequest) -> None:
         """Ignore a request whose answer would go where this service must not publish."""
@@ -163,14 +188,17 @@ class Dispatcher:
         limit = self._clock() + timeout
         return limit if request.deadline is None else min(limit, request.deadline)
 
-    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
-        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+    def _check_deadline(self, request: NatsRequest, deadline: float) -> None:
         if self._clock() >= deadline:
             request.expired = True
             raise asyncio.CancelledError
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        self._check_deadline(request, deadline)
         token = _deadline.current.set(deadline)
         try:
-            return await self._handler(request)
+            return await self._call(request)
         finally:
             _deadline.current.reset(token)
 
@@ -181,7 +209,7 @@ class Dispatcher:
         cancelled: BaseException | None = None
         try:
             if request.deadline is None:
-                returned = await self._handler(request)
+                returned = await self._call(request)
             else:
                 returned = await self._handle_in_time(request, request.deadline)
         except GeneratorExit:
@@ -201,7 +229,7 @@ class Dispatcher:
                 if sending is not DONE:
                     await sending
             except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-                await self._undeliverable(request, error)
+                await self._replace(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -320,36 +348,35 @@ class Dispatcher:
         try:
             await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._undeliverable(request, error)
+            await self._replace(request, error)
 
-    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
-        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+    def _answer_directly(self, request: NatsRequest, answer: Answer) -> None:
+        try:
+            self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            instead = self._undeliverable(request, error)
+            if instead is not None:
+                self._answer_directly(request, instead)
+
+    async def _replace(self, request: NatsRequest, error: Exception) -> None:
+        instead = self._undeliverable(request, error)
+        if instead is not None:
+            await self._answer(request, instead)
+
+    def _undeliverable(self, request: NatsRequest, error: Exception) -> Answer | None:
+        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
             self._log_failure("lost", "answer to %r is lost: %s", request, reason)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
-        else:
-            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
-            failure = ServiceError(500, "internal error")
-            self._count(failure, error)
-            await self._answer(request, Response.of_error(failure).answer())
+            return None
+        self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
+        failure = ServiceError(500, "internal error")
+        self._count(failure, error)
+        return Response.of_error(failure).answer()
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
-
-
-class _Refusal:
-    """Refuses a request where otherwise it would be run."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.run = dispatcher.refuse
-
-    def release(self) -> None:
-        """Do nothing: it had no slot."""
-
-    def until(self, request: NatsRequest) -> float | None:
-        """Return None: a refusal takes as long as it takes."""
-        return None
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

@@ -98,8 +98,7 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
-            fold(bound.call, config.middlewares),
-            wrapped=bool(config.middlewares),
+            fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),

@@ -256,7 +256,8 @@ class NatsRequest(Request):
     def response(self) -> Response | None:
         """What the handler answered, if it has, as middlewares read and change it."""
         if self._response is None and self.answer is not None:
-            self._response = Response(*self.answer)
+            data, headers = self.answer
+            self._response = Response(data, headers)
         return self._response
 
 

@@ -62,10 +62,10 @@ class Service(EndpointOwner):
         super().__init__(scope, self._start_endpoint)
         self._nc = nc
         self._config = config
-        self._endpoints: list[Endpoint] = []
+        self._endpoints: dict[str, Endpoint] = {}  # by subject
         # Those that stop by themselves are out of INFO, but their requests are still waited for.
         self._leaving: WeakSet[Endpoint] = WeakSet()
-        self._answers = Answers(config.identity, self._endpoints, config.now())
+        self._answers = Answers(config.identity, self._endpoints.values(), config.now())
         self._discovery = self._discover(nc)
         self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
@@ -133,7 +133,7 @@ class Service(EndpointOwner):
             await self._notices.settle()
 
     async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
-        endpoints = [*self._endpoints, *self._leaving]
+        endpoints = [*self._endpoints.values(), *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
@@ -145,7 +145,9 @@ class Service(EndpointOwner):
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(*(endpoint.abort() for endpoint in (*self._endpoints, *self._leaving)))
+        await asyncio.gather(
+            *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
+        )
 
     async def move(self, nc: NatsClient) -> None:
         """Go on serving over another connection. No request is lost between the two.
@@ -160,7 +162,7 @@ class Service(EndpointOwner):
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
-        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
         self._nc = nc
         await former.stop()
@@ -184,7 +186,7 @@ class Service(EndpointOwner):
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
         self._answers.started = self._config.now()
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             endpoint.reset()
 
     async def __aenter__(self) -> Self:
@@ -222,7 +224,7 @@ class Service(EndpointOwner):
             agreed = await self._config.contracts.metadata(config.name, bind(handler))
             config = replace(config, metadata={**agreed, **config.metadata})
         pool = self._running()
-        if any(endpoint.subject == config.subject for endpoint in self._endpoints):
+        if config.subject in self._endpoints:
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
@@ -232,7 +234,7 @@ class Service(EndpointOwner):
             report=self._failed,
             left=self._forget,
         )
-        self._endpoints.append(endpoint)
+        self._endpoints[config.subject] = endpoint
         try:
             await endpoint.start()
         except BaseException:
@@ -249,8 +251,8 @@ class Service(EndpointOwner):
         return self._pool
 
     def _forget(self, endpoint: Endpoint) -> None:
-        if endpoint in self._endpoints:
-            self._endpoints.remove(endpoint)
+        if self._endpoints.get(endpoint.subject) is endpoint:
+            del self._endpoints[endpoint.subject]
             self._leaving.add(endpoint)
         self._answers.changed()
 
