@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
-from micro._errors import PayloadTooLargeError
 from micro._gather import Replies, Until
-from micro._request import check_headers, received_error
+from micro._request import received_error
+from micro._requester import requester_of
 from micro._subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class Client:
         self.nc = nc
         self.default_max_wait = default_max_wait
         self.api_prefix = check_prefix("API prefix", api_prefix)
+        self._requester = requester_of(nc)
 
     async def request(
         self,
@@ -75,11 +75,7 @@ class Client:
             ConfigError: A header cannot be sent.
         """
         payload = b"" if data is None else data
-        # nats-py keeps a request for ever whose publishing fails, so nothing unsendable may reach it.
-        size = len(payload) + (check_headers(headers) if headers else 0)
-        if size > self.nc.max_payload:
-            raise PayloadTooLargeError(size, self.nc.max_payload)
-        answer = await self.nc.request(subject, payload, timeout=timeout, headers=headers or None)
+        answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:
             error = received_error(answer.headers, subject, answer.data)
             if error is not None:
@@ -295,8 +291,9 @@ class ServiceClient:
 class InstanceClient:
     """One instance of a service; made by `Client.instance`.
 
-    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance, and
-    ``nats.errors.TimeoutError`` when it does not answer in time.
+    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance,
+    ``nats.errors.TimeoutError`` when it does not answer in time, and ``pydantic.ValidationError`` (a
+    ValueError) when what it answers cannot be read.
     """
 
     def __init__(self, client: Client, service: str, id: str) -> None:
@@ -324,8 +321,8 @@ class InstanceClient:
 
     async def _ask(self, verb: str, model: type[M], timeout: float) -> M:
         subject = control_subject(verb, self.client.api_prefix, self.service, self.id)
-        answer = await self.client.nc.request(subject, b"", timeout=timeout)
-        return model.from_response(json.loads(answer.data))
+        answer = await self.client.request(subject, timeout=timeout)
+        return model.model_validate_json(answer.data)
 
 
 @asynccontextmanager

@@ -178,10 +178,13 @@ class Context:
 
     def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Add a callback, sync or async, to run when the context ends."""
-        if inspect.iscoroutinefunction(callback):
-            self._stack.push_async_callback(callback)
-        else:
-            self._stack.callback(callback)
+
+        async def call() -> None:
+            found = callback()
+            if inspect.isawaitable(found):
+                await found
+
+        self._stack.push_async_callback(call)
 
     async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
         """Enter an async context manager, to be left when the context ends."""

@@ -61,7 +61,7 @@ class Discovery:
 
     async def start(self) -> None:
         """Subscribe; a fence must follow."""
-        _permissions.forget(self._nc, self.subjects)
+        _permissions.expect(self._nc, self.subjects)
         for subject, answer in self._answers.items():
             self._subscriptions.append(await self._nc.subscribe(subject, cb=self._callback(answer)))
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
-from nats.aio.client import Client as NatsClient
 
-from micro._errors import ConfigError, NoResponseError, PayloadTooLargeError, ServiceError
-from micro._middleware import Chain
+from micro._errors import NoResponseError, ServiceError
+from micro._parked import ParkedTasks
+from micro._path import Path
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest, Response, check_headers
+from micro._request import (
+    DONE,
+    Answer,
+    FrameRequest,
+    NatsRequest,
+    Response,
+    one_line,
+    received_error,
+)
 from micro._stats import EndpointCounters
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -47,30 +54,31 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        chain: The handler with its middlewares.
+        handler: The handler, folded with its middlewares.
         limits: How much it takes on.
-        workers: The tasks to run in.
-        nc: The connection that answers leave by.
+        pool: The tasks to run in.
+        path: The way that answers leave by.
         report: Told of each failed request.
     """
 
     def __init__(
         self,
         label: str,
-        chain: Chain,
+        handler: Callable[[NatsRequest], Awaitable[object]],
         *,
         limits: Limits,
-        workers: Workers,
-        nc: NatsClient,
+        pool: ParkedTasks,
+        path: Path,
         report: Report,
     ) -> None:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._chain = chain
+        self._handler = handler
         self._limits = limits
-        self._workers = workers
-        self._nc = nc
+        self._pool = pool
+        self._send = path.send
+        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -78,23 +86,43 @@ class Dispatcher:
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
 
-    def answer_through(self, nc: NatsClient) -> None:
-        """Send answers over another connection from now on."""
-        self._nc = nc
+    def answer_through(self, path: Path) -> None:
+        """Send answers by another path from now on."""
+        self._send = path.send
+
+    def receive_frame(
+        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        """Run a request at once, keep it waiting, or refuse it; never inside a task."""
+        request = FrameRequest(subject, reply, data, headers)
+        if self._active < self._limits.max_in_flight:
+            self._active += 1
+            self._pool.start(self, request)
+        elif not self._keep(request):
+            self._pool.start(self._refusal, request)
 
     async def receive(self, request: NatsRequest) -> None:
-        """Admit a request: run it now, keep it waiting, or refuse it with 503 ``overloaded``."""
-        limits = self._limits
-        if self._active < limits.max_in_flight:
+        """Run a request soon, keep it waiting, or refuse it."""
+        if self._active < self._limits.max_in_flight:
             self._active += 1
-            self._workers.submit(self, request)
-            return
+            self._pool.submit(self, request)
+        elif not self._keep(request):
+            await self.refuse(request)
+
+    def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) < limits.pending_msgs and size <= limits.pending_bytes:
-            self._waiting.append(request)
-            self._waiting_bytes = size
-            return
-        await self._refuse(request, "overloaded")
+        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
+            return False
+        self._waiting.append(request)
+        self._waiting_bytes = size
+        return True
+
+    async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
+        """Answer 503 to a request that is not run."""
+        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        self.counters.num_requests += 1
+        self._count(error)
+        await self._answer(request, Response.of_error(error).answer())
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -102,25 +130,26 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            response = await self._chain(request)
-        except BaseException as error:  # whatever a handler does, its caller gets one answer
-            if isinstance(error, GeneratorExit):
-                raise
-            response = self._failed(request, error)
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                cancelled = error
+            returned = await self._handler(request)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error)
+            cancelled = _cancellation(error)
         else:
-            error_answer = response.error() if response is not None else None
-            if error_answer is not None:
-                self._count(error_answer)
+            answer = returned.answer() if isinstance(returned, Response) else request.answer
+            if answer is None or answer[1]:
+                answer = self._examine(request, answer)
         counters.processing_time += perf_counter_ns() - started
         counters.num_requests += 1
-        try:
-            if response is not None and request.reply:
-                await self._answer(request, response)
-        finally:
-            self._finished()
+        if answer is not None:
+            data, headers = answer
+            try:
+                sending = self._send(request, data, headers)
+                if sending is not DONE:
+                    await sending
+            except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+                await self._undeliverable(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -129,41 +158,44 @@ class Dispatcher:
 
         The request whose handler is calling does not count.
         """
-        own = 1 if self._workers.current() is self else 0
+        if self.is_calling():
+            self._pool.excuse()
         try:
             async with asyncio.timeout(limit):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.warning(
-                "%s: %d requests unfinished, cancelling", self._label, self._active - own
-            )
+            logger.warning("%s: %d requests unfinished, cancelling", self._label, self._active)
             await self.abort()
 
     async def abort(self) -> None:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
-        own = 1 if self._workers.current() is self else 0
         self._aborted = True
         while self._waiting:
-            await self._refuse(self._waiting.popleft(), "service stopped")
+            await self.refuse(self._waiting.popleft(), "service stopped")
         self._waiting_bytes = 0
-        self._workers.cancel(self)
+        self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
-                await self._until_idle(own)
+                await self._until_idle()
         except TimeoutError:
-            logger.error("%s: %d handlers ignore cancellation", self._label, self._active - own)
+            logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
-    async def _until_idle(self, own: int) -> None:
-        while self._active > own or self._waiting:
+    def is_calling(self) -> bool:
+        """Return whether the caller is one of the handlers that run here."""
+        return self._pool.current() is self
+
+    async def _until_idle(self) -> None:
+        while self._active:
             done = asyncio.get_running_loop().create_future()
             self._drained.append(done)
             await done
 
-    def _finished(self) -> None:
+    def release(self) -> None:
+        """Give a slot that has become free to the next request."""
         if self._waiting:
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.data())
-            self._workers.submit(self, request)
+            self._pool.submit(self, request)
         else:
             self._active -= 1
         if self._drained:
@@ -172,13 +204,15 @@ class Dispatcher:
                     done.set_result(None)
             self._drained.clear()
 
-    def _failed(self, request: NatsRequest, error: BaseException) -> Response | None:
+    def _failed(self, request: NatsRequest, error: BaseException) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
+            if not request.raw_reply:
+                return None
             answer = ServiceError(500, "handler did not respond")
             self._log.log(
                 logging.ERROR,
@@ -198,51 +232,59 @@ class Dispatcher:
                 error=error,
             )
         self._count(answer, error)
-        if request.response is not None and not isinstance(error, ServiceError):
-            return request.response  # the first answer stands, the failure is counted
-        return Response.of_error(answer)
+        given = request.response
+        if given is not None and not isinstance(error, ServiceError):
+            return given.answer()  # the first answer stands, the failure is counted
+        return Response.of_error(answer).answer()
+
+    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
+        """Replace an answer that is missing, count one that is an error."""
+        if answer is None:
+            return self._failed(request, NoResponseError("handler did not respond"))
+        data, headers = answer
+        error = received_error(headers, "", data) if headers else None
+        if error is not None:
+            self._count(error)
+        return answer
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
-        self.counters.fail(answer.code, answer.description)
+        self.counters.fail(answer.code, one_line(answer.description))
         self._report(answer if error is None else error)
 
-    async def _refuse(self, request: NatsRequest, reason: str) -> None:
-        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
-        self.counters.num_requests += 1
-        self._count(error)
-        if request.reply:
-            await self._answer(request, Response.of_error(error))
-
-    async def _answer(self, request: NatsRequest, response: Response) -> None:
+    async def _answer(self, request: NatsRequest, answer: Answer) -> None:
         try:
-            await self._send(request.reply, response)
-        except (ConfigError, PayloadTooLargeError) as error:
-            self._log.log(
-                logging.ERROR,
-                "unsendable",
-                "%s: answer to %r cannot be sent: %s",
-                self._label,
-                request.subject(),
-                error,
-            )
+            await self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
+            await self._undeliverable(request, error)
+
+    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
+        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+        if isinstance(error, nats.errors.Error | OSError):
+            reason = str(error) or type(error).__name__
+            self._log_failure("lost", "answer to %r is lost: %s", request, reason)
+            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+        else:
+            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
-            await self._answer(request, Response.of_error(failure))
-        except (nats.errors.Error, OSError) as error:
-            reason = str(error) or type(error).__name__
-            self._log.log(
-                logging.ERROR,
-                "lost",
-                "%s: answer to %r is lost: %s",
-                self._label,
-                request.subject(),
-                reason,
-            )
-            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+            await self._answer(request, Response.of_error(failure).answer())
 
-    async def _send(self, reply: str, response: Response) -> None:
-        data, headers = response.data(), response.headers()
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self._nc.max_payload)
-        await self._nc.publish(reply, data, headers=headers or None)
+    def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
+        self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
+
+
+class _Refusal:
+    """Refuses a request where otherwise it would be run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.run = dispatcher.refuse
+
+    def release(self) -> None:
+        """Do nothing: it had no slot."""
+
+
+def _cancellation(error: BaseException) -> BaseException | None:
+    """Return an error that is the cancellation of the running task, and not a leaked one."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    return error if cancelled else None

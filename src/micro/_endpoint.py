@@ -15,10 +15,11 @@ from nats.aio.client import Client as NatsClient
 from micro._dispatch import Dispatcher, Limits
 from micro._errors import ConfigError
 from micro._listener import Listener
-from micro._middleware import Middleware, compose
+from micro._middleware import Middleware, fold
+from micro._parked import ParkedTasks
+from micro._path import path_of
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
-from micro._workers import Workers
 
 logger = logging.getLogger("micro.endpoint")
 
@@ -74,7 +75,7 @@ class Endpoint:
         config: EndpointConfig,
         handler: AnyHandler,
         *,
-        workers: Workers,
+        pool: ParkedTasks,
         report: Callable[[BaseException], None],
         left: Callable[[Endpoint], None],
     ) -> None:
@@ -86,14 +87,15 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
-            compose(bound.call, config.middlewares),
+            fold(bound.call, config.middlewares),
             limits=config.limits(),
-            workers=workers,
-            nc=nc,
+            pool=pool,
+            path=path_of(nc),
             report=report,
         )
         self._listener = self._listen(nc)
         self._data: Any = None
+        self._stopping = False
 
     @property
     def name(self) -> str:
@@ -117,11 +119,15 @@ class Endpoint:
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
 
-        May be called from its own handler, and twice.
+        May be called from its own handlers, and twice: from a handler while a stop is under way it
+        returns at once, since that stop waits for the handler.
 
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
+        if self._stopping and self._dispatcher.is_calling():
+            return
+        self._stopping = True
         self._left(self)
         await self.leave()
         await self.drain(timeout)
@@ -131,7 +137,7 @@ class Endpoint:
         listener = self._listen(nc)
         await self._join(listener)
         former, self._listener = self._listener, listener
-        self._dispatcher.answer_through(nc)
+        self._dispatcher.answer_through(path_of(nc))
         await former.leave()
         await former.close()
 
@@ -154,7 +160,7 @@ class Endpoint:
 
     def _listen(self, nc: NatsClient) -> Listener:
         config = self._config
-        return Listener(nc, config.subject, config.queue_group, self._dispatcher.receive)
+        return Listener(nc, config.subject, config.queue_group, self._dispatcher)
 
     async def _join(self, listener: Listener) -> None:
         owner = f"endpoint {self._config.name!r} of service {self._config.service!r}"

@@ -12,7 +12,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from micro import _permissions
+from micro import _transport
 from micro._callbacks import Callbacks
 from micro._connect import FirstConnection
 from micro._errors import ConnectError, MicroError
@@ -99,6 +99,7 @@ class Link:
                 await client.close()
 
     async def _open(self, client: NatsClient, settings: Settings) -> None:
+        _transport.install(client, settings.servers)
         events = _Events(self, client, FirstConnection(settings))
         await events.first.make(client, events.callbacks())
         events.connected = True
@@ -225,7 +226,6 @@ class _Events:
         }
 
     async def on_error(self, error: Exception) -> None:
-        _permissions.record(self._client, error)
         if self.connected:
             self._link.error(error)
         else:

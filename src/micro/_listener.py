@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro import _permissions, _transport
 from micro._fence import fence
-from micro._request import NatsRequest
+from micro._path import Receiver, path_of
 
 logger = logging.getLogger("micro.listener")
-
-Receive = Callable[[NatsRequest], Awaitable[None]]
 
 
 class Listener:
@@ -27,14 +22,15 @@ class Listener:
         nc: The connection.
         subject: The subject.
         queue_group: The queue group; empty for none.
-        receive: Admits a request.
+        receiver: Takes in the requests.
     """
 
-    def __init__(self, nc: NatsClient, subject: str, queue_group: str, receive: Receive) -> None:
+    def __init__(self, nc: NatsClient, subject: str, queue_group: str, receiver: Receiver) -> None:
         self._nc = nc
         self._subject = subject
         self._queue_group = queue_group
-        self._admit = receive
+        self._path = path_of(nc)
+        self._receiver = receiver
         self._subscription: Subscription | None = None
 
     async def join(self, owner: str) -> None:
@@ -47,9 +43,9 @@ class Listener:
             PermissionDeniedError: The server refuses it.
             ConnectError: The server does not answer.
         """
-        _permissions.forget(self._nc, [self._subject])
-        self._subscription = await self._nc.subscribe(
-            self._subject, queue=self._queue_group, cb=self._receive
+        _permissions.expect(self._nc, [self._subject])
+        self._subscription = await self._path.subscribe(
+            self._subject, self._queue_group, self._receiver
         )
         try:
             await fence(self._nc)
@@ -71,13 +67,7 @@ class Listener:
             return
         while subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0)  # nats-py hands them over one by one
-        try:
-            await subscription.unsubscribe()
-        except nats.errors.Error as error:
-            logger.debug("%s: unsubscribe: %s", self._subject, error)
-
-    async def _receive(self, msg: Msg) -> None:
-        await self._admit(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+        await self._path.unsubscribe(subscription)
 
 
 async def settle(nc: NatsClient) -> None:

@@ -6,6 +6,8 @@ what these models write has every field with its exact type.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -21,7 +23,10 @@ def _read_time(value: Any) -> Any:
 
 
 def _read_metadata(value: Any) -> Any:
-    return {} if value is None else value
+    if not isinstance(value, dict):
+        return {} if value is None else value
+    # nats-py sends whatever JSON its user put there.
+    return {key: text if isinstance(text, str) else json.dumps(text) for key, text in value.items()}
 
 
 def _read_text(value: Any) -> Any:
@@ -30,7 +35,9 @@ def _read_text(value: Any) -> Any:
 
 def _read_count(value: Any) -> Any:
     # nats.js reports fractional nanoseconds, Java leaves counters out.
-    return 0 if value is None else int(value) if isinstance(value, float) else value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value)
+    return 0 if value is None else value
 
 
 def _read_list(value: Any) -> Any:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client as NatsClient
 
+from micro import _transport
 from micro._errors import PermissionDeniedError
 
 # nats-py lower-cases what the server says, so subjects are compared without regard to case.
@@ -16,18 +17,9 @@ _REFUSED = re.compile(r'permissions violation for subscription to "([^"]+)"')
 _refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
 
 
-def record(nc: NatsClient, error: BaseException) -> None:
-    """Note an error that a connection reported; the owner of its error callback calls this.
-
-    Of a connection whose callback is somebody else's only the last error is seen.
-    """
-    found = _REFUSED.search(str(error).lower())
-    if found:
-        _refused.setdefault(nc, set()).add(found.group(1))
-
-
-def forget(nc: NatsClient, subjects: Iterable[str]) -> None:
-    """Forget earlier refusals of subjects that are about to be subscribed to."""
+def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
+    """Watch for refusals of subjects that are about to be subscribed to; earlier ones are forgotten."""
+    _transport.watch_errors(nc, _record)
     known = _refused.get(nc)
     if known:
         known.difference_update(subject.lower() for subject in subjects)
@@ -39,9 +31,13 @@ def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
     Raises:
         PermissionDeniedError: It has, by name.
     """
-    if nc.last_error is not None:
-        record(nc, nc.last_error)
     known = _refused.get(nc, set())
     refused = tuple(subject for subject in subjects if subject.lower() in known)
     if refused:
         raise PermissionDeniedError(refused, owner)
+
+
+def _record(nc: NatsClient, error: Exception) -> None:
+    found = _REFUSED.search(str(error).lower())
+    if found:
+        _refused.setdefault(nc, set()).add(found.group(1))

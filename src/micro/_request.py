@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
+from micro._headers import decode_headers, encode_headers
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
@@ -16,14 +17,17 @@ SUCCESS_CODE = "Nats-Service-Success-Code"
 _HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
 
 
+Answer: TypeAlias = tuple[bytes, "dict[str, str] | None"]
+"""The payload and headers of an answer."""
+
+
 class _Done:
     """An awaitable that is already done, so that `respond` costs no coroutine."""
 
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
+        return iter(())  # type: ignore[return-value]
 
 
 DONE: Awaitable[None] = _Done()
@@ -122,7 +126,7 @@ class Response:
     @classmethod
     def of_error(cls, error: ServiceError) -> Response:
         """Return the answer that carries a service error; line breaks become blanks."""
-        text = " ".join(error.description.split()) or "error"
+        text = one_line(error.description)
         return cls(error.data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
 
     def data(self) -> bytes:
@@ -159,24 +163,34 @@ class Response:
         """Remove all headers."""
         self._headers = None
 
+    def answer(self) -> Answer:
+        """Return the payload, and the headers if there are any."""
+        return self._data, self._headers
+
     def error(self) -> ServiceError | None:
         """Return the service error this answer carries, if its headers say that it is one."""
         return received_error(self._headers, "", self._data) if self._headers else None
 
 
 class NatsRequest(Request):
-    """A request that came over NATS, and the answer its handler has given so far."""
+    """A request that came over NATS, and the answer its handler has given so far.
 
-    __slots__ = ("_data", "_headers", "_reply", "_response", "_subject")
+    Attributes:
+        raw_reply: The subject that answers go to; empty when the caller wants none.
+        answer: What the handler answered, if it has.
+    """
+
+    __slots__ = ("_data", "_headers", "_response", "_subject", "answer", "raw_reply")
 
     def __init__(
         self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
     ) -> None:
         self._subject = subject
-        self._reply = reply
         self._data = data
         self._headers = headers
         self._response: Response | None = None
+        self.raw_reply = reply.encode()
+        self.answer: Answer | None = None
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -194,24 +208,54 @@ class NatsRequest(Request):
 
     def respond(self, data: bytes, headers: dict[str, str] | None = None) -> Awaitable[None]:
         """Answer the request; see `Request.respond`."""
-        if self._response is not None:
-            raise AlreadyRespondedError(f"the request to {self._subject!r} has been answered")
+        if self.answer is not None:
+            raise AlreadyRespondedError(f"the request to {self.subject()!r} has been answered")
         if data.__class__ is not bytes:
             if not isinstance(data, bytes | bytearray | memoryview):
                 raise TypeError(f"answer must be bytes, not {type(data).__name__}")
             data = bytes(data)
-        self._response = Response(data, headers)
+        self.answer = data, dict(headers) if headers else None
         return DONE
 
     @property
     def reply(self) -> str:
         """The subject that answers go to; empty when the caller wants none."""
-        return self._reply
+        return self.raw_reply.decode(errors="replace")
 
     @property
     def response(self) -> Response | None:
-        """What the handler answered, if it has."""
+        """What the handler answered, if it has, as middlewares read and change it."""
+        if self._response is None and self.answer is not None:
+            self._response = Response(*self.answer)
         return self._response
+
+
+class FrameRequest(NatsRequest):
+    """A request as it came off the wire; what nobody asks for is never decoded."""
+
+    __slots__ = ("_header_block", "_raw_subject")
+
+    def __init__(
+        self, subject: bytes, reply: bytes, data: bytes, header_block: bytes | None
+    ) -> None:
+        # Not by way of the parent's __init__: this runs once for each request.
+        self._raw_subject = subject
+        self._data = data
+        self._header_block = header_block
+        self._headers = None
+        self._response = None
+        self.raw_reply = reply
+        self.answer = None
+
+    def subject(self) -> str:
+        """Return the subject the request was sent to."""
+        return self._raw_subject.decode(errors="replace")
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers, names in their original case; of a repeated name the last value."""
+        if self._headers is None:
+            self._headers = decode_headers(self._header_block) if self._header_block else {}
+        return self._headers
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
@@ -229,6 +273,21 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
     return ServiceError(number, text or "service error", subject, data, rest)
 
 
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Return headers as they go over the wire (ADR-4).
+
+    Raises:
+        ConfigError: One cannot be sent.
+    """
+    check_headers(headers)
+    return encode_headers(headers)
+
+
+def one_line(description: str) -> str:
+    """Return an error's description as it travels, in the header and in ``last_error``."""
+    return " ".join(description.split()) or "error"
+
+
 def check_headers(headers: Mapping[Any, Any]) -> int:
     """Return how many bytes headers take on the wire (ADR-4), or refuse them.
 
@@ -241,5 +300,10 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
         if not isinstance(value, str) or "\r" in value or "\n" in value:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
-        size += len(name) + len(value.encode()) + len(": \r\n")
+        try:
+            size += len(name) + len(value.encode()) + len(": \r\n")
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"invalid value of header {name!r}: expected one line of text"
+            ) from None
     return size

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
@@ -22,9 +23,9 @@ from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
 from micro._listener import settle
 from micro._middleware import Middleware
+from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler
-from micro._workers import Workers
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -60,9 +61,11 @@ class Service(EndpointOwner):
         self._nc = nc
         self._config = config
         self._endpoints: list[Endpoint] = []
+        # Those that stop by themselves are out of INFO, but their requests are still waited for.
+        self._leaving: WeakSet[Endpoint] = WeakSet()
         self._answers = Answers(config.identity, self._endpoints, config.now())
         self._discovery = self._discover(nc)
-        self._workers: Workers | None = None
+        self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self.name}")
 
@@ -86,34 +89,39 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._workers is not None:
+        if self._pool is not None:
             return
-        self._workers = Workers()
+        self._pool = ParkedTasks()
         self._answers.started = self._config.now()
         try:
             await self._join(self._discovery, self._nc)
         except BaseException:
-            self._workers = None
+            self._pool = None
             raise
-        logger.info("service %s started, id %s", self.name, self.id)
+        version = self._config.identity.version
+        logger.info("service %s %s started, id %s", self.name, version, self.id)
 
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
 
         Its endpoints leave their queue groups first, then everything accepted is answered, discovery
-        ends last. May be called from a handler, whose own request is then not waited for.
+        ends last. May be called from a handler, whose own request is then not waited for; while a
+        stop is under way it returns to a handler at once, since that stop waits for the handler.
 
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
+        pool = self._pool
         if self._stopping is not None:
-            await asyncio.shield(self._stopping)
+            if pool is None or pool.current() is None:
+                await asyncio.shield(self._stopping)
             return
         self._stopping = asyncio.get_running_loop().create_future()
         failure: BaseException | None = None
         try:
-            if self._workers is not None:
-                await self._drain(self._workers, timeout)
+            if pool is not None:
+                pool.excuse()
+                await self._drain(pool, timeout)
         except BaseException as error:
             failure = error
             raise
@@ -122,20 +130,20 @@ class Service(EndpointOwner):
             self._notices.call(self._config.done_handler, self, failure)
             await self._notices.settle()
 
-    async def _drain(self, workers: Workers, timeout: float) -> None:
-        endpoints = list(self._endpoints)
+    async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
+        endpoints = [*self._endpoints, *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
         finally:
             await self._discovery.stop()
             await settle(self._nc)
-            await workers.close()
+            await pool.close()
         logger.info("service %s stopped, id %s", self.name, self.id)
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(*(endpoint.abort() for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.abort() for endpoint in (*self._endpoints, *self._leaving)))
 
     async def move(self, nc: NatsClient) -> None:
         """Go on serving over another connection. No request is lost between the two.
@@ -146,7 +154,7 @@ class Service(EndpointOwner):
             PermissionDeniedError: The server of the new connection refuses a subscription.
             ConnectError: It does not answer.
         """
-        if self._workers is None or self._stopping is not None or nc is self._nc:
+        if self._pool is None or self._stopping is not None or nc is self._nc:
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
@@ -207,7 +215,7 @@ class Service(EndpointOwner):
             raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._workers is None or self._stopping is not None:
+        if self._pool is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
@@ -217,7 +225,7 @@ class Service(EndpointOwner):
             self._nc,
             config,
             handler,
-            workers=self._workers,
+            pool=self._pool,
             report=self._failed,
             left=self._forget,
         )
@@ -233,6 +241,7 @@ class Service(EndpointOwner):
     def _forget(self, endpoint: Endpoint) -> None:
         if endpoint in self._endpoints:
             self._endpoints.remove(endpoint)
+            self._leaving.add(endpoint)
         self._answers.changed()
 
     def _failed(self, error: BaseException) -> None:

@@ -1,9 +1,115 @@
-"""The only module that may touch private names of nats-py."""
+"""A transport for nats-py that keeps the messages of our subscriptions to itself.
+
+nats-py connects, authenticates, pings, reconnects and resubscribes as ever, and gets every frame that is
+not ours verbatim. This is the only module that may touch private names of nats-py; `unusable` lists
+them. Whoever changes one of them gets the public path instead.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import ParseResult
+
+import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
+from nats.aio.transport import Transport
+
+from micro._errors import ConfigError, PayloadTooLargeError
+from micro._frames import Sink
+from micro._headers import encode_headers
+from micro._stream import Stream, StreamOwner
+
+logger = logging.getLogger("micro.transport")
+
+VARIABLE = "MICRO_TRANSPORT"
+
+# Attributes of a client that has not connected, and what they must be then.
+_CLIENT: dict[str, Any] = {
+    "_transport": None,
+    "_pending": [],
+    "_pending_data_size": 0,
+    "_max_pending_size": 0,
+    "_subs": {},
+}
+_CLIENT_METHODS = ("_send_unsubscribe",)
+_SUBSCRIPTION = "_id"
+_TRANSPORT_METHODS = frozenset(
+    [
+        "connect",
+        "connect_tls",
+        "write",
+        "writelines",
+        "read",
+        "readline",
+        "drain",
+        "wait_closed",
+        "close",
+        "at_eof",
+        "__bool__",
+    ]
+)
+
+
+def unusable(nc: NatsClient) -> str | None:
+    """Return what of nats-py is not as this module knows it, None when all is."""
+    for name, expected in _CLIENT.items():
+        if not hasattr(nc, name) or getattr(nc, name) != expected:
+            return f"Client.{name}"
+    for name in _CLIENT_METHODS:
+        if not callable(getattr(nc, name, None)):
+            return f"Client.{name}"
+    if getattr(Subscription(nc, 7, "a"), _SUBSCRIPTION, None) != 7:
+        return f"Subscription.{_SUBSCRIPTION}"
+    if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
+        return "Transport"
+    return None
+
+
+def install(nc: NatsClient, servers: Iterable[str]) -> None:
+    """Give a client that has not connected yet the fast transport, where that is possible.
+
+    It is not for WebSocket servers. ``MICRO_TRANSPORT=public`` prevents it, ``MICRO_TRANSPORT=fast``
+    makes it an error that this release of nats-py cannot have it.
+
+    Raises:
+        ConfigError: The variable has another value, or what it asks for cannot be done.
+    """
+    wanted = os.environ.get(VARIABLE, "auto")
+    if wanted not in ("auto", "fast", "public"):
+        raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
+    websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
+    if wanted == "public" or websocket or fast(nc) is not None:
+        return
+    changed = unusable(nc)
+    if changed is None:
+        nc._transport = FastTransport(nc)  # noqa: SLF001
+    elif wanted == "fast":
+        raise ConfigError(f"{VARIABLE}=fast is impossible: nats-py has another {changed}")
+    else:
+        logger.warning("nats-py has another %s: taking the slower public path", changed)
+
+
+def fast(nc: NatsClient) -> FastTransport | None:
+    """Return the fast transport of a client, None for one that goes the public path."""
+    found = getattr(nc, "_transport", None)
+    return found if isinstance(found, FastTransport) else None
+
+
+def sid(subscription: Subscription) -> int:
+    """Return the id of a subscription on the wire."""
+    found: int = subscription._id  # noqa: SLF001
+    return found
+
+
+def knows(nc: NatsClient, sid: int | None) -> bool:
+    """Return whether a client still has a subscription; closing it ends all of them."""
+    return sid is None or sid in nc._subs  # noqa: SLF001
 
 
 async def leave(nc: NatsClient, subscription: Subscription) -> None:
@@ -13,3 +119,217 @@ async def leave(nc: NatsClient, subscription: Subscription) -> None:
     the UNSUB. Follow with a fence, then with ``unsubscribe()``.
     """
     await nc._send_unsubscribe(subscription._id)  # noqa: SLF001 - the public API has no such step
+
+
+class FastTransport(Transport):
+    """Connects for nats-py, and demultiplexes what comes in.
+
+    What is published through it in one turn of the event loop, or while one batch of messages is dealt
+    with, leaves in one write, after whatever nats-py has in its own buffer. While there is no connection
+    it waits for the next one, up to the pending size of nats-py.
+
+    Args:
+        nc: The client that this is the transport of.
+    """
+
+    def __init__(self, nc: NatsClient) -> None:
+        self._nc = nc
+        self._routes: dict[bytes, Sink] = {}
+        self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._writable)
+        self._stream: Stream | None = None
+        self._frames: list[bytes] = []
+        self._payload_bytes = 0  # of the frames, for nats-py's statistics
+        self._waiting_bytes = 0  # of frames that came while there was no connection
+        self._flush_due = False
+        self._max_payload = nc.max_payload  # of the server connected to last
+
+    # -- what the framework uses
+
+    async def subscribe(self, subject: str, queue: str, sink: Sink) -> Subscription:
+        """Subscribe, and have the messages handed to a sink; a fence must follow."""
+        subscription = await self._nc.subscribe(subject, queue=queue)
+        self._routes[_route(subscription)] = sink
+        while subscription.pending_msgs:  # received while the call above was waiting
+            msg = await subscription.next_msg()
+            headers = encode_headers(msg.headers) if msg.headers else None
+            asyncio.get_running_loop().call_soon(  # a sink must not be called inside a task
+                sink, msg.subject.encode(), msg.reply.encode(), msg.data, headers
+            )
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; messages under way are dropped."""
+        self._routes.pop(_route(subscription), None)
+        await subscription.unsubscribe()
+
+    def publish(
+        self, subject: bytes, data: bytes, headers: bytes = b"", reply: bytes = b""
+    ) -> None:
+        """Send a message with the others of this batch.
+
+        Args:
+            subject: Where to, without white space.
+            data: The payload.
+            headers: The header block, empty for none.
+            reply: Where answers go to.
+
+        Raises:
+            PayloadTooLargeError: It exceeds the server's ``max_payload``.
+            nats.errors.ConnectionClosedError: The connection is closed.
+            nats.errors.OutboundBufferLimitError: There is no connection, and no room to wait for one.
+        """
+        size = len(headers) + len(data)
+        if size > self._max_payload:
+            raise PayloadTooLargeError(size, self._max_payload)
+        if reply:
+            subject = b"%b %b" % (subject, reply)
+        if headers:
+            frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, len(headers), size, headers, data)
+        else:
+            frame = b"PUB %b %d\r\n%b\r\n" % (subject, size, data)
+        stream = self._stream
+        if stream is None or not stream.live:
+            self._reserve(len(frame))
+        self._frames.append(frame)
+        self._payload_bytes += len(data)
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    # -- what nats-py uses
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        if self._stream is not None:
+            self._stream.close()  # nats-py leaves one open that failed to authenticate
+        stream = Stream(self._routes, self._owner)
+        async with asyncio.timeout(connect_timeout):
+            await asyncio.get_running_loop().create_connection(
+                lambda: stream, uri.hostname or "", uri.port or 0
+            )
+        self._stream = stream
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,
+        connect_timeout: int,
+    ) -> None:
+        hostname = uri if isinstance(uri, str) else uri.hostname
+        async with asyncio.timeout(connect_timeout):
+            await self._connected().start_tls(ssl_context, hostname)
+
+    def write(self, payload: bytes) -> None:
+        self._flush()  # a PING must not overtake the answers before it
+        self._connected().write(payload)
+
+    def writelines(self, payload: list[bytes]) -> None:
+        self._connected().write(b"".join(payload))
+
+    async def read(self, buffer_size: int) -> bytes:
+        return await self._connected().read_others()
+
+    async def readline(self) -> bytes:
+        return await self._connected().read_line()
+
+    async def drain(self) -> None:
+        await self._connected().drain()
+
+    async def wait_closed(self) -> None:
+        if self._stream is not None:
+            await self._stream.wait_closed()
+
+    def close(self) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if self._nc.is_closed:  # for good: there is no next connection to wait for
+            if self._frames and stream.live:
+                self._write(stream)
+            elif self._frames:
+                logger.error("%d messages are lost with the connection", len(self._frames))
+                self._frames.clear()
+            self._routes.clear()
+        stream.close()
+
+    def at_eof(self) -> bool:
+        return self._stream is None or self._stream.ended
+
+    def __bool__(self) -> bool:
+        return True  # also before the first connection, else nats-py would make its own transport
+
+    def _connected(self) -> Stream:
+        if self._stream is None:
+            raise ConnectionResetError("there is no connection")
+        return self._stream
+
+    def _writable(self) -> None:
+        self._max_payload = self._nc.max_payload
+        self._flush()
+
+    def _batch_begins(self) -> None:
+        self._flush_due = True
+
+    def _batch_ends(self, messages: int, payload_bytes: int) -> None:
+        stats = self._nc.stats
+        stats["in_msgs"] += messages
+        stats["in_bytes"] += payload_bytes
+        self._flush()
+
+    def _reserve(self, size: int) -> None:
+        nc = self._nc
+        if nc.is_closed:
+            raise nats.errors.ConnectionClosedError
+        waiting = self._waiting_bytes + nc.pending_data_size + size
+        if waiting > nc._max_pending_size:  # noqa: SLF001
+            raise nats.errors.OutboundBufferLimitError
+        self._waiting_bytes += size
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        stream = self._stream
+        # nats-py gives a connection up before it closes it: then its buffer is for the next one.
+        if self._frames and stream is not None and stream.writable and self._nc.is_connected:
+            self._write(stream)
+
+    def _write(self, stream: Stream) -> None:
+        nc, frames = self._nc, self._frames
+        self._frames = []
+        nc.stats["out_msgs"] += len(frames)
+        nc.stats["out_bytes"] += self._payload_bytes
+        self._payload_bytes = self._waiting_bytes = 0
+        pending = nc._pending  # noqa: SLF001
+        if pending:  # published before the answers, so sent before them
+            nc._pending = []  # noqa: SLF001
+            nc._pending_data_size = 0  # noqa: SLF001
+            frames = pending + frames
+        stream.write(b"".join(frames))
+
+
+def _route(subscription: Subscription) -> bytes:
+    return b"%d" % sid(subscription)
+
+
+def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
+    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
+
+    The public API keeps only the last one. Once per connection; a second call does nothing.
+    """
+    if not isinstance(nc._error_cb, _Watch):  # noqa: SLF001
+        nc._error_cb = _Watch(nc, record, nc._error_cb)  # noqa: SLF001
+
+
+class _Watch:
+    def __init__(
+        self,
+        nc: NatsClient,
+        record: Callable[[NatsClient, Exception], None],
+        following: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        self._nc = nc
+        self._record = record
+        self._following = following
+
+    async def __call__(self, error: Exception) -> None:
+        self._record(self._nc, error)
+        await self._following(error)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from micro._errors import ConfigError, ServiceError
-from micro._request import Handler, NatsRequest, Request
+from micro._request import DONE, Handler, NatsRequest, Request
 
 AnyHandler = Callable[..., Any]
 """A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""
@@ -81,25 +81,37 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
         signature = inspect.signature(handler, eval_str=True)
     except (NameError, TypeError, ValueError) as exc:
         raise ConfigError(f"cannot read the annotations of handler {name!r}: {exc}") from exc
-    result = signature.return_annotation
-    types = [
-        parameter.annotation
-        for parameter in signature.parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and (parameter.default is _UNSET or _is_request(parameter.annotation))
-    ]
+    result = _awaited(signature.return_annotation)
+    form = ConfigError(
+        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
+    )
+    parameters = [entry for entry in signature.parameters.values() if _is_filled(entry)]
+    if any(entry.kind is entry.KEYWORD_ONLY for entry in parameters):
+        raise form
+    types = [entry.annotation for entry in parameters if entry.kind is not entry.VAR_POSITIONAL]
     match types:
         case []:
-            return _UNSET, False, result
+            # A decorator's (*arguments) says nothing of its own: it takes what a raw handler takes.
+            return _UNSET, bool(parameters), result
         case [only] if only is _UNSET or _is_request(only):
             return _UNSET, True, result
         case [payload]:
             return payload, False, result
         case [payload, second] if _is_request(second) and not _is_request(payload):
             return payload, True, result
-    raise ConfigError(
-        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
-    )
+    raise form
+
+
+def _is_filled(parameter: inspect.Parameter) -> bool:
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return False
+    return parameter.default is _UNSET or _is_request(parameter.annotation)
+
+
+def _awaited(result: Any) -> Any:
+    """Return what comes of the ``Awaitable[T]`` that a synchronous handler may return."""
+    awaitable = typing.get_origin(result) in (Awaitable, Coroutine)
+    return typing.get_args(result)[-1] if awaitable else result
 
 
 def _is_request(annotation: Any) -> bool:
@@ -110,21 +122,26 @@ def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
     call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
         return handler
-    run = _inline if getattr(handler, _CHEAP, False) else asyncio.to_thread
+    if getattr(handler, _CHEAP, False):
 
-    async def synchronous(*arguments: Any) -> Any:
-        result = await run(handler, *arguments)
-        return await result if inspect.isawaitable(result) else result
+        def inline(*arguments: Any) -> Awaitable[Any]:
+            result = handler(*arguments)
+            return DONE if result is None else _resolved(result)
 
-    return synchronous
+        return inline
+
+    async def threaded(*arguments: Any) -> Any:
+        return await _resolved(await asyncio.to_thread(handler, *arguments))
+
+    return threaded
 
 
-async def _inline(handler: AnyHandler, *arguments: Any) -> Any:
-    return handler(*arguments)
+async def _resolved(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
 
 
 def _answered(request: Request) -> bool:
-    return isinstance(request, NatsRequest) and request.response is not None
+    return isinstance(request, NatsRequest) and request.answer is not None
 
 
 def _no_schema() -> None:
@@ -177,7 +194,8 @@ def _adapter(factory: Any, annotation: Any) -> Any:
     try:
         return factory(annotation)
     except PydanticUserError as exc:
-        raise ConfigError(f"invalid handler type {annotation!r}: {exc.message}") from exc
+        reason = exc.message.partition("\n")[0]
+        raise ConfigError(f"invalid handler type {annotation!r}: {reason}") from exc
 
 
 def _schema(adapter: Any, mode: str) -> dict[str, Any] | None:

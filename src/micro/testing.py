@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -129,6 +130,15 @@ class NatsServer:
     url: str
     port: int
     process: subprocess.Popen[bytes]
+
+    def freeze(self) -> None:
+        """Suspend it: its connections stay open, and nothing on them is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # returns once it stands still
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop it; may be called twice."""

@@ -7,17 +7,14 @@ import base64
 import hashlib
 import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import nats
 import nkeys
 import pytest
 from cryptography import x509
@@ -25,48 +22,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
-from micro import options
+import micro
+from micro import _transport, options
 from micro._options import ConnectOption, Settings, resolve
-
-SERVER = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:{os.defpath}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(folder: Path, config: str = "", *, port: int | None = None) -> Iterator[str]:
-    """Run nats-server with the configuration `config`; give its ``host:port`` once it is ready."""
-    assert SERVER is not None, "nats-server is missing: make .venv/dev"
-    port = free_port() if port is None else port
-    path = folder / "server.conf"
-    path.write_text(f'listen: "127.0.0.1:{port}"\n{config}')
-    process = subprocess.Popen(
-        [SERVER, "-c", str(path)], stderr=subprocess.PIPE, text=True, cwd=folder
-    )
-    try:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "Server is ready" in line:
-                break
-        else:
-            pytest.fail(f"nats-server did not start: {''.join(lines)}")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+from micro.testing import free_port, nats_server
 
 
 async def connect(settings: Settings, **more: Any) -> Client:
     """Connect once, and let the first refusal be the outcome."""
     client = Client()
+    _transport.install(client, settings.servers)
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:
@@ -145,26 +110,26 @@ def operator_mode() -> tuple[str, str, str]:
 
 
 async def test_a_user_with_a_password(tmp_path: Path) -> None:
-    with server(tmp_path, 'authorization { user: me, password: "p@ss:w/d" }') as place:
-        await round_trip(options.servers(place), options.user_password("me", "p@ss:w/d"))
-        await round_trip(options.servers(f"nats://me:p%40ss%3Aw%2Fd@{place}"))
+    with nats_server(config='authorization { user: me, password: "p@ss:w/d" }') as server:
+        await round_trip(options.servers(server.url), options.user_password("me", "p@ss:w/d"))
+        await round_trip(options.servers(f"nats://me:p%40ss%3Aw%2Fd@127.0.0.1:{server.port}"))
         with pytest.raises(Exception, match="Authorization Violation"):
-            await round_trip(options.servers(place), options.user_password("me", "other"))
+            await round_trip(options.servers(server.url), options.user_password("me", "other"))
 
 
 async def test_a_token(tmp_path: Path) -> None:
-    with server(tmp_path, 'authorization { token: "t0ken" }') as place:
-        await round_trip(options.servers(place), options.token("t0ken"))
-        await round_trip(environ={"NATS_URL": place, "NATS_TOKEN": "t0ken"})
+    with nats_server(config='authorization { token: "t0ken" }') as server:
+        await round_trip(options.servers(server.url), options.token("t0ken"))
+        await round_trip(environ={"NATS_URL": server.url, "NATS_TOKEN": "t0ken"})
 
 
 async def test_an_nkey(tmp_path: Path) -> None:
     seed, public = make_nkey(nkeys.PREFIX_BYTE_USER)
     path = tmp_path / "me.nk"
     path.write_text(f"{seed}\n")
-    with server(tmp_path, f"authorization {{ users = [{{ nkey: {public} }}] }}") as place:
-        await round_trip(options.servers(place), options.nkey_seed(seed))
-        await round_trip(options.servers(place), options.nkey_file(path))
+    with nats_server(config=f"authorization {{ users = [{{ nkey: {public} }}] }}") as server:
+        await round_trip(options.servers(server.url), options.nkey_seed(seed))
+        await round_trip(options.servers(server.url), options.nkey_file(path))
 
 
 async def test_a_jwt_and_a_credentials_file(
@@ -176,9 +141,9 @@ async def test_a_jwt_and_a_credentials_file(
         f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
     )
-    with server(tmp_path, config) as place:
-        await round_trip(options.servers(place), options.jwt(jwt, seed))
-        await round_trip(options.servers(place), options.creds_file(path))
+    with nats_server(config=config) as server:
+        await round_trip(options.servers(server.url), options.jwt(jwt, seed))
+        await round_trip(options.servers(server.url), options.creds_file(path))
 
 
 def write_certificates(folder: Path) -> None:
@@ -223,8 +188,8 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, first: bool) -> Non
         f'tls {{ ca_file: "{ca}", cert_file: "{cert}", key_file: "{key}", verify: true, '
         f"handshake_first: {str(first).lower()} }}"
     )
-    with server(tmp_path, config) as place:
-        given = [options.servers(place), *([options.tls_first()] if first else [])]
+    with nats_server(config=config) as server:
+        given = [options.servers(server.url), *([options.tls_first()] if first else [])]
         environ = {"NATS_CA": str(ca), "NATS_CERT": str(cert), "NATS_KEY": str(key)}
         await round_trip(*given, options.tls(ca=ca, cert=cert, key=key))
         await round_trip(*given, environ=environ)
@@ -234,9 +199,9 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, first: bool) -> Non
 
 
 async def test_the_name_and_the_inbox_prefix_reach_the_server(tmp_path: Path) -> None:
-    with server(tmp_path) as place:
+    with nats_server() as server:
         settings = resolve(
-            [options.servers(place), options.name("me"), options.inbox_prefix("_IN.me")], {}
+            [options.servers(server.url), options.name("me"), options.inbox_prefix("_IN.me")], {}
         )
         client = await connect(settings)
 
@@ -255,10 +220,25 @@ async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
         """Failed attempts are what this test is about."""
 
     settings = resolve([options.servers(f"127.0.0.1:{port}")], {})
-    with server(tmp_path, port=port):
+    with nats_server(port=port):
         client = await connect(settings, reconnected_cb=reconnected, error_cb=ignore)
-    with server(tmp_path, port=port):
+    with nats_server(port=port):
         await asyncio.wait_for(back.wait(), 20)
 
         assert client.is_connected
         await client.close()
+
+
+async def test_the_sample_of_the_manual_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs/connecting.md").read_text()
+    sample = text.partition("```python\n")[2].partition("```")[0]
+    with nats_server() as server:
+        program = sample.replace("nats://127.0.0.1:4222", server.url)
+        assert program != sample
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+        async with asyncio.timeout(30), await nats.connect(server.url) as client:
+            while not await micro.Client(client).ping("echo"):
+                assert process.returncode is None
+        process.terminate()
+
+        assert await asyncio.wait_for(process.wait(), 30) == 0

@@ -95,10 +95,10 @@ async def test_connection_closed_by_a_violation_ends_the_program_if_attempts_are
 async def test_connection_that_stopped_reading_is_noticed_and_restored(server: NatsServer) -> None:
     """The late PONG of a timed-out round trip ends nats-py's reading, while it looks connected."""
     async with running(server.url) as ctx:
-        server.process.send_signal(signal.SIGSTOP)
+        server.freeze()
         with contextlib.suppress(nats.errors.TimeoutError):
             await ctx.client.rtt(timeout=1)
-        server.process.send_signal(signal.SIGCONT)
+        server.thaw()
         caller = await nats.connect(server.url)
         with contextlib.suppress(nats.errors.TimeoutError):
             await caller.request("echo", timeout=0.5)

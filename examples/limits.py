@@ -1,0 +1,40 @@
+"""Limits: how much runs at once, how much waits, and what a refused caller does."""
+
+import asyncio
+
+import micro
+
+
+# --8<-- [start:setup]
+async def render(request: micro.Request) -> None:
+    await asyncio.sleep(0.2)
+    await request.respond(b"picture")
+
+
+async def setup(ctx: micro.Context) -> None:
+    service = await ctx.add_service("pictures", "1.0.0", max_in_flight=100)
+    await service.add_endpoint(
+        "render",
+        render,
+        max_in_flight=2,  # run side by side; 1 keeps the order of arrival
+        pending_msgs_limit=4,  # wait for one of them; a seventh request is refused
+    )
+
+
+# --8<-- [end:setup]
+# --8<-- [start:caller]
+async def patient(client: micro.Client, subject: str, attempts: int = 20) -> bytes:
+    """Ask again when the service says that it is overloaded."""
+    for _ in range(attempts):
+        try:
+            return (await client.request(subject, timeout=5)).data
+        except micro.ServiceError as error:
+            if error.code != 503:
+                raise
+            await asyncio.sleep(float(error.headers.get("Retry-After", "1")))
+    raise TimeoutError(f"{subject} stayed overloaded")
+
+
+# --8<-- [end:caller]
+if __name__ == "__main__":
+    micro.run(setup, trap_signals=True)

@@ -1,0 +1,105 @@
+"""Splitting the byte stream of a NATS server into frames, and the messages out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+Sink: TypeAlias = Callable[[bytes, bytes, bytes, bytes | None], None]
+"""Takes one message: subject, reply subject (may be empty), payload, header block. Must not raise."""
+
+_M, _H = b"MH"
+
+
+class FrameSplitter:
+    """Hands messages of known subscriptions to their sinks, and keeps every other frame as it came.
+
+    Holds what is incomplete until the rest arrives; a large payload is put together only once. From
+    the first control line on that makes no sense, everything is kept for somebody else to judge.
+
+    Args:
+        routes: Sinks by subscription id; may change at any time.
+
+    Attributes:
+        others: Frames for somebody else, in order; the owner empties it.
+        messages: How many messages went to sinks; the owner resets it.
+        payload_bytes: The size of their payloads; the owner resets it.
+    """
+
+    __slots__ = (
+        "_missing",
+        "_parts",
+        "_routes",
+        "_senseless",
+        "messages",
+        "others",
+        "payload_bytes",
+    )
+
+    def __init__(self, routes: Mapping[bytes, Sink]) -> None:
+        self.others: list[bytes] = []
+        self.messages = 0
+        self.payload_bytes = 0
+        self._routes = routes
+        self._parts: list[bytes] = []
+        self._missing = 0  # bytes that the message in _parts lacks, if its size is known
+        self._senseless = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        if self._senseless:
+            self.others.append(data)
+            return
+        if self._parts:
+            self._parts.append(data)
+            if len(data) < self._missing:
+                self._missing -= len(data)
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._missing = 0
+        rest = self._split(data)
+        if rest < len(data):
+            self._parts.append(data[rest:])
+
+    def _split(self, data: bytes) -> int:
+        """Deal with all complete frames and return where the incomplete one begins."""
+        routes, others, find = self._routes, self.others, data.find
+        size, position, messages, payload_bytes = len(data), 0, 0, 0
+        while (line_end := find(b"\r\n", position)) >= 0:
+            kind = data[position]
+            if kind != _M and kind != _H:
+                others.append(data[position : line_end + 2])
+                position = line_end + 2
+                continue
+            words = data[position:line_end].split()  # MSG subject sid [reply] size
+            start = body = line_end + 2  # ............ HMSG subject sid [reply] header_size size
+            count = len(words)
+            sink = None
+            try:
+                end = start + int(words[-1])
+                if kind == _H:
+                    body += int(words[-2])
+                    count -= 1
+                sink = routes.get(words[2])
+            except (ValueError, IndexError):
+                end = -1
+            if end < body or body < start or not 4 <= count <= 5:
+                self._senseless = True
+                others.append(data[position:])
+                position = size
+                break
+            if end + 2 > size:
+                self._missing = end + 2 - size
+                break
+            if sink is None:
+                others.append(data[position : end + 2])
+            else:
+                messages += 1
+                payload_bytes += end - body
+                headers = data[start:body] if kind == _H else None
+                sink(words[1], words[3] if count == 5 else b"", data[body:end], headers)
+            position = end + 2
+        self.messages += messages
+        self.payload_bytes += payload_bytes
+        return position

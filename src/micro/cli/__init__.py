@@ -1,0 +1,18 @@
+"""The command ``micro``: runs services, and looks at and asks the ones that run."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with the arguments of this process."""
+    try:
+        from micro.cli._app import app
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("typer", "rich"):
+            raise
+        sys.exit("micro: the command line needs the extra 'cli': pip install 'natsmicro[cli]'")
+    app(prog_name="micro")

@@ -1,0 +1,227 @@
+"""``micro doctor``: says what is wrong with a connection, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import nats.errors
+import typer
+
+from micro._client import Client
+from micro._errors import ConnectError, MicroError, PermissionDeniedError
+from micro._fence import fence
+from micro._options import Settings
+from micro._request import Request
+from micro._service import Service, add_service
+from micro.cli._flags import Connection, Json, add_command
+from micro.cli._link import Link, connected
+from micro.cli._output import Exit, print_json, print_line
+
+SERVICE = "micro-doctor"
+_ROUND_TRIPS = 5
+
+
+class Status(StrEnum):
+    """How a check ended; a warning is fine for some users and not for others."""
+
+    ok = "ok"
+    warning = "warning"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: What was looked at.
+        status: How it ended.
+        detail: What was seen.
+        fix: What to do about it; empty when all is well.
+    """
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, doctor)
+
+
+def doctor(connection: Connection, as_json: Json = False) -> None:
+    """Check connection, permissions and discovery, and say how to mend what is wrong.
+
+    Ends with exit code 1 if a check failed; a warning is not a failure.
+
+    Examples:
+      micro doctor
+      micro doctor --server nats://10.0.0.1:4222 --creds service.creds
+      micro doctor --json
+    """
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+
+    asyncio.run(_examine(connection, note))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.status is Status.failed for finding in findings):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _print(finding: Finding) -> None:
+    colour = {Status.ok: "green", Status.warning: "yellow", Status.failed: "red"}[finding.status]
+    print_line(f"{finding.status.value:8}", style=colour, end="")
+    print_line(f"{finding.check}: {finding.detail}")
+    if finding.fix:
+        print_line(f"        fix: {finding.fix}")
+
+
+async def _examine(connection: Connection, note: Callable[[Finding], None]) -> None:
+    """Make all checks in order, as far as the ones before allow."""
+    try:
+        settings = connection.settings()
+    except MicroError as exc:
+        note(Finding("settings", Status.failed, str(exc), "correct the flag, file or variable"))
+        return
+    way = "no credentials" if settings.credentials is None else settings.credentials.kind
+    note(Finding("settings", Status.ok, f"{', '.join(settings.servers)} with {way}"))
+    try:
+        async with connected(settings) as link:
+            await _examine_link(link, settings, connection.timeout, note)
+    except ConnectError as exc:
+        note(Finding("connection", Status.failed, str(exc), _mend_connection(str(exc))))
+
+
+async def _examine_link(
+    link: Link, settings: Settings, timeout: float, note: Callable[[Finding], None]
+) -> None:
+    note(await _connection(link, settings))
+    inbox = await _inbox(link, timeout)
+    note(inbox)
+    service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
+    try:
+        await service.start()
+    except PermissionDeniedError as exc:
+        verbs = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
+        fix = f"to run services, allow the user to subscribe to {verbs}"
+        note(Finding("service", Status.failed, str(exc), fix))
+        return
+    async with service:
+        note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
+        if inbox.status is not Status.ok:
+            return  # the answers to what follows would not arrive
+        note(await _discovery(link, service, timeout))
+        note(await _request(link, service, timeout))
+
+
+async def _connection(link: Link, settings: Settings) -> Finding:
+    loop = asyncio.get_running_loop()
+    times = []
+    for _ in range(_ROUND_TRIPS):
+        start = loop.time()
+        await fence(link.nc)
+        times.append((loop.time() - start) * 1000)
+    url = link.nc.connected_url
+    place = settings.servers[0] if url is None else f"{url.scheme}://{url.hostname}:{url.port}"
+    version = link.nc.connected_server_version
+    detail = (
+        f"{place}, nats-server {version.major}.{version.minor}.{version.patch}, "
+        f"round trip {min(times):.2f} ms, payloads up to {link.nc.max_payload:,} bytes"
+    )
+    return Finding("connection", Status.ok, detail)
+
+
+async def _inbox(link: Link, timeout: float) -> Finding:
+    """Send a message to an inbox of our own: what every answer needs."""
+    inbox = link.nc.new_inbox()
+    prefix = f"{inbox.rpartition('.')[0]}.>"
+    arrived = asyncio.Event()
+
+    async def receive(_: object) -> None:
+        arrived.set()
+
+    await link.nc.subscribe(inbox, cb=receive)
+    await fence(link.nc)
+    await link.nc.publish(inbox, b"")
+    await fence(link.nc)
+    denied = link.refusal("subscription", inbox)
+    refused = link.refusal("publish", inbox)
+    if refused is not None:
+        fix = 'allow the user to publish to "_INBOX.>", or it cannot answer requests'
+        return Finding("inbox", Status.failed, refused, fix)
+    if denied is not None:
+        fix = (
+            f"nothing for a service that asks no others; for callers allow {prefix!r}, "
+            "or use the inbox prefix the user is allowed (a context's inbox_prefix)"
+        )
+        return Finding("inbox", Status.warning, denied, fix)
+    try:
+        await asyncio.wait_for(arrived.wait(), timeout)
+    except TimeoutError:
+        fix = "look for a subject mapping that takes it elsewhere"
+        detail = f"a message to {inbox} did not come back within {timeout:g} s"
+        return Finding("inbox", Status.failed, detail, fix)
+    return Finding("inbox", Status.ok, f"messages to {prefix} come back")
+
+
+async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
+    """Find our own service as others would."""
+    id = service.info().id
+    found = await Client(link.nc).ping(SERVICE, max_wait=timeout, max_interval=0.3)
+    await fence(link.nc)
+    if any(one.id == id for one in found):
+        return Finding("discovery", Status.ok, "our own service answers to PING")
+    refusal = link.refusal("publish", f"$SRV.PING.{SERVICE}")
+    if refusal is not None:
+        fix = 'nothing for a service; for tools allow the user to publish to "$SRV.>"'
+        return Finding("discovery", Status.warning, refusal, fix)
+    detail = f"PING had {len(found)} answers, none of them ours"
+    fix = "look for a subject mapping, an import or a leaf node that takes $SRV elsewhere"
+    return Finding("discovery", Status.failed, detail, fix)
+
+
+async def _request(link: Link, service: Service, timeout: float) -> Finding:
+    """Ask an endpoint of our own, so that the whole way there and back is seen."""
+
+    async def echo(request: Request) -> None:
+        await request.respond(request.data())
+
+    subject = f"{SERVICE}.{service.info().id}"
+    mine = "if the user may {} the subjects of its own services, nothing"
+    try:
+        await service.add_endpoint("echo", echo, subject)
+    except PermissionDeniedError as exc:
+        fix = mine.format("subscribe to")
+        return Finding("request", Status.warning, str(exc), fix)
+    try:
+        await Client(link.nc).request(subject, timeout=timeout)
+    except (MicroError, nats.errors.Error) as exc:
+        refusal = link.refusal("publish", subject)
+        if refusal is not None:
+            return Finding("request", Status.warning, refusal, mine.format("publish to"))
+        fix = "look for a subject mapping or an import that takes the request elsewhere"
+        return Finding("request", Status.failed, f"no answer from ourselves: {exc}", fix)
+    return Finding("request", Status.ok, "an endpoint of our own answers")
+
+
+def _mend_connection(reason: str) -> str:
+    text = reason.lower()
+    if "authorization" in text or "authentication" in text or "nkey" in text:
+        return "check user, password, token, --creds or --nkey: the server does not know them"
+    if "certificate" in text or "ssl" in text:
+        return "give the CA of the server's certificate with --tlsca, and --tlscert if it asks"
+    if "refused" in text or "connect call failed" in text:
+        return "start a server with `micro server`, or name a running one with --server"
+    if "name or service" in text or "nodename" in text or "getaddrinfo" in text:
+        return "check the host name given with --server, NATS_URL or the context"
+    return "check --server, the network on the way, and whether the server asks for --tlsca"

@@ -1,0 +1,145 @@
+"""Flags that many commands have, declared once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from micro import options
+from micro._errors import ConfigError
+from micro._options import ConnectOption, Settings, nkey, resolve
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str | float) -> float:
+    """Read seconds from ``5``, ``0.5``, ``5s``, ``500ms``, ``2m`` or ``1h``."""
+    # Defaults come through here too, as numbers.
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", str(text).strip())
+    if found is None:
+        raise typer.BadParameter("expected a duration such as 5, 0.5, 500ms, 5s or 2m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def flag(*names: str, metavar: str, help: str) -> Any:
+    """Declare a connection flag; they share a panel in the help."""
+    return typer.Option(
+        *names, metavar=metavar, help=help, show_default=False, rich_help_panel="Connection"
+    )
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Duration = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="TIME",
+        parser=parse_duration,
+        help="How long to wait for the connection and for answers: 5, 500ms, 2m.",
+        rich_help_panel="Connection",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The connection flags of the NATS CLI. Each may be None: the environment or a context fills it."""
+
+    server: Annotated[
+        str | None, flag("--server", "-s", metavar="URLS", help="Server URLs, or NATS_URL.")
+    ] = field(default=None, repr=False)
+    user: Annotated[
+        str | None, flag("--user", metavar="NAME", help="User, or a token, or NATS_USER.")
+    ] = field(default=None, repr=False)
+    password: Annotated[
+        str | None, flag("--password", metavar="SECRET", help="Password, or NATS_PASSWORD.")
+    ] = field(default=None, repr=False)
+    creds: Annotated[
+        str | None, flag("--creds", metavar="FILE", help="Credentials file, or NATS_CREDS.")
+    ] = None
+    nkey: Annotated[
+        str | None, flag("--nkey", metavar="FILE", help="File with an nkey seed, or NATS_NKEY.")
+    ] = None
+    tlscert: Annotated[
+        str | None, flag("--tlscert", metavar="FILE", help="TLS certificate, or NATS_CERT.")
+    ] = None
+    tlskey: Annotated[
+        str | None, flag("--tlskey", metavar="FILE", help="Its private key, or NATS_KEY.")
+    ] = None
+    tlsca: Annotated[
+        str | None, flag("--tlsca", metavar="FILE", help="CA certificates, or NATS_CA.")
+    ] = None
+    context: Annotated[
+        str | None, flag("--context", metavar="NAME", help="NATS CLI context, or NATS_CONTEXT.")
+    ] = None
+    timeout: Duration = 5.0
+
+    def options(self) -> list[ConnectOption]:
+        """Return the flags that were given as connect options.
+
+        Raises:
+            ConfigError: A password has no user.
+        """
+        given: list[ConnectOption] = []
+        if self.server is not None:
+            given.append(options.servers(*self.server.split(",")))
+        if self.user is not None and self.password is not None:
+            given.append(options.user_password(self.user, self.password))
+        elif self.user is not None:  # as with the NATS CLI
+            given.append(options.token(self.user))
+        elif self.password is not None:
+            raise ConfigError("--password needs --user")
+        if self.creds is not None:
+            given.append(options.creds_file(self.creds))
+        if self.nkey is not None:
+            given.append(ConnectOption("nkey", {"credentials": nkey(self.nkey)}))
+        if (self.tlsca, self.tlscert, self.tlskey) != (None, None, None):
+            given.append(options.tls(ca=self.tlsca, cert=self.tlscert, key=self.tlskey))
+        if self.context is not None:
+            given.append(options.context(self.context))
+        return [*given, options.connect_timeout(self.timeout)]
+
+    def settings(self) -> Settings:
+        """Decide how a command connects: as the NATS CLI would, its selected context included.
+
+        Raises:
+            ConfigError: As `resolve` says.
+        """
+        given = [options.name("micro CLI"), options.selected_context(), *self.options()]
+        return resolve(given, os.environ)
+
+
+def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any) -> None:
+    """Add a function to the command line; its docstring is the help.
+
+    A parameter ``connection: Connection`` becomes one flag per field.
+    """
+    # The mark keeps typer from filling the lines of the examples into a paragraph.
+    text = inspect.getdoc(command) or ""
+    app.command(help=text.replace("Examples:\n", "\b\nExamples:\n"), **settings)(
+        _with_connection(command)
+    )
+
+
+def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    own = inspect.signature(command, eval_str=True)
+    if "connection" not in own.parameters:
+        return command
+    fields = inspect.signature(Connection, eval_str=True).parameters
+    others = [param for name, param in own.parameters.items() if name != "connection"]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        connection = Connection(**{name: values.pop(name) for name in fields})
+        command(**values, connection=connection)
+
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*others, *fields.values())]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run

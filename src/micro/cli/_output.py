@@ -1,0 +1,135 @@
+"""What commands print, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, NoReturn
+
+import nats.errors
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from micro._errors import ConfigError, MicroError, ServiceError
+
+
+class Exit(IntEnum):
+    """How a command ended, as its exit code."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_ANSWER = 3
+    TIMED_OUT = 4
+    SERVICE_ERROR = 5
+    INTERRUPTED = 130
+
+
+class NoAnswerError(MicroError):
+    """Nobody answered, because nobody is there."""
+
+
+def make_console() -> Console:
+    """Return a console on standard output; what is not a terminal gets lines of full length."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=240, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document as one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def make_table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    """Return a table without lines; the columns in ``right`` hold numbers."""
+    table = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def add_row(table: Table, cells: Iterable[str]) -> None:
+    """Add a row of texts that came from elsewhere."""
+    table.add_row(*(Text(clean(cell)) for cell in cells))
+
+
+def print_rows(rows: Iterable[Sequence[str]], *columns: str, right: Sequence[str] = ()) -> None:
+    """Print a table of texts that came from elsewhere."""
+    table = make_table(*columns, right=right)
+    for row in rows:
+        add_row(table, row)
+    make_console().print(table)
+
+
+def print_line(text: str, *, style: str = "", end: str = "\n") -> None:
+    """Print a text that came from elsewhere."""
+    make_console().print(Text(clean(text), style), end=end)
+
+
+def clean(text: str) -> str:
+    """Replace what a terminal might take for a command: any service may send it."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
+    """Run a command to its end; what went wrong becomes one line and an exit code."""
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except ServiceError as exc:
+        fail(str(exc), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(exc))
+    except ConfigError as exc:
+        fail(str(exc), Exit.USAGE, as_json=as_json)
+    except nats.errors.NoRespondersError:
+        fail("nobody listens on this subject", Exit.NO_ANSWER, as_json=as_json)
+    except NoAnswerError as exc:
+        fail(str(exc), Exit.NO_ANSWER, as_json=as_json)
+    except TimeoutError as exc:
+        fail(f"timed out: {exc}", Exit.TIMED_OUT, as_json=as_json)
+    except (MicroError, nats.errors.Error) as exc:
+        fail(str(exc), Exit.FAILED, as_json=as_json)
+
+
+def fail(
+    message: str, code: Exit, *, as_json: bool, details: dict[str, Any] | None = None
+) -> NoReturn:
+    """End the command with a line on standard error, and with JSON on standard output if asked."""
+    if as_json:
+        print_json({"error": {"message": message, **({} if details is None else details)}})
+    typer.echo(f"micro: {clean(message)}", err=True)
+    raise typer.Exit(code)
+
+
+def shown_payload(data: bytes) -> Any:
+    """Return a payload for a JSON document: its own JSON, else text, else ``{"base64": ...}``."""
+    import base64
+
+    try:
+        return json.loads(data)
+    except ValueError:
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def write_payload(data: bytes) -> None:
+    """Write a payload as it is; a terminal gets a line end after it."""
+    sys.stdout.buffer.write(data + b"\n" if sys.stdout.isatty() else data)
+    sys.stdout.buffer.flush()
+
+
+def _describe(error: ServiceError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "description": error.description,
+        "data": shown_payload(error.data),
+        "headers": dict(error.headers),
+    }

@@ -1,0 +1,129 @@
+"""A program as ``micro run`` describes it, and running it in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from micro import options
+from micro._context import Context
+from micro._errors import ConfigError
+from micro.cli._flags import Connection
+from micro.cli._target import load_setup
+
+logger = logging.getLogger("micro.run")
+
+
+class Loop(StrEnum):
+    """An event loop implementation."""
+
+    asyncio = "asyncio"
+    uvloop = "uvloop"
+
+
+class LogLevel(StrEnum):
+    """The least severe log line to show."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run and how.
+
+    Attributes:
+        target: ``module:attribute`` of the setup function.
+        connection: How to connect.
+        loop: The event loop to run in.
+        retry: Whether to wait for a server that is not there at start.
+        log_level: The least severe log line to show.
+        log_json: Whether log lines are JSON objects.
+    """
+
+    target: str
+    connection: Connection
+    loop: Loop = Loop.asyncio
+    retry: bool = False
+    log_level: LogLevel = LogLevel.info
+    log_json: bool = False
+
+    def to_json(self) -> str:
+        """Return the program as one line, credentials included: for the pipe to a worker only."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(line)
+        values["connection"] = Connection(**values["connection"])
+        values["loop"] = Loop(values["loop"])
+        values["log_level"] = LogLevel(values["log_level"])
+        return cls(**values)
+
+    def configure_logging(self) -> None:
+        """Send log lines to standard error."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_JsonFormatter() if self.log_json else logging.Formatter(_FORMAT))
+        logging.basicConfig(level=self.log_level.value.upper(), handlers=[handler])
+
+    def serve(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Run until SIGINT or SIGTERM.
+
+        Args:
+            on_ready: Called once the setup function is through.
+
+        Raises:
+            ConfigError: The target or the event loop cannot be had, or a declaration is wrong.
+            ConnectError: The connection cannot be made, or is gone for good.
+        """
+        new_loop = self._loop_factory()
+        setup = load_setup(self.target)
+
+        async def set_up(context: Context) -> None:
+            await setup(context)
+            logger.info("%s is set up", self.target)
+            if on_ready is not None:
+                on_ready()
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            given = [options.retry(self.retry), *self.connection.options()]
+            runner.run(Context().run_forever(set_up, *given, trap_signals=True))
+        logger.info("%s has stopped", self.target)
+
+    def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        if self.loop is Loop.asyncio:
+            return None
+        try:
+            factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
+                "uvloop"
+            ).new_event_loop
+        except ModuleNotFoundError:
+            raise ConfigError("--loop uvloop needs it: pip install 'natsmicro[uvloop]'") from None
+        return factory
+
+
+_FORMAT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info is not None:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

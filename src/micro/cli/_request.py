@@ -1,0 +1,132 @@
+"""``micro request``: ask a subject, or an endpoint of a service by their names."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from micro._client import Client
+from micro._errors import ConfigError
+from micro._models import ServiceInfo
+from micro.cli._discover import STALL, complete_name, nobody
+from micro.cli._flags import Connection, Json, add_command
+from micro.cli._link import Link, connected
+from micro.cli._output import NoAnswerError, execute, print_json, shown_payload, write_payload
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, request)
+
+
+def request(
+    connection: Connection,
+    target: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="Subject, or the endpoint with --service.")
+    ],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
+    ] = "",
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service",
+            metavar="NAME",
+            help="Ask this service; SUBJECT is an endpoint.",
+            autocompletion=complete_name,
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a request and print the payload of the answer.
+
+    An error answer ends with exit code 5, with its code and description on standard error.
+
+    Examples:
+      micro request echo hello
+      micro request --service math add '{"a": 1, "b": 2}'
+      micro request upload - < picture.png
+      micro request echo hi -H Trace:7 --json
+    """
+    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
+    execute(_request(connection, target, payload, service, header or [], as_json), as_json=as_json)
+
+
+async def _request(
+    connection: Connection,
+    target: str,
+    payload: bytes,
+    service: str | None,
+    header: list[str],
+    as_json: bool,
+) -> None:
+    headers = dict(map(_parse_header, header))
+    async with connected(connection.settings()) as link:
+        client = Client(link.nc)
+        subject = target
+        if service is not None:
+            found = await client.info(service, max_wait=connection.timeout, max_interval=STALL)
+            subject = find_subject(found, service, target)
+        start = time.perf_counter()
+        try:
+            reply = await client.request(subject, payload, headers, connection.timeout)
+        except TimeoutError as exc:
+            raise _explain(link, subject, connection.timeout) from exc
+        elapsed = time.perf_counter() - start
+    if as_json:
+        print_json(
+            {
+                "subject": subject,
+                "data": shown_payload(reply.data),
+                "headers": dict(reply.headers or {}),
+                "elapsed_ms": round(elapsed * 1000, 3),
+            }
+        )
+    else:
+        write_payload(reply.data)
+
+
+def find_subject(found: list[ServiceInfo], service: str, endpoint: str) -> str:
+    """Return the subject of an endpoint, as the instances of a service tell it.
+
+    Raises:
+        NoAnswerError: No instance answered, or none has such an endpoint.
+        ConfigError: Endpoints of this name listen on different subjects.
+    """
+    if not found:
+        raise nobody(service)
+    endpoints = [one for instance in found for one in instance.endpoints]
+    subjects = sorted({one.subject for one in endpoints if one.name == endpoint})
+    if not subjects:
+        names = ", ".join(sorted({one.name for one in endpoints})) or "none"
+        raise NoAnswerError(
+            f"service {service!r} has no endpoint {endpoint!r}: expected one of {names}"
+        )
+    if len(subjects) > 1:
+        raise ConfigError(
+            f"endpoint {endpoint!r} of service {service!r} has several subjects: "
+            f"ask one of {', '.join(subjects)} without --service"
+        )
+    return subjects[0]
+
+
+def _parse_header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigError(f"invalid header {text!r}: expected NAME:VALUE")
+    return name.strip(), value.strip()
+
+
+def _explain(link: Link, subject: str, timeout: float) -> Exception:
+    """Say why a request had no answer, when the server told it."""
+    refusal = link.refusal("publish", subject)
+    if refusal is not None:
+        return ConfigError(f"the server refuses the request: {refusal}")
+    return TimeoutError(f"no answer from {subject!r} within {timeout:g} s")

@@ -1,0 +1,97 @@
+"""``micro run``: a program in this process, or in several that are supervised."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Annotated
+
+import typer
+
+from micro._errors import ConfigError, MicroError
+from micro.cli._flags import Connection, add_command
+from micro.cli._output import Exit, fail
+from micro.cli._program import LogLevel, Loop, Program
+from micro.cli._supervisor import Supervisor
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, run)
+
+
+def run(  # noqa: PLR0913 - the flags of one command
+    connection: Connection,
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:SETUP", help="The async function that sets up.")
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-w", min=1, help="Run so many supervised processes; SIGHUP replaces them."
+        ),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Replace the processes when a source file changes.")
+    ] = False,
+    loop: Annotated[Loop, typer.Option("--loop", help="The event loop.")] = Loop.asyncio,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Wait for a server that is not there at start.")
+    ] = False,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="The least severe log line to show.")
+    ] = LogLevel.info,
+    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
+) -> None:
+    """Run services until Ctrl-C or SIGTERM, without losing a request at the end.
+
+    MODULE is imported with the current folder on the path. SETUP is an async function of the
+    context, or a function that returns one.
+
+    Examples:
+      micro run app:setup
+      micro run app:setup --reload
+      micro run app:setup --workers 4 --loop uvloop --server nats://10.0.0.1:4222
+      kill -HUP PID    # replace the workers one by one, with the code as it is now
+    """
+    program = Program(target, connection, loop, retry, log_level, as_json)
+    program.configure_logging()
+    try:
+        if workers is None and not reload:
+            program.serve()
+        else:
+            supervise(program, 1 if workers is None else workers, reload=reload)
+    except ConfigError as exc:
+        fail(str(exc), Exit.USAGE, as_json=False)
+    except MicroError as exc:
+        fail(str(exc), Exit.FAILED, as_json=False)
+
+
+def supervise(program: Program, count: int, *, reload: bool) -> None:
+    """Run a program in worker processes, and end this one with their exit code.
+
+    Raises:
+        ConfigError: Reloading needs a package that is missing.
+    """
+    code = asyncio.run(_reload(program, count) if reload else Supervisor(program, count).run())
+    raise typer.Exit(code)
+
+
+async def _reload(program: Program, count: int) -> int:
+    try:
+        from watchfiles import PythonFilter, awatch
+    except ModuleNotFoundError:
+        raise ConfigError("--reload needs watchfiles: pip install 'natsmicro[cli]'") from None
+    supervisor = Supervisor(program, count, patient=True)
+    stop = asyncio.Event()
+
+    async def watch() -> None:
+        async for _ in awatch(os.getcwd(), watch_filter=PythonFilter(), stop_event=stop):
+            supervisor.roll()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await supervisor.run()
+    finally:
+        stop.set()
+        await watching

@@ -1,0 +1,182 @@
+"""``micro stats``: counters of every endpoint, once or as a live table with rates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from micro._client import Client
+from micro._models import EndpointStats, ServiceStats
+from micro.cli._discover import STALL, Name, nobody
+from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._link import connected
+from micro.cli._output import add_row, execute, make_console, make_table, print_json
+
+_Key = tuple[str, str, str]
+_NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What an endpoint did per second since the look before."""
+
+    requests: float
+    errors: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """All counters at one moment, in seconds of a monotonic clock."""
+
+    at: float
+    services: tuple[ServiceStats, ...]
+
+    def counters(self) -> dict[_Key, EndpointStats]:
+        """Return the counters of each endpoint of each instance."""
+        return {
+            (service.id, endpoint.name, endpoint.subject): endpoint
+            for service in self.services
+            for endpoint in service.endpoints
+        }
+
+    def rates(self, before: Look) -> dict[_Key, Rate]:
+        """Return what happened since ``before``, for endpoints that both saw.
+
+        Counters that were reset in between start from 0.
+        """
+        old, seconds = before.counters(), self.at - before.at
+        rates: dict[_Key, Rate] = {}
+        if seconds <= 0:
+            return rates
+        for key, now in self.counters().items():
+            then = old.get(key)
+            if then is None:
+                continue
+            reset = now.num_requests < then.num_requests
+            requests = now.num_requests - (0 if reset else then.num_requests)
+            errors = now.num_errors - (0 if reset else then.num_errors)
+            rates[key] = Rate(requests / seconds, max(0, errors) / seconds)
+        return rates
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, stats)
+
+
+def stats(
+    connection: Connection,
+    name: Name = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again.")] = False,
+    interval: Annotated[
+        float,
+        typer.Option(
+            "--interval", metavar="TIME", parser=parse_duration, help="Time between looks."
+        ),
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Show requests, errors and times of every endpoint.
+
+    With --watch a live table shows rates too, until Ctrl-C; with --json it is one line per look.
+
+    Examples:
+      micro stats
+      micro stats echo --watch --interval 500ms
+      micro stats --json
+    """
+    if interval <= 0:
+        raise typer.BadParameter("expected more than 0", param_hint="--interval")
+    work = (
+        _watch(connection, name, interval, as_json) if watch else _once(connection, name, as_json)
+    )
+    execute(work, as_json=as_json)
+
+
+async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
+    async with connected(connection.settings()) as link:
+        look = await _look(Client(link.nc), name, connection.timeout)
+    if not look.services:
+        raise nobody(name)
+    if as_json:
+        print_json(_plain(look, None))
+    else:
+        make_console().print(_table(look, {}))
+
+
+async def _watch(connection: Connection, name: str | None, interval: float, as_json: bool) -> None:
+    console = make_console()
+    async with connected(connection.settings()) as link:
+        client = Client(link.nc)
+        before: Look | None = None
+        with (
+            Live(console=console, auto_refresh=False)
+            if console.is_terminal
+            else nullcontext() as live
+        ):
+            while True:
+                next_look = asyncio.create_task(asyncio.sleep(interval))
+                look = await _look(client, name, connection.timeout)
+                rates = look.rates(look if before is None else before)
+                if as_json:
+                    print_json(_plain(look, rates))
+                elif live is None:
+                    console.print(_table(look, rates))
+                else:
+                    live.update(_table(look, rates), refresh=True)
+                before = look
+                await next_look
+
+
+async def _look(client: Client, name: str | None, timeout: float) -> Look:
+    found = await client.stats(name, max_wait=timeout, max_interval=STALL)
+    services = sorted(found, key=lambda one: (one.name, one.version, one.id))
+    return Look(time.monotonic(), tuple(services))
+
+
+def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
+    table = make_table("Service", "Instance", "Endpoint", *_NUMBERS, "Last error", right=_NUMBERS)
+    for service in look.services:
+        for endpoint in service.endpoints:
+            rate = rates.get((service.id, endpoint.name, endpoint.subject))
+            add_row(table, (service.name, service.id, *_cells(endpoint, rate)))
+    return table
+
+
+def _cells(endpoint: EndpointStats, rate: Rate | None) -> Iterable[str]:
+    return (
+        endpoint.name,
+        f"{endpoint.num_requests:,}",
+        "-" if rate is None else f"{rate.requests:,.1f}",
+        f"{endpoint.num_errors:,}",
+        "-" if rate is None else f"{rate.errors:,.1f}",
+        _duration(endpoint.average_processing_time),
+        endpoint.last_error,
+    )
+
+
+def _duration(ns: int) -> str:
+    if ns < 1_000_000:
+        return f"{ns / 1_000:.1f} us"
+    return f"{ns / 1_000_000:.1f} ms" if ns < 1_000_000_000 else f"{ns / 1_000_000_000:.2f} s"
+
+
+def _plain(look: Look, rates: Mapping[_Key, Rate] | None) -> list[dict[str, Any]]:
+    """Return STATS as they travel; a repeated look adds the two rates to each endpoint."""
+    plain = [service.as_dict() for service in look.services]
+    if rates is None:
+        return plain
+    for service in plain:
+        for endpoint in service["endpoints"]:
+            rate = rates.get((service["id"], endpoint["name"], endpoint["subject"]))
+            endpoint["requests_per_second"] = None if rate is None else round(rate.requests, 3)
+            endpoint["errors_per_second"] = None if rate is None else round(rate.errors, 3)
+    return plain

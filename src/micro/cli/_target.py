@@ -1,0 +1,81 @@
+"""What ``micro run`` runs: a function named as ``module:attribute``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from micro._context import Context
+from micro._errors import ConfigError
+
+Setup = Callable[[Context], Coroutine[Any, Any, None]]
+
+
+def load_setup(target: str) -> Setup:
+    """Import the setup function that ``module:attribute`` names, the current folder first.
+
+    The attribute, dotted perhaps, is an ``async`` function of the context, or a plain function
+    without required parameters that returns one.
+
+    Raises:
+        ConfigError: There is no such module or attribute, or it is something else.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"invalid target {target!r}: expected module:setup, such as app:setup")
+    if module_name.endswith(".py") or os.sep in module_name:
+        raise ConfigError(
+            f"invalid target {target!r}: expected a module name as in an import, not a file"
+        )
+    found = _import(module_name)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise ConfigError(f"invalid target {target!r}: {name!r} is not defined there")
+        found = getattr(found, name)
+    return _as_setup(found, target)
+
+
+def _import(name: str) -> Any:
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        # Any other module that is missing is a fault in the program, and its traceback says where.
+        if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+            raise
+        raise ConfigError(
+            f"no module {exc.name!r} in {folder!r} nor among the installed ones"
+        ) from None
+
+
+def _as_setup(found: Any, target: str) -> Setup:
+    setup = found
+    if callable(found) and not _is_async(found) and _takes(found, 0):
+        setup = found()
+    if not callable(setup) or not _is_async(setup):
+        raise ConfigError(
+            f"invalid target {target!r}: expected an async function of the context, "
+            "or a function without parameters that returns one"
+        )
+    if not _takes(setup, 1):
+        raise ConfigError(f"invalid target {target!r}: expected one parameter, the context")
+    checked: Setup = setup
+    return checked
+
+
+def _is_async(value: Any) -> bool:
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__)
+
+
+def _takes(value: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(value).bind(*[None] * count)
+    except TypeError:
+        return False
+    return True

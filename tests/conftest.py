@@ -1,0 +1,47 @@
+"""What tests of several packages share: a real server for each worker, and connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import hypothesis
+import nats
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from micro import _transport
+from micro.testing import NatsServer, nats_server
+
+# Examples are not timed: the machine may be busy with other things.
+hypothesis.settings.register_profile(
+    "shared",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("shared")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[NatsServer]:
+    """A nats-server of this worker process; tests that stop theirs start one of their own."""
+    with nats_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def nc(server: NatsServer) -> AsyncIterator[NatsClient]:
+    """A connection for the part under test, made as a context makes its own; see MICRO_TRANSPORT."""
+    client = NatsClient()
+    _transport.install(client, [server.url])
+    await client.connect(server.url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def caller(server: NatsServer) -> AsyncIterator[NatsClient]:
+    """A second connection, to ask the part under test from outside."""
+    client = await nats.connect(server.url)
+    yield client
+    await client.close()

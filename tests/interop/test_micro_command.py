@@ -1,0 +1,58 @@
+"""Our ``micro`` command against the services that others wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.interop.conftest import Peer
+
+# Fixtures are not timed: the first test that needs a peer builds it.
+pytestmark = pytest.mark.timeout(120, func_only=True)
+
+
+async def shown(url: str, *arguments: str) -> tuple[int, Any]:
+    """Run the command; returns its exit code and the JSON it printed."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "micro.cli", *arguments, "--json", "--server", url),
+        stdout=asyncio.subprocess.PIPE,
+        env=env,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(printed)
+
+
+async def test_micro_command_shows_and_calls_their_service(peer: Peer, url: str) -> None:
+    async with peer.serving(url) as id:
+        (_, listed), (_, info), (_, stats), (done, total), (failed, refused) = await asyncio.gather(
+            shown(url, "ls", "--timeout=3"),  # it waits that long for further instances
+            shown(url, "info", "interop", id, "--timeout=20"),
+            shown(url, "stats", "interop", "--timeout=20"),
+            shown(
+                url, "request", "--service", "interop", "add", '{"a": 19, "b": 23}', "--timeout=20"
+            ),
+            shown(url, "request", "refuse", "--timeout=20"),
+        )
+
+    assert [(service["name"], service["instances"]) for service in listed] == [("interop", [id])]
+    assert [(instance["id"], instance["metadata"]) for instance in info] == [
+        (id, {"peer": peer.name})
+    ]
+    subjects = {endpoint["name"]: endpoint["subject"] for endpoint in info[0]["endpoints"]}
+    assert subjects["add"] == "math.v1.add"
+    data = {endpoint["name"]: endpoint["data"] for endpoint in stats[0]["endpoints"]}
+    assert data == {name: {"about": name, "load": 0.5} for name in subjects}
+    assert (done, total["data"]) == (0, 42)
+    assert (failed, refused["error"]["code"], refused["error"]["data"]) == (
+        5,
+        418,
+        "short and stout",
+    )

@@ -1,0 +1,256 @@
+"""Commands that look at services and ask them, against ours."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from micro import __version__
+from micro.testing import NatsServer
+
+from .conftest import Cli, Running
+
+pytestmark = pytest.mark.usefixtures("service")
+
+COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "server", "doctor")
+CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
+
+
+def test_ls_groups_instances_by_version(cli: Cli) -> None:
+    shown, found = cli("ls"), cli.quick("ls", "--json").json
+
+    assert found[0].pop("instances") != []
+    assert found == [
+        {"name": "echo", "version": "1.2.3", "description": "Echoes requests", "endpoints": 4}
+    ]
+    assert shown.code == 0
+    assert [line.split() for line in shown.out.splitlines()] == [
+        ["Service", "Version", "Instances", "Endpoints", "Description"],
+        ["echo", "1.2.3", "1", "4", "Echoes", "requests"],
+    ]
+
+
+def test_ping_measures_a_round_trip(cli: Cli) -> None:
+    [found] = cli("ping", "echo", "--json").json
+    shown = cli.quick("ping")
+
+    assert (found["name"], found["version"]) == ("echo", "1.2.3")
+    assert found["rtt_ms"] > 0
+    assert found["id"] in shown.out
+    assert " ms" in shown.out
+
+
+def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
+    [found] = cli("info", "echo", "--json").json
+    [same] = cli.quick("info", "echo", found["id"], "--json").json
+    shown = cli.quick("info")
+
+    assert same == found
+    assert [one["subject"] for one in found["endpoints"]] == ["echo", "pid", "slow", "math.add"]
+    assert f"echo 1.2.3  instance {found['id']}" in shown.out
+    assert "team: blue" in shown.out
+    assert "micro.request.schema: " in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ping", "nobody"], "no instance of service 'nobody' answered"),
+        (["info", "nobody"], "no instance of service 'nobody' answered"),
+        (["info", "echo", "nobody"], "no instance 'nobody' of service 'echo' answered"),
+        (["stats", "nobody"], "no instance of service 'nobody' answered"),
+        (["request", "nobody"], "nobody listens on this subject"),
+        (["request", "--service", "nobody", "a"], "no instance of service 'nobody' answered"),
+        (
+            ["request", "--service", "echo", "sum"],
+            "service 'echo' has no endpoint 'sum': expected one of add, echo, pid, slow",
+        ),
+    ],
+)
+def test_nobody_there_is_exit_code_3(cli: Cli, arguments: list[str], message: str) -> None:
+    done = cli.quick(*arguments, "--json")
+
+    assert done.code == 3
+    assert done.err == f"micro: {message}\n"
+    assert done.json == {"error": {"message": message}}
+
+
+def test_stats_count_requests_and_errors(cli: Cli) -> None:
+    def counters() -> tuple[int, int]:
+        [found] = cli.quick("stats", "echo", "--json").json
+        [add] = [one for one in found["endpoints"] if one["name"] == "add"]
+        return add["num_requests"], add["num_errors"]
+
+    before = counters()
+    cli.quick("request", "math.add", "{}")
+    after = counters()
+    shown = cli.quick("stats")
+
+    assert after == (before[0] + 1, before[1] + 1)
+    assert shown.code == 0
+    assert "400:invalid request" in shown.out
+
+
+def test_watched_stats_have_rates_until_interrupted(cli: Cli) -> None:
+    watching = cli.start("stats", "--watch", "--interval", "200ms", "--json")
+    first = json.loads(watching.line("io.nats.micro.v1.stats_response"))
+    for _ in range(3):
+        assert cli.quick("request", "echo", "hello").code == 0
+    rates = 0.0
+    while rates == 0:
+        [look] = json.loads(watching.line("requests_per_second"))
+        rates = look["endpoints"][0]["requests_per_second"]
+
+    assert first[0]["endpoints"][0]["requests_per_second"] is None
+    assert watching.stop(signal.SIGINT) == 130
+
+
+def test_watched_stats_print_a_table_per_look(cli: Cli) -> None:
+    watching = cli.start("stats", "echo", "--watch", "--interval", "100ms")
+    watching.line("Req/s")
+    watching.line("Req/s")
+
+    assert watching.stop(signal.SIGINT) == 130
+
+
+# --- request ------------------------------------------------------------------------------------
+
+
+def test_request_prints_the_payload_as_it_is(cli: Cli) -> None:
+    done = cli("request", "echo", "héllo")
+
+    assert (done.code, done.out, done.err) == (0, "héllo", "")
+
+
+def test_request_reads_standard_input(cli: Cli) -> None:
+    done = cli("request", "echo", "-", "-H", "Trace:7", "--json", stdin=b"\xff\x00")
+
+    assert done.json["data"] == {"base64": "/wA="}
+    assert done.json["headers"]["Trace"] == "7"
+    assert done.json["elapsed_ms"] > 0
+
+
+def test_request_finds_an_endpoint_by_name(cli: Cli) -> None:
+    done = cli.quick("request", "--service", "echo", "add", '{"a": 1, "b": 2}', "--json")
+
+    assert (done.json["subject"], done.json["data"]) == ("math.add", 3)
+
+
+def test_a_service_error_is_exit_code_5_with_its_code(cli: Cli) -> None:
+    done = cli("request", "math.add", '{"a": 1}', "--json")
+
+    assert done.code == 5
+    assert done.err == "micro: service error 400: invalid request (from 'math.add')\n"
+    assert done.json["error"]["code"] == 400
+    assert done.json["error"]["data"][0]["loc"] == ["b"]
+
+
+def test_no_answer_in_time_is_exit_code_4(cli: Cli) -> None:
+    done = cli.quick("request", "slow", "--timeout", "100ms")
+
+    assert (done.code, done.err) == (4, "micro: timed out: no answer from 'slow' within 0.1 s\n")
+
+
+def test_a_malformed_header_is_wrong_usage(cli: Cli) -> None:
+    done = cli.quick("request", "echo", "-H", "Trace")
+
+    assert (done.code, done.err) == (2, "micro: invalid header 'Trace': expected NAME:VALUE\n")
+
+
+# --- connection and help ------------------------------------------------------------------------
+
+
+def test_flags_rule_over_the_environment(cli: Cli, server: NatsServer) -> None:
+    done = cli("ls", "--server", server.url, "--json", NATS_URL="nats://127.0.0.1:1")
+
+    assert done.code == 0
+    assert done.json[0]["name"] == "echo"
+
+
+def test_a_selected_context_is_used_by_tools(cli: Cli, server: NatsServer, tmp_path: Path) -> None:
+    folder = tmp_path / "nats" / "context"
+    folder.mkdir(parents=True)
+    (folder / "mine.json").write_text(json.dumps({"url": server.url}))
+    (folder.parent / "context.txt").write_text("mine")
+    done = cli("ls", "--json", NATS_URL="", XDG_CONFIG_HOME=str(tmp_path))
+
+    assert done.code == 0
+    assert done.json[0]["name"] == "echo"
+
+
+def test_no_server_is_one_line_and_exit_code_1(cli: Cli) -> None:
+    done = cli.quick("ls", "--server", "nats://127.0.0.1:1")
+
+    assert done.code == 1
+    assert done.err.startswith("micro: cannot connect to nats://127.0.0.1:1: ")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ls", "--password", "s3cr3t"], "--password needs --user"),
+        (
+            ["ls", "--creds", "none"],
+            "cannot read credentials file 'none': No such file or directory",
+        ),
+        (["ls", "--nkey", "none"], "cannot read nkey file 'none': No such file or directory"),
+        (["ls", "--tlsca", "none"], "cannot read TLS CA 'none': No such file or directory"),
+        (
+            ["ls", "--user", "a", "--nkey", "none"],
+            "contradictory credentials in the options: token and nkey file; give one of them",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_exit_code_2(
+    cli: Cli, arguments: list[str], message: str
+) -> None:
+    done = cli.quick(*arguments)
+
+    assert (done.code, done.err) == (2, f"micro: {message}\n")
+
+
+def test_a_malformed_duration_is_wrong_usage(cli: Cli) -> None:
+    done = cli.quick("ls", "--timeout", "soon")
+
+    assert done.code == 2
+    assert "expected a duration such as 5, 0.5, 500ms, 5s or 2m" in done.err
+
+
+def test_every_command_has_help_with_examples_and_json(cli: Cli) -> None:
+    for command in COMMANDS:
+        done = cli.quick(command, "--help")
+        words = done.out.split()
+
+        assert done.code == 0
+        assert "Examples:" in words
+        assert "--json" in words
+        assert f"micro {command}" in done.out
+        if command != "server":
+            assert {f"--{flag}" for flag in (*CONNECTION, "context", "timeout")} <= set(words)
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    assert cli.quick("--version").out == f"{__version__}\n"
+
+
+def test_a_shell_completes_commands_and_service_names(cli: Cli) -> None:
+    def complete(line: str) -> str:
+        words = len(line.split(" ")) - 1
+        return cli(_MICRO_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(words)).out
+
+    assert complete("micro pi").split() == ["ping"]
+    assert complete("micro info ec").split() == ["echo"]
+
+
+def test_without_its_extra_the_command_names_it(cli: Cli, service: Running) -> None:
+    (cli.folder / "typer.py").write_text("raise ModuleNotFoundError(name='typer')")
+    done = cli("ls", PYTHONPATH=str(cli.folder))
+
+    assert done.code == 1
+    assert done.err == (
+        "micro: the command line needs the extra 'cli': pip install 'natsmicro[cli]'\n"
+    )

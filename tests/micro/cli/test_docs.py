@@ -1,0 +1,49 @@
+"""Every console sample in the manual of the command is run, and prints what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from micro.testing import nats_server
+
+from .conftest import Cli
+
+ROOT = Path(__file__).parents[3]
+SAMPLES = re.findall(r"```console\n\$ micro (.*)\n([^`]*)```", (ROOT / "docs/cli.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def manual(
+    make_cli: Callable[[Path, dict[str, str]], Cli], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cli]:
+    """Run the example that the manual runs."""
+    with nats_server() as server:
+        folder = tmp_path_factory.mktemp("manual")
+        cli = make_cli(folder, {"NATS_URL": server.url, "PYTHONPATH": str(ROOT / "examples")})
+        running = cli.start("run", "echo:setup", "--workers", "1")
+        running.line("is ready")
+        yield cli
+        running.stop()
+
+
+def normal(text: str) -> list[list[str]]:
+    """Leave out what differs from run to run: numbers, times, ids and the width of columns."""
+    text = re.sub(r"\b[A-Za-z0-9]{22}\b", "ID", text)
+    text = re.sub(r"\d[\d.,]*( [mu]?s\b)?", "0", text)
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(("command", "expected"), SAMPLES, ids=[s[0] for s in SAMPLES])
+def test_a_sample_prints_what_the_manual_says(manual: Cli, command: str, expected: str) -> None:
+    done = manual.quick(*shlex.split(command))
+
+    assert normal(done.out + done.err) == normal(expected)
+
+
+def test_there_are_samples() -> None:
+    assert len(SAMPLES) == 8

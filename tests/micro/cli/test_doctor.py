@@ -1,0 +1,123 @@
+"""``micro doctor`` names what is wrong with a server or a user, and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from micro.testing import nats_server
+
+from .conftest import Cli
+
+ALL = ["settings", "connection", "inbox", "service", "discovery", "request"]
+# What a service needs and no more; then the same user with less.
+LEAST = """
+authorization {{ users = [ {{ user: me, password: pw, permissions: {{
+  subscribe: {{ allow: [{subscribe}] }}, publish: {{ allow: [{publish}] }}
+}} }} ] }}
+"""
+DISCOVERY = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
+
+
+def examine(cli: Cli, *arguments: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
+    done = cli.quick("doctor", "--json", *arguments)
+    findings = {f["check"]: (f["status"], f["detail"], f["fix"]) for f in done.json}
+    return done.code, findings
+
+
+def test_all_is_well_on_an_open_server(cli: Cli) -> None:
+    code, findings = examine(cli)
+    shown = cli("doctor")
+
+    assert code == 0
+    assert list(findings) == ALL
+    assert {status for status, _, _ in findings.values()} == {"ok"}
+    assert "nats-server 2." in findings["connection"][1]
+    assert shown.code == 0
+    assert [line.split(":")[0].split() for line in shown.out.splitlines()] == [
+        ["ok", check] for check in ALL
+    ]
+
+
+def test_no_server(cli: Cli) -> None:
+    code, findings = examine(cli, "--server", "nats://127.0.0.1:1")
+    status, _, fix = findings["connection"]
+
+    assert (code, status) == (1, "failed")
+    assert fix == "start a server with `micro server`, or name a running one with --server"
+
+
+def test_settings_that_cannot_be_used(cli: Cli) -> None:
+    code, findings = examine(cli, "--creds", "none.creds")
+
+    assert code == 1
+    assert findings == {
+        "settings": (
+            "failed",
+            "cannot read credentials file 'none.creds': No such file or directory",
+            "correct the flag, file or variable",
+        )
+    }
+
+
+def test_wrong_credentials(cli: Cli) -> None:
+    with nats_server(config="authorization { user: me, password: pw }") as server:
+        code, findings = examine(cli, "-s", server.url, "--user", "me", "--password", "other")
+        status, detail, fix = findings["connection"]
+
+    assert (code, status) == (1, "failed")
+    assert "uthorization" in detail
+    assert fix.startswith("check user, password, token, --creds or --nkey")
+
+
+@pytest.mark.parametrize(
+    ("subscribe", "publish", "expected"),
+    [
+        pytest.param(
+            f'"svc.echo q", {DISCOVERY}',
+            '"_INBOX.>", "_R_.>"',
+            {"inbox": "warning", "service": "ok"},
+            id="just enough for a service",
+        ),
+        pytest.param(
+            f'{DISCOVERY}, "_INBOX.>"',
+            '"_INBOX.>"',
+            {"inbox": "ok", "service": "ok", "discovery": "warning", "request": "warning"},
+            id="a service with an inbox",
+        ),
+        pytest.param(
+            f'{DISCOVERY}, "_INBOX.>", "micro-doctor.>"',
+            '"_INBOX.>", "$SRV.>"',
+            {"inbox": "ok", "service": "ok", "discovery": "ok", "request": "warning"},
+            id="no right to ask",
+        ),
+        pytest.param(
+            '"_INBOX.>"', '">"', {"inbox": "ok", "service": "failed"}, id="no discovery subjects"
+        ),
+        pytest.param(
+            '">"', '"$SRV.>"', {"inbox": "failed", "service": "ok"}, id="no right to answer"
+        ),
+    ],
+)
+def test_permissions(cli: Cli, subscribe: str, publish: str, expected: dict[str, str]) -> None:
+    with nats_server(config=LEAST.format(subscribe=subscribe, publish=publish)) as server:
+        code, findings = examine(
+            cli, "-s", server.url, "--user", "me", "--password", "pw", "--timeout", "1"
+        )
+    seen = {check: status for check, (status, _, _) in findings.items()}
+
+    assert seen == {"settings": "ok", "connection": "ok", **expected}
+    assert code == (1 if "failed" in expected.values() else 0)
+    assert all(fix for status, _, fix in findings.values() if status != "ok")
+
+
+def test_a_fix_names_the_permission(cli: Cli, tmp_path: Path) -> None:
+    config = LEAST.format(subscribe='"_INBOX.>"', publish='">"')
+    with nats_server(config=config) as server:
+        _, findings = examine(cli, "-s", server.url, "--user", "me", "--password", "pw")
+
+    assert findings["service"][2] == (
+        'to run services, allow the user to subscribe to "$SRV.PING", "$SRV.PING.>", '
+        '"$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"'
+    )

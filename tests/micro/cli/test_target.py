@@ -1,0 +1,77 @@
+"""What ``module:attribute`` may name, and what is said of anything else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from micro._errors import ConfigError
+from micro.cli._target import load_setup
+
+MODULE = """
+async def setup(ctx): ...
+async def no_context(): ...
+def plain(ctx): ...
+def make(): return setup
+class Needs:
+    def __init__(self, *, value): ...
+class Apps:
+    make = staticmethod(make)
+class Setup:
+    async def __call__(self, ctx): ...
+instance = Setup()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "target_app.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "target_app", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("attribute", ["setup", "make", "Apps.make"])
+def test_a_setup_function_or_what_returns_it(attribute: str) -> None:
+    assert load_setup(f"target_app:{attribute}").__name__ == "setup"
+
+
+@pytest.mark.parametrize("attribute", ["instance", "Setup"])
+def test_an_object_that_is_called_like_one(attribute: str) -> None:
+    assert type(load_setup(f"target_app:{attribute}")).__name__ == "Setup"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("app", "invalid target 'app': expected module:setup, such as app:setup"),
+        (
+            "app.py:setup",
+            "invalid target 'app.py:setup': expected a module name as in an import, not a file",
+        ),
+        ("none_such:setup", "no module 'none_such' in {folder} nor among the installed ones"),
+        ("target_app:none", "invalid target 'target_app:none': 'none' is not defined there"),
+        (
+            "target_app:plain",
+            "invalid target 'target_app:plain': expected an async function of the context, "
+            "or a function without parameters that returns one",
+        ),
+        (
+            "target_app:Needs",
+            "invalid target 'target_app:Needs': expected an async function of the context, "
+            "or a function without parameters that returns one",
+        ),
+        (
+            "target_app:no_context",
+            "invalid target 'target_app:no_context': expected one parameter, the context",
+        ),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(target: str, message: str, folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_setup(target)
+
+    assert str(caught.value) == message.replace("{folder}", repr(str(folder)))

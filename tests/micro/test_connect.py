@@ -1,0 +1,194 @@
+"""The first connection: at once or not at all, with one readable line, unless told to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import micro
+from micro import ConnectError, ConnectOption, _connect, options
+from micro.testing import NatsServer, free_port, nats_server
+
+AT_ONCE = 20.0
+"""Seconds within which an attempt has to fail; nats-py itself would go on for minutes."""
+
+HINT = "; start one with `micro server`, or wait for one with options.retry()"
+
+
+async def reason(*given: ConnectOption) -> str:
+    context = micro.Context()
+    async with context, asyncio.timeout(AT_ONCE):
+        with pytest.raises(ConnectError) as caught:
+            await context.connect(*given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[NatsServer]:
+    with nats_server("--user", "u", "--pass", "right") as server:
+        yield server
+
+
+async def test_unreachable_server_is_told_at_once() -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+    message = await reason(options.servers(url))
+    assert message.startswith(f"cannot connect to {url}: ")
+    assert "Connect call failed" in message
+    assert message.endswith(HINT)
+
+
+async def test_every_server_is_tried_first() -> None:
+    urls = [f"nats://127.0.0.1:{free_port()}" for _ in range(3)]
+    assert (await reason(options.servers(*urls))).startswith(
+        f"cannot connect to {', '.join(urls)}: "
+    )
+
+
+async def test_second_server_is_used_when_the_first_is_not_there(server: NatsServer) -> None:
+    context = micro.Context()
+    async with context:
+        await context.connect(options.servers(f"nats://127.0.0.1:{free_port()}", server.url))
+        assert context.client.is_connected
+
+
+async def test_unknown_host_is_told() -> None:
+    message = await reason(options.servers("nats://no-such-host.invalid"))
+    assert message.startswith("cannot connect to nats://no-such-host.invalid:4222: ")
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_wrong_password_is_told_at_once_even_with_retry(
+    guarded: NatsServer, wait: bool
+) -> None:
+    message = await reason(
+        options.servers(guarded.url), options.user_password("u", "wrong"), options.retry(wait)
+    )
+    assert message == f"{guarded.url} refused the connection: Authorization Violation".lower() or (
+        message.startswith(f"{guarded.url} refused the connection: ")
+        and "authorization" in message.lower()
+    )
+    assert "wrong" not in message
+
+
+async def test_missing_password_is_told(guarded: NatsServer) -> None:
+    message = await reason(options.servers(guarded.url))
+    assert message.startswith(f"{guarded.url} refused the connection: ")
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a certificate that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_path, key_path = folder / f"{name}.pem", folder / f"{name}.key"
+    cert_path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return cert_path, key_path
+
+
+async def test_server_that_our_ca_does_not_know_is_told_at_once(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "server")
+    other, _ = certificate(tmp_path, "other")
+    config = f'tls {{ cert_file: "{cert}", key_file: "{key}" }}'
+    with nats_server(config=config) as secure:
+        message = await reason(options.servers(secure.url), options.tls(ca=other), options.retry())
+        assert message.startswith(f"{secure.url} refused the connection: ")
+        assert "certificate verify failed" in message.lower()
+        context = micro.Context()
+        async with context:
+            await context.connect(options.servers(secure.url), options.tls(ca=cert))
+            assert context.client.is_connected
+
+
+async def test_retry_waits_for_a_server_and_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connect, "PROGRESS", 0.05)
+    port = free_port()
+    told = asyncio.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "Connect call failed" in record.getMessage():
+                told.set()
+
+    watch = Watch()
+    logging.getLogger("micro.connect").addHandler(watch)
+    context = micro.Context()
+    try:
+        async with context, asyncio.timeout(60):
+            connecting = asyncio.create_task(
+                context.connect(options.servers(f"nats://127.0.0.1:{port}"), options.retry())
+            )
+            await told.wait()
+            assert not connecting.done()
+            with nats_server(port=port):
+                await connecting
+                assert context.client.is_connected
+                context.cancel()
+                await context.client.close()
+    finally:
+        logging.getLogger("micro.connect").removeHandler(watch)
+    lines = [record.getMessage() for record in caplog.records if record.name == "micro.connect"]
+    assert lines[-1].startswith(f"still connecting: cannot connect to nats://127.0.0.1:{port}: ")
+    assert not lines[-1].endswith(HINT)
+
+
+async def test_cancelling_ends_the_wait_for_a_server() -> None:
+    context = micro.Context()
+    async with context, asyncio.timeout(AT_ONCE):
+        connecting = asyncio.create_task(
+            context.connect(options.servers(f"nats://127.0.0.1:{free_port()}"), options.retry())
+        )
+        await asyncio.sleep(0)
+        context.cancel()
+        await connecting
+        assert not context.client.is_connected
+
+
+async def test_silent_server_is_given_up() -> None:
+    """Something listens and says nothing."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    message = await reason(
+        options.servers(f"nats://127.0.0.1:{port}"), options.connect_timeout(0.2)
+    )
+    assert message.startswith(f"cannot connect to nats://127.0.0.1:{port}: ")
+    listener.close()
+    await listener.wait_closed()

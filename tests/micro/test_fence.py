@@ -1,0 +1,95 @@
+"""Knowing that the server has seen what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from micro import ConnectError
+from micro._fence import fence
+from micro.testing import free_port, nats_server
+
+
+async def test_server_knows_the_subscriptions_behind_a_fence(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    for _ in range(50):
+        subject = nc.new_inbox()
+        received: asyncio.Queue[object] = asyncio.Queue()
+        await nc.subscribe(subject, cb=received.put)
+        await fence(nc)
+        await caller.publish(subject)
+        await caller.flush()
+        async with asyncio.timeout(30):
+            await received.get()
+
+
+async def test_messages_sent_before_are_handed_over(nc: NatsClient, caller: NatsClient) -> None:
+    subject = nc.new_inbox()
+    subscription = await nc.subscribe(subject)
+    await fence(nc)
+    for _ in range(500):
+        await caller.publish(subject, b"x" * 1000)
+    await fence(caller)
+    await fence(nc)
+    assert subscription.pending_msgs == 500
+
+
+async def test_cancelled_fence_does_no_harm(nc: NatsClient) -> None:
+    for _ in range(20):
+        task = asyncio.create_task(fence(nc))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+    await fence(nc)
+    assert nc.is_connected
+
+
+async def test_closed_connection_is_told(nc: NatsClient) -> None:
+    await nc.close()
+    with pytest.raises(ConnectError) as caught:
+        await fence(nc)
+    assert str(caught.value) == "the connection is closed"
+
+
+async def test_silent_server_is_told_and_the_connection_survives() -> None:
+    with nats_server() as server:
+        client = await nats.connect(server.url)
+        server.freeze()
+        try:
+            with pytest.raises(ConnectError) as caught:
+                await fence(client, timeout=0.2)
+            assert str(caught.value) == "the server did not answer within 0.2 s"
+        finally:
+            server.thaw()
+        await fence(client, timeout=60)
+        await client.close()
+
+
+async def test_fence_waits_for_a_reconnect_when_told_to() -> None:
+    port = free_port()
+    lost = asyncio.Event()
+
+    async def on_lost() -> None:
+        lost.set()
+
+    with nats_server(port=port) as server:
+        client = await nats.connect(
+            server.url, disconnected_cb=on_lost, reconnect_time_wait=0.05, error_cb=ignore
+        )
+    async with asyncio.timeout(60):
+        await lost.wait()
+    with pytest.raises(ConnectError):
+        await fence(client, reconnects=False)
+    waiting = asyncio.create_task(fence(client, timeout=60))
+    with nats_server(port=port):
+        await waiting
+        await client.close()
+
+
+async def ignore(error: Exception) -> None:
+    return

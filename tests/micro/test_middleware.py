@@ -1,0 +1,199 @@
+"""Middlewares around a handler: order, changes, errors, short circuits."""
+
+from __future__ import annotations
+
+import pytest
+from nats.aio.client import Client as NatsClient
+
+import micro
+from micro import Middleware, NextHandler, NoResponseError, Request, Response, ServiceError
+from micro._middleware import compose
+from micro._request import NatsRequest
+from micro.testing import RequestStub
+
+
+async def echo(request: Request) -> None:
+    await request.respond(request.data(), request.headers())
+
+
+async def silent(request: Request) -> None:
+    return
+
+
+def marker(name: str) -> Middleware:
+    async def mark(request: Request, next: NextHandler) -> Response:
+        response = await next(request)
+        response.set_data(f"{name}({response.data().decode()})".encode())
+        return response
+
+    return mark
+
+
+async def run(
+    handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x", reply: str = "reply"
+) -> Response | None:
+    return await compose(handler, middlewares)(NatsRequest("a", reply, data, {"A": "1"}))
+
+
+async def answered(
+    handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x"
+) -> Response:
+    response = await run(handler, *middlewares, data=data)
+    assert response is not None
+    return response
+
+
+async def test_first_middleware_is_outermost() -> None:
+    response = await answered(echo, marker("one"), marker("two"))
+    assert response.data() == b"one(two(x))"
+
+
+async def test_service_is_around_group_around_endpoint(nc: NatsClient, caller: NatsClient) -> None:
+    async with micro.add_service(nc, "order", "1.0.0", middlewares=[marker("service")]) as service:
+        group = service.add_group("order", middlewares=[marker("group")])
+        inner = group.add_group("inner", middlewares=[marker("inner")])
+        await inner.add_endpoint("e", echo, middlewares=[marker("endpoint")])
+        await service.add_endpoint("plain", echo, subject="order.plain")
+        client = micro.Client(caller)
+        nested = await client.request("order.inner.e", b"x")
+        plain = await client.request("order.plain", b"x")
+    assert nested.data == b"service(group(inner(endpoint(x))))"
+    assert plain.data == b"service(x)"
+
+
+async def test_middleware_changes_data_and_headers(nc: NatsClient, caller: NatsClient) -> None:
+    async def sign(request: Request, next: NextHandler) -> Response:
+        response = await next(request)
+        response.add_header("Signed", str(len(response.data())))
+        response.remove_header("A")
+        response.set_data(response.data() * 2)
+        return response
+
+    async with micro.add_service(nc, "change", "1.0.0") as service:
+        await service.add_endpoint("change", echo, middlewares=[sign])
+        answer = await micro.Client(caller).request("change", b"abc", {"A": "1", "B": "2"})
+    assert answer.data == b"abcabc"
+    assert answer.headers == {"B": "2", "Signed": "3"}
+
+
+async def test_raised_error_is_seen_as_exception() -> None:
+    async def refuse(request: Request) -> None:
+        raise ServiceError(403, "not you")
+
+    async def translate(request: Request, next: NextHandler) -> Response:
+        try:
+            return await next(request)
+        except ServiceError as error:
+            return Response(f"{error.code} {error.description}".encode())
+
+    assert (await answered(refuse, translate)).data() == b"403 not you"
+
+
+async def test_answered_error_is_seen_as_exception() -> None:
+    async def refuse(request: Request) -> None:
+        await request.respond_error(403, "not you", b"why", {"X": "1"})
+
+    seen: list[ServiceError] = []
+
+    async def watch(request: Request, next: NextHandler) -> Response:
+        try:
+            return await next(request)
+        except ServiceError as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(ServiceError):
+        await run(refuse, watch)
+    (error,) = seen
+    assert (error.code, error.description, error.data) == (403, "not you", b"why")
+    assert error.headers == {"X": "1"}
+
+
+async def test_error_answer_is_the_same_with_and_without_middlewares(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    async def refuse(request: Request) -> None:
+        await request.respond_error(403, "not you", b"why", {"X": "1"})
+
+    async def watch(request: Request, next: NextHandler) -> Response:
+        return await next(request)
+
+    async with micro.add_service(nc, "same", "1.0.0") as service:
+        await service.add_endpoint("bare", refuse, subject="same.bare")
+        await service.add_endpoint("wrapped", refuse, subject="same.wrapped", middlewares=[watch])
+        bare = await caller.request("same.bare")
+        wrapped = await caller.request("same.wrapped")
+        stats = [(e.num_errors, e.last_error) for e in service.stats().endpoints]
+    assert (bare.data, bare.headers) == (wrapped.data, wrapped.headers)
+    assert stats == [(1, "403:not you"), (1, "403:not you")]
+
+
+async def test_middleware_may_answer_without_the_handler() -> None:
+    called = []
+
+    async def never(request: Request) -> None:
+        called.append(request)
+
+    async def cached(request: Request, next: NextHandler) -> Response:
+        return Response(b"from cache")
+
+    assert (await answered(never, cached)).data() == b"from cache"
+    assert called == []
+
+
+async def test_middleware_may_hand_on_a_request_of_its_own() -> None:
+    async def replace(request: Request, next: NextHandler) -> Response:
+        return await next(Foreign(request))
+
+    response = await answered(echo, replace)
+    assert response.data() == b"foreign x"
+    assert response.headers() == {"A": "1", "Foreign": "1"}
+
+
+class Foreign(Request):
+    def __init__(self, origin: Request) -> None:
+        self.origin = origin
+
+    def subject(self) -> str:
+        return self.origin.subject()
+
+    def headers(self) -> dict[str, str]:
+        return {**self.origin.headers(), "Foreign": "1"}
+
+    def data(self) -> bytes:
+        return b"foreign " + self.origin.data()
+
+    async def respond(self, data: bytes, headers: dict[str, str] | None = None) -> None:
+        raise AssertionError("the framework keeps the answer")
+
+
+async def test_silent_handler_is_an_exception_for_middlewares() -> None:
+    seen: list[BaseException] = []
+
+    async def watch(request: Request, next: NextHandler) -> Response:
+        try:
+            return await next(request)
+        except NoResponseError as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(NoResponseError) as caught:
+        await run(silent, watch)
+    assert str(caught.value) == "handler did not respond"
+    assert seen == [caught.value]
+
+
+@pytest.mark.parametrize("middlewares", [[], [marker("m")]])
+async def test_silence_is_no_error_when_nobody_waits(middlewares: list[Middleware]) -> None:
+    assert await run(silent, *middlewares, reply="") is None
+
+
+async def test_silence_is_an_error_when_somebody_waits() -> None:
+    with pytest.raises(NoResponseError, match="handler did not respond"):
+        await run(silent)
+
+
+async def test_chain_works_on_a_stub() -> None:
+    response = await compose(echo, [marker("m")])(RequestStub("a", b"x"))
+    assert response is not None
+    assert response.data() == b"m(x)"

@@ -1,0 +1,260 @@
+"""Every example runs against a real server and does what the documentation says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client as NatsClient
+
+import micro
+from micro import ServiceError, options
+from micro.testing import NatsServer, nats_server
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LONG = 60.0
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@asynccontextmanager
+async def running(module: Any, server: NatsServer) -> AsyncIterator[micro.Context]:
+    async with micro.Context() as context:
+        await context.connect(options.servers(server.url))
+        await module.setup(context)
+        yield context
+
+
+async def code(
+    client: micro.Client, subject: str, data: bytes = b"", headers: dict[str, str] | None = None
+) -> int:
+    with pytest.raises(ServiceError) as caught:
+        await client.request(subject, data, headers, timeout=LONG)
+    return caught.value.code
+
+
+async def test_echo_as_a_program(server: NatsServer, caller: NatsClient) -> None:
+    program = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "echo.py")], env={**os.environ, "NATS_URL": server.url}
+    )
+    client = micro.Client(caller, default_max_wait=1)
+    try:
+        async with asyncio.timeout(LONG):
+            while not any(len(info.endpoints) == 2 for info in await client.info("echo")):
+                await asyncio.sleep(0.05)
+        answer = await client.request("echo", b"hello", {"X": "1"}, timeout=LONG)
+        total = await client.request("math.add", b'{"a": 1, "b": 2}', timeout=LONG)
+        assert (answer.data, answer.headers) == (b"hello", {"X": "1"})
+        assert total.data == b"3"
+        assert await code(client, "math.add", b'{"a": 1}') == 400
+        program.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(program.wait, LONG) == 0
+    finally:
+        program.kill()
+        program.wait()
+
+
+async def test_typed(server: NatsServer, caller: NatsClient) -> None:
+    module = load("typed")
+    client = micro.Client(caller)
+    async with running(module, server):
+        saved = await client.request("shop.save", b'{"name": "tea", "price": 2}')
+        assert saved.data == b'{"id":1,"item":{"name":"tea","price":2.0,"tags":[]}}'
+        assert (await client.request("shop.find", b"1")).data.startswith(b'{"name":"tea"')
+        assert await code(client, "shop.find", b"7") == 404
+        assert await code(client, "shop.save", b'{"name": "tea", "price": 0}') == 400
+        assert (await client.request("shop.names")).data == b'["tea"]'
+        assert (await client.request("shop.invert", b"\x00\xff")).data == b"\xff\x00"
+        assert (await client.request("shop.report", b"7", timeout=LONG)).data == (
+            b'"1 items in 7 days"'
+        )
+        assert (await client.request("shop.count")).data == b"1"
+
+
+async def test_groups(server: NatsServer, caller: NatsClient) -> None:
+    module = load("groups")
+    client = micro.Client(caller)
+    async with running(module, server), running(module, server):
+        assert (await client.request("cache.v2.get", b"greeting")).data == b"hello"
+        until = micro.Until(max_wait=LONG, max_count=2)
+        async with client.request_many("cache.v2.admin.clear", until=until) as replies:
+            assert [message.data async for message in replies] == [b"cleared"] * 2
+        assert (await client.request("cache.v2.get", b"greeting")).data == b""
+
+
+async def test_errors(server: NatsServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await load("errors").main(server.url) == [
+        "done",
+        '409 not enough money {"balance": 0}',
+        "404 no such account",
+        "500 internal error",
+    ]
+    printed = capsys.readouterr().out
+    assert printed.count("bank: ") == 3
+    assert "bank: KeyError(" in printed
+
+
+async def test_middleware(
+    server: NatsServer, caller: NatsClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = micro.Client(caller)
+    caplog.set_level("INFO", "orders")
+    async with running(load("middleware"), server):
+        assert (await client.request("orders.health")).data == b"ok"
+        assert await code(client, "orders.create") == 401
+        assert await code(client, "orders.create", b"", {"Authorization": "Bearer no"}) == 401
+        answer = await client.request("orders.create", b"", {"Authorization": "Bearer example"})
+    assert answer.data == b"created"
+    assert answer.headers is not None
+    assert float(answer.headers["Elapsed-Ms"]) >= 0
+    lines = [r.getMessage() for r in caplog.records if r.name == "orders"]
+    refused = "orders.create: 401 missing or wrong token"
+    assert lines == ["orders.health: 2 bytes", refused, refused, "orders.create: 7 bytes"]
+
+
+async def test_discovery(capsys: pytest.CaptureFixture[str]) -> None:
+    with nats_server() as server:
+        async with running(load("echo"), server):
+            await load("discovery").main(server.url)
+    printed = capsys.readouterr().out
+    assert "echo 1.0.0 " in printed
+    assert "add listens on math.add" in printed
+    assert "echo: 0 requests" in printed
+    assert "ended by stall" in printed
+
+
+async def test_stopping(server: NatsServer, caller: NatsClient) -> None:
+    module = load("stopping")
+    context = micro.Context()
+    ready = asyncio.Event()
+
+    async def setup(ctx: micro.Context) -> None:
+        await module.setup(ctx)
+        ready.set()
+
+    program = asyncio.create_task(context.run_forever(setup, options.servers(server.url)))
+    await ready.wait()
+    stored = asyncio.create_task(caller.request("store", b"x", timeout=LONG))
+    await asyncio.sleep(0)
+    assert (await caller.request("quit", timeout=LONG)).data == b"stopping"
+    assert (await stored).data == b"stored"
+    await program
+    assert module.events == [
+        "database opened",
+        "stored x",
+        "store done, error None",
+        "services stopped",
+        "database closed",
+    ]
+
+
+async def test_limits(server: NatsServer, caller: NatsClient) -> None:
+    module = load("limits")
+    client = micro.Client(caller)
+    async with running(module, server):
+        found = await asyncio.gather(
+            *(client.request("render", timeout=LONG) for _ in range(7)), return_exceptions=True
+        )
+        (refused,) = (error for error in found if isinstance(error, ServiceError))
+        assert (refused.code, refused.description) == (503, "overloaded")
+        pictures = await asyncio.gather(*(module.patient(client, "render") for _ in range(9)))
+    assert pictures == [b"picture"] * 9
+
+
+async def test_connection(
+    server: NatsServer, caller: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVERS", server.url)
+    module = load("connection")
+    async with micro.Context() as context:
+        await context.connect(*module.connection())
+        await module.setup(context)
+        assert (await caller.request("uptime.ping", timeout=LONG)).data == b"pong"
+
+
+async def test_without_context(server: NatsServer) -> None:
+    assert await load("without_context").main(server.url) == b"hello"
+
+
+async def test_least_permissions() -> None:
+    """The service runs under them, its caller asks it, the operator finds it, and no more."""
+    config = (EXAMPLES / "permissions.conf").read_text()
+    refused: list[Exception] = []
+
+    async def refuse(error: Exception) -> None:
+        refused.append(error)
+
+    with nats_server(config=config) as server:
+        async with micro.Context() as context:
+            context.add_error_callback(refuse)
+            await context.connect(
+                options.servers(server.url), options.user_password("shop", "change-me")
+            )
+            await load("typed").setup(context)
+            caller = await nats.connect(
+                server.url, user="caller", password="change-me-too", inbox_prefix="_INBOX.caller"
+            )
+            answer = await micro.Client(caller).request("shop.count", timeout=LONG)
+            operator = await nats.connect(
+                server.url,
+                user="operator",
+                password="change-me-as-well",
+                inbox_prefix="_INBOX.operator",
+            )
+            found = await micro.Client(operator).ping("shop", max_wait=LONG, max_count=1)
+            await caller.close()
+            await operator.close()
+    assert answer.data == b"0"
+    assert [ping.name for ping in found] == ["shop"]
+    assert refused == []
+
+
+def test_tests_of_handlers() -> None:
+    """The documented way to test handlers, as its reader would run it."""
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "test_shop.py",
+        ],
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "4 passed" in process.stdout
+
+
+def test_every_example_has_a_test() -> None:
+    tested = Path(__file__).read_text()
+    elsewhere = {"demo"}
+    for path in EXAMPLES.glob("*.py"):
+        if path.stem not in elsewhere and not path.stem.startswith("http_"):
+            name = path.stem
+            assert f'load("{name}")' in tested or f"{name}.py" in tested, name
