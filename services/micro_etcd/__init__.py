@@ -36,6 +36,7 @@ from micro_etcd._errors import (
 from micro_etcd._kv import KV, RangeOptions
 from micro_etcd._lease import LeaseKeeper, Leases
 from micro_etcd._lock import HeldLock
+from micro_etcd._queue import QueuePlace
 from micro_etcd._txn import (
     Compare,
     CompareBuilder,
@@ -123,6 +124,7 @@ __all__ = [
     "Leases",
     "PutOp",
     "PutResult",
+    "QueuePlace",
     "RangeOptions",
     "RangeRequestSortOrder",
     "RangeRequestSortTarget",

@@ -13,6 +13,7 @@ from micro_etcd._types import EtcdTLS, HostPortPair
 Metadata = tuple[tuple[str, str], ...]
 UNAVAILABLE = 14
 UNKNOWN = 2
+READY = grpc.ChannelConnectivity.READY
 CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs this once
 
 
@@ -83,6 +84,7 @@ class GrpcChannel:
         self.endpoint = str(address)
         self._closed = False
         self._unary: dict[str, Any] = {}
+        self._known_metadata: tuple[Metadata, Any] | None = None
         options: list[tuple[str, int | str]] = [*_OPTIONS]
         if server_name is not None:
             options.append(("grpc.ssl_target_name_override", server_name))
@@ -98,7 +100,7 @@ class GrpcChannel:
         pause = 0.001
         while not self._closed:
             state = self._channel.get_state(try_to_connect=True)
-            if state is grpc.ChannelConnectivity.READY:
+            if state is READY:
                 return
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 raise StatusError(UNAVAILABLE, f"cannot connect to {self.endpoint}", sent=False)
@@ -112,12 +114,13 @@ class GrpcChannel:
 
     async def unary(self, method: str, body: bytes, *, timeout: float, metadata: Metadata) -> bytes:
         """Send one message, return the one that answers it."""
-        await self._ready(timeout)
+        if self._channel.get_state() is not READY:
+            await self._ready(timeout)
         call = self._unary.get(method)
         if call is None:
             call = self._unary[method] = self._channel.unary_unary(method)
         try:
-            answer: bytes = await call(body, timeout=timeout, metadata=metadata)
+            answer: bytes = await call(body, timeout=timeout, metadata=self._metadata(metadata))
         except grpc.aio.AioRpcError as exc:
             raise _status(exc) from exc
         except asyncio.CancelledError:
@@ -139,8 +142,15 @@ class GrpcChannel:
         # A call is only handed to a ready connection, so that a failed one says whether it was ever sent.
         if self._closed:
             raise StatusError(UNAVAILABLE, f"connection closed: {self.endpoint}", sent=False)
-        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+        if self._channel.get_state() is not READY:
             await self.connect(min(timeout, CONNECT_TIMEOUT))
+
+    def _metadata(self, metadata: Metadata) -> Any:
+        # grpc.aio converts a tuple at every call; there are few, so each is converted once.
+        known = self._known_metadata
+        if known is None or known[0] is not metadata:
+            known = self._known_metadata = (metadata, grpc.aio.Metadata(*metadata))
+        return known[1]
 
     def _check_own_cancellation(self) -> None:
         # grpc.aio cancels the calls of a channel that is closed; that is no cancellation of the caller's task.

@@ -5,11 +5,13 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, overload
 
+from micro_etcd._batch import PutBatcher
 from micro_etcd._channel import ChannelFactory, grpc_channels
 from micro_etcd._coalesce import GetBatcher
 from micro_etcd._codec import Codec
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._connection import Connection
+from micro_etcd._kv import Batchers
 from micro_etcd._lock import HeldLock
 from micro_etcd._types import EtcdCredential, EtcdLockOption, EtcdTLS, HostPortPair, T
 
@@ -27,6 +29,8 @@ class EtcdClient(Generic[T]):
         encoding: How keys and values become text; None gives bytes.
         timeout: Seconds within which a call must succeed, all attempts together.
         coalesce: Send single-key gets of one loop tick as one request.
+        batch_writes: Send plain puts of one loop tick as one txn: all are applied or none, they share one
+            revision, and one bad lease or unknown outcome is everybody's.
     """
 
     @overload
@@ -39,6 +43,7 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
+        batch_writes: bool = False,
     ) -> None: ...
 
     @overload
@@ -51,9 +56,10 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
+        batch_writes: bool = False,
     ) -> None: ...
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the documented signature comes first
         self,
         addr: Address | Sequence[Address],
         credentials: EtcdCredential | None = None,
@@ -62,6 +68,7 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
+        batch_writes: bool = False,
     ) -> None:
         several = [addr] if isinstance(addr, HostPortPair | str) else list(addr)
         if not several:
@@ -73,6 +80,7 @@ class EtcdClient(Generic[T]):
         self._codec: Codec[T] = Codec(encoding)
         self._timeout = timeout
         self._coalesce = coalesce
+        self._batch_writes = batch_writes
         self._open_channel: ChannelFactory = grpc_channels(_tls(secure))
 
     def connect(self) -> "EtcdConnectionManager[T]":
@@ -88,7 +96,15 @@ class EtcdClient(Generic[T]):
             credentials=self._credentials,
             timeout=self._timeout,
         )
-        return EtcdConnectionManager(connection, self._codec, coalesce=self._coalesce)
+        communicator = EtcdCommunicator(
+            connection,
+            self._codec,
+            Batchers(
+                GetBatcher(connection) if self._coalesce else None,
+                PutBatcher(connection) if self._batch_writes else None,
+            ),
+        )
+        return EtcdConnectionManager(connection, communicator)
 
     def with_lock(
         self,
@@ -112,20 +128,15 @@ class EtcdClient(Generic[T]):
             TimeoutError: The lock was not had in time.
             EtcdLockLostError: On leaving, when the lock ended before its holder was done.
         """
-        return EtcdLockManager(
-            self.connect(),
-            self._codec.encode(lock_name),
-            EtcdLockOption(str(lock_name), timeout, ttl, on_lost),
-        )
+        return EtcdLockManager(self.connect(), EtcdLockOption(lock_name, timeout, ttl, on_lost))
 
 
 class EtcdConnectionManager(Generic[T]):
     """One connection to come; enter it once."""
 
-    def __init__(self, connection: Connection, codec: Codec[T], *, coalesce: bool) -> None:
+    def __init__(self, connection: Connection, communicator: EtcdCommunicator[T]) -> None:
         self._connection = connection
-        batcher = GetBatcher(connection) if coalesce else None
-        self._communicator = EtcdCommunicator(connection, codec, batcher)
+        self._communicator = communicator
 
     async def __aenter__(self) -> EtcdCommunicator[T]:
         try:
@@ -142,11 +153,8 @@ class EtcdConnectionManager(Generic[T]):
 class EtcdLockManager(Generic[T]):
     """One connection to come that holds a lock; enter it once."""
 
-    def __init__(
-        self, connecting: EtcdConnectionManager[T], name: bytes, option: EtcdLockOption
-    ) -> None:
+    def __init__(self, connecting: EtcdConnectionManager[T], option: EtcdLockOption) -> None:
         self._connecting = connecting
-        self._name = name
         self._option = option
         self._holding: AbstractAsyncContextManager[HeldLock] | None = None
 
@@ -154,7 +162,7 @@ class EtcdLockManager(Generic[T]):
         communicator = await self._connecting.__aenter__()
         option = self._option
         holding = communicator.with_lock(
-            self._name, timeout=option.timeout, ttl=option.ttl, on_lost=option.on_lost
+            option.lock_name, option.timeout, option.ttl, on_lost=option.on_lost
         )
         try:
             held = await holding.__aenter__()

@@ -29,22 +29,39 @@ class GetBatcher:
         self._sending: set[asyncio.Task[None]] = set()
         self._mean_bytes = 64.0  # of the values seen lately: large ones make small batches
 
-    def get(self, key: bytes) -> "asyncio.Future[pb.KeyValue | None]":
-        """Return what will hold the key, or None if there is no such key."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[pb.KeyValue | None] = loop.create_future()
-        waiting = self._waiting
-        if not waiting:
-            loop.call_soon(self._flush)
-        waiters = waiting.get(key)
+    async def get(self, key: bytes) -> pb.KeyValue | None:
+        """Return the key, None if there is no such key."""
+        if self._waiting:
+            future = self._join(key)
+        else:
+            # The first of a tick lets the others join, then sends for all, or for itself if it is alone.
+            future = self._join(key)
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                future.cancel()
+                self._send(self._take())
+                raise
+            waiting = self._take()
+            if len(waiting) == 1 and len(waiting[key]) == 1:
+                return await self._range(key)
+            self._send(waiting)
+        return await future
+
+    def _join(self, key: bytes) -> "asyncio.Future[pb.KeyValue | None]":
+        future: asyncio.Future[pb.KeyValue | None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.get(key)
         if waiters is None:
-            waiting[key] = [future]
+            self._waiting[key] = [future]
         else:
             waiters.append(future)
         return future
 
-    def _flush(self) -> None:
+    def _take(self) -> dict[bytes, Waiters]:
         waiting, self._waiting = self._waiting, {}
+        return waiting
+
+    def _send(self, waiting: dict[bytes, Waiters]) -> None:
         size = max(1, min(MAX_OPERATIONS, int(MAX_BATCH_BYTES / self._mean_bytes)))
         items = list(waiting.items())
         for start in range(0, len(items), size):
@@ -61,16 +78,20 @@ class GetBatcher:
         for waiters in batch.values():
             _fail(waiters, EtcdUnavailableError("the read was abandoned"))
 
+    async def _range(self, key: bytes) -> pb.KeyValue | None:
+        request = pb.RangeRequest(key=key)
+        body = await self._connection.call(RANGE, request.SerializeToString(), repeatable=True)
+        kvs = pb.RangeResponse.FromString(body).kvs
+        return kvs[0] if kvs else None
+
     async def _single(self, batch: dict[bytes, Waiters]) -> None:
         ((key, waiters),) = batch.items()
-        request = pb.RangeRequest(key=key)
         try:
-            body = await self._connection.call(RANGE, request.SerializeToString(), repeatable=True)
+            kv = await self._range(key)
         except EtcdError as exc:
             _fail(waiters, exc)
-            return
-        kvs = pb.RangeResponse.FromString(body).kvs
-        self._answer(waiters, kvs[0] if kvs else None)
+        else:
+            self._answer(waiters, kv)
 
     async def _many(self, batch: dict[bytes, Waiters]) -> None:
         request = pb.TxnRequest()

@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._channel import Channel
-from micro_etcd._coalesce import GetBatcher
 from micro_etcd._codec import Codec
 from micro_etcd._connection import Connection
 from micro_etcd._election import Election
 from micro_etcd._errors import EtcdError, EtcdLockLostError
 from micro_etcd._keys import WHOLE, Namespace, prefix_range
-from micro_etcd._kv import KV
+from micro_etcd._kv import KV, Batchers
 from micro_etcd._lease import Leases
 from micro_etcd._lock import HeldLock, hold_lock
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._queue import QueuePlace
 from micro_etcd._reader import KeyReader
 from micro_etcd._txn import Compare, TxnResult
 from micro_etcd._types import (
@@ -45,15 +45,15 @@ class EtcdCommunicator(KeyReader[T]):
         self,
         connection: Connection,
         codec: Codec[T],
-        batcher: GetBatcher | None = None,
+        batchers: Batchers,
         *,
         namespace: Namespace = WHOLE,
         lock: HeldLock | None = None,
     ) -> None:
-        super().__init__(codec, namespace, KV(connection, namespace, batcher))
+        super().__init__(codec, namespace, KV(connection, namespace, batchers))
         self.leases = Leases(connection)
         self._connection = connection
-        self._batcher = batcher
+        self._batchers = batchers
         self._lock = lock
 
     @property
@@ -62,7 +62,7 @@ class EtcdCommunicator(KeyReader[T]):
         return EtcdCommunicator(
             self._connection,
             Codec[bytes](None),
-            self._batcher,
+            self._batchers,
             namespace=self._namespace,
             lock=self._lock,
         )
@@ -261,12 +261,26 @@ class EtcdCommunicator(KeyReader[T]):
         on_lost: Callable[[], object] | None = None,
     ) -> AsyncIterator[HeldLock]:
         """Hold a lock on this connection; parameters and errors as for `EtcdClient.with_lock`."""
-        option = EtcdLockOption(str(lock_name), timeout, ttl, on_lost)
+        option = EtcdLockOption(lock_name, timeout, ttl, on_lost)
         name = self._codec.encode(lock_name)
         async with hold_lock(
             self._connection, self._namespace, self.kv, name=name, option=option
         ) as held:
             yield held
+
+    def queue_place(self, name: str | bytes, lease: int) -> QueuePlace:
+        """Return a place in the queue of a lock, under a lease that somebody else keeps alive.
+
+        For locks on behalf of others: `enter`, `wait`, then use `token` and `guard`; revoking the lease
+        gives the lock up.
+        """
+        return QueuePlace(
+            self._connection,
+            self._namespace,
+            self.kv,
+            name=self._codec.encode(name),
+            lease=lease,
+        )
 
     def election(self, name: str | bytes) -> Election[T]:
         """Return the election of that name."""
@@ -286,7 +300,11 @@ class EtcdCommunicator(KeyReader[T]):
 
     def _view(self, namespace: Namespace, lock: HeldLock | None) -> "EtcdCommunicator[T]":
         return EtcdCommunicator(
-            self._connection, self._codec, self._batcher, namespace=namespace, lock=lock
+            self._connection,
+            self._codec,
+            self._batchers,
+            namespace=namespace,
+            lock=lock,
         )
 
     async def _status(self, channel: Channel) -> EndpointStatus:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from time import monotonic
 
 from micro_etcd._auth import METHOD as AUTHENTICATE
 from micro_etcd._auth import TokenSource
@@ -25,6 +26,7 @@ _LEADER = (
     "hasleader",
     "true",
 )  # a member cut off from the others refuses at once instead of timing out
+_WITH_LEADER: Metadata = (_LEADER,)
 # Said before a request is looked at, so even a write is surely unprocessed.
 _NOT_TRIED = "etcdserver: no leader"
 _REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old")
@@ -59,7 +61,7 @@ class Connection:
             EtcdUnavailableError: None answered within `timeout`.
             EtcdUnauthenticatedError: The credentials are wrong.
         """
-        deadline = asyncio.get_running_loop().time() + self.timeout
+        deadline = monotonic() + self.timeout
         attempt = 0
         while True:
             channel = self.channel
@@ -114,14 +116,13 @@ class Connection:
             EtcdOutcomeUnknownError: A call that is not repeatable was sent and never answered.
             EtcdError: Anything else that went wrong, by kind.
         """
-        clock = asyncio.get_running_loop().time
         limit = self.timeout if timeout is None else timeout
-        deadline = clock() + limit
+        deadline = monotonic() + limit
         attempt = 0
         renewed = None  # the token this call has brought about
         while True:
             channel, token = self.channel, self.token
-            left = limit if attempt == 0 else max(deadline - clock(), 0.001)
+            left = limit if attempt == 0 else max(deadline - monotonic(), 0.001)
             allowed = min(left, FIRST_ATTEMPT * 2**attempt) if repeatable else left
             try:
                 return await channel.unary(
@@ -132,6 +133,8 @@ class Connection:
                     renewed = self.token
                 else:
                     if failure.sent and not repeatable and failure.text != _NOT_TRIED:
+                        if failure.code in TRANSIENT:
+                            self.leave(channel)
                         raise _write_error(failure) from failure
                     await self.recover(failure, channel, attempt=attempt, deadline=deadline)
             attempt += 1
@@ -184,11 +187,10 @@ class Connection:
             raise error_from_status(failure.code, failure.text) from failure
         if self._closed:
             raise EtcdUnavailableError("connection closed") from failure
-        loop = asyncio.get_running_loop()
         self.leave(channel)
         round_number, place = divmod(attempt + 1, len(self._channels))
         pause = backoff(round_number - 1) if place == 0 else 0.0
-        if loop.time() + pause >= deadline:
+        if monotonic() + pause >= deadline:
             raise self._exhausted(failure) from failure
         await asyncio.sleep(pause)
 
@@ -200,11 +202,11 @@ class Connection:
 
     def _metadata(self, token: str, *, leader: bool) -> Metadata:
         if not token:
-            return (_LEADER,) if leader else ()
+            return _WITH_LEADER if leader else ()
         return (_LEADER, ("token", token)) if leader else (("token", token),)
 
     async def _authenticate(self, body: bytes) -> bytes:
-        deadline = asyncio.get_running_loop().time() + self.timeout
+        deadline = monotonic() + self.timeout
         attempt = 0
         while True:
             channel = self.channel

@@ -75,11 +75,11 @@ class Election(Generic[T]):
 
         Raises:
             EtcdLockLostError: This campaigner is not the leader (any more).
+            EtcdOutcomeUnknownError: No answer came.
         """
         held = self.leadership
         put = PutOp(held.key, self._codec.encode(value), lease=held.lease)
-        # Only the leader writes this key, so writing the value twice does no harm.
-        answer = await self._kv.txn([held.guard], [put], repeatable=True)
+        answer = await self._kv.txn([held.guard], [put])
         if not answer.succeeded:
             raise EtcdLockLostError(f"leadership of {self._name!r} was lost")
 

@@ -1,8 +1,9 @@
 """Reads and writes of keys at the level of bytes, with the revisions etcd answers."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from micro_etcd._batch import PutBatcher
 from micro_etcd._coalesce import GetBatcher
 from micro_etcd._connection import Connection
 from micro_etcd._keys import Namespace
@@ -25,8 +26,7 @@ TXN = "/etcdserverpb.KV/Txn"
 COMPACT = "/etcdserverpb.KV/Compact"
 
 
-@dataclass(frozen=True, slots=True)
-class RangeOptions:
+class RangeOptions(NamedTuple):
     """What a range read may ask for beside its keys; None and 0 mean no restriction."""
 
     limit: int | None = None
@@ -63,6 +63,13 @@ class RangeOptions:
 PLAIN = RangeOptions()
 
 
+class Batchers(NamedTuple):
+    """What joins calls of one loop tick; None sends each by itself."""
+
+    gets: GetBatcher | None = None
+    puts: PutBatcher | None = None
+
+
 class KV:
     """Keys of one namespace. Reads are linearizable unless asked otherwise, and repeated when an endpoint fails.
 
@@ -70,18 +77,16 @@ class KV:
     can say whether they were applied.
     """
 
-    def __init__(
-        self, connection: Connection, namespace: Namespace, batcher: GetBatcher | None
-    ) -> None:
+    def __init__(self, connection: Connection, namespace: Namespace, batchers: Batchers) -> None:
         self._connection = connection
         self._namespace = namespace
-        self._batcher = batcher
+        self._gets, self._puts = batchers
 
     async def get(self, key: bytes, options: RangeOptions = PLAIN) -> KeyValue | None:
         """Return one key, None when it does not exist."""
         full = self._namespace.key(key)
-        if options is PLAIN and self._batcher is not None:
-            kv = await self._batcher.get(full)
+        if options is PLAIN and self._gets is not None:
+            kv = await self._gets.get(full)
         else:
             kvs = (await self._range(options.request(full))).kvs
             kv = kvs[0] if kvs else None
@@ -90,8 +95,8 @@ class KV:
     async def get_value(self, key: bytes) -> bytes | None:
         """Return the value of one key: what `get` does, without the rest of its answer."""
         full = self._namespace.key(key)
-        if self._batcher is not None:
-            kv = await self._batcher.get(full)
+        if self._gets is not None:
+            kv = await self._gets.get(full)
             return None if kv is None else kv.value
         kvs = (await self._range(PLAIN.request(full))).kvs
         return kvs[0].value if kvs else None
@@ -141,14 +146,18 @@ class KV:
         ignore_lease: bool = False,
     ) -> PutResult:
         """Write a key; a value of None keeps the value and changes only the lease."""
-        request = pb.PutRequest(
-            key=self._namespace.key(key),
-            value=value,
-            lease=lease,
-            prev_kv=prev_kv,
-            ignore_value=value is None,
-            ignore_lease=ignore_lease,
-        )
+        if self._puts is not None and value is not None and not prev_kv and not ignore_lease:
+            revision = await self._puts.put(self._namespace.key(key), value, lease)
+            return PutResult(revision, None)
+        request = pb.PutRequest(key=self._namespace.key(key), value=value)
+        if lease is not None:
+            request.lease = lease
+        if prev_kv:
+            request.prev_kv = True
+        if value is None:
+            request.ignore_value = True
+        if ignore_lease:
+            request.ignore_lease = True
         body = await self._connection.call(PUT, request.SerializeToString(), repeatable=False)
         answer = pb.PutResponse.FromString(body)
         prev = self._keyvalue(answer.prev_kv) if answer.HasField("prev_kv") else None
@@ -200,11 +209,11 @@ class KV:
     async def compact(self, revision: int, *, physical: bool = False) -> None:
         """Drop the history before `revision`; `physical` waits until the space is freed."""
         request = pb.CompactionRequest(revision=revision, physical=physical)
-        await self._connection.call(COMPACT, request.SerializeToString(), repeatable=True)
+        await self._connection.call(COMPACT, request.SerializeToString(), repeatable=False)
 
     async def revision(self, key: bytes) -> int:
         """Return the store's revision, read through a quorum; `key` is one the user may read."""
-        options = replace(PLAIN, keys_only=True)
+        options = PLAIN._replace(keys_only=True)
         return (await self._range(options.request(self._namespace.key(key)))).header.revision
 
     async def _range(self, request: pb.RangeRequest) -> pb.RangeResponse:

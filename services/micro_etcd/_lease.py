@@ -171,8 +171,6 @@ class LeaseKeeper:
         """
         if self._ended:
             return
-        if self.lost:
-            _log.warning("lease %x was lost before it was given back", self.id)
         self._ended = True
         await self._stop_task()
         await self._revoke()

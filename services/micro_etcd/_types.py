@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Generic, Self, TypeVar
-
-from micro_etcd._pb import micro_etcd_pb2 as pb
+from typing import Generic, NamedTuple, Self, TypeVar
 
 T = TypeVar("T", bound=str | bytes)  # what keys and values are returned as
 
@@ -130,14 +128,13 @@ class EtcdLockOption:
         on_lost: Called once when the lock is lost before it was released.
     """
 
-    lock_name: str
+    lock_name: str | bytes
     timeout: float | None = None
     ttl: int | None = None
     on_lost: Callable[[], object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(NamedTuple):
     """A key with its value and history, bytes as etcd keeps them."""
 
     key: bytes
@@ -146,11 +143,6 @@ class KeyValue:
     mod_revision: int
     version: int
     lease: int
-
-    @classmethod
-    def from_pb(cls, kv: pb.KeyValue) -> Self:
-        """Copy a protocol message."""
-        return cls(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +162,7 @@ class RangeResult:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(NamedTuple):
     """Answer of a put: the revision it made and what it replaced, if asked for."""
 
     revision: int

@@ -261,6 +261,8 @@ class EventStream:
 
     async def _cut(self, failure: StatusError) -> None:
         self._drop()
+        if self._closed:  # by another task, while this one was reading
+            return
         if failure.code not in TRANSIENT and failure.code != 2:
             await self._refused(pb.WatchResponse(cancel_reason=failure.text))
             return

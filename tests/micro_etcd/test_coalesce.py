@@ -116,34 +116,55 @@ async def test_refused_batch_is_asked_key_by_key(batcher: GetBatcher, channel: S
     assert channel.asked == [(TXN, 3), (RANGE, 1), (RANGE, 1), (RANGE, 1)]
 
 
+@pytest.mark.parametrize("when", ["before it is sent", "while it is under way"])
+@pytest.mark.parametrize("who", [0, 1])
 async def test_cancelled_caller_leaves_the_others_alone(
+    batcher: GetBatcher, channel: StubChannel, who: int, when: str
+) -> None:
+    channel.go_on.clear()
+    tasks = [asyncio.create_task(batcher.get(key)) for key in (b"a", b"b", b"c")]
+    await asyncio.sleep(0)
+    if when == "while it is under way":
+        while not channel.asked:
+            await asyncio.sleep(0)
+    cancelled = tasks.pop(who)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert cancelled.cancelled()
+    channel.go_on.set()
+    found = await asyncio.gather(*tasks)
+    assert all(kv is not None for kv in found)
+
+
+async def test_timed_out_caller_leaves_the_others_alone(
     batcher: GetBatcher, channel: StubChannel
 ) -> None:
-    async def get(key: bytes) -> bytes | None:
-        return (await values(batcher, key))[0]
-
     channel.go_on.clear()
-    tasks = [asyncio.create_task(get(key)) for key in (b"a", b"b", b"c")]
-    await asyncio.sleep(0)
-    tasks[0].cancel()
-    with pytest.raises(TimeoutError):
+
+    async def hurried() -> None:
         async with asyncio.timeout(0.01):
-            await tasks[1]
+            await batcher.get(b"a")
+
+    tasks = asyncio.create_task(hurried()), asyncio.create_task(batcher.get(b"b"))
+    with pytest.raises(TimeoutError):
+        await tasks[0]
     channel.go_on.set()
-    assert await tasks[2] == b"c"
-    assert channel.asked[0][0] == TXN
+    found = await tasks[1]
+    assert found is not None
+    assert channel.asked == [(TXN, 2)]
 
 
 async def test_abandoned_batch_hangs_nobody(batcher: GetBatcher, channel: StubChannel) -> None:
-    """Even if the sending task itself is cancelled."""
+    """Even if the sending task itself is cancelled, before its first step."""
     channel.go_on.clear()
-    waiting = asyncio.ensure_future(batcher.get(b"a"))
+    waiting = [asyncio.create_task(batcher.get(key)) for key in (b"a", b"b")]
     before = asyncio.all_tasks()
     while not (sending := asyncio.all_tasks() - before):
         await asyncio.sleep(0)
     sending.pop().cancel()
-    with pytest.raises(EtcdUnavailableError, match="the read was abandoned"):
-        await waiting
+    for task in waiting:
+        with pytest.raises(EtcdUnavailableError, match="the read was abandoned"):
+            await task
 
 
 @every_version

@@ -183,6 +183,20 @@ async def test_write_is_applied_at_most_once(shared_server: EtcdServer, prefix: 
     assert set(done) <= set(applied) <= set(done) | set(unknown)
 
 
+async def test_write_that_hangs_makes_the_next_go_elsewhere(
+    shared_server: EtcdServer, prefix: str
+) -> None:
+    async with Proxy(shared_server.address) as proxy:
+        client = EtcdClient([proxy.address, shared_server.address], timeout=1)
+        async with client.connect() as communicator:
+            await communicator.put(f"{prefix}k", "1")
+            proxy.hold()
+            with pytest.raises(EtcdOutcomeUnknownError):
+                await communicator.put(f"{prefix}k", "2")
+            await communicator.put(f"{prefix}k", "3")
+            assert await communicator.get(f"{prefix}k") == "3"
+
+
 async def test_status_tells_who_answers(binaries: Binaries) -> None:
     with EtcdServer(binaries.etcd) as server:
         dead = HostPortPair("127.0.0.1", free_port())

@@ -305,3 +305,25 @@ async def test_connection_that_holds_no_lock_says_so(etcd: EtcdClient[str]) -> N
     async with etcd.connect() as communicator:
         with pytest.raises(EtcdLockLostError, match=r"no lock is held: use EtcdClient\.with_lock"):
             _ = communicator.lock
+
+
+async def test_place_under_a_lease_of_somebody_else(etcd: EtcdClient[str], prefix: str) -> None:
+    """What a service needs that takes locks for its callers."""
+    async with etcd.connect() as communicator:
+        lease = await communicator.grant_lease(30)
+        place = communicator.queue_place(prefix, lease)
+        await place.enter()
+        token = place.token
+        await place.enter()  # again: nothing changes
+        assert place.token == token > 0
+        await place.wait()
+        with pytest.raises(TimeoutError):
+            async with communicator.with_lock(prefix, timeout=0.2):
+                pass
+        result = await communicator.txn_compare(
+            [place.guard], lambda success, _: success.put(f"{prefix}v", "1")
+        )
+        assert result.succeeded
+        await communicator.revoke_lease(lease)
+        async with communicator.with_lock(prefix, timeout=5):
+            pass

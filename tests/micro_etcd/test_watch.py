@@ -323,6 +323,21 @@ async def test_cancelled_read_loses_nothing(etcd: EtcdClient[str], prefix: str) 
         assert [(await anext(watch)).value for _ in range(2)] == ["1", "2"]
 
 
+async def test_closing_from_another_task_ends_the_loop(etcd: EtcdClient[str], prefix: str) -> None:
+    async with etcd.connect() as communicator:
+        watch = communicator.watch_prefix(prefix)
+        await watch.stream.start()
+
+        async def read() -> list[str]:
+            return [event.value async for event in watch]
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        await watch.aclose()
+        assert await reading == []
+        assert await communicator.get("none") is None
+
+
 async def test_hundred_watches_share_a_connection(etcd: EtcdClient[str], prefix: str) -> None:
     async with etcd.connect() as communicator:
         watches = [communicator.watch(f"{prefix}{number}") for number in range(100)]
