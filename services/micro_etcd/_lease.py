@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Self
@@ -41,8 +41,9 @@ class Leases:
             EtcdOutOfRangeError: The ttl is too large.
             EtcdOutcomeUnknownError: No answer came; only with an id of your own.
         """
-        # With an id of our choosing the request may be repeated: if the lease exists, it is ours.
-        chosen = random.getrandbits(62) + 1 if id is None else id
+        # Nobody guesses the id, so to know it is to own the lease; and the request may be repeated:
+        # if the lease exists, it is ours.
+        chosen = secrets.randbits(62) + 1 if id is None else id
         request = pb.LeaseGrantRequest(ttl=ttl, id=chosen)
         try:
             body = await self._connection.call(
