@@ -84,7 +84,7 @@ class GrpcChannel:
         self.endpoint = str(address)
         self._closed = False
         self._unary: dict[str, Any] = {}
-        self._known_metadata: tuple[Metadata, Any] | None = None
+        self._known_metadata: dict[Metadata, Any] = {}
         options: list[tuple[str, int | str]] = [*_OPTIONS]
         if server_name is not None:
             options.append(("grpc.ssl_target_name_override", server_name))
@@ -146,11 +146,13 @@ class GrpcChannel:
             await self.connect(min(timeout, CONNECT_TIMEOUT))
 
     def _metadata(self, metadata: Metadata) -> Any:
-        # grpc.aio converts a tuple at every call; there are few, so each is converted once.
-        known = self._known_metadata
-        if known is None or known[0] is not metadata:
-            known = self._known_metadata = (metadata, grpc.aio.Metadata(*metadata))
-        return known[1]
+        # grpc.aio converts a tuple at every call; there are few at a time, so each is converted once.
+        known = self._known_metadata.get(metadata)
+        if known is None:
+            if len(self._known_metadata) > 8:  # tokens come and go
+                self._known_metadata.clear()
+            known = self._known_metadata[metadata] = grpc.aio.Metadata(*metadata)
+        return known
 
     def _check_own_cancellation(self) -> None:
         # grpc.aio cancels the calls of a channel that is closed; that is no cancellation of the caller's task.

@@ -90,21 +90,7 @@ class EtcdClient(Generic[T]):
             EtcdUnavailableError: No endpoint answered within `timeout`.
             EtcdUnauthenticatedError: The credentials are wrong.
         """
-        connection = Connection(
-            self._addresses,
-            self._open_channel,
-            credentials=self._credentials,
-            timeout=self._timeout,
-        )
-        communicator = EtcdCommunicator(
-            connection,
-            self._codec,
-            Batchers(
-                GetBatcher(connection) if self._coalesce else None,
-                PutBatcher(connection) if self._batch_writes else None,
-            ),
-        )
-        return EtcdConnectionManager(connection, communicator)
+        return EtcdConnectionManager(self._new_connection, self._communicator)
 
     def with_lock(
         self,
@@ -130,24 +116,47 @@ class EtcdClient(Generic[T]):
         """
         return EtcdLockManager(self.connect(), EtcdLockOption(lock_name, timeout, ttl, on_lost))
 
+    def _new_connection(self) -> Connection:
+        return Connection(
+            self._addresses,
+            self._open_channel,
+            credentials=self._credentials,
+            timeout=self._timeout,
+        )
+
+    def _communicator(self, connection: Connection) -> EtcdCommunicator[T]:
+        batchers = Batchers(
+            GetBatcher(connection) if self._coalesce else None,
+            PutBatcher(connection) if self._batch_writes else None,
+        )
+        return EtcdCommunicator(connection, self._codec, batchers)
+
 
 class EtcdConnectionManager(Generic[T]):
-    """One connection to come; enter it once."""
+    """One connection to come; it is made on entering, in the event loop that runs then."""
 
-    def __init__(self, connection: Connection, communicator: EtcdCommunicator[T]) -> None:
-        self._connection = connection
+    def __init__(
+        self,
+        new_connection: Callable[[], Connection],
+        communicator: Callable[[Connection], EtcdCommunicator[T]],
+    ) -> None:
+        self._new_connection = new_connection
         self._communicator = communicator
+        self._entered: EtcdCommunicator[T] | None = None
 
     async def __aenter__(self) -> EtcdCommunicator[T]:
+        connection = self._new_connection()
         try:
-            await self._connection.open()
+            await connection.open()
         except BaseException:
-            await self._connection.close()
+            await connection.close()
             raise
-        return self._communicator
+        self._entered = self._communicator(connection)
+        return self._entered
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._communicator.close()
+        if self._entered is not None:
+            await self._entered.close()
 
 
 class EtcdLockManager(Generic[T]):

@@ -9,7 +9,7 @@ import asyncio
 from functools import partial
 
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdError, EtcdUnavailableError
+from micro_etcd._errors import EtcdDeadlineExceededError, EtcdError, EtcdUnavailableError
 from micro_etcd._pb import micro_etcd_pb2 as pb
 
 RANGE = "/etcdserverpb.KV/Range"
@@ -100,7 +100,11 @@ class GetBatcher:
             add().request_range.key = key
         try:
             body = await self._connection.call(TXN, request.SerializeToString(), repeatable=True)
-        except EtcdError:
+        except (EtcdUnavailableError, EtcdDeadlineExceededError) as exc:
+            for waiters in batch.values():
+                _fail(waiters, exc)
+            return
+        except EtcdError:  # one key's fault, or that of their number: each is asked for itself
             await asyncio.gather(*(self._single({key: batch[key]}) for key in batch))
             return
         responses = pb.TxnResponse.FromString(body).responses

@@ -5,18 +5,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from micro_etcd._action import EtcdTransactionAction
-from micro_etcd._channel import Channel
 from micro_etcd._codec import Codec
 from micro_etcd._connection import Connection
 from micro_etcd._election import Election
-from micro_etcd._errors import EtcdError, EtcdLockLostError
+from micro_etcd._errors import EtcdLockLostError
 from micro_etcd._keys import WHOLE, Namespace, prefix_range
 from micro_etcd._kv import KV, Batchers
 from micro_etcd._lease import Leases
 from micro_etcd._lock import HeldLock, hold_lock
-from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._queue import QueuePlace
 from micro_etcd._reader import KeyReader
+from micro_etcd._status import status
 from micro_etcd._txn import Compare, TxnResult
 from micro_etcd._types import (
     EndpointStatus,
@@ -25,8 +24,6 @@ from micro_etcd._types import (
     WatchCreateRequestFilterType,
 )
 from micro_etcd._watch import EventStream, Watch, WatchOptions
-
-STATUS = "/etcdserverpb.Maintenance/Status"
 
 
 class EtcdCommunicator(KeyReader[T]):
@@ -291,8 +288,7 @@ class EtcdCommunicator(KeyReader[T]):
 
     async def status(self) -> list[EndpointStatus]:
         """Ask every endpoint how it is; one that does not answer has its reason in `errors`."""
-        channels = self._connection.channels
-        return list(await asyncio.gather(*(self._status(channel) for channel in channels)))
+        return await status(self._connection)
 
     async def close(self) -> None:
         """Close the connection; idempotent."""
@@ -305,26 +301,6 @@ class EtcdCommunicator(KeyReader[T]):
             self._batchers,
             namespace=namespace,
             lock=lock,
-        )
-
-    async def _status(self, channel: Channel) -> EndpointStatus:
-        try:
-            body = await self._connection.ask(
-                channel, STATUS, pb.StatusRequest().SerializeToString()
-            )
-        except EtcdError as exc:
-            return EndpointStatus(channel.endpoint, "", 0, 0, 0, 0, 0, False, [exc.message])
-        answer = pb.StatusResponse.FromString(body)
-        return EndpointStatus(
-            channel.endpoint,
-            answer.version,
-            answer.header.member_id,
-            answer.leader,
-            answer.header.revision,
-            answer.raft_term,
-            answer.db_size,
-            answer.is_learner,
-            list(answer.errors),
         )
 
     async def _keep_alive(self, id: int, interval: float) -> None:

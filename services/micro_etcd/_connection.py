@@ -29,7 +29,8 @@ _LEADER = (
 _WITH_LEADER: Metadata = (_LEADER,)
 # Said before a request is looked at, so even a write is surely unprocessed.
 _NOT_TRIED = "etcdserver: no leader"
-_REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old")
+# The last is said of no token at all: authentication was enabled after this connection was made.
+_REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
 
 class Connection:

@@ -25,6 +25,7 @@ class StubChannel:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []  # method, number of keys
         self.refuse_txns = False
+        self.unavailable = False
         self.value_bytes = 0
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -43,6 +44,8 @@ class StubChannel:
         request = pb.TxnRequest.FromString(body)
         self.asked.append((method, len(request.success)))
         await self.go_on.wait()
+        if self.unavailable:
+            raise StatusError(14, "no connection", sent=False)
         if self.refuse_txns:
             raise StatusError(3, "etcdserver: too many operations in txn request", sent=True)
         answers = [self._range(part.request_range.key) for part in request.success]
@@ -114,6 +117,15 @@ async def test_refused_batch_is_asked_key_by_key(batcher: GetBatcher, channel: S
     assert isinstance(found[1], EtcdInvalidArgumentError)
     assert isinstance(found[2], pb.KeyValue)
     assert channel.asked == [(TXN, 3), (RANGE, 1), (RANGE, 1), (RANGE, 1)]
+
+
+async def test_batch_without_an_answer_is_not_asked_again(channel: StubChannel) -> None:
+    """Else a dead server would cost every caller the time-out twice."""
+    channel.unavailable = True
+    batcher = GetBatcher(Connection([HostPortPair("stub", 1)], lambda _: channel, timeout=0.01))
+    found = await asyncio.gather(batcher.get(b"a"), batcher.get(b"b"), return_exceptions=True)
+    assert [type(error) for error in found] == [EtcdUnavailableError] * 2
+    assert {method for method, _ in channel.asked} == {TXN}
 
 
 @pytest.mark.parametrize("when", ["before it is sent", "while it is under way"])

@@ -1,7 +1,6 @@
 """P11 to P13: which endpoint is asked, what is asked again, and what an unanswered write means."""
 
 import asyncio
-import contextlib
 import time
 
 import pytest
@@ -30,7 +29,7 @@ async def test_reads_are_linearizable_unless_asked_otherwise(
         alone, *rest = cluster.members
         async with EtcdClient(cluster.addresses).connect() as communicator:
             await communicator.put(f"{prefix}k", "old")
-        async with EtcdClient(alone.address, timeout=4).connect() as communicator:
+        async with EtcdClient(alone.address, timeout=2.5).connect() as communicator:
             while await communicator.get(f"{prefix}k", serializable=True) != "old":
                 await asyncio.sleep(0.01)
             for member in rest:
@@ -97,10 +96,7 @@ async def test_leader_killed_under_load(binaries: Binaries, prefix: str) -> None
 
             readers = [asyncio.create_task(read()) for _ in range(8)]
             await asyncio.to_thread(cluster.leader().kill)
-            with contextlib.suppress(
-                EtcdOutcomeUnknownError
-            ):  # a write may well be caught in between
-                await communicator.put(f"{prefix}other", "after")
+            await asyncio.to_thread(cluster.leader)  # there is another
             stop.set()
             assert all(count > 0 for count in await asyncio.gather(*readers))
 

@@ -1,5 +1,6 @@
 """The public names, and the signatures etcetra's users rely on."""
 
+import asyncio
 import inspect
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from micro_etcd import (
     CompareKey,
     EtcdClient,
     EtcdCommunicator,
+    EtcdConnectionManager,
     EtcdCredential,
     EtcdLockOption,
     EtcdTransactionAction,
@@ -18,6 +20,7 @@ from micro_etcd import (
     WatchEvent,
     WatchEventType,
 )
+from micro_etcd.testing import EtcdServer
 
 FILTERS = "max_create_revision max_mod_revision min_create_revision min_mod_revision revision"
 SORT = "sort_order sort_target"
@@ -132,3 +135,16 @@ def test_modules_stay_small() -> None:
     sizes = {path.name: len(path.read_text().splitlines()) for path in folder.glob("*.py")}
 
     assert {name: size for name, size in sizes.items() if size > 350} == {}
+
+
+def test_one_client_serves_any_number_of_loops(shared_server: EtcdServer) -> None:
+    client = EtcdClient(shared_server.address)
+    connecting = client.connect()  # outside any loop
+
+    async def roundtrip(manager: EtcdConnectionManager[str]) -> str | None:
+        async with manager as communicator:
+            await communicator.put("loops", "v")
+            return await communicator.get("loops")
+
+    assert asyncio.run(roundtrip(connecting)) == "v"
+    assert asyncio.run(roundtrip(client.connect())) == "v"

@@ -103,7 +103,8 @@ async def test_leader_lost(binaries: Binaries, prefix: str) -> None:
         # The watch is first on the leader, so that it loses its own member too.
         leader = cluster.leader().address
         others = [address for address in cluster.addresses if address != leader]
-        await check(EtcdClient([leader, *others]), EtcdClient(others), prefix, harm)
+        writing_side = EtcdClient(others, timeout=2)
+        await check(EtcdClient([leader, *others]), writing_side, prefix, harm)
 
 
 async def test_rolling_restart(binaries: Binaries, prefix: str) -> None:
