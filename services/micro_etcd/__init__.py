@@ -35,8 +35,17 @@ from micro_etcd._errors import (
 )
 from micro_etcd._kv import KV, RangeOptions
 from micro_etcd._lease import LeaseKeeper, Leases
+from micro_etcd._live_config import LiveConfig
 from micro_etcd._lock import HeldLock
+from micro_etcd._nats_etcd import NatsEtcd
 from micro_etcd._queue import QueuePlace
+from micro_etcd._service import EtcdService, add_etcd_service, serve, setup_embedded
+from micro_etcd._service_config import EtcdSection, EtcdServiceSettings, NamespaceRule
+from micro_etcd._service_errors import (
+    EtcdConditionFailedError,
+    EtcdLockBusyError,
+    EtcdPayloadTooLargeError,
+)
 from micro_etcd._txn import (
     Compare,
     CompareBuilder,
@@ -85,6 +94,7 @@ __all__ = [
     "EtcdClient",
     "EtcdCommunicator",
     "EtcdCompactedError",
+    "EtcdConditionFailedError",
     "EtcdConnectionManager",
     "EtcdCredential",
     "EtcdDataLossError",
@@ -96,6 +106,7 @@ __all__ = [
     "EtcdInvalidArgumentError",
     "EtcdLeaseExistsError",
     "EtcdLeaseNotFoundError",
+    "EtcdLockBusyError",
     "EtcdLockLostError",
     "EtcdLockManager",
     "EtcdLockOption",
@@ -103,8 +114,12 @@ __all__ = [
     "EtcdNotFoundError",
     "EtcdOutOfRangeError",
     "EtcdOutcomeUnknownError",
+    "EtcdPayloadTooLargeError",
     "EtcdPermissionDeniedError",
     "EtcdRequestTooLargeError",
+    "EtcdSection",
+    "EtcdService",
+    "EtcdServiceSettings",
     "EtcdTLS",
     "EtcdTooManyRequestError",
     "EtcdTransactionAction",
@@ -122,6 +137,9 @@ __all__ = [
     "LeaseInfo",
     "LeaseKeeper",
     "Leases",
+    "LiveConfig",
+    "NamespaceRule",
+    "NatsEtcd",
     "PutOp",
     "PutResult",
     "QueuePlace",
@@ -137,5 +155,8 @@ __all__ = [
     "WatchEvent",
     "WatchEventType",
     "WatchOptions",
+    "add_etcd_service",
     "errors",
+    "serve",
+    "setup_embedded",
 ]

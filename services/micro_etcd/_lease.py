@@ -10,6 +10,7 @@ from typing import Self
 from micro_etcd._connection import Connection
 from micro_etcd._errors import EtcdError, EtcdLeaseExistsError, EtcdLeaseNotFoundError
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._ports import LeaseStore
 from micro_etcd._types import LeaseInfo
 
 _GRANT = "/etcdserverpb.Lease/LeaseGrant"
@@ -120,7 +121,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        leases: Leases,
+        leases: LeaseStore,
         granted: LeaseInfo,
         deadline: float,
         *,

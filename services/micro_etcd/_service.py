@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 from micro import Context, Request, Service, __version__
-
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._errors import EtcdError
 from micro_etcd._server import EtcdServer
@@ -34,6 +33,7 @@ from micro_etcd._service_view import View, Views
 from micro_etcd._service_watch import WatchEndpoints
 
 Handle = Callable[[Request, View], Awaitable[None]]
+Setup = Callable[[Context], Coroutine[Any, Any, None]]
 
 
 class Route(NamedTuple):
@@ -78,9 +78,7 @@ class EtcdService:
             max_watches=self._settings.max_watches,
             deliver_prefixes=self._settings.deliver_prefixes,
         )
-        group = service.add_group(
-            self._settings.group, max_in_flight=self._settings.max_in_flight
-        )
+        group = service.add_group(self._settings.group, max_in_flight=self._settings.max_in_flight)
         for route in self._routes(watches, service.id):
             metadata = {}
             if route.model is not None:
@@ -199,7 +197,7 @@ async def add_etcd_service(
 
 def serve(
     settings: EtcdServiceSettings,
-) -> Callable[[Context], Any]:
+) -> Setup:
     """Return the setup function of a program that serves the etcd these settings describe."""
 
     async def setup(ctx: Context) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from micro import ConfigError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from micro import ConfigError
 from micro_etcd._client import EtcdClient
 from micro_etcd._types import EtcdCredential, EtcdTLS
 

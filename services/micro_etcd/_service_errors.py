@@ -11,8 +11,8 @@ EtcdRequestTooLargeError
 """
 
 import nats.errors
-from micro import PayloadTooLargeError, ServiceError
 
+from micro import PayloadTooLargeError, ServiceError
 from micro_etcd import _errors as errors
 from micro_etcd._errors import EtcdCompactedError, EtcdError
 

@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Callable, Sequence
 
 from micro import Request
-
 from micro_etcd._errors import EtcdInvalidArgumentError, EtcdLockLostError
 from micro_etcd._kv import RangeOptions
 from micro_etcd._pb import micro_etcd_pb2 as pb
@@ -293,4 +292,3 @@ def _compare(key: bytes, condition: Condition) -> Compare:
         return Compare(key, CompareCompareTarget.MOD, EQUAL, condition.mod_revision)
     version = 0 if condition.version is None else condition.version
     return Compare(key, CompareCompareTarget.VERSION, EQUAL, version)
-

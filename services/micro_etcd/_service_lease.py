@@ -3,8 +3,11 @@
 import asyncio
 
 from micro import Request
-
-from micro_etcd._errors import EtcdInvalidArgumentError, EtcdLeaseNotFoundError, EtcdPermissionDeniedError
+from micro_etcd._errors import (
+    EtcdInvalidArgumentError,
+    EtcdLeaseNotFoundError,
+    EtcdPermissionDeniedError,
+)
 from micro_etcd._service_errors import EtcdLockBusyError
 from micro_etcd._service_kv import KeyEndpoints
 from micro_etcd._service_models import (
@@ -31,7 +34,7 @@ class LeaseEndpoints:
 
     async def grant(self, request: Request, view: View) -> None:
         """Answer `lease.grant`."""
-        view.need("lease")
+        _need_leases(view)
         body = parse(GrantBody, request.data())
         granted = await view.whole.leases.grant(body.ttl)
         await self._keys.answer(
@@ -48,7 +51,7 @@ class LeaseEndpoints:
 
     async def revoke(self, request: Request, view: View) -> None:
         """Answer `lease.revoke`."""
-        view.need("lease")
+        _need_leases(view)
         body = parse(LeaseBody, request.data())
         await view.own_lease(body.lease)
         await view.whole.leases.revoke(body.lease)

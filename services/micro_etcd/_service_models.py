@@ -66,7 +66,9 @@ Binary = Annotated[
 ]
 Key = Annotated[Binary, Field(min_length=1)]
 Revision = Annotated[int, Field(ge=0, lt=1 << 63)]
-LeaseId = Annotated[int, Field(gt=0, lt=1 << 63)]
+# Sent as text, because JavaScript and others cannot hold 62 bits in a JSON number; read as either.
+Id = Annotated[int, PlainSerializer(str, return_type=str)]
+LeaseId = Annotated[Id, Field(gt=0, lt=1 << 63)]
 
 
 class Body(BaseModel):
@@ -87,7 +89,7 @@ class Item(Reply):
     create_revision: int
     mod_revision: int
     version: int
-    lease: int = 0
+    lease: Id = 0
 
     @classmethod
     def of(cls, kv: KeyValue, *, keys_only: bool = False) -> "Item":
@@ -198,7 +200,7 @@ class _Write(Body):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     prev_kv: bool = False
-    condition: Condition | None = Field(None, alias="if")
+    condition: Condition | None = Field(default=None, alias="if")
     guard: Guard | None = None
 
 
@@ -337,7 +339,7 @@ class LeaseBody(Body):
 class LeaseReply(Reply):
     """State of a lease; `ttl` is what remains, -1 when it is gone. `keys` are those of the namespace."""
 
-    lease: int
+    lease: Id
     ttl: int
     granted_ttl: int = 0
     keys: list[Binary] = []
@@ -357,7 +359,7 @@ class AcquireReply(Reply):
 
     state: Literal["granted", "queued"]
     key: Binary
-    lease: int
+    lease: Id
     token: int
     ttl: int
 

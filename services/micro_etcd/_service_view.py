@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from micro import Request, ServiceError
 from pydantic import ValidationError
 
+from micro import Request, ServiceError
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._errors import EtcdLeaseNotFoundError, EtcdPermissionDeniedError
 from micro_etcd._keys import Namespace

@@ -18,9 +18,9 @@ import secrets
 from collections.abc import Callable
 
 import nats.errors
-from micro import Client, MicroError, Request, ServiceError
 from nats.aio.client import Client as NatsClient
 
+from micro import Client, MicroError, Request, ServiceError
 from micro_etcd._errors import (
     EtcdError,
     EtcdHistoryLostError,
@@ -85,7 +85,9 @@ class WatchEndpoints:
         if self._closed:
             raise EtcdUnavailableError("the instance is stopping")
         if len(self._served) >= self._max_watches:
-            raise EtcdTooManyRequestError(f"the instance serves {self._max_watches} watches already")
+            raise EtcdTooManyRequestError(
+                f"the instance serves {self._max_watches} watches already"
+            )
         key, end = body.range()
         await _check_history(view, key, body)
         full = view.namespace.key(key), view.namespace.end(end)
