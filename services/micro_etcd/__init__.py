@@ -2,6 +2,15 @@
 
 from micro_etcd import errors
 from micro_etcd._action import EtcdTransactionAction
+from micro_etcd._aliases import (
+    DeleteRangeRequestType,
+    NoneType,
+    PutRequestType,
+    RangeRequestType,
+    TransactionRequest,
+    TxnReturnType,
+    TxnReturnValues,
+)
 from micro_etcd._client import EtcdClient, EtcdConnectionManager, EtcdLockManager
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._election import Election
@@ -78,13 +87,13 @@ from micro_etcd._types import (
 from micro_etcd._watch import Event, EventStream, Watch, WatchBatch, WatchOptions
 
 __all__ = [
-    "KV",
     "Compare",
     "CompareBuilder",
     "CompareCompareResult",
     "CompareCompareTarget",
     "CompareKey",
     "DeleteOp",
+    "DeleteRangeRequestType",
     "DeleteResult",
     "Election",
     "EndpointStatus",
@@ -133,6 +142,7 @@ __all__ = [
     "GetOp",
     "HeldLock",
     "HostPortPair",
+    "KV",
     "KeyValue",
     "LeaseInfo",
     "LeaseKeeper",
@@ -140,15 +150,21 @@ __all__ = [
     "LiveConfig",
     "NamespaceRule",
     "NatsEtcd",
+    "NoneType",
     "PutOp",
+    "PutRequestType",
     "PutResult",
     "QueuePlace",
     "RangeOptions",
     "RangeRequestSortOrder",
     "RangeRequestSortTarget",
+    "RangeRequestType",
     "RangeResult",
+    "TransactionRequest",
     "TxnResponse",
     "TxnResult",
+    "TxnReturnType",
+    "TxnReturnValues",
     "Watch",
     "WatchBatch",
     "WatchCreateRequestFilterType",

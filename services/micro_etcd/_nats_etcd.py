@@ -10,7 +10,8 @@ from micro_etcd._codec import Codec
 from micro_etcd._keys import EVERYTHING, WHOLE
 from micro_etcd._keyspace import KeySpace
 from micro_etcd._nats_call import Caller
-from micro_etcd._nats_kv import NatsKV, NatsLeases
+from micro_etcd._nats_kv import NatsKV
+from micro_etcd._nats_leases import NatsLeases
 from micro_etcd._nats_watch import NatsEventStream
 from micro_etcd._service_models import AcquireBody, AcquireReply, WatchBody
 from micro_etcd._txn import Compare

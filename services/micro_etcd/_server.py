@@ -169,6 +169,7 @@ class EtcdServer:
     def freeze(self) -> None:
         """Stop the process without ending it (SIGSTOP): it keeps its sockets and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # until all its threads have stopped
 
     def thaw(self) -> None:
         """Let a frozen process go on."""

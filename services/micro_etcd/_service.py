@@ -25,10 +25,10 @@ from micro_etcd._service_models import (
     ReleaseBody,
     StatusReply,
     StopBody,
-    TxnBody,
     WatchBody,
 )
 from micro_etcd._service_txn import TxnEndpoint
+from micro_etcd._service_txn_models import TxnBody
 from micro_etcd._service_view import View, Views
 from micro_etcd._service_watch import WatchEndpoints
 
@@ -68,6 +68,11 @@ class EtcdService:
     def watches(self) -> int:
         """How many watches this instance serves."""
         return 0 if self._watches is None else len(self._watches)
+
+    @property
+    def started_watches(self) -> int:
+        """How many watches this instance has begun to serve so far."""
+        return 0 if self._watches is None else self._watches.started
 
     async def start(self, service: Service) -> None:
         """Add the endpoints to a running service."""
@@ -130,7 +135,11 @@ class EtcdService:
         return call
 
     def _stats(self, _endpoint: object) -> dict[str, Any]:
-        return {"etcd_errors": self.failures, "watches": self.watches}
+        return {
+            "etcd_errors": self.failures,
+            "watches": self.watches,
+            "started_watches": self.started_watches,
+        }
 
     async def _status(self, request: Request, view: View) -> None:
         view.need("status")

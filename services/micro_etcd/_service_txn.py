@@ -4,12 +4,12 @@ from micro import Request
 from micro_etcd._errors import EtcdInvalidArgumentError
 from micro_etcd._kv import RangeOptions
 from micro_etcd._service_kv import KeyEndpoints
-from micro_etcd._service_models import (
+from micro_etcd._service_models import Item
+from micro_etcd._service_txn_models import (
     CompareBody,
     DeleteAnswer,
     DeleteOpBody,
     GetOpBody,
-    Item,
     OpBody,
     PutAnswer,
     RangeAnswer,

@@ -73,6 +73,7 @@ class WatchEndpoints:
         self._deliver_prefixes = deliver_prefixes
         self._served: dict[str, tuple[Feed, asyncio.Task[None], str]] = {}
         self._closed = False
+        self.started = 0  # so far
 
     def __len__(self) -> int:
         return len(self._served)
@@ -114,6 +115,7 @@ class WatchEndpoints:
             stream.close()
             raise
         task = asyncio.create_task(feed.run())
+        self.started += 1
         self._served[feed.id] = feed, task, view.token
         task.add_done_callback(lambda _: self._served.pop(feed.id, None))
 

@@ -146,16 +146,13 @@ class EventStream:
         if stream is None or cursor is None:  # closed meanwhile
             return
         try:
-            body = await stream.read()
-            if body is None:
-                raise StatusError(UNAVAILABLE, "the watch stream ended", sent=True)
+            response = await _next(stream)
         except asyncio.CancelledError:
             self._drop()  # a cancelled read has ended the call; the next one resumes
             raise
         except StatusError as failure:
             await self._cut(failure)
             return
-        response = pb.WatchResponse.FromString(body)
         if response.canceled:
             await self._refused(response)
             return
@@ -172,7 +169,7 @@ class EventStream:
             channel, self._channel = self._connection.channel, self._connection.channel
             stream = await self._connection.stream(WATCH, self._request(cursor.next_revision))
             self._stream = stream
-            body = await stream.read()
+            response = await _next(stream)
         except asyncio.CancelledError:
             self._drop()
             raise
@@ -185,7 +182,6 @@ class EventStream:
                 raise
             await self._cut(StatusError(UNAVAILABLE, exc.message, sent=True))
             return
-        response = pb.WatchResponse.FromString(body if body is not None else b"")
         if response.canceled:
             await self._refused(response)
             return
@@ -305,6 +301,13 @@ class EventStream:
             kv.version,
             kv.lease,
         )
+
+
+async def _next(stream: ByteStream) -> pb.WatchResponse:
+    body = await stream.read()
+    if body is None:
+        raise StatusError(UNAVAILABLE, "the watch stream ended", sent=True)
+    return pb.WatchResponse.FromString(body)
 
 
 class Watch(Generic[T]):

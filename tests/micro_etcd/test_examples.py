@@ -36,7 +36,7 @@ async def test_example(name: str, shared_server: EtcdServer) -> None:
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
 
-    assert out.decode() == PRINTED[name], err.decode()
+    assert (out.decode(), err.decode()) == (PRINTED[name], "")
     assert process.returncode == 0
 
 

@@ -327,3 +327,44 @@ async def test_place_under_a_lease_of_somebody_else(etcd: EtcdClient[str], prefi
         await communicator.revoke_lease(lease)
         async with communicator.with_lock(prefix, timeout=5):
             pass
+
+
+HOLDING = """
+import asyncio, sys
+from micro_etcd import EtcdClient
+
+async def main():
+    async with EtcdClient(sys.argv[1]).connect() as communicator:
+        keeper = await communicator.leases.keep(2)
+        print("held", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        async with asyncio.timeout(20):
+            await keeper.wait_lost()
+        print("lost", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_stopped_holder_learns_of_its_loss(server: EtcdServer) -> None:
+    """P17: the holder's process is stopped for longer than its lease lasts."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HOLDING,
+        str(server.address),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert await process.stdout.readline() == b"held\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    async with EtcdClient(server.address).connect() as communicator:
+        async with asyncio.timeout(30):
+            while await communicator.leases.ids():
+                await asyncio.sleep(0.05)
+    os.kill(process.pid, signal.SIGCONT)
+    process.stdin.write(b"\n")
+    assert await process.stdout.readline() == b"lost\n"
+    assert await process.wait() == 0
