@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
+from micro import _deadline
+from micro._errors import PayloadTooLargeError
 from micro._gather import Replies, Until
-from micro._request import received_error
+from micro._request import DEADLINE, received_error
 from micro._requester import requester_of
 from micro._subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 
@@ -65,7 +69,8 @@ class Client:
             subject: The subject of the endpoint.
             data: The payload.
             headers: Further headers.
-            timeout: Seconds to wait for the answer.
+            timeout: Seconds to wait for the answer. Inside a handler at most as long as its own caller
+                waits. The service is told, in the header ``Micro-Timeout-Ms``.
 
         Raises:
             ServiceError: The service answered with an error.
@@ -75,7 +80,16 @@ class Client:
             ConfigError: A header cannot be sent.
         """
         payload = b"" if data is None else data
-        answer = await self._requester.request(subject, payload, headers, timeout)
+        inherited = _deadline.current.get()
+        if inherited is not None:
+            timeout = min(timeout, inherited - asyncio.get_running_loop().time())
+            if timeout <= 0:
+                raise nats.errors.TimeoutError
+        told = {**(headers or {}), DEADLINE: _deadline.header_value(timeout)}
+        try:
+            answer = await self._requester.request(subject, payload, told, timeout)
+        except PayloadTooLargeError:  # perhaps for the sake of our own header
+            answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:
             error = received_error(answer.headers, subject, answer.data)
             if error is not None:

@@ -107,6 +107,8 @@ class Context:
         *,
         middlewares: Iterable[Middleware] | None = None,
         max_in_flight: int | None = None,
+        timeout: float | None = None,
+        reply_prefixes: Iterable[str] | None = None,
         error_handler: ErrorHandler | None = None,
         done_handler: DoneHandler | None = None,
     ) -> Service:
@@ -133,6 +135,8 @@ class Context:
             api_prefix,
             middlewares=middlewares,
             max_in_flight=max_in_flight,
+            timeout=timeout,
+            reply_prefixes=reply_prefixes,
             error_handler=error_handler,
             done_handler=done_handler,
         )

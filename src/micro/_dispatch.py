@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
 
+from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
+from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._ratelimit import LimitedLog
 from micro._request import (
+    DEADLINE,
     DONE,
     Answer,
     FrameRequest,
@@ -42,11 +45,15 @@ class Limits:
         max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
         pending_msgs: Requests that wait for one of them to end.
         pending_bytes: Payload bytes of the waiting requests.
+        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
+        reply_prefixes: What the reply subjects of callers must begin with; None allows any.
     """
 
     max_in_flight: int = 512
+    timeout: float | None = None
     pending_msgs: int = 4096
     pending_bytes: int = 32 * 1024 * 1024
+    reply_prefixes: tuple[bytes, ...] | None = None
 
 
 class Dispatcher:
@@ -54,7 +61,7 @@ class Dispatcher:
 
     Args:
         label: Service and endpoint, for log lines.
-        handler: The handler, folded with its middlewares.
+        work: The handler with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
@@ -64,7 +71,7 @@ class Dispatcher:
     def __init__(
         self,
         label: str,
-        handler: Callable[[NatsRequest], Awaitable[object]],
+        work: Work,
         *,
         limits: Limits,
         pool: ParkedTasks,
@@ -74,17 +81,21 @@ class Dispatcher:
         self.counters = EndpointCounters()
         self._label = label
         self._log = LimitedLog(logger)
-        self._handler = handler
+        self._call = work.call
+        self._direct = work.direct
+        self._wrapped = work.wrapped
         self._limits = limits
+        self._max_in_flight = limits.max_in_flight
         self._pool = pool
         self._send = path.send
-        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
         self._waiting_bytes = 0
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
+        self._clock = asyncio.get_running_loop().time
+        self._prefixes = limits.reply_prefixes
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
@@ -95,19 +106,30 @@ class Dispatcher:
     ) -> None:
         """Run a request at once, keep it waiting, or refuse it; never inside a task."""
         request = FrameRequest(subject, reply, data, headers)
-        if self._active < self._limits.max_in_flight:
+        if headers is not None:
+            request.deadline = _deadline.from_block(headers, self._clock())
+        if self._prefixes is not None and not reply.startswith(self._prefixes):
+            self._reject_reply(request)
+        elif self._direct is not None and request.deadline is None:
+            self._pool.call(self._run_directly, request)
+        elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
         elif not self._keep(request):
-            self._pool.start(self._refusal, request)
+            self._pool.call(self._refuse_directly, request)
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Run a request soon, keep it waiting, or refuse it."""
-        if self._active < self._limits.max_in_flight:
+    def admit(self, request: NatsRequest) -> bool:
+        """Run a request soon or keep it waiting; False when it is to be refused."""
+        given = request.headers().pop(DEADLINE, None)
+        request.deadline = _deadline.from_text(given, self._clock())
+        if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
+            self._reject_reply(request)
+            return True
+        if self._active < self._max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
-        elif not self._keep(request):
-            await self.refuse(request)
+            return True
+        return self._keep(request)
 
     def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
@@ -119,10 +141,66 @@ class Dispatcher:
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
+        await self._answer(request, self._refusal(reason))
+
+    def _refuse_directly(self, request: NatsRequest) -> None:
+        self._answer_directly(request, self._refusal("overloaded"))
+
+    def _refusal(self, reason: str) -> Answer:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
+        self.counters.rejected += 1
         self._count(error)
-        await self._answer(request, Response.of_error(error).answer())
+        return Response.of_error(error).answer()
+
+    def _run_directly(self, request: NatsRequest) -> None:
+        """Do as `run` does, but on the fast path and for a handler that never waits."""
+        assert self._direct is not None  # noqa: S101 - else nobody calls this
+        counters = self.counters
+        started = perf_counter_ns()
+        try:
+            if request.deadline is not None:
+                self._check_deadline(request, request.deadline)
+            self._direct(request)
+            answer = request.answer
+            if answer is None or answer[1]:
+                answer = self._examine(request, None, answer)
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error)
+        counters.handled(perf_counter_ns() - started)
+        if answer is not None:
+            self._answer_directly(request, answer)
+
+    def _reject_reply(self, request: NatsRequest) -> None:
+        """Ignore a request whose answer would go where this service must not publish."""
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._log_failure(
+            "reply", "request to %r ignored, its reply subject is %r", request, request.reply
+        )
+        self._count(ServiceError(403, "reply subject not allowed"))
+
+    def until(self, request: NatsRequest) -> float | None:
+        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+        timeout = self._limits.timeout
+        if timeout is None:
+            return request.deadline
+        limit = self._clock() + timeout
+        return limit if request.deadline is None else min(limit, request.deadline)
+
+    def _check_deadline(self, request: NatsRequest, deadline: float) -> None:
+        if self._clock() >= deadline:
+            request.expired = True
+            raise asyncio.CancelledError
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        self._check_deadline(request, deadline)
+        token = _deadline.current.set(deadline)
+        try:
+            return await self._call(request)
+        finally:
+            _deadline.current.reset(token)
 
     async def run(self, request: NatsRequest) -> None:
         """Run one admitted request to its end: handler, answer, count."""
@@ -130,7 +208,10 @@ class Dispatcher:
         started = perf_counter_ns()
         cancelled: BaseException | None = None
         try:
-            returned = await self._handler(request)
+            if request.deadline is None:
+                returned = await self._call(request)
+            else:
+                returned = await self._handle_in_time(request, request.deadline)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
@@ -138,10 +219,9 @@ class Dispatcher:
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
-            if answer is None or answer[1]:
-                answer = self._examine(request, answer)
-        counters.processing_time += perf_counter_ns() - started
-        counters.num_requests += 1
+            if answer is None or answer[1] or self._wrapped:
+                answer = self._examine(request, returned, answer)
+        counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
             try:
@@ -149,7 +229,7 @@ class Dispatcher:
                 if sending is not DONE:
                     await sending
             except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-                await self._undeliverable(request, error)
+                await self._replace(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -180,6 +260,10 @@ class Dispatcher:
         except TimeoutError:
             logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
+    def load(self) -> dict[str, int]:
+        """Return how many requests run, and how many wait for a free slot."""
+        return {"in_flight": self._active, "queued": len(self._waiting)}
+
     def is_calling(self) -> bool:
         """Return whether the caller is one of the handlers that run here."""
         return self._pool.current() is self
@@ -208,6 +292,9 @@ class Dispatcher:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
+        elif isinstance(error, asyncio.CancelledError) and request.expired:
+            self.counters.expired += 1
+            answer = ServiceError(504, "deadline exceeded")
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
@@ -233,12 +320,18 @@ class Dispatcher:
             )
         self._count(answer, error)
         given = request.response
-        if given is not None and not isinstance(error, ServiceError):
-            return given.answer()  # the first answer stands, the failure is counted
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            return given.answer()  # it stands, unless a middleware made it worthless
         return Response.of_error(answer).answer()
 
-    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
-        """Replace an answer that is missing, count one that is an error."""
+    def _examine(
+        self, request: NatsRequest, returned: object, answer: Answer | None
+    ) -> Answer | None:
+        """Replace an answer that is missing or nobody's, count one that is an error."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self._failed(request, wrong)
         if answer is None:
             return self._failed(request, NoResponseError("handler did not respond"))
         data, headers = answer
@@ -255,32 +348,35 @@ class Dispatcher:
         try:
             await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._undeliverable(request, error)
+            await self._replace(request, error)
 
-    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
-        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+    def _answer_directly(self, request: NatsRequest, answer: Answer) -> None:
+        try:
+            self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            instead = self._undeliverable(request, error)
+            if instead is not None:
+                self._answer_directly(request, instead)
+
+    async def _replace(self, request: NatsRequest, error: Exception) -> None:
+        instead = self._undeliverable(request, error)
+        if instead is not None:
+            await self._answer(request, instead)
+
+    def _undeliverable(self, request: NatsRequest, error: Exception) -> Answer | None:
+        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
             self._log_failure("lost", "answer to %r is lost: %s", request, reason)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
-        else:
-            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
-            failure = ServiceError(500, "internal error")
-            self._count(failure, error)
-            await self._answer(request, Response.of_error(failure).answer())
+            return None
+        self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
+        failure = ServiceError(500, "internal error")
+        self._count(failure, error)
+        return Response.of_error(failure).answer()
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
-
-
-class _Refusal:
-    """Refuses a request where otherwise it would be run."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.run = dispatcher.refuse
-
-    def release(self) -> None:
-        """Do nothing: it had no slot."""
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

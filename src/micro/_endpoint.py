@@ -41,6 +41,8 @@ class EndpointConfig:
     pending_bytes_limit: int | None
     pending_msgs_limit: int | None
     max_in_flight: int | None
+    timeout: float | None
+    reply_prefixes: tuple[str, ...] | None
     middlewares: tuple[Middleware, ...]
     stats_handler: Callable[[Endpoint], Any] | None
 
@@ -63,7 +65,16 @@ class EndpointConfig:
             raise ConfigError(
                 f"invalid pending limits {waiting!r} messages, {size!r} bytes: expected at least 0"
             )
-        return Limits(max_in_flight=running, pending_msgs=waiting, pending_bytes=size)
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"invalid timeout {self.timeout!r}: expected seconds above 0")
+        prefixes = self.reply_prefixes
+        return Limits(
+            max_in_flight=running,
+            pending_msgs=waiting,
+            pending_bytes=size,
+            timeout=self.timeout,
+            reply_prefixes=None if prefixes is None else tuple(p.encode() for p in prefixes),
+        )
 
 
 class Endpoint:
@@ -87,7 +98,7 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             f"{config.service}/{config.name}",
-            fold(bound.call, config.middlewares),
+            fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),
@@ -188,7 +199,7 @@ class Endpoint:
         try:
             found = handler(self)
             found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
             logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
             found = None
@@ -203,7 +214,9 @@ class Endpoint:
             "queue_group": config.queue_group,
             **self._dispatcher.counters.snapshot(),
         }
-        return found if self._data is None else {**found, "data": self._data}
+        own = {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+        given = self._data if isinstance(self._data, dict) else {"user": self._data}
+        return {**found, "data": {"micro": own, **(given if self._data is not None else {})}}
 
 
 def _schemas(found: dict[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,18 +32,22 @@ class Runner(Protocol):
     def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
         """Run one request to its end; raises only when its task is cancelled."""
 
+    def until(self, request: NatsRequest) -> float | None:
+        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+
     def release(self) -> None:
         """Take back the slot of a request that has ended, or that nobody is to wait for."""
 
 
 class _Parked:
-    __slots__ = ("context", "excused", "job", "runner", "task", "wake")
+    __slots__ = ("context", "excused", "job", "runner", "task", "timer", "wake")
 
     def __init__(self, context: contextvars.Context, wake: asyncio.Future[None]) -> None:
         self.context = context
         self.wake = wake
         self.excused = False
         self.runner: Runner | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.job: tuple[Steps, Any] | None = None  # a suspended request and what it waits for
         self.task: asyncio.Task[None]
 
@@ -78,6 +82,9 @@ class ParkedTasks:
         if waits_for is not _ENDED:
             idle.pop()
             parked.job = (steps, waits_for)
+            moment = runner.until(request)
+            if moment is not None:
+                parked.timer = self._loop.call_at(moment, _expire, request, task)
             if not parked.wake.done():  # it is when the request cancelled its own task
                 parked.wake.set_result(None)
             return
@@ -85,9 +92,18 @@ class ParkedTasks:
             parked.excused = False
         else:
             runner.release()
-        if parked.context != self._pristine or task.cancelling():
-            idle.pop()
-            task.cancel()
+        self._retire_if_spoilt(parked)
+
+    def call(self, function: Callable[[NatsRequest], None], request: NatsRequest) -> None:
+        """Call a function that never waits, as if in a task; must not be called inside one."""
+        idle = self._idle
+        parked = idle[-1] if idle else self._park()
+        _enter_task(self._loop, parked.task)
+        try:
+            parked.context.run(function, request)
+        finally:
+            _leave_task(self._loop, parked.task)
+        self._retire_if_spoilt(parked)
 
     def submit(self, runner: Runner, request: NatsRequest) -> None:
         """Run a request soon; may be called from anywhere, the end of another one included."""
@@ -131,6 +147,11 @@ class ParkedTasks:
         task = asyncio.current_task()
         return next((parked for parked in self._all if parked.task is task), None)
 
+    def _retire_if_spoilt(self, parked: _Parked) -> None:
+        if parked.context != self._pristine or parked.task.cancelling():
+            self._idle.remove(parked)
+            parked.task.cancel()
+
     def _refill(self) -> None:
         self._refilling = False
         for _ in range(len(self._queue)):  # those that are added meanwhile have their own turn
@@ -156,6 +177,9 @@ class ParkedTasks:
                 await _go_on(*parked.job, cancelled)
             finally:
                 parked.job = None
+                if parked.timer is not None:
+                    parked.timer.cancel()
+                    parked.timer = None
                 if not parked.excused and parked.runner is not None:
                     parked.runner.release()
                 parked.excused = False
@@ -175,6 +199,11 @@ class ParkedTasks:
         self._all.discard(parked)
         if parked in self._idle:
             self._idle.remove(parked)
+
+
+def _expire(request: NatsRequest, task: asyncio.Task[None]) -> None:
+    request.expired = True
+    task.cancel()
 
 
 async def _interrupted(wake: asyncio.Future[None]) -> asyncio.CancelledError | None:

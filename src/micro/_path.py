@@ -22,6 +22,8 @@ from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
 
+DOLLAR = ord("$")
+
 
 class Receiver(Protocol):
     """What takes in the requests of a subscription."""
@@ -31,8 +33,11 @@ class Receiver(Protocol):
     ) -> None:
         """Take in a request straight from the socket; never inside a task."""
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Take in a request; called inside a task."""
+    def admit(self, request: NatsRequest) -> bool:
+        """Take in a request, called inside a task; False when it is to be refused."""
+
+    async def refuse(self, request: NatsRequest) -> None:
+        """Answer a request that is not taken in."""
 
 
 class Path(Protocol):
@@ -48,6 +53,9 @@ class Path(Protocol):
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
     ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one.
+
+        Never to a subject that begins with ``$``: these are the server's, and answering there would
+        be acting for somebody who may not.
 
         On the fast path it has been sent when this returns; the result is `DONE` then.
 
@@ -74,7 +82,9 @@ class PublicPath:
         """Subscribe on behalf of a receiver; a fence must follow."""
 
         async def receive(msg: Msg) -> None:
-            await receiver.receive(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+            request = NatsRequest(msg.subject, msg.reply, msg.data, msg.headers)
+            if not receiver.admit(request):
+                await receiver.refuse(request)
 
         return await self._nc.subscribe(subject, queue=queue, cb=receive)
 
@@ -88,7 +98,7 @@ class PublicPath:
     async def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
-        if not reply:
+        if not reply or reply[0] == "$":
             return
         size = len(data) + (check_headers(headers) if headers else 0)
         if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
@@ -121,6 +131,6 @@ class FastPath:
     ) -> Awaitable[None]:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.raw_reply
-        if reply:
+        if reply and reply[0] != DOLLAR:
             self._transport.publish(reply, data, header_block(headers) if headers else b"")
         return DONE

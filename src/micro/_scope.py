@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from micro import _subjects
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._middleware import Middleware
 from micro._typed import AnyHandler
+
+N = TypeVar("N", int, float)
 
 AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
 
@@ -24,6 +26,8 @@ class Scope:
     pending_bytes_limit: int | None = None
     pending_msgs_limit: int | None = None
     max_in_flight: int | None = None
+    timeout: float | None = None
+    reply_prefixes: tuple[str, ...] | None = None
     middlewares: tuple[Middleware, ...] = ()
 
 
@@ -46,6 +50,7 @@ class EndpointOwner:
         middlewares: Iterable[Middleware] | None = None,
         *,
         max_in_flight: int | None = None,
+        timeout: float | None = None,
         stats_handler: Callable[[Endpoint], Any] | None = None,
         allow_wildcards: bool = False,
     ) -> Endpoint:
@@ -66,6 +71,8 @@ class EndpointOwner:
                 may run; more are refused with 503 at once.
             middlewares: Run inside those of group and service, first one outermost.
             max_in_flight: Requests that run side by side, 512 by default; 1 keeps the order of arrival.
+            timeout: Seconds that the handler may take, no limit by default; then it is cancelled and
+                its caller gets 504. A caller's own deadline cancels it too.
             stats_handler: Called with the endpoint, sync or async, for ``data`` in STATS: any JSON.
             allow_wildcards: Accept ``*``, ``>`` and a leading ``$`` in the subject.
 
@@ -90,12 +97,14 @@ class EndpointOwner:
             pending_bytes_limit=_first(pending_bytes_limit, scope.pending_bytes_limit),
             pending_msgs_limit=_first(pending_msgs_limit, scope.pending_msgs_limit),
             max_in_flight=_first(max_in_flight, scope.max_in_flight),
+            timeout=_first(timeout, scope.timeout),
+            reply_prefixes=scope.reply_prefixes,
             middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
             stats_handler=stats_handler,
         )
         return await self._add(config, handler)
 
-    def add_group(
+    def add_group(  # noqa: PLR0913 - the documented signature and its additions
         self,
         name: str,
         queue_group: str | None = None,
@@ -104,6 +113,7 @@ class EndpointOwner:
         *,
         middlewares: Iterable[Middleware] | None = None,
         max_in_flight: int | None = None,
+        timeout: float | None = None,
     ) -> Group:
         """Add a group: endpoints that share a subject prefix and defaults.
 
@@ -114,6 +124,7 @@ class EndpointOwner:
             pending_msgs_limit_by_endpoint: Default of the group's endpoints; inherited.
             middlewares: Run inside those of the parent and around those of the endpoints.
             max_in_flight: Default of the group's endpoints; inherited.
+            timeout: Default of the group's endpoints; inherited.
 
         Raises:
             ConfigError: The name or queue group is not acceptable.
@@ -130,6 +141,8 @@ class EndpointOwner:
             pending_bytes_limit=_first(pending_bytes_limit_by_endpoint, scope.pending_bytes_limit),
             pending_msgs_limit=_first(pending_msgs_limit_by_endpoint, scope.pending_msgs_limit),
             max_in_flight=_first(max_in_flight, scope.max_in_flight),
+            timeout=_first(timeout, scope.timeout),
+            reply_prefixes=scope.reply_prefixes,
             middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
         )
         return Group(child, self._add)
@@ -139,5 +152,5 @@ class Group(EndpointOwner):
     """Endpoints of a service under a common subject prefix; made by ``add_group``."""
 
 
-def _first(*levels: int | None) -> int | None:
+def _first(*levels: N | None) -> N | None:
     return next((level for level in levels if level is not None), None)

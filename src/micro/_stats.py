@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
+
+QUANTILES = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
+MAX_CODES = 64
+
+RECENT = 512
+"""Requests that the quantiles are of: enough for the 99th, and 20 KB of a busy endpoint."""
 
 
 class EndpointCounters:
     """What an endpoint has done since it was added or reset.
 
-    A request counts once it is answered, refused ones included; times are nanoseconds.
+    A request counts once it is answered, refused ones included; times are nanoseconds. Quantiles
+    are of the latest requests: what is slow now shows, and memory is bounded.
     """
 
-    __slots__ = ("last_error", "num_errors", "num_requests", "processing_time")
+    __slots__ = (
+        "errors",
+        "expired",
+        "last_error",
+        "num_errors",
+        "num_requests",
+        "processing_time",
+        "recent",
+        "rejected",
+    )
 
     def __init__(self) -> None:
-        self.num_requests = 0
-        self.num_errors = 0
-        self.processing_time = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from nothing."""
+        self.num_requests = self.num_errors = self.processing_time = 0
+        self.rejected = self.expired = 0
         self.last_error = ""
+        self.errors: dict[int, int] = {}
+        self.recent: deque[int] = deque(maxlen=RECENT)
+
+    def handled(self, elapsed_ns: int) -> None:
+        """Count a request whose handler has ended."""
+        self.num_requests += 1
+        self.processing_time += elapsed_ns
+        self.recent.append(elapsed_ns)
 
     def fail(self, code: int, description: str) -> None:
         """Count an error; ``last_error`` becomes ``<code>:<description>`` as in nats.go."""
         self.num_errors += 1
         self.last_error = f"{code}:{description}"
+        if code in self.errors or len(self.errors) < MAX_CODES:
+            self.errors[code] = self.errors.get(code, 0) + 1
 
-    def reset(self) -> None:
-        """Start again from nothing."""
-        self.num_requests = self.num_errors = self.processing_time = 0
-        self.last_error = ""
+    def quantiles(self) -> dict[str, int]:
+        """Return how long handlers took, by quantile; empty before the first request."""
+        times = sorted(self.recent)
+        last = len(times) - 1
+        return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 
     def snapshot(self) -> dict[str, Any]:
         """Return the counters under their ADR-32 names; the average is truncated, 0 at first."""
@@ -38,4 +69,13 @@ class EndpointCounters:
             "last_error": self.last_error,
             "processing_time": self.processing_time,
             "average_processing_time": self.processing_time // requests if requests else 0,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Return what ADR-32 has no name for: refusals, error codes, quantiles."""
+        return {
+            "rejected": self.rejected,
+            "expired": self.expired,
+            "errors": {str(code): count for code, count in sorted(self.errors.items())},
+            **self.quantiles(),
         }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlparse
 
@@ -447,19 +448,38 @@ def test_an_unknown_context_is_refused_with_those_that_exist(
     )
 
 
-def test_without_the_extra_nkeys_the_way_out_is_named() -> None:
-    program = (
-        "import sys; sys.modules['nkeys'] = None\n"
-        "from micro import options; from micro._options import resolve\n"
-        f"resolve([options.nkey_seed({SEED!r})], {{}})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True
-    )
+@pytest.mark.parametrize(
+    ("package", "option", "message"),
+    [
+        (
+            "nkeys",
+            options.nkey_seed(SEED),
+            "the nkey seed needs the package nkeys: pip install 'natsmicro[nkeys]'",
+        ),
+        (
+            "aiohttp",
+            options.servers("ws://h"),
+            "WebSocket server URLs need the package aiohttp: pip install aiohttp",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, package: str, option: ConnectOption, message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(ConfigError) as caught:
+        resolve([option], {})
 
-    assert done.returncode == 1
-    assert "the nkey seed needs the package nkeys: pip install 'natsmicro[nkeys]'" in done.stderr
-    assert SEED not in done.stderr.replace(program, "")
+    assert str(caught.value) == message
+
+
+def test_web_socket_urls_keep_their_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("aiohttp")
+    module.__spec__ = ModuleSpec("aiohttp", None)
+    monkeypatch.setitem(sys.modules, "aiohttp", module)
+    settings = resolve([options.servers("wss://u:p@h/nats")], {})
+
+    assert settings.servers == ("wss://h/nats",)
 
 
 # --- secrets ------------------------------------------------------------------------------------

@@ -9,23 +9,20 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import nats
 import nkeys
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
 import micro
 from micro import _transport, options
 from micro._options import ConnectOption, Settings, resolve
 from micro.testing import free_port, nats_server
+
+from .certificates import write_certificates
 
 
 async def connect(settings: Settings, **more: Any) -> Client:
@@ -146,40 +143,6 @@ async def test_a_jwt_and_a_credentials_file(
         await round_trip(options.servers(server.url), options.creds_file(path))
 
 
-def write_certificates(folder: Path) -> None:
-    """Write ca.pem, and one certificate with key for both sides: both.pem, both.key."""
-    now = datetime.now(UTC)
-    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "both")}
-    names = {
-        name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"micro {name}")])
-        for name in keys
-    }
-    for name, key in keys.items():
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(names[name])
-            .issuer_name(names["ca"])
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(name == "ca", None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]),
-                critical=False,
-            )
-        )
-        certificate = builder.sign(keys["ca"], hashes.SHA256())
-        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-
-
 @pytest.mark.parametrize("first", [False, True], ids=["upgrade", "tls_first"])
 async def test_tls_with_a_client_certificate(tmp_path: Path, first: bool) -> None:
     write_certificates(tmp_path)
@@ -236,9 +199,12 @@ async def test_the_sample_of_the_manual_runs() -> None:
         program = sample.replace("nats://127.0.0.1:4222", server.url)
         assert program != sample
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
-        async with asyncio.timeout(30), await nats.connect(server.url) as client:
-            while not await micro.Client(client).ping("echo"):
-                assert process.returncode is None
-        process.terminate()
+        try:
+            async with asyncio.timeout(30), await nats.connect(server.url) as client:
+                while not await micro.Client(client).ping("echo"):
+                    assert process.returncode is None
+        finally:
+            process.terminate()
+            code = await asyncio.wait_for(process.wait(), 30)
 
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert code == 0

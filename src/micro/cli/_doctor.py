@@ -222,6 +222,6 @@ def _mend_connection(reason: str) -> str:
         return "give the CA of the server's certificate with --tlsca, and --tlscert if it asks"
     if "refused" in text or "connect call failed" in text:
         return "start a server with `micro server`, or name a running one with --server"
-    if "name or service" in text or "nodename" in text or "getaddrinfo" in text:
+    if any(part in text for part in ("name or service", "name resolution", "nodename")):
         return "check the host name given with --server, NATS_URL or the context"
     return "check --server, the network on the way, and whether the server asks for --tlsca"

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from micro import __version__
-from micro.testing import NatsServer
+from micro._errors import ConfigError
+from micro._models import ServiceInfo
+from micro.cli._request import find_subject
+from micro.testing import NatsServer, nats_server
 
 from .conftest import Cli, Running
 
@@ -158,6 +161,32 @@ def test_a_malformed_header_is_wrong_usage(cli: Cli) -> None:
     done = cli.quick("request", "echo", "-H", "Trace")
 
     assert (done.code, done.err) == (2, "micro: invalid header 'Trace': expected NAME:VALUE\n")
+
+
+def test_a_request_that_is_not_permitted_says_so(cli: Cli) -> None:
+    user = 'user: me, password: pw, permissions: { publish: { deny: ["echo"] } }'
+    with nats_server(config=f"authorization {{ users = [ {{ {user} }} ] }}") as server:
+        done = cli.quick(
+            *("request", "echo", "-s", server.url, "--user", "me", "--password", "pw"),
+            *("--timeout", "500ms"),
+        )
+
+    assert done.code == 2
+    assert "the server refuses the request: permissions violation for publish" in done.err
+
+
+def test_an_interval_of_nothing_is_wrong_usage(cli: Cli) -> None:
+    assert cli.quick("stats", "--watch", "--interval", "0").code == 2
+
+
+def test_an_endpoint_on_several_subjects_is_not_guessed() -> None:
+    endpoints = [{"name": "a", "subject": "s.1"}, {"name": "a", "subject": "s.2"}]
+    found = ServiceInfo.from_response(
+        {"name": "s", "id": "i", "version": "1.0.0", "endpoints": endpoints}
+    )
+
+    with pytest.raises(ConfigError, match=r"ask one of s\.1, s\.2 without --service"):
+        find_subject([found], "s", "a")
 
 
 # --- connection and help ------------------------------------------------------------------------

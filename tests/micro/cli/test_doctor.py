@@ -8,6 +8,7 @@ import pytest
 
 from micro.testing import nats_server
 
+from ..certificates import write_certificates
 from .conftest import Cli
 
 ALL = ["settings", "connection", "inbox", "service", "discovery", "request"]
@@ -120,4 +121,33 @@ def test_a_fix_names_the_permission(cli: Cli, tmp_path: Path) -> None:
     assert findings["service"][2] == (
         'to run services, allow the user to subscribe to "$SRV.PING", "$SRV.PING.>", '
         '"$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"'
+    )
+
+
+def test_a_host_that_is_unknown(cli: Cli) -> None:
+    code, findings = examine(cli, "--server", "nats://no-such-host.invalid:4222")
+    status, _, fix = findings["connection"]
+
+    assert (code, status) == (1, "failed")
+    assert fix == "check the host name given with --server, NATS_URL or the context"
+
+
+def test_a_certificate_that_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    files = f'cert_file: "{tmp_path}/both.pem", key_file: "{tmp_path}/both.key"'
+    with nats_server(config=f"tls {{ {files} }}") as server:
+        code, findings = examine(cli, "-s", server.url)
+        trusted, _ = examine(cli, "-s", server.url, "--tlsca", str(tmp_path / "ca.pem"))
+    status, _, fix = findings["connection"]
+
+    assert (code, status, trusted) == (1, "failed", 0)
+    assert "--tlsca" in fix
+
+
+def test_a_fix_is_shown_below_its_finding(cli: Cli) -> None:
+    done = cli.quick("doctor", "--server", "nats://127.0.0.1:1")
+
+    assert done.code == 1
+    assert done.out.splitlines()[-1] == (
+        "        fix: start a server with `micro server`, or name a running one with --server"
     )

@@ -1,0 +1,41 @@
+"""How much time a caller gives: told in a header, kept as a moment of the event loop's clock.
+
+Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when this was sent
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from micro._request import DEADLINE
+
+current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
+"""The deadline of the request that is being handled; its own requests inherit it."""
+
+_LINE = b"\r\n" + DEADLINE.encode() + b":"
+_MAX_DIGITS = 12
+
+
+def from_block(headers: bytes, now: float) -> float | None:
+    """Return the deadline in a header block as it travels, None when it has none that can be read."""
+    start = headers.find(_LINE)
+    if start < 0:
+        return None
+    start += len(_LINE)
+    return _read(headers[start : headers.find(b"\r", start)], now)
+
+
+def from_text(value: str | None, now: float) -> float | None:
+    """Return the deadline that the value of the header says, None for none that can be read."""
+    return None if value is None else _read(value.encode(), now)
+
+
+def _read(value: bytes, now: float) -> float | None:
+    digits = value.strip()
+    usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return now + int(digits) / 1000 if usable else None
+
+
+def header_value(seconds: float) -> str:
+    """Return the value of the header for a time-out."""
+    return str(max(0, int(seconds * 1000)))

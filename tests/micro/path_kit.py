@@ -1,0 +1,43 @@
+"""Connections that take one path or the other, whatever the environment says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from micro import _transport
+
+PATHS = ("fast", "public")
+
+Connect = Callable[..., Coroutine[Any, Any, NatsClient]]
+
+
+async def ignore(error: Exception) -> None:
+    return
+
+
+@asynccontextmanager
+async def connections(path: str) -> AsyncIterator[Connect]:
+    """Yield a function that connects by a path; the connections are closed afterwards."""
+    opened: list[NatsClient] = []
+
+    async def connect(url: str, **keywords: Any) -> NatsClient:
+        client = NatsClient()
+        opened.append(client)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(_transport.VARIABLE, path)
+            _transport.install(client, [url])
+        assert (_transport.fast(client) is not None) == (path == "fast")
+        await client.connect(**{"servers": url, "error_cb": ignore, **keywords})
+        return client
+
+    yield connect
+    for client in opened:
+        if not client.is_closed:
+            with contextlib.suppress(OSError):  # nats-py's own transport may raise it
+                await client.close()
