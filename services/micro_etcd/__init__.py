@@ -87,6 +87,7 @@ from micro_etcd._types import (
 from micro_etcd._watch import Event, EventStream, Watch, WatchBatch, WatchOptions
 
 __all__ = [
+    "KV",
     "Compare",
     "CompareBuilder",
     "CompareCompareResult",
@@ -142,7 +143,6 @@ __all__ = [
     "GetOp",
     "HeldLock",
     "HostPortPair",
-    "KV",
     "KeyValue",
     "LeaseInfo",
     "LeaseKeeper",

@@ -17,7 +17,9 @@ from micro_etcd import (
     EtcdCompactedError,
     EtcdHistoryLostError,
     EtcdPermissionDeniedError,
+    EtcdTransactionAction,
     NatsEtcd,
+    WatchCreateRequestFilterType,
     WatchEventType,
     WatchOptions,
 )
@@ -84,7 +86,12 @@ async def test_a_txn_is_one_batch_and_bytes_survive(
     stream = etcd.events(*prefix_range(b"\xff\x00"))
     await stream.start()
     keys = [b"\xff\x00\xff", b"\xff\x00*.>"]
-    await direct.txn(lambda action: [action.put(key, b"\x00\xfe") for key in keys])
+
+    def write(action: EtcdTransactionAction[str]) -> None:
+        for key in keys:
+            action.put(key, b"\x00\xfe")
+
+    await direct.txn(write)
     async with asyncio.timeout(SECONDS):
         batch = await anext(stream)
     stream.close()
@@ -216,7 +223,8 @@ async def test_the_reader_dies(server_url: str, server: EtcdServer, caller: Nats
 
                 await eventually(gone)
             finally:
-                reader.kill()
+                if reader.returncode is None:
+                    reader.kill()
                 await reader.communicate()
 
         async def no_task_left() -> bool:
@@ -291,11 +299,11 @@ async def test_a_wiped_store_is_an_error_of_the_reader(
         EtcdClient(server.address).connect() as direct,
         instance(server_url, server, rules),
     ):
-            watch = etcd.watch_prefix("")
-            await watch.stream.start()
-            await direct.put("/app/a", "1")
-            await direct.put("/app/a", "2")
-            assert [(await anext(watch)).value for _ in range(2)] == ["1", "2"]
+        watch = etcd.watch_prefix("")
+        await watch.stream.start()
+        await direct.put("/app/a", "1")
+        await direct.put("/app/a", "2")
+        assert [(await anext(watch)).value for _ in range(2)] == ["1", "2"]
     await asyncio.to_thread(server.stop)
     server.wipe()
     await asyncio.to_thread(server.start)
@@ -380,7 +388,7 @@ async def test_numbers_events_without_a_gap_and_asks_for_acknowledgement(
     found = await ask(caller, "etcd.app.watch.start", body)
     await direct.put("k", "1")
     await direct.put("k", "2")
-    events = []
+    events: list[tuple[str, int]] = []
     while len(events) < 2:
         message = await subscription.next_msg(SECONDS)
         headers = message.headers or {}
@@ -400,9 +408,7 @@ async def test_options_of_a_watch_pass_through(
     start = await direct.kv.revision(b"n0")
     await direct.put("n0", "2")
     await direct.delete("n0")
-    from micro_etcd import WatchCreateRequestFilterType as Filter
-
-    options = WatchOptions(start_revision=start, filters=[Filter.NODELETE])
+    options = WatchOptions(start_revision=start, filters=[WatchCreateRequestFilterType.NODELETE])
     stream = NatsEtcd(caller, "app").events(b"n0", options=options)
     async with asyncio.timeout(SECONDS):
         values = [(await anext(stream)).events[0].kv.value for _ in range(2)]
