@@ -42,10 +42,22 @@ class Caller:
         *,
         write: bool = False,
         timeout: float | None = None,
+        patience: float = 0.0,
     ) -> R:
-        """Send a body and return the answer read as a model; see `send`."""
+        """Send a body and return the answer read as a model; see `send`.
+
+        Args:
+            operation: The end of the subject.
+            body: The request.
+            reply: What to read the answer as.
+            write: Whether it must not be done twice.
+            timeout: Seconds for all tries; the client's by default.
+            patience: Seconds the service may take for one try because it was asked to wait.
+        """
         data = body.model_dump_json(exclude_defaults=True, by_alias=True).encode()
-        answer = await self.send(operation, data, None, write=write, timeout=timeout)
+        limit = (self.timeout if timeout is None else timeout) + patience
+        attempt = max(ATTEMPT, limit / 3) + patience
+        answer = await self.send(operation, data, None, write=write, timeout=limit, attempt=attempt)
         return reply.model_validate_json(answer.data)
 
     async def send(
@@ -56,6 +68,7 @@ class Caller:
         *,
         write: bool = False,
         timeout: float | None = None,
+        attempt: float = ATTEMPT,
     ) -> Msg:
         """Send a request and return the answer.
 
@@ -69,9 +82,9 @@ class Caller:
         pause = FIRST_PAUSE
         while True:
             left = deadline - asyncio.get_running_loop().time()
-            attempt = left if write else min(left, max(ATTEMPT, limit / 3))
+            share = left if write else min(left, attempt)
             try:
-                return await self._try(operation, data, headers, write=write, timeout=attempt)
+                return await self._try(operation, data, headers, write=write, timeout=share)
             except (EtcdUnavailableError, EtcdDeadlineExceededError):
                 if asyncio.get_running_loop().time() + pause >= deadline:
                     raise

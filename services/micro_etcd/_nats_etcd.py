@@ -135,9 +135,8 @@ class NatsEtcd(KeySpace[T]):
 
     async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
         # The lease is the caller's, so asking again, of any instance, finds the same place.
+        body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
         while True:
-            body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
-            limit = LOCK_POLL + self._caller.timeout
-            reply = await self._caller.call("lock.acquire", body, AcquireReply, timeout=limit)
+            reply = await self._caller.call("lock.acquire", body, AcquireReply, patience=LOCK_POLL)
             if reply.state == "granted":
                 return NatsPlace(reply.key, reply.token)

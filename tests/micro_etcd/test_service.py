@@ -343,6 +343,7 @@ class Outsider:
     async def _read(self, key: bytes, end: bytes) -> None:
         found = await self._etcd.kv.range(key, end)
         assert {kv.value for kv in found.kvs} <= {b"mine"}
+
         def read(
             success: EtcdTransactionAction[bytes], failure: EtcdTransactionAction[bytes]
         ) -> None:
