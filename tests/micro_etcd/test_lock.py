@@ -58,9 +58,8 @@ async def test_lock_is_exclusive_and_fair(etcd: EtcdClient[str], prefix: str) ->
 
 
 @every_version
-async def test_lock_without_ttl_is_renewed(server: EtcdServer, prefix: str) -> None:
+async def test_lock_without_ttl_is_renewed(etcd: EtcdClient[str], prefix: str) -> None:
     """P16: its lease is younger than a third of its ttl whenever looked at, so it can last for ever."""
-    etcd = EtcdClient(server.address)
     async with etcd.with_lock(prefix) as communicator:
         lease = communicator.lock.lease
         granted = await communicator.leases.time_to_live(lease)
@@ -157,9 +156,9 @@ async def test_frozen_server_costs_the_lock(server: EtcdServer, prefix: str) -> 
 
 
 @every_version
-async def test_guarded_write_is_refused_after_loss(server: EtcdServer, prefix: str) -> None:
+async def test_guarded_write_is_refused_after_loss(etcd: EtcdClient[str], prefix: str) -> None:
     """P18: fencing. An unguarded late write would go through; a guarded one cannot."""
-    async with EtcdClient(server.address).connect() as communicator:
+    async with etcd.connect() as communicator:
 
         async def write(lock: HeldLock, value: str) -> bool:
             result = await communicator.txn_compare(
@@ -247,16 +246,16 @@ asyncio.run(main())
 
 
 @every_version
-async def test_crash_releases_the_lock(server: EtcdServer, prefix: str) -> None:
+async def test_crash_releases_the_lock(shared_server: EtcdServer, prefix: str) -> None:
     """P19: within the ttl and what etcd takes to notice."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CRASHING, str(server.address), prefix, stdout=subprocess.PIPE
+        sys.executable, "-c", CRASHING, str(shared_server.address), prefix, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     await process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
-    async with EtcdClient(server.address).with_lock(prefix, timeout=10):
+    async with EtcdClient(shared_server.address).with_lock(prefix, timeout=10):
         pass
 
 
