@@ -27,22 +27,22 @@ from micro_etcd.testing import EtcdServer
 CALLERS = 64
 VALUE = "x" * 64
 GOALS = {"gets": 1.5, "delay": 2.0}
-Get = Callable[[], Awaitable[object]]
+Get = Callable[[int], Awaitable[object]]
 
 
 async def rate(get: Get, seconds: float) -> float:
     """Return calls per second of all callers together."""
     until = time.perf_counter() + seconds
 
-    async def call() -> int:
+    async def call(number: int) -> int:
         count = 0
         while time.perf_counter() < until:
-            await get()
+            await get(number)
             count += 1
         return count
 
     started = time.perf_counter()
-    counts = await asyncio.gather(*(call() for _ in range(CALLERS)))
+    counts = await asyncio.gather(*(call(number) for number in range(CALLERS)))
     return sum(counts) / (time.perf_counter() - started)
 
 
@@ -73,19 +73,20 @@ async def measure(rounds: int, seconds: float, url: str, address: str) -> None:
     ):
         await ctx.connect(options.servers(url))
         store = NatsEtcd(ctx, "bench")
-        await store.put("k", VALUE)
+        for number in range(CALLERS):
+            await store.put(f"k{number}", VALUE)
         bare = channel.unary_unary(
             "/etcdserverpb.KV/Range",
             request_serializer=pb.RangeRequest.SerializeToString,
             response_deserializer=pb.RangeResponse.FromString,
         )
-        request = pb.RangeRequest(key=b"/bench/k")
+        requests = [pb.RangeRequest(key=b"/bench/k%d" % number) for number in range(CALLERS)]
         gets: dict[str, list[float]] = {"bare": [], "direct": [], "nats": []}
         late: dict[str, list[float]] = {"direct": [], "nats": []}
         for _ in range(rounds):
-            gets["bare"].append(await rate(lambda: bare(request), seconds))
-            gets["direct"].append(await rate(lambda: direct.get("/bench/k"), seconds))
-            gets["nats"].append(await rate(lambda: store.get("k"), seconds))
+            gets["bare"].append(await rate(lambda n: bare(requests[n]), seconds))
+            gets["direct"].append(await rate(lambda n: direct.get(f"/bench/k{n}"), seconds))
+            gets["nats"].append(await rate(lambda n: store.get(f"k{n}"), seconds))
             late["direct"].append(await delays(direct, direct, "/bench/d", 200))
             late["nats"].append(await delays(direct.namespace("/bench/"), store, "n", 200))
     report(gets, late)

@@ -31,10 +31,9 @@ async def setup(ctx: micro.Context) -> None:
 
 async def show(ctx: micro.Context) -> None:
     etcd, client = NatsEtcd(ctx, "demo"), micro.Client(ctx.client)
-    changes = 0
-    for key, value in [("greeting", "salut"), ("times", "0"), ("times", "2")]:
+    wanted = [("greeting", "salut"), ("times", "0"), ("times", "2")]
+    for changes, (key, value) in enumerate(wanted, 1):
         await etcd.put(f"greeter/{key}", value)
-        changes += 1
         found = await seen(client, changes)
         answer = await client.request("greet", b'"ada"')
         print(key, value, answer.data.decode(), found["rejected"], found["problem"])

@@ -13,7 +13,8 @@ from micro_etcd._nats_call import Caller
 from micro_etcd._nats_kv import NatsKV
 from micro_etcd._nats_leases import NatsLeases
 from micro_etcd._nats_watch import NatsEventStream
-from micro_etcd._service_models import AcquireBody, AcquireReply, WatchBody
+from micro_etcd._service_models import AcquireBody, AcquireReply
+from micro_etcd._service_watch_models import WatchBody
 from micro_etcd._txn import Compare
 from micro_etcd._types import CompareCompareResult, CompareCompareTarget, T
 from micro_etcd._watch import WatchOptions

@@ -1,13 +1,13 @@
 """Keys over NATS, with the methods they have on a direct connection."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from micro_etcd._errors import EtcdInvalidArgumentError
-from micro_etcd._keys import EVERYTHING
+from micro_etcd._coalesce import GetBatcher
 from micro_etcd._kv import PLAIN, RangeOptions
 from micro_etcd._nats_call import Caller
+from micro_etcd._nats_txn import checked_key, compare_body, operation_body, operation_result, span
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._service_kv import FOUND, KEY
 from micro_etcd._service_kv import LEASE as LEASE_HEADER
@@ -15,35 +15,22 @@ from micro_etcd._service_models import (
     DeleteBody,
     DeleteReply,
     GetBody,
+    GetManyBody,
+    GetManyReply,
     GetReply,
     Guard,
     ListBody,
     ListReply,
     PutBody,
     PutReply,
-    Span,
 )
-from micro_etcd._service_txn import OPERATORS
 from micro_etcd._service_txn_models import (
-    CompareBody,
-    DeleteAnswer,
-    DeleteOpBody,
-    GetOpBody,
-    OpBody,
-    PutAnswer,
-    PutOpBody,
-    PutOpValue,
-    RangeAnswer,
     TxnBody,
     TxnReply,
 )
 from micro_etcd._txn import (
     Compare,
-    DeleteOp,
-    GetOp,
     Operation,
-    OperationResult,
-    PutOp,
     TxnResponse,
 )
 from micro_etcd._types import (
@@ -55,7 +42,36 @@ from micro_etcd._types import (
     RangeResult,
 )
 
-SIGNS = {result: sign for sign, result in OPERATORS.items()}
+MAX_BATCH_BYTES = 256 << 10  # of values in one answer, which may be sent as base64
+
+
+class NatsGets:
+    """Reads keys through the service."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def one(self, key: bytes) -> KeyValue | None:
+        """Read one key, raw."""
+        headers = {KEY: base64.b64encode(key).decode()}
+        answer = await self._caller.send("kv.get", b"", headers)
+        found = answer.headers or {}
+        if found.get(FOUND) != "true":
+            return None
+        return KeyValue(
+            key,
+            answer.data,
+            int(found["Etcd-Create-Revision"]),
+            int(found["Etcd-Mod-Revision"]),
+            int(found["Etcd-Version"]),
+            int(found[LEASE_HEADER]),
+        )
+
+    async def many(self, keys: Iterable[bytes]) -> list[KeyValue | None]:
+        """Read several keys at once."""
+        body = GetManyBody.model_construct(keys=list(keys))
+        reply = await self._caller.call("kv.get.many", body, GetManyReply)
+        return [None if item is None else item.keyvalue() for item in reply.items]
 
 
 class NatsKV:
@@ -63,11 +79,12 @@ class NatsKV:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+        self._gets = GetBatcher(NatsGets(caller), max_bytes=MAX_BATCH_BYTES)
 
     async def get(self, key: bytes, options: RangeOptions = PLAIN) -> KeyValue | None:
         """Return one key, None when it does not exist."""
         if options == PLAIN:
-            return await self._raw_get(key)
+            return await self._gets.get(key)
         body = GetBody(key=key, revision=options.revision, serializable=options.serializable)
         reply = await self._caller.call("kv.get", body, GetReply)
         found = None if reply.kv is None else reply.kv.keyvalue()
@@ -75,7 +92,7 @@ class NatsKV:
 
     async def get_value(self, key: bytes) -> bytes | None:
         """Return the value of one key."""
-        found = await self._raw_get(key)
+        found = await self._gets.get(key)
         return None if found is None else found.value
 
     async def range(
@@ -101,7 +118,7 @@ class NatsKV:
         cursor: str | None = None
         while True:
             body = ListBody(
-                **_span(key, range_end).model_dump(exclude_none=True),
+                **span(key, range_end).model_dump(exclude_none=True),
                 limit=options.limit,
                 cursor=cursor,
                 revision=options.revision,
@@ -160,7 +177,7 @@ class NatsKV:
             return PutResult(int((answer.headers or {}).get("Etcd-Revision", "0")), None)
         held = None if guard is None else Guard(key=guard.key, create_revision=int(guard.operand))
         body = PutBody(
-            key=_key(key),
+            key=checked_key(key),
             value=value,
             lease=lease if lease else None,
             prev_kv=prev_kv,
@@ -176,8 +193,8 @@ class NatsKV:
         self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False
     ) -> DeleteResult:
         """Delete a key or a range."""
-        span = _span(key, range_end).model_dump(exclude_none=True)
-        body = DeleteBody(**span, prev_kv=prev_kv)
+        keys = span(key, range_end).model_dump(exclude_none=True)
+        body = DeleteBody(**keys, prev_kv=prev_kv)
         reply = await self._caller.call("kv.delete", body, DeleteReply, write=True)
         return DeleteResult(
             reply.revision, reply.deleted, [item.keyvalue() for item in reply.prev_kvs]
@@ -191,29 +208,14 @@ class NatsKV:
     ) -> TxnResponse:
         """Compare, then do one of two lists of operations, all at one revision."""
         body = TxnBody(
-            compare=[_compare(part) for one in compares for part in (one, *one.also)],
-            success=[_operation(operation) for operation in success],
-            failure=[_operation(operation) for operation in failure],
+            compare=[compare_body(part) for one in compares for part in (one, *one.also)],
+            success=[operation_body(operation) for operation in success],
+            failure=[operation_body(operation) for operation in failure],
         )
         write = not all(operation.is_read for operation in (*success, *failure))
         reply = await self._caller.call("txn", body, TxnReply, write=write)
-        responses = tuple(_result(found, reply.revision) for found in reply.responses)
+        responses = tuple(operation_result(found, reply.revision) for found in reply.responses)
         return TxnResponse(reply.succeeded, reply.revision, responses)
-
-    async def _raw_get(self, key: bytes) -> KeyValue | None:
-        headers = {KEY: base64.b64encode(key).decode()}
-        answer = await self._caller.send("kv.get", b"", headers)
-        found = answer.headers or {}
-        if found.get(FOUND) != "true":
-            return None
-        return KeyValue(
-            key,
-            answer.data,
-            int(found["Etcd-Create-Revision"]),
-            int(found["Etcd-Mod-Revision"]),
-            int(found["Etcd-Version"]),
-            int(found[LEASE_HEADER]),
-        )
 
 
 _SORT_KEYS: dict[RangeRequestSortTarget, Callable[[KeyValue], Any]] = {
@@ -253,64 +255,3 @@ def _message(kv: KeyValue) -> pb.KeyValue:
         version=kv.version,
         lease=kv.lease,
     )
-
-
-def _key(key: bytes) -> bytes:
-    if not key:
-        raise EtcdInvalidArgumentError("invalid key b'': expected at least one byte")
-    return key
-
-
-def _span(key: bytes, range_end: bytes) -> Span:
-    if not range_end:
-        return Span(key=_key(key))
-    if (key, range_end) == (EVERYTHING, EVERYTHING):
-        return Span(prefix=b"")
-    return Span(start=key, end=range_end)
-
-
-def _compare(compare: Compare) -> CompareBody:
-    return CompareBody.model_construct(
-        span=_span(compare.key, compare.range_end),
-        target=compare.target.name.lower(),
-        op=SIGNS[compare.result],
-        operand=compare.operand,
-    )
-
-
-def _operation(operation: Operation) -> OpBody:
-    if isinstance(operation, PutOp):
-        value = PutOpValue(
-            key=_key(operation.key),
-            value=operation.value,
-            lease=operation.lease if operation.lease else None,
-            ignore_lease=operation.ignore_lease,
-            prev_kv=operation.prev_kv,
-        )
-        return PutOpBody(put=value)
-    if isinstance(operation, DeleteOp):
-        return DeleteOpBody(
-            delete=_span(operation.key, operation.range_end), prev_kv=operation.prev_kv
-        )
-    if not isinstance(operation, GetOp):
-        raise TypeError(f"invalid operation {operation!r}: expected a GetOp, PutOp or DeleteOp")
-    asked = operation.request
-    return GetOpBody.model_construct(
-        get=_span(asked.key, asked.range_end),
-        limit=asked.limit,
-        revision=asked.revision,
-        serializable=asked.serializable,
-        sort_order=RangeRequestSortOrder(asked.sort_order).name.lower(),
-        sort_target=RangeRequestSortTarget(asked.sort_target).name.lower(),
-    )
-
-
-def _result(found: RangeAnswer | PutAnswer | DeleteAnswer, revision: int) -> OperationResult:
-    if isinstance(found, RangeAnswer):
-        kvs = [item.keyvalue() for item in found.items]
-        return RangeResult(kvs, revision, found.more, found.count)
-    if isinstance(found, DeleteAnswer):
-        gone = [item.keyvalue() for item in found.prev_kvs]
-        return DeleteResult(revision, found.deleted, gone)
-    prev = None if found.prev_kv is None else found.prev_kv.keyvalue()
-    return PutResult(revision, prev)

@@ -22,8 +22,8 @@ from micro_etcd._errors import (
 )
 from micro_etcd._nats_call import FIRST_PAUSE, LONGEST_PAUSE, Caller
 from micro_etcd._service_errors import ERROR, named_error
-from micro_etcd._service_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd._service_watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd._types import WatchEventType
 from micro_etcd._watch import Event, WatchBatch
 

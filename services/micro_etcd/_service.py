@@ -18,19 +18,18 @@ from micro_etcd._service_models import (
     AcquireBody,
     DeleteBody,
     GetBody,
+    GetManyBody,
     GrantBody,
     LeaseBody,
     ListBody,
     PutBody,
     ReleaseBody,
-    StatusReply,
-    StopBody,
-    WatchBody,
 )
 from micro_etcd._service_txn import TxnEndpoint
 from micro_etcd._service_txn_models import TxnBody
 from micro_etcd._service_view import View, Views
 from micro_etcd._service_watch import WatchEndpoints
+from micro_etcd._service_watch_models import StatusReply, StopBody, WatchBody
 
 Handle = Callable[[Request, View], Awaitable[None]]
 Setup = Callable[[Context], Coroutine[Any, Any, None]]
@@ -108,6 +107,7 @@ class EtcdService:
         leases = LeaseEndpoints(self._keys, self._stopping)
         return [
             Route("kv-get", "kv.get", GetBody, self._keys.get),
+            Route("kv-get-many", "kv.get.many", GetManyBody, self._keys.get_many),
             Route("kv-put", "kv.put", PutBody, self._keys.put),
             Route("kv-delete", "kv.delete", DeleteBody, self._keys.delete),
             Route("kv-list", "kv.list", ListBody, self._keys.list),

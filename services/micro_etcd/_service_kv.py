@@ -14,6 +14,8 @@ from micro_etcd._service_models import (
     DeleteBody,
     DeleteReply,
     GetBody,
+    GetManyBody,
+    GetManyReply,
     GetReply,
     Guard,
     Item,
@@ -69,6 +71,16 @@ class KeyEndpoints:
         found = await view.kv.get(body.key, options)
         item = None if found is None else Item.of(found)
         await self.answer(request, GetReply(found=item is not None, kv=item))
+
+    async def get_many(self, request: Request, view: View) -> None:
+        """Answer `kv.get.many`."""
+        view.need("get")
+        body = parse(GetManyBody, request.data())
+        reads = [GetOp(pb.RangeRequest(key=key)) for key in body.keys]
+        answer = await view.kv.txn([], reads)
+        found = [part.kvs for part in answer.responses if isinstance(part, RangeResult)]
+        items = [Item.of(kvs[0]) if kvs else None for kvs in found]
+        await self.answer(request, GetManyReply.model_construct(items=items))
 
     async def put(self, request: Request, view: View) -> None:
         """Answer `kv.put`: with the header `Etcd-Key` (base64) raw, the payload being the value."""

@@ -30,15 +30,9 @@ from micro_etcd._errors import (
 )
 from micro_etcd._service_errors import code_of, error_headers
 from micro_etcd._service_kv import MARGIN, KeyEndpoints
-from micro_etcd._service_models import (
-    Delivery,
-    EventItem,
-    Item,
-    StopBody,
-    WatchBody,
-    WatchReply,
-)
+from micro_etcd._service_models import Item
 from micro_etcd._service_view import View, parse
+from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd._types import KeyValue, WatchCreateRequestFilterType
 from micro_etcd._watch import Event, EventStream, WatchBatch, WatchOptions
 

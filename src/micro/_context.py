@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
+from micro._contracts import ContractRegistry, OnIncompatible
 from micro._coordination import Coordination, Leadership, LiveSettings, Model
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._link import Link
@@ -111,6 +112,8 @@ class Context:
         reply_prefixes: Iterable[str] | None = None,
         error_handler: ErrorHandler | None = None,
         done_handler: DoneHandler | None = None,
+        contracts: ContractRegistry | None = None,
+        on_incompatible: OnIncompatible = "refuse",
     ) -> Service:
         """Create and start a service; it stops with the context. Parameters as of `add_service`.
 
@@ -139,6 +142,8 @@ class Context:
             reply_prefixes=reply_prefixes,
             error_handler=error_handler,
             done_handler=done_handler,
+            contracts=contracts,
+            on_incompatible=on_incompatible,
         )
         await self.enter(service)
         self._services.append(service)
@@ -197,7 +202,7 @@ class Context:
         return await self._stack.enter_async_context(async_context)
 
     def use_etcd(self, etcd: Coordination) -> None:
-        """Take settings and leadership from here: a `micro_etcd.NatsEtcd` or an open `EtcdCommunicator`."""
+        """Take settings and leadership from a `micro_etcd.NatsEtcd` or `EtcdCommunicator`."""
         self._coordination = etcd
 
     async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
