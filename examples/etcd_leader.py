@@ -6,15 +6,20 @@ Run an etcd service with a namespace `demo` first: python -m micro_etcd --embedd
 import asyncio
 
 import micro
-from micro_etcd import NatsEtcd
+from micro_etcd import EtcdLockLostError, NatsEtcd
 
 
+# --8<-- [start:leader]
 async def instance(ctx: micro.Context, name: str, started: asyncio.Event) -> None:
-    async with ctx.leader("nightly-report") as leadership:
-        print(f"{name} leads, lost: {leadership.lost}")
-        started.set()
-        await asyncio.sleep(0.1)  # the job; cancelled if the leadership is lost
-        print(f"{name} is done")
+    try:
+        async with ctx.leader("nightly-report") as leadership:
+            print(f"{name} leads, lost: {leadership.lost}")
+            started.set()
+            await asyncio.sleep(0.1)  # the job; cancelled if the leadership is lost
+            print(f"{name} is done")
+    except EtcdLockLostError:
+        print(f"{name} is no longer the leader")
+        # --8<-- [end:leader]
 
 
 async def setup(ctx: micro.Context) -> None:

@@ -183,6 +183,8 @@ class Feed:
             self._stream.close()
         if isinstance(failure, EtcdError):
             await self.finish(failure)
+        elif isinstance(failure, nats.errors.Error | OSError):
+            _log.info("watch %s ends, NATS is not reachable: %s", self.id, failure)
         elif failure is not None:
             _log.error("watch %s on %r failed", self.id, self._full, exc_info=failure)
 

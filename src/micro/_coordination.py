@@ -38,6 +38,11 @@ class Leadership(Protocol):
         ...
 
     @property
+    def guard(self) -> Any:
+        """A comparison for txns that fails once the leadership is lost."""
+        ...
+
+    @property
     def lost(self) -> bool:
         """Whether another may lead by now."""
         ...
