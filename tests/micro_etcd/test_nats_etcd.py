@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import nats
@@ -278,7 +279,7 @@ async def test_etcd_that_is_away_is_said_so(
 async def test_a_watch_outlives_the_nats_server(server: EtcdServer) -> None:
     """The server restarts on the same port: readers and instances find each other again."""
     rules = {"app": {"prefix": "/a/", "allow": ["all"]}}
-    with nats_server() as first:
+    with ExitStack() as servers, nats_server() as first:
         async with instance(first.url, server, rules), Context() as ctx:
             await ctx.connect(options.servers(first.url))
             store = NatsEtcd(ctx, "app", heartbeat=0.3)
@@ -289,11 +290,11 @@ async def test_a_watch_outlives_the_nats_server(server: EtcdServer) -> None:
             first.stop()
             async with EtcdClient(server.address).connect() as direct:
                 await direct.put("/a/k", "2")
-                with nats_server(port=first.port):
-                    await direct.put("/a/k", "3")
-                    async with asyncio.timeout(SECONDS):
-                        assert [(await anext(watch)).value for _ in range(2)] == ["2", "3"]
-                    await watch.aclose()
+                servers.enter_context(nats_server(port=first.port))
+                await direct.put("/a/k", "3")
+                async with asyncio.timeout(SECONDS):
+                    assert [(await anext(watch)).value for _ in range(2)] == ["2", "3"]
+                await watch.aclose()
 
 
 async def test_answers_are_json_for_everybody(

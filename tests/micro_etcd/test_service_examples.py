@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.micro_etcd.service import instance
 
+from micro_etcd import NatsEtcd
 from micro_etcd.testing import EtcdServer
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -40,3 +42,35 @@ async def test_example(name: str, server_url: str, shared_server: EtcdServer, pr
         out, err = await asyncio.wait_for(running.communicate(), 60)
     assert out.decode() == PRINTED[name], err.decode()
     assert running.returncode == 0
+
+
+def samples(page: str) -> list[str]:
+    text = (FOLDER.parent / "docs" / page).read_text()
+    return [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+
+
+async def test_samples_of_the_service_page(
+    server_url: str, shared_server: EtcdServer, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from_python, program = samples("etcd-service.md")
+    rules = {"billing": {"prefix": prefix, "allow": ["all"]}}
+    async with instance(server_url, shared_server, rules) as serving:
+        etcd = NatsEtcd(serving.ctx, "billing")
+        # The sample's watch never ends; here its first event does.
+        body = from_python.replace("event.value)", "event.value)\n    break")
+        names: dict[str, Any] = {"ctx": serving.ctx}
+        indented = "\n".join(f"    {line}" for line in body.splitlines())
+        exec(f"async def sample(ctx):\n{indented}\n", names)
+        running = asyncio.create_task(names["sample"](serving.ctx))
+        while not running.done():
+            await etcd.put("rates/eur", "1")
+            await asyncio.sleep(0.05)
+        await running
+        assert await etcd.get("last") == "4711"
+    printed = capsys.readouterr().out
+    assert printed.startswith("{'rate': '0.19'")
+    assert printed.endswith("rates/eur 1\n")
+    compile(program, "program", "exec")
+    chosen: dict[str, Any] = {}
+    exec(program.partition("micro.run")[0], chosen)
+    assert chosen["settings"].namespaces["app"].allow == {"get", "watch"}
