@@ -15,7 +15,6 @@ from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
 from micro._parked import ParkedTasks
 from micro._path import Path
-from micro._ratelimit import LimitedLog
 from micro._request import (
     DONE,
     Answer,
@@ -25,6 +24,7 @@ from micro._request import (
     one_line,
     received_error,
 )
+from micro._request_log import RequestLog
 from micro._stats import EndpointCounters
 
 logger = logging.getLogger("micro.dispatch")
@@ -58,7 +58,7 @@ class Dispatcher:
     """Runs the requests of one endpoint within its limits, and answers each of them once.
 
     Args:
-        label: Service and endpoint, for log lines.
+        log: Where what goes wrong is logged.
         handler: The handler, folded with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
@@ -68,7 +68,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        label: str,
+        log: RequestLog,
         handler: Callable[[NatsRequest], Awaitable[object]],
         *,
         limits: Limits,
@@ -77,8 +77,7 @@ class Dispatcher:
         report: Report,
     ) -> None:
         self.counters = EndpointCounters()
-        self._label = label
-        self._log = LimitedLog(logger)
+        self._log = log
         self._handler = handler
         self._limits = limits
         self._pool = pool
@@ -139,6 +138,7 @@ class Dispatcher:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self.counters.rejected += 1
+        self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
         self._count(error)
         await self._answer(request, Response.of_error(error).answer())
 
@@ -146,8 +146,12 @@ class Dispatcher:
         """Ignore a request whose answer would go where this service must not publish."""
         self.counters.num_requests += 1
         self.counters.rejected += 1
-        self._log_failure(
-            "reply", "request to %r ignored, its reply subject is %r", request, request.reply
+        self._log.log(
+            "reply",
+            "request to %r ignored, its reply subject is %r",
+            request,
+            request.reply,
+            code=403,
         )
         self._count(ServiceError(403, "reply subject not allowed"))
 
@@ -183,12 +187,12 @@ class Dispatcher:
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
-            answer = self._failed(request, error)
+            answer = self._failed(request, error, started)
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
             if answer is None or answer[1]:
-                answer = self._examine(request, answer)
+                answer = self._examine(request, answer, started)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
@@ -212,7 +216,7 @@ class Dispatcher:
             async with asyncio.timeout(limit):
                 await self._until_idle()
         except TimeoutError:
-            logger.warning("%s: %d requests unfinished, cancelling", self._label, self._active)
+            logger.warning("%s: %d requests unfinished, cancelling", self._log.label, self._active)
             await self.abort()
 
     async def abort(self) -> None:
@@ -226,7 +230,7 @@ class Dispatcher:
             async with asyncio.timeout(1):
                 await self._until_idle()
         except TimeoutError:
-            logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
+            logger.error("%s: %d handlers ignore cancellation", self._log.label, self._active)
 
     def load(self) -> dict[str, int]:
         """Return how many requests run, and how many wait for a free slot."""
@@ -256,46 +260,52 @@ class Dispatcher:
                     done.set_result(None)
             self._drained.clear()
 
-    def _failed(self, request: NatsRequest, error: BaseException) -> Answer | None:
+    def _failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
-        elif isinstance(error, asyncio.CancelledError) and request.expired:
+        elif self._is_late(request, error):
             self.counters.expired += 1
             answer = ServiceError(504, "deadline exceeded")
+            self._log.log(
+                "late",
+                "request to %r is past its deadline",
+                request,
+                code=504,
+                since_ns=started,
+            )
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
             if not request.raw_reply:
                 return None
             answer = ServiceError(500, "handler did not respond")
-            self._log.log(
-                logging.ERROR,
-                "silent",
-                "%s: handler of %r did not respond",
-                self._label,
-                request.subject(),
-            )
+            text = "handler of %r did not respond"
+            self._log.log("silent", text, request, code=500, since_ns=started)
         else:
             answer = ServiceError(500, "internal error")
-            self._log.log(
-                logging.ERROR,
-                type(error).__name__,
-                "%s: handler of %r failed",
-                self._label,
-                request.subject(),
-                error=error,
-            )
+            kind, text = type(error).__name__, "handler of %r failed"
+            self._log.log(kind, text, request, code=500, since_ns=started, error=error)
         self._count(answer, error)
         given = request.response
         if given is not None and not isinstance(error, ServiceError):
             return given.answer()  # the first answer stands, the failure is counted
         return Response.of_error(answer).answer()
 
-    def _examine(self, request: NatsRequest, answer: Answer | None) -> Answer | None:
+    def _is_late(self, request: NatsRequest, error: BaseException) -> bool:
+        """Return whether the time was over: for the handler, or for a request of its own."""
+        if isinstance(error, asyncio.CancelledError):
+            return request.expired
+        # A request of the handler has inherited the deadline, and may see it a moment earlier.
+        deadline = request.deadline
+        return (
+            isinstance(error, TimeoutError) and deadline is not None and self._clock() >= deadline
+        )
+
+    def _examine(self, request: NatsRequest, answer: Answer | None, started: int) -> Answer | None:
         """Replace an answer that is missing, count one that is an error."""
         if answer is None:
-            return self._failed(request, NoResponseError("handler did not respond"))
+            return self._failed(request, NoResponseError("handler did not respond"), started)
         data, headers = answer
         error = received_error(headers, "", data) if headers else None
         if error is not None:
@@ -316,16 +326,13 @@ class Dispatcher:
         """Count an answer that is lost; put an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
-            self._log_failure("lost", "answer to %r is lost: %s", request, reason)
+            self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
         else:
-            self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
+            self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
             failure = ServiceError(500, "internal error")
             self._count(failure, error)
             await self._answer(request, Response.of_error(failure).answer())
-
-    def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
-        self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
 
 
 class _Refusal:

@@ -18,6 +18,7 @@ from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
 from micro._path import path_of
+from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
 
@@ -34,6 +35,7 @@ class EndpointConfig:
     """What an endpoint is, after inheritance; None means the framework's default."""
 
     service: str
+    instance: str
     name: str
     subject: str
     queue_group: str
@@ -97,7 +99,7 @@ class Endpoint:
             {REQUEST_SCHEMA: bound.request_schema(), RESPONSE_SCHEMA: bound.response_schema()}
         )
         self._dispatcher = Dispatcher(
-            f"{config.service}/{config.name}",
+            RequestLog(config.service, config.name, config.instance),
             fold(bound.call, config.middlewares),
             limits=config.limits(),
             pool=pool,

@@ -115,9 +115,14 @@ class Program:
 _FORMAT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 
+# What every record has; anything else came with the call, as with `logging`'s ``extra``.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        extra = {key: value for key, value in vars(record).items() if key not in _USUAL}
+        line: dict[str, Any] = extra | {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -126,4 +131,4 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info is not None:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False, default=str)
