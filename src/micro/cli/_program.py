@@ -15,7 +15,7 @@ from typing import Any, Self
 from micro import options
 from micro._context import Context
 from micro._errors import ConfigError
-from micro.cli._flags import Connection
+from micro.cli._flags import Address, Connection
 from micro.cli._target import load_setup
 
 logger = logging.getLogger("micro.run")
@@ -48,6 +48,7 @@ class Program:
         retry: Whether to wait for a server that is not there at start.
         log_level: The least severe log line to show.
         log_json: Whether log lines are JSON objects.
+        health: Where to answer health checks; a single process only.
     """
 
     target: str
@@ -56,6 +57,7 @@ class Program:
     retry: bool = False
     log_level: LogLevel = LogLevel.info
     log_json: bool = False
+    health: Address | None = None
 
     def to_json(self) -> str:
         """Return the program as one line, credentials included: for the pipe to a worker only."""
@@ -90,7 +92,16 @@ class Program:
         setup = load_setup(self.target)
 
         async def set_up(context: Context) -> None:
+            is_set_up = asyncio.Event()
+            if self.health is not None:
+                from micro.health import HealthServer
+
+                context.add_check("setup", is_set_up.is_set)
+                server = HealthServer(context, self.health.host, self.health.port)
+                await context.enter(server)
+                logger.info("health at http://%s:%d/healthz", self.health.host, server.port)
             await setup(context)
+            is_set_up.set()
             logger.info("%s is set up", self.target)
             if on_ready is not None:
                 on_ready()
