@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -13,9 +13,11 @@ import nats.errors
 
 from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
+from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._request import (
+    DEADLINE,
     DONE,
     Answer,
     FrameRequest,
@@ -59,7 +61,7 @@ class Dispatcher:
 
     Args:
         log: Where what goes wrong is logged.
-        handler: The handler, folded with its middlewares.
+        work: The handler with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
         path: The way that answers leave by.
@@ -69,7 +71,7 @@ class Dispatcher:
     def __init__(
         self,
         log: RequestLog,
-        handler: Callable[[NatsRequest], Awaitable[object]],
+        work: Work,
         *,
         limits: Limits,
         pool: ParkedTasks,
@@ -78,11 +80,13 @@ class Dispatcher:
     ) -> None:
         self.counters = EndpointCounters()
         self._log = log
-        self._handler = handler
+        self._call = work.call
+        self._direct = work.direct
+        self._wrapped = work.wrapped
         self._limits = limits
+        self._max_in_flight = limits.max_in_flight
         self._pool = pool
         self._send = path.send
-        self._refusal = _Refusal(self)
         self._report = report
         self._active = 0
         self._waiting: deque[NatsRequest] = deque()
@@ -105,25 +109,26 @@ class Dispatcher:
             request.deadline = _deadline.from_block(headers, self._clock())
         if self._prefixes is not None and not reply.startswith(self._prefixes):
             self._reject_reply(request)
-            return
-        if self._active < self._limits.max_in_flight:
+        elif self._direct is not None and request.deadline is None:
+            self._pool.call(self._run_directly, request)
+        elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
         elif not self._keep(request):
-            self._pool.start(self._refusal, request)
+            self._pool.call(self._refuse_directly, request)
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Run a request soon, keep it waiting, or refuse it."""
-        given = request.headers().get(_deadline.HEADER)
+    def admit(self, request: NatsRequest) -> bool:
+        """Run a request soon or keep it waiting; False when it is to be refused."""
+        given = request.headers().pop(DEADLINE, None)
         request.deadline = _deadline.from_text(given, self._clock())
         if self._prefixes is not None and not request.raw_reply.startswith(self._prefixes):
             self._reject_reply(request)
-            return
-        if self._active < self._limits.max_in_flight:
+            return True
+        if self._active < self._max_in_flight:
             self._active += 1
             self._pool.submit(self, request)
-        elif not self._keep(request):
-            await self.refuse(request)
+            return True
+        return self._keep(request)
 
     def _keep(self, request: NatsRequest) -> bool:
         size = self._waiting_bytes + len(request.data())
@@ -135,24 +140,43 @@ class Dispatcher:
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
+        await self._answer(request, self._refusal(request, reason))
+
+    def _refuse_directly(self, request: NatsRequest) -> None:
+        self._answer_directly(request, self._refusal(request, "overloaded"))
+
+    def _refusal(self, request: NatsRequest, reason: str) -> Answer:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self.counters.rejected += 1
         self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
         self._count(error)
-        await self._answer(request, Response.of_error(error).answer())
+        return Response.of_error(error).answer()
+
+    def _run_directly(self, request: NatsRequest) -> None:
+        """Do as `run` does, but on the fast path and for a handler that never waits."""
+        assert self._direct is not None  # noqa: S101 - else nobody calls this
+        counters = self.counters
+        started = perf_counter_ns()
+        try:
+            if request.deadline is not None:
+                self._check_deadline(request, request.deadline)
+            self._direct(request)
+            answer = request.answer
+            if answer is None or answer[1]:
+                answer = self._examine(request, None, answer, started)
+        except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+            answer = self._failed(request, error, started)
+        counters.handled(perf_counter_ns() - started)
+        if answer is not None:
+            self._answer_directly(request, answer)
 
     def _reject_reply(self, request: NatsRequest) -> None:
         """Ignore a request whose answer would go where this service must not publish."""
         self.counters.num_requests += 1
         self.counters.rejected += 1
-        self._log.log(
-            "reply",
-            "request to %r ignored, its reply subject is %r",
-            request,
-            request.reply,
-            code=403,
-        )
+        text = "request to %r ignored, its reply subject is %r"
+        self._log.log("reply", text, request, request.reply, code=403)
         self._count(ServiceError(403, "reply subject not allowed"))
 
     def until(self, request: NatsRequest) -> float | None:
@@ -163,14 +187,17 @@ class Dispatcher:
         limit = self._clock() + timeout
         return limit if request.deadline is None else min(limit, request.deadline)
 
-    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
-        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+    def _check_deadline(self, request: NatsRequest, deadline: float) -> None:
         if self._clock() >= deadline:
             request.expired = True
             raise asyncio.CancelledError
+
+    async def _handle_in_time(self, request: NatsRequest, deadline: float) -> object:
+        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
+        self._check_deadline(request, deadline)
         token = _deadline.current.set(deadline)
         try:
-            return await self._handler(request)
+            return await self._call(request)
         finally:
             _deadline.current.reset(token)
 
@@ -181,7 +208,7 @@ class Dispatcher:
         cancelled: BaseException | None = None
         try:
             if request.deadline is None:
-                returned = await self._handler(request)
+                returned = await self._call(request)
             else:
                 returned = await self._handle_in_time(request, request.deadline)
         except GeneratorExit:
@@ -191,8 +218,8 @@ class Dispatcher:
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
-            if answer is None or answer[1]:
-                answer = self._examine(request, answer, started)
+            if answer is None or answer[1] or self._wrapped:
+                answer = self._examine(request, returned, answer, started)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
@@ -201,7 +228,7 @@ class Dispatcher:
                 if sending is not DONE:
                     await sending
             except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-                await self._undeliverable(request, error)
+                await self._replace(request, error)
         if cancelled is not None:
             raise cancelled
 
@@ -267,13 +294,8 @@ class Dispatcher:
         elif self._is_late(request, error):
             self.counters.expired += 1
             answer = ServiceError(504, "deadline exceeded")
-            self._log.log(
-                "late",
-                "request to %r is past its deadline",
-                request,
-                code=504,
-                since_ns=started,
-            )
+            text = "request to %r is past its deadline"
+            self._log.log("late", text, request, code=504, since_ns=started)
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
@@ -288,8 +310,9 @@ class Dispatcher:
             self._log.log(kind, text, request, code=500, since_ns=started, error=error)
         self._count(answer, error)
         given = request.response
-        if given is not None and not isinstance(error, ServiceError):
-            return given.answer()  # the first answer stands, the failure is counted
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            return given.answer()  # it stands, unless a middleware made it worthless
         return Response.of_error(answer).answer()
 
     def _is_late(self, request: NatsRequest, error: BaseException) -> bool:
@@ -302,8 +325,13 @@ class Dispatcher:
             isinstance(error, TimeoutError) and deadline is not None and self._clock() >= deadline
         )
 
-    def _examine(self, request: NatsRequest, answer: Answer | None, started: int) -> Answer | None:
-        """Replace an answer that is missing, count one that is an error."""
+    def _examine(
+        self, request: NatsRequest, returned: object, answer: Answer | None, started: int
+    ) -> Answer | None:
+        """Replace an answer that is missing or nobody's, count one that is an error."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self._failed(request, wrong, started)
         if answer is None:
             return self._failed(request, NoResponseError("handler did not respond"), started)
         data, headers = answer
@@ -320,33 +348,32 @@ class Dispatcher:
         try:
             await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._undeliverable(request, error)
+            await self._replace(request, error)
 
-    async def _undeliverable(self, request: NatsRequest, error: Exception) -> None:
-        """Count an answer that is lost; put an error in place of one that cannot be sent."""
+    def _answer_directly(self, request: NatsRequest, answer: Answer) -> None:
+        try:
+            self._send(request, *answer)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            instead = self._undeliverable(request, error)
+            if instead is not None:
+                self._answer_directly(request, instead)
+
+    async def _replace(self, request: NatsRequest, error: Exception) -> None:
+        instead = self._undeliverable(request, error)
+        if instead is not None:
+            await self._answer(request, instead)
+
+    def _undeliverable(self, request: NatsRequest, error: Exception) -> Answer | None:
+        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError):
             reason = str(error) or type(error).__name__
             self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
-        else:
-            self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
-            failure = ServiceError(500, "internal error")
-            self._count(failure, error)
-            await self._answer(request, Response.of_error(failure).answer())
-
-
-class _Refusal:
-    """Refuses a request where otherwise it would be run."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.run = dispatcher.refuse
-
-    def release(self) -> None:
-        """Do nothing: it had no slot."""
-
-    def until(self, request: NatsRequest) -> float | None:
-        """Return None: a refusal takes as long as it takes."""
-        return None
+            return None
+        self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
+        failure = ServiceError(500, "internal error")
+        self._count(failure, error)
+        return Response.of_error(failure).answer()
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

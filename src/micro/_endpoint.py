@@ -100,7 +100,7 @@ class Endpoint:
         )
         self._dispatcher = Dispatcher(
             RequestLog(config.service, config.name, config.instance),
-            fold(bound.call, config.middlewares),
+            fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),
@@ -201,7 +201,7 @@ class Endpoint:
         try:
             found = handler(self)
             found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
             logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
             found = None

@@ -8,11 +8,12 @@ STATUS = "Status"
 DESCRIPTION = "Description"
 
 _VERSION = b"NATS/1.0"
+_BLANKS = " \t\v\f"  # what readers strip; other white space of Unicode is text
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
     """Return the block of headers that have been checked."""
-    lines = [f"{name}: {value.strip()}\r\n" for name, value in headers.items()]
+    lines = [f"{name}: {value.strip(_BLANKS)}\r\n" for name, value in headers.items()]
     return b"NATS/1.0\r\n%b\r\n" % "".join(lines).encode()
 
 

@@ -10,10 +10,13 @@ from typing import Any, TypeAlias
 
 from micro._errors import AlreadyRespondedError, ConfigError, ServiceError
 from micro._headers import decode_headers, encode_headers
+from micro._subjects import is_text
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
+DEADLINE = "Micro-Timeout-Ms"
+"""How long the caller waits: for the service, so that handlers do not see it among the headers."""
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
 
@@ -185,6 +188,7 @@ class NatsRequest(Request):
         answer: What the handler answered, if it has.
         deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
         expired: Whether its handler was cancelled because its time was over.
+        failure: What its handler raised behind middlewares; their own errors are none of it.
     """
 
     __slots__ = (
@@ -195,6 +199,7 @@ class NatsRequest(Request):
         "answer",
         "deadline",
         "expired",
+        "failure",
         "raw_reply",
     )
 
@@ -209,6 +214,7 @@ class NatsRequest(Request):
         self.answer: Answer | None = None
         self.deadline: float | None = None
         self.expired = False
+        self.failure: BaseException | None = None
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -250,7 +256,8 @@ class NatsRequest(Request):
     def response(self) -> Response | None:
         """What the handler answered, if it has, as middlewares read and change it."""
         if self._response is None and self.answer is not None:
-            self._response = Response(*self.answer)
+            data, headers = self.answer
+            self._response = Response(data, headers)
         return self._response
 
 
@@ -272,6 +279,7 @@ class FrameRequest(NatsRequest):
         self.answer = None
         self.deadline = None
         self.expired = False
+        self.failure = None
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -281,6 +289,7 @@ class FrameRequest(NatsRequest):
         """Return the headers, names in their original case; of a repeated name the last value."""
         if self._headers is None:
             self._headers = decode_headers(self._header_block) if self._header_block else {}
+            self._headers.pop(DEADLINE, None)
         return self._headers
 
 
@@ -311,7 +320,9 @@ def header_block(headers: Mapping[str, str]) -> bytes:
 
 def one_line(description: str) -> str:
     """Return an error's description as it travels, in the header and in ``last_error``."""
-    return " ".join(description.split()) or "error"
+    # Half of a surrogate pair, as JSON may carry it, cannot be sent.
+    text = description.encode(errors="replace").decode()
+    return " ".join(text.split()) or "error"
 
 
 def check_headers(headers: Mapping[Any, Any]) -> int:
@@ -324,7 +335,7 @@ def check_headers(headers: Mapping[Any, Any]) -> int:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigError(f"invalid header name {name!r}: expected printable ASCII without ':'")
-        if not isinstance(value, str) or "\r" in value or "\n" in value:
+        if not is_text(value) or "\r" in value or "\n" in value:
             raise ConfigError(f"invalid value of header {name!r}: expected one line of text")
         try:
             size += len(name) + len(value.encode()) + len(": \r\n")

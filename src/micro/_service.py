@@ -60,10 +60,10 @@ class Service(EndpointOwner):
         super().__init__(scope, self._start_endpoint)
         self._nc = nc
         self._config = config
-        self._endpoints: list[Endpoint] = []
+        self._endpoints: dict[str, Endpoint] = {}  # by subject
         # Those that stop by themselves are out of INFO, but their requests are still waited for.
         self._leaving: WeakSet[Endpoint] = WeakSet()
-        self._answers = Answers(config.identity, self._endpoints, config.now())
+        self._answers = Answers(config.identity, self._endpoints.values(), config.now())
         self._discovery = self._discover(nc)
         self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
@@ -131,7 +131,7 @@ class Service(EndpointOwner):
             await self._notices.settle()
 
     async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
-        endpoints = [*self._endpoints, *self._leaving]
+        endpoints = [*self._endpoints.values(), *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
@@ -143,7 +143,9 @@ class Service(EndpointOwner):
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(*(endpoint.abort() for endpoint in (*self._endpoints, *self._leaving)))
+        await asyncio.gather(
+            *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
+        )
 
     async def move(self, nc: NatsClient) -> None:
         """Go on serving over another connection. No request is lost between the two.
@@ -158,7 +160,7 @@ class Service(EndpointOwner):
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
-        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
         self._nc = nc
         await former.stop()
@@ -182,7 +184,7 @@ class Service(EndpointOwner):
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
         self._answers.started = self._config.now()
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             endpoint.reset()
 
     async def __aenter__(self) -> Self:
@@ -219,7 +221,7 @@ class Service(EndpointOwner):
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
-        if any(endpoint.subject == config.subject for endpoint in self._endpoints):
+        if config.subject in self._endpoints:
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
@@ -229,7 +231,7 @@ class Service(EndpointOwner):
             report=self._failed,
             left=self._forget,
         )
-        self._endpoints.append(endpoint)
+        self._endpoints[config.subject] = endpoint
         try:
             await endpoint.start()
         except BaseException:
@@ -239,8 +241,8 @@ class Service(EndpointOwner):
         return endpoint
 
     def _forget(self, endpoint: Endpoint) -> None:
-        if endpoint in self._endpoints:
-            self._endpoints.remove(endpoint)
+        if self._endpoints.get(endpoint.subject) is endpoint:
+            del self._endpoints[endpoint.subject]
             self._leaving.add(endpoint)
         self._answers.changed()
 
@@ -298,7 +300,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         name=_subjects.check_name("service", name),
         id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
         version=_subjects.check_version(version),
-        description="" if description is None else description,
+        description=_subjects.check_description(description),
         metadata=_subjects.check_metadata(metadata),
     )
     scope = Scope(

@@ -116,8 +116,15 @@ class Stream(asyncio.Protocol):
         self._use(transport)
 
     async def read_line(self) -> bytes:
-        """Return the next line while the connection is set up; empty at its end."""
-        while b"\n" not in self._early and not self._lost:
+        """Return the next line while the connection is set up.
+
+        Raises:
+            ConnectionResetError: The connection ended before.
+        """
+        while b"\n" not in self._early:
+            if self._lost:
+                # nats-py would take an empty line for a server that is satisfied.
+                raise ConnectionResetError("the server closed the connection")
             await self._change()
         line, separator, self._early = self._early.partition(b"\n")
         return line + separator

@@ -195,6 +195,7 @@ VALUE = "expected one line of text"
         ({"A": "a\r"}, f"invalid value of header 'A': {VALUE}"),
         ({"A": ["a"]}, f"invalid value of header 'A': {VALUE}"),
         ({"A": None}, f"invalid value of header 'A': {VALUE}"),
+        ({"A": "\ud800"}, f"invalid value of header 'A': {VALUE}"),
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused(headers: Any, message: str) -> None:

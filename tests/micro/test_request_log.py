@@ -13,7 +13,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
-from micro._deadline import HEADER
+from micro._request import DEADLINE
 from micro.cli._program import Program
 
 LONG = 60.0
@@ -40,8 +40,8 @@ async def handle(request: Request) -> None:
         (b"raise", {}, "ERROR", 500, "handler of 'shop.pay' failed"),
         (b"silent", {}, "ERROR", 500, "handler of 'shop.pay' did not respond"),
         (b"header", {}, "ERROR", 500, "answer to 'shop.pay' cannot be sent: "),
-        (b"slow", {HEADER: "50"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
-        (b"slow", {HEADER: "0"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
+        (b"slow", {DEADLINE: "50"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
+        (b"slow", {DEADLINE: "0"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
     ],
 )
 async def test_a_failed_request_is_logged_with_its_fields(
