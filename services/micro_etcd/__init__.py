@@ -2,6 +2,15 @@
 
 from micro_etcd import errors
 from micro_etcd._action import EtcdTransactionAction
+from micro_etcd._aliases import (
+    DeleteRangeRequestType,
+    NoneType,
+    PutRequestType,
+    RangeRequestType,
+    TransactionRequest,
+    TxnReturnType,
+    TxnReturnValues,
+)
 from micro_etcd._client import EtcdClient, EtcdConnectionManager, EtcdLockManager
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._election import Election
@@ -76,6 +85,7 @@ __all__ = [
     "CompareCompareTarget",
     "CompareKey",
     "DeleteOp",
+    "DeleteRangeRequestType",
     "DeleteResult",
     "Election",
     "EndpointStatus",
@@ -122,15 +132,21 @@ __all__ = [
     "LeaseInfo",
     "LeaseKeeper",
     "Leases",
+    "NoneType",
     "PutOp",
+    "PutRequestType",
     "PutResult",
     "QueuePlace",
     "RangeOptions",
     "RangeRequestSortOrder",
     "RangeRequestSortTarget",
+    "RangeRequestType",
     "RangeResult",
+    "TransactionRequest",
     "TxnResponse",
     "TxnResult",
+    "TxnReturnType",
+    "TxnReturnValues",
     "Watch",
     "WatchBatch",
     "WatchCreateRequestFilterType",

@@ -3,6 +3,7 @@
 Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
 """
 
+from micro_schema_registry import _extra  # noqa: F401 - first: without its extra nothing below can be imported
 from micro_schema_registry._async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._auth import BearerAuth, KeycloakAuth
 from micro_schema_registry._client import ApicurioRegistryClient
@@ -34,7 +35,11 @@ from micro_schema_registry._models import (
     SchemaContent,
     VersionInfo,
 )
+from micro_schema_registry._nats_client import NatsRegistryClient
 from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._service import ServiceOptions, add_registry_service
+from micro_schema_registry._service_backends import ServiceConfig, setup
+from micro_schema_registry._service_lookup import CacheOptions
 from micro_schema_registry._store import EmbeddedRegistry
 from micro_schema_registry._store_transfer import IdMap
 
@@ -44,6 +49,7 @@ __all__ = [
     "AsyncApicurioRegistryClient",
     "AuthenticationError",
     "BearerAuth",
+    "CacheOptions",
     "CachedSchema",
     "Cause",
     "CodecError",
@@ -55,6 +61,7 @@ __all__ = [
     "InvalidPayloadError",
     "InvalidSchemaError",
     "KeycloakAuth",
+    "NatsRegistryClient",
     "Page",
     "Problem",
     "Reference",
@@ -69,5 +76,9 @@ __all__ = [
     "SchemaRegistrationError",
     "SchemaRegistry",
     "SerializationError",
+    "ServiceConfig",
+    "ServiceOptions",
     "VersionInfo",
+    "add_registry_service",
+    "setup",
 ]

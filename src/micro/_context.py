@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
+from micro._contracts import ContractRegistry, OnIncompatible
 from micro._errors import MicroError, StoppedError
 from micro._link import Link
 from micro._middleware import Middleware
@@ -134,6 +135,8 @@ class Context:
         reply_prefixes: Iterable[str] | None = None,
         error_handler: ErrorHandler | None = None,
         done_handler: DoneHandler | None = None,
+        contracts: ContractRegistry | None = None,
+        on_incompatible: OnIncompatible = "refuse",
     ) -> Service:
         """Create and start a service; it stops with the context. Parameters as of `add_service`.
 
@@ -162,6 +165,8 @@ class Context:
             reply_prefixes=reply_prefixes,
             error_handler=error_handler,
             done_handler=done_handler,
+            contracts=contracts,
+            on_incompatible=on_incompatible,
         )
         await self.enter(service)
         self._services.append(service)

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter_ns
 
 import nats.errors
 
 from micro import _deadline
 from micro._errors import NoResponseError, ServiceError
+from micro._limits import Limits
 from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
@@ -35,25 +35,6 @@ RETRY_AFTER_SECONDS = "1"
 
 Report = Callable[[BaseException], None]
 """Tell the service of a failed request."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much one endpoint takes on; beyond it, requests are refused with 503.
-
-    Attributes:
-        max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
-        pending_msgs: Requests that wait for one of them to end.
-        pending_bytes: Payload bytes of the waiting requests.
-        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
-        reply_prefixes: What the reply subjects of callers must begin with; None allows any.
-    """
-
-    max_in_flight: int = 512
-    timeout: float | None = None
-    pending_msgs: int = 4096
-    pending_bytes: int = 32 * 1024 * 1024
-    reply_prefixes: tuple[bytes, ...] | None = None
 
 
 class Dispatcher:

@@ -12,8 +12,9 @@ from typing import Any
 
 from nats.aio.client import Client as NatsClient
 
-from micro._dispatch import Dispatcher, Limits
+from micro._dispatch import Dispatcher
 from micro._errors import ConfigError
+from micro._limits import Limits
 from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks

@@ -92,7 +92,8 @@ class ParkedTasks:
             parked.excused = False
         else:
             runner.release()
-        self._retire_if_spoilt(parked)
+        if parked.context != self._pristine or task.cancelling():
+            self._retire(parked)
 
     def call(self, function: Callable[[NatsRequest], None], request: NatsRequest) -> None:
         """Call a function that never waits, as if in a task; must not be called inside one."""
@@ -103,7 +104,8 @@ class ParkedTasks:
             parked.context.run(function, request)
         finally:
             _leave_task(self._loop, parked.task)
-        self._retire_if_spoilt(parked)
+        if parked.context != self._pristine or parked.task.cancelling():
+            self._retire(parked)
 
     def submit(self, runner: Runner, request: NatsRequest) -> None:
         """Run a request soon; may be called from anywhere, the end of another one included."""
@@ -147,10 +149,9 @@ class ParkedTasks:
         task = asyncio.current_task()
         return next((parked for parked in self._all if parked.task is task), None)
 
-    def _retire_if_spoilt(self, parked: _Parked) -> None:
-        if parked.context != self._pristine or parked.task.cancelling():
-            self._idle.remove(parked)
-            parked.task.cancel()
+    def _retire(self, parked: _Parked) -> None:
+        self._idle.remove(parked)
+        parked.task.cancel()
 
     def _refill(self) -> None:
         self._refilling = False

@@ -81,6 +81,7 @@ class EndpointOwner:
             ConfigError: A value is not acceptable, or the service listens on the subject already.
             StoppedError: The service is not running.
             PermissionDeniedError: The server refuses the subscription.
+            IncompatibleContractError: The service has contracts, and a schema breaks one.
             ConnectError: The server does not answer.
         """
         scope = self._scope

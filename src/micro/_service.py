@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +17,7 @@ from nats.nuid import NUID
 from micro import _permissions, _subjects
 from micro._answers import Answers, Identity
 from micro._callbacks import Notices
+from micro._contracts import ContractRegistry, Contracts, OnIncompatible
 from micro._discovery import Discovery
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
@@ -25,7 +26,7 @@ from micro._listener import settle
 from micro._middleware import Middleware
 from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
-from micro._typed import AnyHandler
+from micro._typed import AnyHandler, bind
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -48,6 +49,7 @@ class ServiceConfig:
     now: Callable[[], datetime]
     error_handler: ErrorHandler | None
     done_handler: DoneHandler | None
+    contracts: Contracts | None
 
 
 class Service(EndpointOwner):
@@ -217,17 +219,18 @@ class Service(EndpointOwner):
             raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._pool is None or self._stopping is not None:
-            raise StoppedError(
-                f"service {self.name!r} is not running: await start() first, or use 'async with'"
-            )
+        if self._config.contracts is not None:
+            self._running()
+            agreed = await self._config.contracts.metadata(config.name, bind(handler))
+            config = replace(config, metadata={**agreed, **config.metadata})
+        pool = self._running()
         if config.subject in self._endpoints:
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
             config,
             handler,
-            pool=self._pool,
+            pool=pool,
             report=self._failed,
             left=self._forget,
         )
@@ -239,6 +242,13 @@ class Service(EndpointOwner):
             raise
         self._answers.changed()
         return endpoint
+
+    def _running(self) -> ParkedTasks:
+        if self._pool is None or self._stopping is not None:
+            raise StoppedError(
+                f"service {self.name!r} is not running: await start() first, or use 'async with'"
+            )
+        return self._pool
 
     def _forget(self, endpoint: Endpoint) -> None:
         if self._endpoints.get(endpoint.subject) is endpoint:
@@ -269,6 +279,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
     reply_prefixes: Iterable[str] | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
+    contracts: ContractRegistry | None = None,
+    on_incompatible: OnIncompatible = "refuse",
 ) -> Service:
     """Create a service; start it with ``async with`` or ``await service.start()``.
 
@@ -291,6 +303,9 @@ def add_service(  # noqa: PLR0913 - the documented signature
             are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
+        contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
+        on_incompatible: ``refuse`` makes ``add_endpoint`` raise `IncompatibleContractError` when a schema is
+            not compatible with the one before; ``warn`` logs it.
 
     Raises:
         ConfigError: A value is not acceptable.
@@ -322,6 +337,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,
+        contracts=None if contracts is None else Contracts(name, contracts, on_incompatible),
     )
     return Service(nc, config, scope)
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from micro._frames import FrameSplitter, Sink
 
@@ -69,8 +70,7 @@ class Stream(asyncio.Protocol):
     # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream protocol is given
-        self._use(transport)
+        self._use(cast(asyncio.Transport, transport))  # uvloop's is of no such class
 
     def data_received(self, data: bytes) -> None:
         if not self.live:

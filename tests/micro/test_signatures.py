@@ -134,6 +134,8 @@ ADDED = {
         "reply_prefixes",
         "error_handler",
         "done_handler",
+        "contracts",
+        "on_incompatible",
     },
     "stop": {"timeout"},
 }

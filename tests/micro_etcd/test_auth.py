@@ -65,17 +65,19 @@ async def test_expired_tokens_are_renewed_unseen(guarded: EtcdServer) -> None:
         await communicator.put("/app/k", "1")
         await asyncio.sleep(3)  # tokens live for 1 s and are swept every second
         before = guarded.metric(AUTHENTICATIONS)
+        watch = communicator.watch_prefix("/app/")
         values = await asyncio.gather(
             *(communicator.get("/app/k", serializable=number % 2 == 0) for number in range(20)),
             communicator.put("/app/k", "2"),
             communicator.leases.keep_alive(lease),
+            watch.stream.start(),
         )
         assert guarded.metric(AUTHENTICATIONS) - before == 1
         assert values[0] in ("1", "2")
-        await asyncio.sleep(3)
-        async with communicator.watch_prefix("/app/") as watch:
-            put = await communicator.kv.put(b"/app/k", b"3")
-            assert (await anext(watch)).value == "3"
+        put = await communicator.kv.put(b"/app/k", b"3")
+        async for event in watch:
+            if event.value == "3":
+                break
         await reader.until(put.revision)
 
     assert [value for _, _, value in reader.lines] == [b"1", b"2", b"3"]

@@ -58,9 +58,8 @@ async def test_lock_is_exclusive_and_fair(etcd: EtcdClient[str], prefix: str) ->
 
 
 @every_version
-async def test_lock_without_ttl_is_renewed(server: EtcdServer, prefix: str) -> None:
+async def test_lock_without_ttl_is_renewed(etcd: EtcdClient[str], prefix: str) -> None:
     """P16: its lease is younger than a third of its ttl whenever looked at, so it can last for ever."""
-    etcd = EtcdClient(server.address)
     async with etcd.with_lock(prefix) as communicator:
         lease = communicator.lock.lease
         granted = await communicator.leases.time_to_live(lease)
@@ -157,9 +156,9 @@ async def test_frozen_server_costs_the_lock(server: EtcdServer, prefix: str) -> 
 
 
 @every_version
-async def test_guarded_write_is_refused_after_loss(server: EtcdServer, prefix: str) -> None:
+async def test_guarded_write_is_refused_after_loss(etcd: EtcdClient[str], prefix: str) -> None:
     """P18: fencing. An unguarded late write would go through; a guarded one cannot."""
-    async with EtcdClient(server.address).connect() as communicator:
+    async with etcd.connect() as communicator:
 
         async def write(lock: HeldLock, value: str) -> bool:
             result = await communicator.txn_compare(
@@ -247,16 +246,16 @@ asyncio.run(main())
 
 
 @every_version
-async def test_crash_releases_the_lock(server: EtcdServer, prefix: str) -> None:
+async def test_crash_releases_the_lock(shared_server: EtcdServer, prefix: str) -> None:
     """P19: within the ttl and what etcd takes to notice."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CRASHING, str(server.address), prefix, stdout=subprocess.PIPE
+        sys.executable, "-c", CRASHING, str(shared_server.address), prefix, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     await process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
-    async with EtcdClient(server.address).with_lock(prefix, timeout=10):
+    async with EtcdClient(shared_server.address).with_lock(prefix, timeout=10):
         pass
 
 
@@ -327,3 +326,44 @@ async def test_place_under_a_lease_of_somebody_else(etcd: EtcdClient[str], prefi
         await communicator.revoke_lease(lease)
         async with communicator.with_lock(prefix, timeout=5):
             pass
+
+
+HOLDING = """
+import asyncio, sys
+from micro_etcd import EtcdClient
+
+async def main():
+    async with EtcdClient(sys.argv[1]).connect() as communicator:
+        keeper = await communicator.leases.keep(2)
+        print("held", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        async with asyncio.timeout(20):
+            await keeper.wait_lost()
+        print("lost", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_stopped_holder_learns_of_its_loss(server: EtcdServer) -> None:
+    """P17: the holder's process is stopped for longer than its lease lasts."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HOLDING,
+        str(server.address),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert await process.stdout.readline() == b"held\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    async with EtcdClient(server.address).connect() as communicator:
+        async with asyncio.timeout(30):
+            while await communicator.leases.ids():
+                await asyncio.sleep(0.05)
+    os.kill(process.pid, signal.SIGCONT)
+    process.stdin.write(b"\n")
+    assert await process.stdout.readline() == b"lost\n"
+    assert await process.wait() == 0

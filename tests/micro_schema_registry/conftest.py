@@ -13,7 +13,16 @@ from tests.micro_schema_registry.apicurio import ApicurioUnavailable, install, s
 from tests.micro_schema_registry.jetstream import JetStreamServer, single
 from tests.micro_schema_registry.openapi import check_request
 
-from micro_schema_registry import AsyncApicurioRegistryClient, EmbeddedRegistry, SchemaRegistry
+import micro
+from micro_schema_registry import (
+    AsyncApicurioRegistryClient,
+    EmbeddedRegistry,
+    NatsRegistryClient,
+    SchemaRegistry,
+    ServiceConfig,
+    ServiceOptions,
+    setup,
+)
 
 NewRegistry = Callable[[], Awaitable[SchemaRegistry]]
 
@@ -79,6 +88,13 @@ def jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetStreamSer
 
 
 @pytest.fixture
+def new_jetstream(tmp_path: Path) -> Iterator[JetStreamServer]:
+    """A nats-server of the test's own, which may be killed."""
+    with single(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
 async def nc(jetstream: JetStreamServer) -> AsyncIterator[Client]:
     async with jetstream.connect() as connection:
         yield connection
@@ -114,7 +130,56 @@ async def embedded_backend(
         yield new
 
 
-BACKENDS = {"apicurio": apicurio_backend, "embedded": embedded_backend}
+@asynccontextmanager
+async def running(server: JetStreamServer, config: ServiceConfig) -> AsyncIterator[micro.Context]:
+    """Run the registry service over a connection of its own."""
+    async with micro.Context() as ctx:
+        await ctx.connect(micro.options.servers(server.url))
+        await setup(ctx, config)
+        yield ctx
+
+
+@asynccontextmanager
+async def service_backend(
+    request: pytest.FixtureRequest, group_id: str, url: str | None = None
+) -> AsyncIterator[NewRegistry]:
+    """Run two instances of the service, and open clients of them, each over a connection of its own."""
+    server: JetStreamServer = request.getfixturevalue("jetstream")
+    prefix = f"registry-{uuid.uuid4().hex}"
+    config = ServiceConfig(
+        backend="embedded" if url is None else "apicurio",
+        url=url,
+        bucket=request.getfixturevalue("bucket"),
+        options=ServiceOptions(group=prefix, allow_delete=True),
+    )
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(running(server, config))
+
+        async def new() -> SchemaRegistry:
+            connection = await stack.enter_async_context(server.connect())
+            client = NatsRegistryClient(connection, group_id, prefix=prefix, timeout=30)
+            return await stack.enter_async_context(client)
+
+        yield new
+
+
+@asynccontextmanager
+async def apicurio_service(
+    request: pytest.FixtureRequest, group_id: str
+) -> AsyncIterator[NewRegistry]:
+    """Put the service in front of a real Apicurio."""
+    url = request.getfixturevalue("apicurio_url")
+    async with service_backend(request, group_id, url) as new:
+        yield new
+
+
+BACKENDS = {
+    "apicurio": apicurio_backend,
+    "embedded": embedded_backend,
+    "service-embedded": service_backend,
+    "service-apicurio": apicurio_service,
+}
 """Every implementation of SchemaRegistry: opens clients of one group that share one store."""
 
 

@@ -18,7 +18,7 @@ from .conftest import Cli, Running
 
 pytestmark = pytest.mark.usefixtures("service")
 
-COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "server", "doctor")
+COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "bench", "server", "doctor")
 CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
 
 
