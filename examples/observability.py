@@ -58,6 +58,13 @@ async def order(client: micro.Client) -> bytes:
 
 
 # --8<-- [end:traces]
+# --8<-- [start:traced]
+async def add_traced(ctx: micro.Context) -> tuple[micro.Service, micro.Client]:
+    service = await ctx.add_service("shop", "1.0.0", middlewares=[trace_requests()], timeout=5)
+    return service, TracedClient(ctx.client)
+
+
+# --8<-- [end:traced]
 # --8<-- [start:data]
 def stock(endpoint: micro.Endpoint) -> dict[str, int]:
     return {"in_stock": 12}
@@ -94,7 +101,7 @@ async def slow(request: micro.Request) -> None:
 async def setup(ctx: micro.Context) -> dict[str, Any]:
     database = Database()
     health = await add_health(ctx, database)
-    service = await ctx.add_service("shop", "1.0.0", middlewares=[trace_requests()], timeout=5)
+    service, client = await add_traced(ctx)
     shop = service.add_group("shop")
     await shop.add_endpoint("buy", buy, stats_handler=stock)
     await shop.add_endpoint("fail", fail)
@@ -103,7 +110,7 @@ async def setup(ctx: micro.Context) -> dict[str, Any]:
         "database": database,
         "health": health.port,
         "metrics": add_metrics(ctx, service),
-        "client": TracedClient(ctx.client),
+        "client": client,
     }
 
 
