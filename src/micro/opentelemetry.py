@@ -142,8 +142,6 @@ def _failures(span: Span, *, least_fault: int) -> Iterator[None]:
         if error.code >= least_fault:
             span.set_status(Status(StatusCode.ERROR, error.description))
         raise
-    except GeneratorExit:
-        raise
     except BaseException as error:
         span.set_attribute("error.type", type(error).__name__)
         span.set_status(Status(StatusCode.ERROR, type(error).__name__))

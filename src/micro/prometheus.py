@@ -42,6 +42,7 @@ from prometheus_client.registry import Collector
 
 from micro._client import Client
 from micro._context import Context
+from micro._fence import fence
 from micro._models import EndpointStats, ServiceStats
 from micro._service import Service
 
@@ -110,7 +111,7 @@ class DiscoveryCollector(Collector):
         up = GaugeMetricFamily("micro_discovery_up", "Whether the NATS server could be asked.")
         future = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
         try:
-            found = future.result(self._max_wait + GRACE)
+            found = future.result(2 * self._max_wait + GRACE)
         except (nats.errors.Error, OSError) as error:  # a time-out is an OSError
             future.cancel()
             logger.error("cannot ask for statistics: %s", str(error) or type(error).__name__)
@@ -126,7 +127,10 @@ class DiscoveryCollector(Collector):
         if not nc.is_connected:
             raise ConnectionError("not connected")
         stall = min(STALL, self._max_wait)
-        return await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
+        found = await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
+        if not found:  # because nobody is there, or because the server hangs
+            await fence(nc, self._max_wait, reconnects=False)
+        return found
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not ask."""

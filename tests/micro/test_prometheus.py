@@ -167,3 +167,19 @@ async def test_a_scrape_without_server(caplog: pytest.LogCaptureFixture) -> None
     assert read(text) == {("micro_discovery_up", ""): 0}
     lines = [one.getMessage() for one in caplog.records if one.name == "micro.prometheus"]
     assert lines == ["cannot ask for statistics: not connected"]
+
+
+async def test_a_scrape_while_the_server_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    """The connection looks well, and nobody answers: that is not the same as nobody there."""
+    with nats_server() as server:
+        async with micro.Context() as context:
+            await context.connect(options.servers(server.url))
+            collector = DiscoveryCollector(context, max_wait=0.3)
+            server.freeze()
+            try:
+                text = await asyncio.to_thread(scrape, collector)
+            finally:
+                server.thaw()
+
+    assert read(text) == {("micro_discovery_up", ""): 0}
+    assert "cannot ask for statistics: the server did not answer within 0.3 s" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from datetime import datetime, timedelta
 from typing import Any
 
 import nats.errors
@@ -119,7 +120,8 @@ def test_fields_are_in_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None
         root.setLevel(level)
 
     line = json.loads(capsys.readouterr().err)
-    assert line.pop("time")
+    written = datetime.fromisoformat(line.pop("time"))
+    assert written.utcoffset() == timedelta(0)
     assert line.pop("process")
     assert line == {
         "service": "shop",
