@@ -21,6 +21,7 @@ class Scope:
     """What a service or group hands down to its endpoints; None means "not said here"."""
 
     service: str
+    instance: str
     prefix: str = ""
     queue_group: str | None = None
     pending_bytes_limit: int | None = None
@@ -86,6 +87,7 @@ class EndpointOwner:
         scope = self._scope
         config = EndpointConfig(
             service=scope.service,
+            instance=scope.instance,
             name=_subjects.check_name("endpoint", name),
             subject=_subjects.check_subject(
                 _subjects.join(scope.prefix, name if subject is None else subject),
@@ -137,6 +139,7 @@ class EndpointOwner:
             _subjects.check_queue_group(queue_group)
         child = Scope(
             service=scope.service,
+            instance=scope.instance,
             prefix=_subjects.join(scope.prefix, name),
             queue_group=scope.queue_group if queue_group is None else queue_group,
             pending_bytes_limit=_first(pending_bytes_limit_by_endpoint, scope.pending_bytes_limit),
