@@ -35,7 +35,7 @@ async def short(request: micro.Request) -> None:
 
 
 async def slow(request: micro.Request) -> None:
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     await request.respond(b"slow")
 
 
