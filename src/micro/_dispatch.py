@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -28,6 +27,7 @@ from micro._request import (
     received_error,
 )
 from micro._stats import EndpointCounters
+from micro._waiting import Waiting
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -45,7 +45,8 @@ class Limits:
         max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
         pending_msgs: Requests that wait for one of them to end.
         pending_bytes: Payload bytes of the waiting requests.
-        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
+        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504. As long
+            may a request wait for its turn; then its caller gets 503.
         reply_prefixes: What the reply subjects of callers must begin with; None allows any.
     """
 
@@ -90,8 +91,13 @@ class Dispatcher:
         self._send = path.send
         self._report = report
         self._active = 0
-        self._waiting: deque[NatsRequest] = deque()
-        self._waiting_bytes = 0
+        self._waiting = Waiting(
+            max_msgs=limits.pending_msgs,
+            max_bytes=limits.pending_bytes,
+            max_seconds=limits.timeout,
+            late=self._refuse_late,
+        )
+        self._refusals = _Refusals(self)
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
         self._clock = asyncio.get_running_loop().time
@@ -115,7 +121,7 @@ class Dispatcher:
         elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
-        elif not self._keep(request):
+        elif not self._waiting.keep(request):
             self._pool.call(self._refuse_directly, request)
 
     def admit(self, request: NatsRequest) -> bool:
@@ -129,19 +135,15 @@ class Dispatcher:
             self._active += 1
             self._pool.submit(self, request)
             return True
-        return self._keep(request)
-
-    def _keep(self, request: NatsRequest) -> bool:
-        size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
-            return False
-        self._waiting.append(request)
-        self._waiting_bytes = size
-        return True
+        return self._waiting.keep(request)
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
         await self._answer(request, self._refusal(reason))
+
+    def _refuse_late(self, request: NatsRequest) -> None:
+        self._active += 1
+        self._pool.submit(self._refusals, request)
 
     def _refuse_directly(self, request: NatsRequest) -> None:
         self._answer_directly(request, self._refusal("overloaded"))
@@ -251,8 +253,7 @@ class Dispatcher:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
         self._aborted = True
         while self._waiting:
-            await self.refuse(self._waiting.popleft(), "service stopped")
-        self._waiting_bytes = 0
+            await self.refuse(self._waiting.take(), "service stopped")
         self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
@@ -276,10 +277,8 @@ class Dispatcher:
 
     def release(self) -> None:
         """Give a slot that has become free to the next request."""
-        if self._waiting:
-            request = self._waiting.popleft()
-            self._waiting_bytes -= len(request.data())
-            self._pool.submit(self, request)
+        if self._waiting and self._active <= self._max_in_flight:  # refusals come on top of it
+            self._pool.submit(self, self._waiting.take())
         else:
             self._active -= 1
         if self._drained:
@@ -377,6 +376,22 @@ class Dispatcher:
 
     def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
         self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
+
+
+class _Refusals:
+    """Answers requests that have waited too long, as if they were run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def run(self, request: NatsRequest) -> None:
+        await self._dispatcher.refuse(request)
+
+    def until(self, request: NatsRequest) -> None:
+        return
+
+    def release(self) -> None:
+        self._dispatcher.release()
 
 
 def _cancellation(error: BaseException) -> BaseException | None:
