@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SOURCES := src services tests examples benchmarks
 
-.PHONY: help run test check format docs bench clean
+.PHONY: help run test check format docs bench soak clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -47,6 +47,10 @@ $(PEERS)/done:
 
 bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (needs Linux and a C compiler)
 	for script in throughput waiting asking startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+SECONDS ?= 600
+soak: $(VENV)/dev ## ten minutes of random faults against a cluster under load (SECONDS=600)
+	$(BIN)/python -m tests.faults.soak $(SECONDS)
 
 docs: $(VENV)/docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

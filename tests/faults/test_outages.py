@@ -110,7 +110,9 @@ async def test_frozen_node_is_left_also_with_megabytes_unsent(path: str) -> None
 
     idle, unsent = await asyncio.gather(leave(0), leave(3_900_000))
 
-    print(f"{path}: frozen node left after {idle:.1f} s, with 3.9 MB unsent {unsent:.1f} s (bar 35)")
+    print(
+        f"{path}: frozen node left after {idle:.1f} s, with 3.9 MB unsent {unsent:.1f} s (bar 35)"
+    )
     assert idle < 45
     assert unsent < 45
 
