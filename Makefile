@@ -48,9 +48,9 @@ $(PEERS)/done:
 bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (needs Linux and a C compiler)
 	for script in throughput waiting asking startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
-SECONDS ?= 600
-soak: $(VENV)/dev ## ten minutes of random faults against a cluster under load (SECONDS=600)
-	$(BIN)/python -m tests.faults.soak $(SECONDS)
+SOAK_SECONDS ?= 600
+soak: $(VENV)/dev ## random faults against a cluster under load (SOAK_SECONDS=600)
+	$(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
 
 docs: $(VENV)/docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

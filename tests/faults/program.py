@@ -57,7 +57,7 @@ async def add(numbers: list[int]) -> int:
 async def vitals(request: micro.Request) -> None:
     """Tell what a leak would show in: tasks by what they run, and resident memory in KiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    running = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())
+    running = Counter(getattr(t.get_coro(), "__qualname__", "?") for t in asyncio.all_tasks())
     found = {"tasks": running, "rss": pages * 4}
     await request.respond(json.dumps(found).encode())
 

@@ -15,7 +15,6 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import statistics
 import sys
 import time
@@ -32,6 +31,8 @@ import micro
 from micro import options
 from micro.testing import NatsServer, free_port, nats_server
 
+from .hostile import hostile, send_raw
+
 PROGRAM = Path(__file__).with_name("program.py")
 TIMEOUT = 2.0
 LATE = 1.5
@@ -40,7 +41,7 @@ SETTLING = 8.0
 """Seconds after a fault of a server in which requests may still fail."""
 RATE = 1000
 INSTANCES = 3
-MIX = (("echo", 88), ("short", 8), ("failing", 2), ("add", 2))
+MIX = {"echo": 88, "short": 8, "failing": 2, "add": 2}
 EXPECTED = {"failing": "500", "add": "400"}
 PARKED = "ParkedTasks._serve"
 IDLE_TASKS = 64
@@ -176,11 +177,11 @@ class Soak:
 
     async def _load(self) -> None:
         began, sent = time.monotonic(), 0
-        subjects, weights = zip(*MIX, strict=True)
         async with asyncio.TaskGroup() as tasks:
             while True:
                 due = int((time.monotonic() - began) * RATE)
-                for name in self._chance.choices(subjects, weights, k=min(due - sent, RATE)):
+                count = min(due - sent, RATE)
+                for name in self._chance.choices([*MIX], [*MIX.values()], k=count):
                     tasks.create_task(self._one(name))
                 sent = due
                 await asyncio.sleep(0.005)
@@ -340,7 +341,7 @@ class Soak:
         if len(found) != INSTANCES or veteran not in found:
             seen.violations.append(f"discovered {found}, the veteran is {veteran}")
         after = {each: await self._vitals(each) for each in found}
-        for each, vitals in after.items():
+        for vitals in after.values():
             parked, others = count_tasks(vitals)
             if parked > IDLE_TASKS or others > count_tasks(before)[1] + OTHER_TASKS:
                 seen.violations.append(f"instance has tasks {vitals['tasks']}")
@@ -379,54 +380,6 @@ def count_tasks(vitals: Vitals) -> tuple[int, int]:
     """Return how many tasks are parked, and how many others there are."""
     parked = vitals["tasks"].get(PARKED, 0)
     return parked, sum(vitals["tasks"].values()) - parked
-
-
-def hostile() -> list[bytes]:
-    """Return messages as bytes of the protocol that nobody should send."""
-
-    def headers(subject: str, block: bytes, data: bytes = b"", reply: str = "_INBOX.odd") -> bytes:
-        sizes = b"%d %d" % (len(block), len(block) + len(data))
-        return b"HPUB %b %b %b\r\n%b%b\r\n" % (
-            subject.encode(),
-            reply.encode(),
-            sizes,
-            block,
-            data,
-        )
-
-    megabyte = b"NATS/1.0\r\n" + b"".join(b"H%d: %b\r\n" % (i, b"x" * 1000) for i in range(1000))
-    return [
-        headers("faults.echo", b"NATS/1.0 \xff\xfe\r\n\r\n"),
-        headers("$SRV.PING", b"NATS/1.0 \xff\xfe\r\n\r\n"),
-        headers("faults.echo", b"NATS/1.0\r\nno colon here\r\n\r\n"),
-        headers("$SRV.PING", b"NATS/1.0\r\nno colon here\r\n\r\n"),
-        headers("$SRV.PING", megabyte + b"\r\n"),
-        headers("$SRV.STATS.faults", megabyte + b"\r\n"),
-        headers("faults.echo", megabyte + b"\r\n"),
-        headers("$SRV.PING", b"NATS/1.0\r\nNats-Service-Error: x\r\n\r\n"),
-        headers("faults.echo", b"NATS/1.0\r\nMicro-Timeout-Ms: soon\r\n\r\n"),
-        headers("faults.add", b"NATS/1.0\r\n: empty name\r\n\r\n", b"[1, 2"),
-        b"PUB faults.echo 1\r\nx\r\n",
-        b"PUB faults.echo $SRV.PING 1\r\nx\r\n",
-        b"PUB faults.echo $JS.API.STREAM.LIST 1\r\nx\r\n",
-        b"PUB faults.echo %b 1\r\nx\r\n" % (b"r" * 3000),
-        b"PUB faults.echo _INBOX.odd 1048576\r\n%b\r\n" % (b"x" * 2**20),
-        b"PUB faults.hanging _INBOX.odd 4\r\nhang\r\n",
-        b"PUB $SRV.INFO.faults _INBOX.odd 0\r\n\r\n",
-    ]
-
-
-def send_raw(port: int, message: bytes) -> None:
-    """Send bytes to a server, and wait until it has read them."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
-        connection.settimeout(5)
-        connection.sendall(b'CONNECT {"verbose":false,"headers":true}\r\n' + message + b"PING\r\n")
-        received = b""
-        while b"PONG" not in received:
-            more = connection.recv(65536)
-            if not more:
-                return
-            received = received[-8:] + more
 
 
 def main() -> None:

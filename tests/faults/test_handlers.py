@@ -15,7 +15,7 @@ from micro.testing import NatsServer
 
 from .kit import running
 
-SECRET = "text of an exception"  # noqa: S105 - it must not be told, that is all
+SECRET = "text of an exception"
 
 
 async def raises(request: micro.Request) -> None:
