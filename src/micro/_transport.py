@@ -22,7 +22,7 @@ from nats.aio.transport import Transport
 
 from micro._errors import ConfigError, PayloadTooLargeError
 from micro._frames import Sink
-from micro._headers import encode_headers
+from micro._headers import decode_headers, encode_headers
 from micro._stream import Stream, StreamOwner
 
 logger = logging.getLogger("micro.transport")
@@ -37,7 +37,7 @@ _CLIENT: dict[str, Any] = {
     "_max_pending_size": 0,
     "_subs": {},
 }
-_CLIENT_METHODS = ("_send_unsubscribe",)
+_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
 _SUBSCRIPTION = "_id"
 _TRANSPORT_METHODS = frozenset(
     [
@@ -83,6 +83,7 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", "fast", "public"):
         raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
+    _tolerate_odd_headers(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
     if wanted == "public" or websocket or fast(nc) is not None:
         return
@@ -93,6 +94,24 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
         raise ConfigError(f"{VARIABLE}=fast is impossible: nats-py has another {changed}")
     else:
         logger.warning("nats-py has another %s: taking the slower public path", changed)
+
+
+def _tolerate_odd_headers(nc: NatsClient) -> None:
+    """Let no header block end the reading of a client, as one whose status is not UTF-8 would."""
+    process = getattr(nc, "_process_headers", None)
+    if process is None or getattr(process, "tolerant", False):
+        return
+
+    async def tolerant(block: bytes | None) -> dict[str, str] | None:
+        try:
+            found: dict[str, str] | None = await process(block)
+        except (ValueError, IndexError) as error:
+            logger.debug("odd header block %r: %s", block, error)
+            found = decode_headers(block or b"") or None
+        return found
+
+    tolerant.tolerant = True  # type: ignore[attr-defined]
+    nc._process_headers = tolerant  # type: ignore[method-assign, assignment]  # noqa: SLF001
 
 
 def fast(nc: NatsClient) -> FastTransport | None:
