@@ -39,6 +39,8 @@ LATE = 1.5
 """Seconds beyond its time-out after which the end of a request is a violation: the machine may be busy."""
 SETTLING = 8.0
 """Seconds after a fault of a server in which requests may still fail."""
+CALM = 12.0
+"""Seconds without load before the check: every instance has looked at its connection in that time."""
 RATE = 1000
 INSTANCES = 3
 MIX = {"echo": 88, "short": 8, "failing": 2, "add": 2}
@@ -150,7 +152,7 @@ class Soak:
             for task in done:
                 task.result()
             await self._restore()
-            await asyncio.sleep(SETTLING)
+            await asyncio.sleep(CALM)
             await self._check(veteran, before, subscriptions, ours)
             await self._ctx.__aexit__(None, None, None)
 
