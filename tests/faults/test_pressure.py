@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import nats
+from nats.aio.msg import Msg
 
 from micro.testing import NatsServer
 
@@ -85,3 +86,41 @@ async def test_endpoint_whose_handlers_all_hang_answers_and_comes_back(
     assert stalled.answered("504", "503") >= 0.99
     assert set(beside.outcomes) == {"ok"}
     assert back < 2.5
+
+
+async def test_storm_of_discovery_slows_no_request(
+    path: str, server: NatsServer, launch: Launch
+) -> None:
+    """750 INFO and 750 STATS a second, whose answers go to a subscription that counts them."""
+    instance = await (await launch(server.url, prefix="storm", queue="storm")).ready()
+    caller, other = await nats.connect(server.url), await nats.connect(server.url)
+    calm, beside = Tally(other), Tally(other)
+    await calm.send("storm.echo", b"x", rate=200, seconds=1)
+    answers = asked = 0
+
+    async def count(message: Msg) -> None:
+        nonlocal answers
+        answers += 1
+
+    inbox = caller.new_inbox()
+    await caller.subscribe(inbox, cb=count)
+    storm = asyncio.create_task(beside.send("storm.echo", b"x", rate=200, seconds=3))
+    while not storm.done():
+        for _ in range(15):
+            for verb in ("INFO", "STATS"):
+                await caller.publish(f"$SRV.{verb}.faults", reply=inbox)
+                asked += 1
+        await asyncio.sleep(0.02)
+    await storm
+    await caller.close()
+    await other.close()
+
+    print(
+        f"{path}: {asked / 3:.0f} a second, {answers} of {asked} answered; p99 of echo "
+        f"{calm.percentile(99) * 1e3:.1f} ms before, {beside.percentile(99) * 1e3:.1f} ms in the storm "
+        f"(bar 5 ms), {beside.outcomes.total() - beside.outcomes['ok']} failed (bar 0)"
+    )
+    assert instance.process.returncode is None
+    assert asked > 1000
+    assert set(beside.outcomes) == {"ok"}
+    assert beside.percentile(99) < 1
