@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
 
@@ -28,6 +27,7 @@ from micro._request import (
 )
 from micro._request_log import RequestLog
 from micro._stats import EndpointCounters
+from micro._waiting import Waiting
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -73,8 +73,13 @@ class Dispatcher:
         self._send = path.send
         self._report = report
         self._active = 0
-        self._waiting: deque[NatsRequest] = deque()
-        self._waiting_bytes = 0
+        self._waiting = Waiting(
+            max_msgs=limits.pending_msgs,
+            max_bytes=limits.pending_bytes,
+            max_seconds=limits.timeout,
+            late=self._refuse_late,
+        )
+        self._refusals = _Refusals(self)
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
         self._clock = asyncio.get_running_loop().time
@@ -98,7 +103,7 @@ class Dispatcher:
         elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
-        elif not self._keep(request):
+        elif not self._waiting.keep(request):
             self._pool.call(self._refuse_directly, request)
 
     def admit(self, request: NatsRequest) -> bool:
@@ -112,19 +117,15 @@ class Dispatcher:
             self._active += 1
             self._pool.submit(self, request)
             return True
-        return self._keep(request)
-
-    def _keep(self, request: NatsRequest) -> bool:
-        size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
-            return False
-        self._waiting.append(request)
-        self._waiting_bytes = size
-        return True
+        return self._waiting.keep(request)
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
         await self._answer(request, self._refusal(request, reason))
+
+    def _refuse_late(self, request: NatsRequest) -> None:
+        self._active += 1
+        self._pool.submit(self._refusals, request)
 
     def _refuse_directly(self, request: NatsRequest) -> None:
         self._answer_directly(request, self._refusal(request, "overloaded"))
@@ -234,8 +235,7 @@ class Dispatcher:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
         self._aborted = True
         while self._waiting:
-            await self.refuse(self._waiting.popleft(), "service stopped")
-        self._waiting_bytes = 0
+            await self.refuse(self._waiting.take(), "service stopped")
         self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
@@ -259,10 +259,8 @@ class Dispatcher:
 
     def release(self) -> None:
         """Give a slot that has become free to the next request."""
-        if self._waiting:
-            request = self._waiting.popleft()
-            self._waiting_bytes -= len(request.data())
-            self._pool.submit(self, request)
+        if self._waiting and self._active <= self._max_in_flight:  # refusals come on top of it
+            self._pool.submit(self, self._waiting.take())
         else:
             self._active -= 1
         if self._drained:
@@ -359,6 +357,22 @@ class Dispatcher:
         self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
         self._count(ServiceError(500, "internal error"), error)
         return _INTERNAL_ERROR
+
+
+class _Refusals:
+    """Answers requests that have waited too long, as if they were run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def run(self, request: NatsRequest) -> None:
+        await self._dispatcher.refuse(request)
+
+    def until(self, request: NatsRequest) -> None:
+        return
+
+    def release(self) -> None:
+        self._dispatcher.release()
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

@@ -73,7 +73,8 @@ class EndpointOwner:
             middlewares: Run inside those of group and service, first one outermost.
             max_in_flight: Requests that run side by side, 512 by default; 1 keeps the order of arrival.
             timeout: Seconds that the handler may take, no limit by default; then it is cancelled and
-                its caller gets 504. A caller's own deadline cancels it too.
+                its caller gets 504. A request waits no longer than that for its turn; then its caller
+                gets 503. A caller's own deadline cancels it too.
             stats_handler: Called with the endpoint, sync or async, for ``data`` in STATS: any JSON.
             allow_wildcards: Accept ``*``, ``>`` and a leading ``$`` in the subject.
 

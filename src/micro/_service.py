@@ -298,7 +298,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
         max_in_flight: Default of all endpoints.
-        timeout: Default of all endpoints: seconds that a handler may take.
+        timeout: Default of all endpoints: seconds that a handler may take, and a request wait for it.
         reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
             are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.

@@ -38,7 +38,7 @@ _CLIENT: dict[str, Any] = {
     "_max_pending_size": 0,
     "_subs": {},
 }
-_CLIENT_METHODS = ("_send_unsubscribe",)
+_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
 _SUBSCRIPTION = "_id"
 _TRANSPORT_METHODS = frozenset(
     [
@@ -84,6 +84,7 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", "fast", "public"):
         raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
+    guard(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
     if wanted == "public" or websocket or fast(nc) is not None:
         return
