@@ -1,0 +1,92 @@
+"""Looking at all services, as often as somebody wants to see them but no oftener."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import nats.errors
+
+from micro._client import Client
+from micro._models import PingInfo
+from micro.dashboard._overview import Look, overview
+from micro.dashboard._source import Source
+
+MAX_WAIT = 1.0
+STALL = 0.3
+"""Seconds without a further answer after which all have answered."""
+
+M = TypeVar("M", bound=PingInfo)
+
+
+class Watch:
+    """The state of all services. Nobody is asked while no page is open.
+
+    Args:
+        source: The connection.
+        interval: Seconds that a state is good for, so that more pages do not ask more.
+    """
+
+    def __init__(self, source: Source, *, interval: float) -> None:
+        self.interval = interval
+        self._source = source
+        self._client = Client(source.nc)
+        self._lock = asyncio.Lock()
+        self._look: Look | None = None
+        self._services: list[dict[str, Any]] = []
+        self._problem: str | None = None
+        self._asked_at = float("-inf")
+        self._looked_at_ms: int | None = None
+
+    async def state(self) -> dict[str, Any]:
+        """Return what the page shows."""
+        async with self._lock:
+            # A little less than the interval: a page asks again after exactly that.
+            if time.monotonic() - self._asked_at >= self.interval * 0.8:
+                await self._refresh()
+                self._asked_at = time.monotonic()
+        return {
+            "interval_ms": round(self.interval * 1000),
+            "server": self._source.describe(),
+            "looked_at_ms": self._looked_at_ms,
+            "problem": self._problem,
+            "services": self._services,
+        }
+
+    async def _refresh(self) -> None:
+        self._problem = self._source.problem()
+        if self._problem is not None:
+            return
+        self._source.complaint = None
+        try:
+            look = await self._ask()
+        except nats.errors.Error as error:  # the connection went away meanwhile
+            self._problem = self._source.problem() or str(error)
+            return
+        self._services = overview(look, self._look)
+        self._look, self._looked_at_ms = look, round(time.time() * 1000)
+        self._problem = self._source.complaint
+
+    async def _ask(self) -> Look:
+        limits = {"max_wait": MAX_WAIT, "max_interval": STALL}
+        async with asyncio.TaskGroup() as group:
+            rtts = group.create_task(_timed(self._client.ping_iter(**limits)))
+            infos = group.create_task(self._client.info(**limits))
+            stats = group.create_task(self._client.stats(**limits))
+        return Look(
+            time.monotonic(),
+            {(one.name, one.id): one for one in infos.result()},
+            {(one.name, one.id): one for one in stats.result()},
+            rtts.result(),
+        )
+
+
+async def _timed(
+    asking: AbstractAsyncContextManager[AsyncIterator[M]],
+) -> dict[tuple[str, str], float]:
+    start = time.perf_counter()
+    async with asking as answers:
+        return {(one.name, one.id): time.perf_counter() - start async for one in answers}
