@@ -14,6 +14,7 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
 from micro._client import Client
@@ -92,7 +93,7 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-def _known_hosts(host: str) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def _known_hosts(host: str) -> Middleware:
     names = {"localhost", host.lower()}
 
     @web.middleware

@@ -16,7 +16,7 @@ SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
 MAX_CODES = 64
 MAX_DIGITS = 18
-MAX_COUNT = 10**MAX_DIGITS
+MAX_COUNT = 1_000_000_000_000_000_000
 """What anybody may claim to have counted; more would not fit the arithmetic."""
 
 _Instance = tuple[str, str]
@@ -61,9 +61,7 @@ def overview(look: Look, before: Look | None) -> list[dict[str, Any]]:
     return [_service(name, keys, look, before) for name, keys in names.items()]
 
 
-def _service(
-    name: str, keys: list[_Instance], look: Look, before: Look | None
-) -> dict[str, Any]:
+def _service(name: str, keys: list[_Instance], look: Look, before: Look | None) -> dict[str, Any]:
     instances = [_instance(key, look, before) for key in keys]
     # The newest version describes the service.
     infos = sorted((look.infos[key] for key in keys if key in look.infos), key=_by_version)
@@ -89,8 +87,8 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
         "metadata": found.metadata,
         "started": None if stats is None else stats.model_dump(mode="json")["started"],
         "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
-        "num_requests": sum(endpoint.num_requests for endpoint in endpoints),
-        "num_errors": sum(endpoint.num_errors for endpoint in endpoints),
+        "num_requests": sum(_bounded(endpoint.num_requests) for endpoint in endpoints),
+        "num_errors": sum(_bounded(endpoint.num_errors) for endpoint in endpoints),
         **_plain(rate),
     }
 
@@ -119,14 +117,14 @@ def _endpoints(
 
 
 def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
-    requests = sum(part.num_requests for part in parts)
-    time = sum(part.processing_time for part in parts)
+    requests = sum(_bounded(part.num_requests) for part in parts)
+    time = sum(_bounded(part.processing_time) for part in parts)
     datas = [part.data.get("micro") for part in parts if isinstance(part.data, dict)]
     own = [data for data in datas if isinstance(data, dict)]
     return {
         "queue_groups": sorted({part.queue_group for part in parts if part.queue_group}),
         "num_requests": requests,
-        "num_errors": sum(part.num_errors for part in parts),
+        "num_errors": sum(_bounded(part.num_errors) for part in parts),
         "average_ns": time // requests if requests else None,
         "last_error": next((part.last_error for part in parts if part.last_error), ""),
         "own": _own(own) if own else None,
@@ -141,17 +139,19 @@ def _own(parts: list[dict[str, Any]]) -> dict[str, Any]:
         codes = part.get("errors")
         for code, count in codes.items() if isinstance(codes, dict) else ():
             if isinstance(count, int) and (code in errors or len(errors) < MAX_CODES):
-                errors[code] = errors.get(code, 0) + count
+                errors[code] = errors.get(code, 0) + _bounded(count)
     return {**found, "errors": errors}
 
 
 def _counts(parts: list[dict[str, Any]], key: str) -> list[int]:
-    return [part[key] for part in parts if isinstance(part.get(key), int)]
+    return [_bounded(part[key]) for part in parts if isinstance(part.get(key), int)]
 
 
-def rate_of(
-    key: _Instance, now: EndpointStats, look: Look, before: Look | None
-) -> Rate | None:
+def _bounded(count: int) -> int:
+    return max(0, min(count, MAX_COUNT))
+
+
+def rate_of(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
     """Return what an endpoint of an instance did since ``before``, None if it was not there.
 
     Counters that were reset in between start from 0.
@@ -164,8 +164,8 @@ def rate_of(
         return None
     then, seconds = olds[0], look.at - before.at
     reset = now.num_requests < then.num_requests
-    requests = now.num_requests - (0 if reset else then.num_requests)
-    errors = now.num_errors - (0 if reset else then.num_errors)
+    requests = _bounded(now.num_requests) - (0 if reset else _bounded(then.num_requests))
+    errors = _bounded(now.num_errors) - (0 if reset else _bounded(then.num_errors))
     return Rate(requests / seconds, max(0, errors) / seconds)
 
 

@@ -57,10 +57,13 @@ class Source:
     def describe(self) -> dict[str, Any]:
         """Return which server it is; the URL holds no credentials."""
         url = self.nc.connected_url if self._made else None
+        version = self.nc.connected_server_version if self._made else None
         return {
             "connected": self.problem() is None,
             "url": self._settings.servers[0] if url is None else f"{url.scheme}://{_address(url)}",
-            "version": str(self.nc.connected_server_version) if self._made else "",
+            "version": ""
+            if version is None
+            else f"{version.major}.{version.minor}.{version.patch}",
         }
 
     async def _note(self, error: Exception) -> None:

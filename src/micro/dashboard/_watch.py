@@ -61,26 +61,29 @@ class Watch:
         if self._problem is not None:
             return
         self._source.complaint = None
+        look = None
         try:
             look = await self._ask()
-        except nats.errors.Error as error:  # the connection went away meanwhile
-            self._problem = self._source.problem() or str(error)
+        except* nats.errors.Error as errors:  # the connection went away meanwhile
+            self._problem = self._source.problem() or str(errors.exceptions[0])
+        if look is None:
             return
         self._services = overview(look, self._look)
         self._look, self._looked_at_ms = look, round(time.time() * 1000)
         self._problem = self._source.complaint
 
     async def _ask(self) -> Look:
-        limits = {"max_wait": MAX_WAIT, "max_interval": STALL}
+        client = self._client
+        # Alone, because answers to the other questions would delay those to this one.
+        rtts = await _timed(client.ping_iter(max_wait=MAX_WAIT, max_interval=STALL))
         async with asyncio.TaskGroup() as group:
-            rtts = group.create_task(_timed(self._client.ping_iter(**limits)))
-            infos = group.create_task(self._client.info(**limits))
-            stats = group.create_task(self._client.stats(**limits))
+            infos = group.create_task(client.info(max_wait=MAX_WAIT, max_interval=STALL))
+            stats = group.create_task(client.stats(max_wait=MAX_WAIT, max_interval=STALL))
         return Look(
             time.monotonic(),
             {(one.name, one.id): one for one in infos.result()},
             {(one.name, one.id): one for one in stats.result()},
-            rtts.result(),
+            rtts,
         )
 
 

@@ -9,7 +9,7 @@ const RESPONSE_SCHEMA = "micro.response.schema";
 
 const $ = (id) => document.getElementById(id);
 let state = null; // what /api/state said last
-let answers = false; // whether it answered the last time
+let answers = true; // whether it did the last time
 let form = null; // the form of the selected endpoint
 const rates = new Map(); // the latest rates by service
 
@@ -88,7 +88,7 @@ function renderHead() {
   const rate = total(instances, "requests_per_second");
   setText($("totals"), services.length === 0 ? "" : [plural(services.length, "service"),
     plural(instances.length, "instance"), `${count(rate)} requests/s`].join(" · "));
-  const problem = answers || state === null && !answers ? state?.problem
+  const problem = answers ? state?.problem
     : "The dashboard does not answer. What is shown is old; is `micro dashboard` still running?";
   $("problem").hidden = !problem;
   setText($("problem"), problem ?? "");
@@ -135,7 +135,7 @@ function serviceView(service, endpoint) {
     table("endpoints", ["Endpoint", "Per s", "Requests", "Errors", "Average", "p50", "p95", "p99", "Running", "Queued"],
       service.endpoints.map((one) => endpointRow(service, one, one === endpoint)), "This service has no endpoints."),
     el("h3", { id: "instances" }, "Instances"),
-    table("instances", ["Instance", "Per s", "Requests", "Errors", "RTT", "Counting for", "Version"],
+    table("instances", ["Instance", "Per s", "Requests", "Errors", "RTT", "Started", "Version"],
       service.instances.map((one) => instanceRow(one, newest)), ""));
 }
 
@@ -175,7 +175,7 @@ function endpointRow(service, one, isSelected) {
 
 function instanceRow(one, newest) {
   return row(el("code", {}, one.id), [[count(one.requests_per_second)], [count(one.num_requests)], errorCell(one),
-    [one.rtt_ms === null ? "–" : `${count(one.rtt_ms)} ms`], [one.started ? since(one.started, state.looked_at_ms) : "–"],
+    [one.rtt_ms === null ? "–" : `${count(one.rtt_ms)} ms`], [since(one.started, state.looked_at_ms)],
     [one.version, one.version === newest ? "" : "warn"]], { "data-key": one.id });
 }
 
@@ -193,7 +193,7 @@ function metadataView(metadata) {
 
 function renderPanel(service, endpoint) {
   const hidden = endpoint === undefined;
-  if (hidden && selected().name && form && !service) return; // it went away: keep what was typed
+  if (hidden && form?.place === location.hash) return; // it went away: keep what was typed
   $("panel").hidden = hidden;
   document.body.classList.toggle("asking", !hidden);
   if (hidden) {
@@ -203,7 +203,7 @@ function renderPanel(service, endpoint) {
   update($("facts"), facts(service, endpoint));
   const key = JSON.stringify([service.name, endpoint.name, endpoint.subject, endpoint.metadata[REQUEST_SCHEMA]]);
   if (form?.key === key) return;
-  form = { key, ...payloadForm(endpoint.metadata[REQUEST_SCHEMA]) };
+  form = { key, place: location.hash, ...payloadForm(endpoint.metadata[REQUEST_SCHEMA]) };
   $("fields").replaceChildren(form.node);
   $("subject").value = endpoint.subject;
   $("reply").hidden = true;

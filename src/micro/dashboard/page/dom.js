@@ -77,10 +77,11 @@ export function nanoseconds(value) {
   return value < 1e9 ? `${NUMBER.format(value / 1e6)} ms` : `${NUMBER.format(value / 1e9)} s`;
 }
 
+/** Say how long ago an ISO time is. */
 export function since(started, now) {
   const seconds = Math.max(0, (now - Date.parse(started)) / 1000);
   if (!Number.isFinite(seconds)) return "–";
   const units = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]];
   const [size, unit] = units.find(([size]) => seconds >= size) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit}`;
+  return `${Math.floor(seconds / size)} ${unit} ago`;
 }

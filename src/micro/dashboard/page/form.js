@@ -168,7 +168,7 @@ function list(schema, at) {
   const add = () => {
     const name = `${at.name} ${items.length + 1}`;
     const item = field(schema.items, { root: at.root, name, required: true, depth: at.depth + 1 });
-    const remove = el("button.small", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
+    const remove = el("button.small", { type: "button", "aria-label": `Remove ${name}`, title: "Remove" }, "×");
     const row = el("div.item", {}, item.node, remove);
     remove.addEventListener("click", () => {
       items.splice(items.indexOf(item), 1);
