@@ -1,0 +1,49 @@
+"""``micro dashboard`` as a command: how it starts, and how it fails."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+import pytest
+
+from micro.testing import nats_server
+
+from .conftest import COMMAND, clean_environment
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=clean_environment(),
+    )
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(f"--port={port}")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"micro: cannot listen on 127.0.0.1:{port}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_refuses_us_ends_it() -> None:
+    with nats_server(config="authorization { token: secret }") as server:
+        done = run(f"--server={server.url}")
+
+    assert done.returncode == 1
+    assert "refused the connection" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--interval=0"], ["--port=70000"]])
+def test_wrong_settings_are_refused(arguments: list[str]) -> None:
+    assert run(*arguments).returncode == 2
