@@ -31,46 +31,45 @@ class Watch:
     """
 
     def __init__(self, source: Source, *, interval: float) -> None:
-        self.interval = interval
+        self._interval = interval
         self._source = source
         self._client = Client(source.nc)
         self._lock = asyncio.Lock()
         self._look: Look | None = None
-        self._services: list[dict[str, Any]] = []
-        self._problem: str | None = None
         self._asked_at = float("-inf")
-        self._looked_at_ms: int | None = None
+        self._state: dict[str, Any] = {
+            "interval_ms": round(interval * 1000),
+            "looked_at_ms": None,
+            "services": [],
+        }
 
     async def state(self) -> dict[str, Any]:
         """Return what the page shows."""
         async with self._lock:
             # A little less than the interval: a page asks again after exactly that.
-            if time.monotonic() - self._asked_at >= self.interval * 0.8:
-                await self._refresh()
+            if time.monotonic() - self._asked_at >= self._interval * 0.8:
+                problem = await self._refresh()
+                self._state |= {"server": self._source.describe(), "problem": problem}
                 self._asked_at = time.monotonic()
-        return {
-            "interval_ms": round(self.interval * 1000),
-            "server": self._source.describe(),
-            "looked_at_ms": self._looked_at_ms,
-            "problem": self._problem,
-            "services": self._services,
-        }
+        return self._state
 
-    async def _refresh(self) -> None:
-        self._problem = self._source.problem()
-        if self._problem is not None:
-            return
+    async def _refresh(self) -> str | None:
+        """Look anew; returns what is wrong, and keeps the services seen last if nothing can be seen."""
+        problem = self._source.problem()
+        if problem is not None:
+            return problem
         self._source.complaint = None
         look = None
         try:
             look = await self._ask()
         except* nats.errors.Error as errors:  # the connection went away meanwhile
-            self._problem = self._source.problem() or str(errors.exceptions[0])
+            problem = self._source.problem() or str(errors.exceptions[0])
         if look is None:
-            return
-        self._services = overview(look, self._look)
-        self._look, self._looked_at_ms = look, round(time.time() * 1000)
-        self._problem = self._source.complaint
+            return problem
+        found = overview(look, self._look)
+        self._state |= {"services": found, "looked_at_ms": round(time.time() * 1000)}
+        self._look = look
+        return self._source.complaint
 
     async def _ask(self) -> Look:
         client = self._client

@@ -96,7 +96,7 @@ def test_an_error_of_the_service_is_shown(opened: Browser, server: str) -> None:
         opened.type("mallory", ENTER)
         opened.until(lambda: "Error 402" in opened.text("#reply"))
         shown = opened.text("#reply")
-        opened.until(lambda: "402 × 1" in opened.text("#facts"))
+        opened.until(lambda: "402 \N{MULTIPLICATION SIGN} 1" in opened.text("#facts"))
 
     assert "card declined" in shown
     assert "Retry-After" in shown
@@ -156,7 +156,7 @@ def test_what_services_say_is_text(opened: Browser, server: str) -> None:
         hint = opened.text("#fields fieldset fieldset small")
 
     assert description == MARKUP
-    assert f"{MARKUP} × 1" in facts
+    assert f"{MARKUP} \N{MULTIPLICATION SIGN} 1" in facts
     assert hint == MARKUP
     assert opened.run("return document.title") == "micro dashboard"
     assert (

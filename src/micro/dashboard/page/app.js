@@ -203,8 +203,10 @@ function renderPanel(service, endpoint) {
   update($("facts"), facts(service, endpoint));
   const key = JSON.stringify([service.name, endpoint.name, endpoint.subject, endpoint.metadata[REQUEST_SCHEMA]]);
   if (form?.key === key) return;
+  const isNew = form?.place !== location.hash;
   form = { key, place: location.hash, ...payloadForm(endpoint.metadata[REQUEST_SCHEMA]) };
   $("fields").replaceChildren(form.node);
+  if (isNew) $("fields").querySelector(".field :is(input, select, textarea), .raw textarea")?.focus();
   $("subject").value = endpoint.subject;
   $("reply").hidden = true;
 }
@@ -306,9 +308,6 @@ $("ask").addEventListener("submit", send);
 $("ask").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("ask").requestSubmit();
 });
-addEventListener("hashchange", () => {
-  render();
-  if (form !== null) $("fields").querySelector("input:not([type=checkbox]), select, textarea")?.focus();
-});
+addEventListener("hashchange", render);
 showTheme();
 follow();
