@@ -16,7 +16,6 @@ from micro.testing import nats_server
 from ...interop.conftest import make_peer
 from .conftest import Dashboard, running_dashboard
 
-
 NAMESPACE = "http://www.w3.org/2000/svg"  # a name, never looked up
 
 
@@ -123,16 +122,13 @@ async def test_binary_replies_and_silence_are_told(nc: NatsClient, dashboard: Da
     assert (binary["data"], binary["is_base64"]) == ("/wA=", True)
 
 
-@pytest.mark.parametrize(
-    "subject", ["", "a b", "a..b", "a.*", ">", "$SYS.REQ.SERVER.PING", "$JS.API.INFO", "a\r\nPUB b"]
-)
-async def test_odd_subjects_are_refused(subject: str, dashboard: Dashboard) -> None:
+async def test_odd_subjects_are_refused(dashboard: Dashboard) -> None:
     await dashboard.until(lambda state: state["server"]["connected"])
 
-    refusal = await dashboard.ask(subject)
-
-    assert refusal["outcome"] == "failed"
-    assert refusal["description"].startswith("invalid subject")
+    for subject in ("", "a b", "a..b", "a.*", ">", "$SYS.REQ.PING", "$JS.API.INFO", "a\r\nPUB b"):
+        refusal = await dashboard.ask(subject)
+        assert refusal["outcome"] == "failed"
+        assert refusal["description"].startswith(f"invalid subject {subject!r}")
 
 
 async def test_other_pages_and_other_names_are_refused(
@@ -184,15 +180,14 @@ async def test_other_pages_and_other_names_are_refused(
     assert seen.pending_msgs == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/api/state", "/none"])
-async def test_every_answer_is_guarded(path: str, dashboard: Dashboard) -> None:
-    answer = await dashboard.get(path)
-
-    policy = answer.headers["Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self'; ")
-    assert "unsafe" not in policy
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == "no-store"
+async def test_every_answer_is_guarded(dashboard: Dashboard) -> None:
+    for path in ("/", "/app.js", "/style.css", "/api/state", "/none"):
+        answer = await dashboard.get(path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; ")
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 async def test_the_page_needs_nothing_from_elsewhere(dashboard: Dashboard) -> None:
