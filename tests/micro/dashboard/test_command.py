@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -42,6 +43,21 @@ def test_a_server_that_refuses_us_ends_it() -> None:
     assert done.returncode == 1
     assert "refused the connection" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_its_extra_the_command_names_it() -> None:
+    program = (
+        "import sys; from micro.cli._app import app; assert 'aiohttp' not in sys.modules; "
+        "sys.modules['aiohttp'] = None; app(['dashboard'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "micro: the dashboard needs the extra 'dashboard': pip install 'natsmicro[dashboard]'\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--interval=0"], ["--port=70000"]])

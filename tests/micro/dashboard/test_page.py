@@ -62,7 +62,7 @@ def test_a_request_is_made_with_the_keyboard(opened: Browser, server: str) -> No
         opened.type(ENTER)
         opened.until(lambda: opened.run("return document.activeElement.closest('form') !== null"))
         opened.type("ada")
-        opened.tab_to("fieldset fieldset > button")
+        opened.tab_to("fieldset.top fieldset > button")
         opened.type(SPACE)  # adds an item, and goes to its first field
         opened.type("A-7")
         opened.tab_to("select")

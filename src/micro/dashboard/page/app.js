@@ -92,7 +92,7 @@ function renderHead() {
     : "The dashboard does not answer. What is shown is old; is `micro dashboard` still running?";
   $("problem").hidden = !problem;
   setText($("problem"), problem ?? "");
-  document.body.classList.toggle("stale", Boolean(problem));
+  document.body.classList.toggle("stale", !works);
 }
 
 function setText(node, text) {
@@ -110,9 +110,11 @@ function renderServices(current) {
         el("span.rate", {}, `${count(total(one.instances, "requests_per_second"))}/s`),
         el("span.about", {}, `${one.versions.join(", ")} · ${plural(one.instances.length, "instance")}`,
           errors > 0 ? el("span.bad", {}, ` · ${count(errors)} errors/s`) : null),
-        sparkline(rates.get(one.name) ?? [], "requests per second of late")));
+        spark(one)));
   }));
 }
+
+const spark = (service) => sparkline(rates.get(service.name) ?? [], "requests per second of late");
 
 function emptyView(name) {
   const [title, ...lines] = state === null ? ["Looking for services"]
@@ -144,7 +146,7 @@ function tiles(service) {
   const busy = service.endpoints.reduce((sum, one) => sum + (one.own?.in_flight ?? 0), 0);
   const errors = total(service.instances, "errors_per_second");
   return el("dl.tiles", {}, [
-    ["Requests per second", count(total(service.instances, "requests_per_second")), ""],
+    ["Requests per second", [count(total(service.instances, "requests_per_second")), spark(service)], ""],
     ["Errors per second", count(errors), errors > 0 ? "bad" : ""],
     ["Slowest p99", nanoseconds(slowest < 0 ? null : slowest), ""],
     ["Running now", service.endpoints.some((one) => one.own) ? count(busy) : "–", ""],
@@ -194,6 +196,7 @@ function metadataView(metadata) {
 function renderPanel(service, endpoint) {
   const hidden = endpoint === undefined;
   if (hidden && form?.place === location.hash) return; // it went away: keep what was typed
+  if (hidden && $("panel").contains(document.activeElement)) $("main").focus();
   $("panel").hidden = hidden;
   document.body.classList.toggle("asking", !hidden);
   if (hidden) {
@@ -275,7 +278,6 @@ function readHeaders() {
 function showReply(found) {
   const titles = { reply: "Reply", error: `Error ${found.code}`, failed: "No reply" };
   const headers = Object.entries(found.headers ?? {});
-  const size = found.is_base64 ? "binary, shown as base64" : null;
   $("reply").hidden = false;
   $("reply").replaceChildren(
     el("h3", {}, el("span.tag", { class: `tag ${found.outcome === "reply" ? "good" : "bad"}` }, titles[found.outcome]),
@@ -283,7 +285,7 @@ function showReply(found) {
     ...[found.description ? el("p", {}, found.description) : null,
       found.data ? el("pre", { tabindex: "0", "aria-label": "Payload" }, found.is_base64 ? found.data : pretty(found.data)) : null,
       found.data === "" ? el("p.none", {}, "The payload is empty.") : null,
-      size ? el("p.none", {}, size) : null,
+      found.is_base64 ? el("p.none", {}, "The payload is not text, and shown as base64.") : null,
       headers.length ? el("dl.metadata", { "aria-label": "Headers" }, headers.map(([name, value]) =>
         el("div", {}, el("dt", {}, name), el("dd", {}, value)))) : null].filter(Boolean));
 }
@@ -307,6 +309,13 @@ $("filter").addEventListener("input", render);
 $("ask").addEventListener("submit", send);
 $("ask").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("ask").requestSubmit();
+});
+$("panel").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") $("facts").querySelector(".close").click();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address says what is selected
+  $("main").focus();
 });
 addEventListener("hashchange", render);
 showTheme();

@@ -191,5 +191,5 @@ function list(schema, at) {
 function fieldset(schema, at, children) {
   const hint = typeof schema.description === "string" ? el("small", {}, schema.description) : null;
   const kind = at.required ? null : el("span.kind", {}, "optional");
-  return el("fieldset", {}, el("legend", {}, at.name, " ", kind), hint, children);
+  return el(at.depth === 0 ? "fieldset.top" : "fieldset", {}, el("legend", {}, at.name, " ", kind), hint, children);
 }
