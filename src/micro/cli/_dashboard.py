@@ -50,7 +50,7 @@ def dashboard(
     try:
         from micro.dashboard import serve
     except ModuleNotFoundError as exc:
-        if exc.name != "aiohttp":
+        if exc.name not in ("starlette", "uvicorn"):
             raise
         message = "the dashboard needs the extra 'dashboard': pip install 'natsmicro[dashboard]'"
         fail(message, Exit.USAGE, as_json=as_json)

@@ -6,6 +6,6 @@ appear, and it works without the internet.
 
 from __future__ import annotations
 
-from micro.dashboard._serve import DEFAULT_HOST, DEFAULT_PORT, serve
+from micro.dashboard._serve import serve
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "serve"]
+__all__ = ["serve"]

@@ -9,13 +9,17 @@ request from a page of another origin (CSRF).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from urllib.parse import urlsplit
 
-from aiohttp import web
-from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from micro._client import Client
 from micro.dashboard._ask import Ask, ask
@@ -33,7 +37,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
-HEADERS = {
+PROTECTION = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -45,10 +49,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-def make_app(watch: Watch, client: Client, *, host: str) -> web.Application:
+def make_app(watch: Watch, client: Client, *, host: str) -> ASGIApp:
     """Return the application.
 
     Args:
@@ -57,53 +59,66 @@ def make_app(watch: Watch, client: Client, *, host: str) -> web.Application:
         host: The name it is reached by, besides ``localhost`` and any IP address.
     """
 
-    async def state(request: web.Request) -> web.Response:
-        return web.json_response(await watch.state())
+    async def state(request: Request) -> Response:
+        return JSONResponse(await watch.state())
 
-    async def send(request: web.Request) -> web.Response:
+    async def send(request: Request) -> Response:
         if not _from_own_page(request):
-            raise web.HTTPForbidden(text="requests come from the dashboard's own page")
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="expected application/json")
+            raise HTTPException(403, "requests come from the dashboard's own page")
+        if request.headers.get("Content-Type") != "application/json":
+            raise HTTPException(415, "expected application/json")
         try:
-            wanted = Ask.model_validate_json(await request.read())
+            wanted = Ask.model_validate_json(await _body(request))
         except ValidationError as error:
-            raise web.HTTPBadRequest(text=_first(error)) from None
-        return web.json_response(await ask(client, wanted))
+            raise HTTPException(400, _first(error)) from None
+        return JSONResponse(await ask(client, wanted))
 
-    app = web.Application(middlewares=[_known_hosts(host)], client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(_protect)
-    app.router.add_get("/api/state", state)
-    app.router.add_post("/api/request", send)
-    for path, (name, content_type) in PAGE.items():
-        app.router.add_get(path, _static(name, content_type))
-    return app
+    routes = [
+        Route("/api/state", state, methods=["GET"]),
+        Route("/api/request", send, methods=["POST"]),
+        *(_static(path, name, content_type) for path, (name, content_type) in PAGE.items()),
+    ]
+    return Guard(Starlette(routes=routes), host=host)
 
 
-def _static(name: str, content_type: str) -> _Handler:
+def _static(path: str, name: str, content_type: str) -> Route:
     text = files("micro.dashboard").joinpath("page", name).read_text("utf-8")
 
-    async def get(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=text, content_type=content_type)
+    async def get(request: Request) -> Response:
+        return Response(text, media_type=content_type)
 
-    return get
-
-
-async def _protect(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    return Route(path, get, methods=["GET"])
 
 
-def _known_hosts(host: str) -> Middleware:
-    names = {"localhost", host.lower()}
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+    return bytes(body)
 
-    @web.middleware
-    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        name = _host_name(request.host)
-        if name not in names and not _is_address(name):
-            raise web.HTTPMisdirectedRequest(text="this host name is not the dashboard's")
-        return await handler(request)
 
-    return check
+class Guard:
+    """Refuses host names that are not ours, and protects every answer."""
+
+    def __init__(self, app: ASGIApp, *, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI)."""
+
+        async def protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(PROTECTION)
+            await send(message)
+
+        app = self._app
+        name = _host_name(Headers(scope=scope).get("Host", ""))
+        if name not in self._names and not _is_address(name):
+            app = PlainTextResponse("this host name is not the dashboard's", 421)
+        await app(scope, receive, protected)
 
 
 def _host_name(host: str) -> str:
@@ -122,13 +137,15 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _from_own_page(request: web.Request) -> bool:
+def _from_own_page(request: Request) -> bool:
     """Return whether no other origin sent this; browsers say the origin, other programs need not."""
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
     scheme, _, address = origin.partition("://")
-    return scheme in ("http", "https") and address.lower() == request.host.lower()
+    return (
+        scheme in ("http", "https") and address.lower() == request.headers.get("Host", "").lower()
+    )
 
 
 def _first(error: ValidationError) -> str:

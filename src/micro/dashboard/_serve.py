@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import socket
+from collections.abc import Callable
 
-from aiohttp import web
+import uvicorn
 
 from micro._client import Client
 from micro._errors import MicroError
@@ -14,20 +15,16 @@ from micro.dashboard._app import make_app
 from micro.dashboard._source import Source
 from micro.dashboard._watch import Watch
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8032
-INTERVAL = 2.0
-
 
 async def serve(
     settings: Settings,
     *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    interval: float = INTERVAL,
+    host: str,
+    port: int,
+    interval: float,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve the dashboard until cancelled, whether the NATS server is there yet or not.
+    """Serve the dashboard until SIGINT or SIGTERM, whether the NATS server is there yet or not.
 
     Args:
         settings: How to connect.
@@ -42,23 +39,35 @@ async def serve(
     """
     source = Source(settings)
     app = make_app(Watch(source, interval=interval), Client(source.nc), host=host)
-    async with _listening(app, host, port) as url:
-        ready(url)
-        await source.run()
-
-
-@asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    with _listen(host, port) as listening:
+        looking = asyncio.create_task(source.run())
+        # Ends the server in its own way, so that no answer is cut.
+        looking.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
-            await site.start()
-        except (OSError, OverflowError) as exc:
-            why = exc.strerror if isinstance(exc, OSError) else str(exc)
-            raise MicroError(f"cannot listen on {host}:{port}: {why}") from exc
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+            shown = f"[{host}]" if ":" in host else host
+            ready(f"http://{shown}:{listening.getsockname()[1]}/")
+            await server.serve(sockets=[listening])
+            if looking.done():
+                await looking
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except OSError as exc:
+        raise MicroError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc

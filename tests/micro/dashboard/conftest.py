@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+import httpx
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -45,7 +45,7 @@ class Answer:
 class Dashboard:
     """A dashboard that runs, asked as a page asks it."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, session: httpx.AsyncClient) -> None:
         self.url = url
         self._session = session
 
@@ -73,8 +73,8 @@ class Dashboard:
     ) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.url.rstrip("/") + path
-        async with self._session.request(method, url, headers=named, data=body) as answer:
-            return Answer(answer.status, answer.headers, await answer.text())
+        found = await self._session.request(method, url, headers=named, content=body)
+        return Answer(found.status_code, found.headers, found.text)
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def running_dashboard(url: str) -> AsyncIterator[Dashboard]:
     try:
         async with asyncio.timeout(SECONDS):
             started = json.loads(await process.stdout.readline())
-        async with aiohttp.ClientSession() as session:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as session:
             yield Dashboard(started["url"], session)
     finally:
         process.kill()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from micro.testing import nats_server
@@ -36,6 +39,21 @@ def test_a_port_in_use_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_ctrl_c_stops_it() -> None:
+    process = subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+    )
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    with httpx.Client(trust_env=False) as open_page:
+        open_page.get(f"{url}api/state")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert errors == ""
+
+
 def test_a_server_that_refuses_us_ends_it() -> None:
     with nats_server(config="authorization { token: secret }") as server:
         done = run(f"--server={server.url}")
@@ -47,8 +65,8 @@ def test_a_server_that_refuses_us_ends_it() -> None:
 
 def test_without_its_extra_the_command_names_it() -> None:
     program = (
-        "import sys; from micro.cli._app import app; assert 'aiohttp' not in sys.modules; "
-        "sys.modules['aiohttp'] = None; app(['dashboard'])"
+        "import sys; from micro.cli._app import app; assert 'uvicorn' not in sys.modules; "
+        "sys.modules['uvicorn'] = None; app(['dashboard'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
