@@ -67,7 +67,11 @@ class Source:
         }
 
     async def _note(self, error: Exception) -> None:
-        text = str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__
+        found = error.strerror if isinstance(error, OSError) else None
+        text = (
+            str(error if found is None else found).removeprefix("nats: ").strip("'\"")
+            or type(error).__name__
+        )
         self._last_error = text
         if self._made:
             self.complaint = text

@@ -108,7 +108,7 @@ function renderServices(current) {
       el("a", { href: link(one.name), "aria-current": one === current ? "page" : null },
         el("span.name", {}, one.name),
         el("span.rate", {}, `${count(total(one.instances, "requests_per_second"))}/s`),
-        el("span.about", {}, `${one.versions.join(", ")} · ${plural(one.instances.length, "instance")}`,
+        el("span.about", {}, `${one.versions.length > 1 ? plural(one.versions.length, "version") : one.versions[0]} · ${plural(one.instances.length, "instance")}`,
           errors > 0 ? el("span.bad", {}, ` · ${count(errors)} errors/s`) : null),
         spark(one)));
   }));
