@@ -24,7 +24,7 @@ async def serve(
     interval: float,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve the dashboard until SIGINT or SIGTERM, whether the NATS server is there yet or not.
+    """Serve the dashboard until cancelled, SIGINT or SIGTERM, whether the NATS server is there yet or not.
 
     Args:
         settings: How to connect.
@@ -51,18 +51,19 @@ async def serve(
     )
     server = uvicorn.Server(config)
     with _listen(host, port) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         looking = asyncio.create_task(source.run())
-        # Ends the server in its own way, so that no answer is cut.
-        looking.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
             shown = f"[{host}]" if ":" in host else host
             ready(f"http://{shown}:{listening.getsockname()[1]}/")
-            await server.serve(sockets=[listening])
-            if looking.done():
-                await looking
+            await asyncio.wait({serving, looking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            server.should_exit = True  # it ends by itself, so that no answer is cut
             looking.cancel()
-            await asyncio.wait({looking})
+            await asyncio.wait({serving, looking})
+        serving.result()
+        if not looking.cancelled():
+            looking.result()
 
 
 def _listen(host: str, port: int) -> socket.socket:

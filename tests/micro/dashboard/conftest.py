@@ -19,6 +19,9 @@ import nats
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from micro import options
+from micro._options import resolve
+from micro.dashboard import serve
 from micro.testing import nats_server
 
 from ...interop.conftest import locked, unavailable
@@ -78,20 +81,25 @@ class Dashboard:
 
 
 @asynccontextmanager
-async def running_dashboard(url: str) -> AsyncIterator[Dashboard]:
-    """Run ``micro dashboard`` on a free port."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, f"--server={url}", stdout=asyncio.subprocess.PIPE, env=clean_environment()
+async def running_dashboard(*given: options.ConnectOption) -> AsyncIterator[Dashboard]:
+    """Run a dashboard on a free port."""
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve(
+            resolve([*given, options.retry()], {}),
+            host="127.0.0.1",
+            port=0,
+            interval=0.2,
+            ready=ready.set_result,
+        )
     )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(SECONDS):
-            started = json.loads(await process.stdout.readline())
-        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as session:
-            yield Dashboard(started["url"], session)
-    finally:
-        process.kill()
-        await process.wait()
+    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS) as session:
+        try:
+            yield Dashboard(await ready, session)
+        finally:
+            serving.cancel()
+            await asyncio.wait({serving})
+    assert serving.cancelled(), serving.exception()
 
 
 @pytest.fixture
@@ -111,7 +119,7 @@ async def nc(url: str) -> AsyncIterator[NatsClient]:
 @pytest.fixture
 async def dashboard(url: str) -> AsyncIterator[Dashboard]:
     """A dashboard of the services on it."""
-    async with running_dashboard(url) as dashboard:
+    async with running_dashboard(options.servers(url)) as dashboard:
         yield dashboard
 
 

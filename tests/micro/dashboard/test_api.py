@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+import nats
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from pydantic import BaseModel
 
 import micro
+from micro import options
 from micro.testing import nats_server
 
 from ...interop.conftest import make_peer
 from .conftest import Dashboard, running_dashboard
 
+MANUAL = Path(__file__).parents[3] / "docs/dashboard.md"
 NAMESPACE = "http://www.w3.org/2000/svg"  # a name, never looked up
 
 
@@ -199,7 +203,7 @@ async def test_the_page_needs_nothing_from_elsewhere(dashboard: Dashboard) -> No
 async def test_it_waits_for_a_server_and_says_so() -> None:
     with nats_server() as server:
         port = server.port
-    async with running_dashboard(server.url) as dashboard:
+    async with running_dashboard(options.servers(server.url)) as dashboard:
         alone = await dashboard.until(lambda state: "Connect" in (state["problem"] or ""))
         unsent = await dashboard.ask("a")
         with nats_server(port=port):
@@ -216,9 +220,28 @@ async def test_it_waits_for_a_server_and_says_so() -> None:
 async def test_missing_permissions_are_told() -> None:
     config = 'authorization { users: [{user: u, password: p, permissions: {publish: ["a"]}}] }'
     with nats_server(config=config) as server:
-        url = server.url.replace("//", "//u:p@")
-        async with running_dashboard(url) as dashboard:
+        given = options.servers(server.url), options.user_password("u", "p")
+        async with running_dashboard(*given) as dashboard:
             state = await dashboard.until(lambda state: state["problem"] and state["looked_at_ms"])
 
     assert 'permissions violation for publish to "$srv.' in state["problem"].lower()
-    assert "u:p" not in json.dumps(state)
+
+
+async def test_the_documented_permissions_suffice() -> None:
+    (granted,) = re.findall(r"```text\n(permissions.*?)```", MANUAL.read_text(), re.DOTALL)
+    users = f"{{user: viewer, password: p, {granted}}}, {{user: service, password: p}}"
+    with nats_server(config=f"authorization {{ users: [{users}] }}") as server:
+        nc = await nats.connect(server.url, user="service", password="p")
+        given = options.servers(server.url), options.user_password("viewer", "p")
+        async with (
+            nc,
+            micro.add_service(nc, "orders", "1.0.0") as service,
+            running_dashboard(*given) as dashboard,
+        ):
+            await service.add_endpoint("place", echo, subject="orders.place")
+            await dashboard.until(lambda state: state["services"] and not state["problem"])
+            reply = await dashboard.ask("orders.place", "x")
+            refusal = await dashboard.ask("payroll.pay", timeout=0.5)
+
+    assert reply["data"] == "x"
+    assert refusal["outcome"] == "failed"

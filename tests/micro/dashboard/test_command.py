@@ -10,21 +10,16 @@ import sys
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
+from micro.cli._app import app
 from micro.testing import nats_server
 
 from .conftest import COMMAND, clean_environment
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=clean_environment(),
-    )
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["dashboard", "--port=0", *arguments])
 
 
 def test_a_port_in_use_is_one_line() -> None:
@@ -34,7 +29,7 @@ def test_a_port_in_use_is_one_line() -> None:
         port = taken.getsockname()[1]
         done = run(f"--port={port}")
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith(f"micro: cannot listen on 127.0.0.1:{port}: ")
     assert done.stderr.count("\n") == 1
 
@@ -58,7 +53,7 @@ def test_a_server_that_refuses_us_ends_it() -> None:
     with nats_server(config="authorization { token: secret }") as server:
         done = run(f"--server={server.url}")
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "refused the connection" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -80,4 +75,4 @@ def test_without_its_extra_the_command_names_it() -> None:
 
 @pytest.mark.parametrize("arguments", [["--interval=0"], ["--port=70000"]])
 def test_wrong_settings_are_refused(arguments: list[str]) -> None:
-    assert run(*arguments).returncode == 2
+    assert run(*arguments).exit_code == 2
