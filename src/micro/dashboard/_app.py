@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from micro._client import Client
 from micro.dashboard._ask import Ask, ask
+from micro.dashboard._source import Source
 from micro.dashboard._watch import Watch
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -50,12 +50,12 @@ PROTECTION = {
 }
 
 
-def make_app(watch: Watch, client: Client, *, host: str) -> ASGIApp:
+def make_app(watch: Watch, source: Source, *, host: str) -> ASGIApp:
     """Return the application.
 
     Args:
         watch: Where the state comes from.
-        client: What sends the requests of the page.
+        source: The connection for the requests of the page.
         host: The name it is reached by, besides ``localhost`` and any IP address.
     """
 
@@ -71,7 +71,7 @@ def make_app(watch: Watch, client: Client, *, host: str) -> ASGIApp:
             wanted = Ask.model_validate_json(await _body(request))
         except ValidationError as error:
             raise HTTPException(400, _first(error)) from None
-        return JSONResponse(await ask(client, wanted))
+        return JSONResponse(await ask(source, wanted))
 
     routes = [
         Route("/api/state", state, methods=["GET"]),

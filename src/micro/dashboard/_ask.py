@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from micro._client import Client
 from micro._errors import ConfigError, MicroError, ServiceError
 from micro._subjects import check_subject
+from micro.dashboard._source import Source
 
 MAX_TIMEOUT = 60.0
 
@@ -34,8 +35,9 @@ class Ask(BaseModel):
     timeout: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT)
 
 
-async def ask(client: Client, request: Ask) -> dict[str, Any]:
+async def ask(source: Source, request: Ask) -> dict[str, Any]:
     """Send a request; returns ``outcome`` ("reply", "error" or "failed"), what came, and the time."""
+    client = Client(source.nc)
     start = time.perf_counter()
     try:
         found = await _send(client, request)
@@ -50,7 +52,8 @@ async def ask(client: Client, request: Ask) -> dict[str, Any]:
     except nats.errors.NoRespondersError:
         found = _failed(f"Nobody listens on {request.subject}")
     except TimeoutError:
-        found = _failed(f"No answer from {request.subject} within {request.timeout:g} s")
+        silence = f"No answer from {request.subject} within {request.timeout:g} s"
+        found = _failed(source.refusal(request.subject) or silence)
     except (MicroError, nats.errors.Error, UnicodeError) as error:
         found = _failed(str(error))
     return {**found, "elapsed_ms": round((time.perf_counter() - start) * 1000, 2)}

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import uvicorn
 
-from micro._client import Client
 from micro._errors import MicroError
 from micro._options import Settings
 from micro.dashboard._app import make_app
@@ -38,7 +37,7 @@ async def serve(
         ConnectError: A server refused us, or the connection is gone for good.
     """
     source = Source(settings)
-    app = make_app(Watch(source, interval=interval), Client(source.nc), host=host)
+    app = make_app(Watch(source, interval=interval), source, host=host)
     config = uvicorn.Config(
         app,
         http="h11",

@@ -54,6 +54,11 @@ class Source:
             return f"No NATS server at {servers} yet{why}"
         return f"The connection to {servers} is lost, and sought again{why}"
 
+    def refusal(self, subject: str) -> str | None:
+        """Return what the server said if it refused a request to a subject a moment ago."""
+        wanted = f'permissions violation for publish to "{subject}"'.lower()
+        return self._last_error if wanted in self._last_error.lower() else None
+
     def describe(self) -> dict[str, Any]:
         """Return which server it is; the URL holds no credentials."""
         url = self.nc.connected_url if self._made else None
