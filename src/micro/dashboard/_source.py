@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from nats.aio.client import Client as NatsClient
+from nats.aio.client import ServerVersion
 
 from micro._connect import FirstConnection
 from micro._errors import ConnectError
@@ -66,17 +67,13 @@ class Source:
         return {
             "connected": self.problem() is None,
             "url": self._settings.servers[0] if url is None else f"{url.scheme}://{_address(url)}",
-            "version": ""
-            if version is None
-            else f"{version.major}.{version.minor}.{version.patch}",
+            "version": _numbers(version),
         }
 
     async def _note(self, error: Exception) -> None:
         found = error.strerror if isinstance(error, OSError) else None
-        text = (
-            str(error if found is None else found).removeprefix("nats: ").strip("'\"")
-            or type(error).__name__
-        )
+        text = str(error) if found is None else found
+        text = text.removeprefix("nats: ").strip("'") or type(error).__name__
         self._last_error = text
         if self._made:
             self.complaint = text
@@ -85,6 +82,10 @@ class Source:
 
     async def _end(self) -> None:
         self._closed.set()
+
+
+def _numbers(version: ServerVersion | None) -> str:
+    return "" if version is None else f"{version.major}.{version.minor}.{version.patch}"
 
 
 def _address(url: Any) -> str:
