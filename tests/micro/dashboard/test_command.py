@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -19,7 +20,8 @@ from .conftest import COMMAND, clean_environment
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["dashboard", "--port=0", *arguments])
+    removed = {name: None for name in os.environ if name.startswith(("NATS_", "XDG_"))}
+    return CliRunner().invoke(app, ["dashboard", "--port=0", *arguments], env=removed)
 
 
 def test_a_port_in_use_is_one_line() -> None:
@@ -56,6 +58,14 @@ def test_a_server_that_refuses_us_ends_it() -> None:
     assert done.exit_code == 1
     assert "refused the connection" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_says_where_it_is_and_who_may_come() -> None:
+    with nats_server(config="authorization { token: secret }") as server:
+        for host, others in (("127.0.0.1", 0), ("localhost", 0), ("0.0.0.0", 1)):
+            done = run(f"--server={server.url}", f"--host={host}")
+            assert done.stderr.startswith(f"dashboard on http://{host}:")
+            assert done.stderr.count("whoever reaches this address can send requests") == others
 
 
 def test_without_its_extra_the_command_names_it() -> None:
