@@ -185,7 +185,10 @@ async def test_an_endpoint_goes_on_after_deadlines(
     late = [client.request("nap", b"60", timeout=LONG) for _ in range(5)]
     found = await asyncio.gather(*late, return_exceptions=True)
 
-    assert [error.code for error in found if isinstance(error, ServiceError)] == [504] * 5
+    codes = [error.code for error in found if isinstance(error, ServiceError)]
+    assert len(codes) == 5
+    assert codes[:2] == [504, 504]  # what ran; what waited as long as that is refused
+    assert set(codes[2:]) <= {503, 504}
     assert (await client.request("nap", b"0", timeout=LONG)).data == b"rested"
     assert own(service, "nap")["in_flight"] == 0
 

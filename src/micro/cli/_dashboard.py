@@ -1,0 +1,77 @@
+"""``micro dashboard``: a page that shows all services and asks them."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from typing import Annotated
+
+import typer
+
+from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._output import Exit, execute, fail, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, dashboard)
+
+
+def dashboard(
+    connection: Connection,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 for a free one.")
+    ] = 8032,
+    interval: Annotated[
+        float,
+        typer.Option(
+            "--interval", metavar="TIME", parser=parse_duration, help="Time between looks."
+        ),
+    ] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Serve a page that shows all services, live, and sends requests to them.
+
+    Whoever reaches the page can send requests with the rights of this connection: there is no
+    login, so it listens on the loopback interface only unless told otherwise. It waits for a
+    NATS server that is not there yet. With --json it prints its URL and process id as JSON.
+
+    Examples:
+      micro dashboard
+      micro dashboard --port 0 --server nats://10.0.0.1:4222 --creds viewer.creds
+      micro dashboard --interval 500ms --json
+    """
+    if interval <= 0:
+        raise typer.BadParameter("expected more than 0", param_hint="--interval")
+    try:
+        from micro.dashboard import serve
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("starlette", "uvicorn"):
+            raise
+        message = "the dashboard needs the extra 'dashboard': pip install 'natsmicro[dashboard]'"
+        fail(message, Exit.USAGE, as_json=as_json)
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "pid": os.getpid()})
+            return
+        typer.echo(f"dashboard on {url}; Ctrl-C stops it", err=True)
+        if not _is_loopback(host):
+            typer.echo("whoever reaches this address can send requests to services", err=True)
+
+    async def run() -> None:
+        settings = dataclasses.replace(connection.settings(), retry=True)
+        await serve(settings, host=host, port=port, interval=interval, ready=ready)
+
+    execute(run(), as_json=as_json)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,80 @@
+"""The request of a page: checked, sent, and its outcome in JSON types."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import nats.errors
+from pydantic import BaseModel, ConfigDict, Field
+
+from micro._client import Client
+from micro._errors import ConfigError, MicroError, ServiceError
+from micro._subjects import check_subject
+from micro.dashboard._source import Source
+
+MAX_TIMEOUT = 60.0
+
+
+class Ask(BaseModel):
+    """What a page wants to send.
+
+    Attributes:
+        subject: The subject, without wildcards; those beginning with ``$`` are the server's.
+        data: The payload, as text.
+        headers: The headers.
+        timeout: Seconds to wait for the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: str
+    data: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
+    timeout: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT)
+
+
+async def ask(source: Source, request: Ask) -> dict[str, Any]:
+    """Send a request; returns ``outcome`` ("reply", "error" or "failed"), what came, and the time."""
+    client = Client(source.nc)
+    start = time.perf_counter()
+    try:
+        found = await _send(client, request)
+    except ServiceError as error:
+        reply = {"headers": error.headers, **_payload(error.data)}
+        found = {
+            "outcome": "error",
+            "code": error.code,
+            "description": error.description,
+            **reply,
+        }
+    except nats.errors.NoRespondersError:
+        found = _failed(f"Nobody listens on {request.subject}")
+    except TimeoutError:
+        silence = f"No answer from {request.subject} within {request.timeout:g} s"
+        found = _failed(source.refusal(request.subject) or silence)
+    except (MicroError, nats.errors.Error, UnicodeError) as error:
+        found = _failed(str(error))
+    return {**found, "elapsed_ms": round((time.perf_counter() - start) * 1000, 2)}
+
+
+async def _send(client: Client, request: Ask) -> dict[str, Any]:
+    check_subject(request.subject)
+    if not client.nc.is_connected:  # else it would be sent later, when nobody waits for it
+        raise ConfigError("there is no connection to a NATS server")
+    answer = await client.request(
+        request.subject, request.data.encode(), request.headers, request.timeout
+    )
+    return {"outcome": "reply", "headers": dict(answer.headers or {}), **_payload(answer.data)}
+
+
+def _failed(why: str) -> dict[str, Any]:
+    return {"outcome": "failed", "description": why}
+
+
+def _payload(data: bytes) -> dict[str, Any]:
+    try:
+        return {"data": data.decode(), "is_base64": False}
+    except UnicodeDecodeError:
+        return {"data": base64.b64encode(data).decode(), "is_base64": True}

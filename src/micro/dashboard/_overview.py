@@ -1,0 +1,192 @@
+"""What all instances answered, put together by service; pure, and JSON types only.
+
+Counters and rates of the instances of a service are added up. Quantiles cannot be: those of the
+slowest instance stand for all. ``own`` is null for endpoints of services that are not made with micro.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from micro._models import EndpointStats, ServiceInfo, ServiceStats
+
+SUMMED = ("in_flight", "queued", "rejected", "expired")
+QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
+MAX_CODES = 64
+MAX_DIGITS = 18
+MAX_COUNT = 1_000_000_000_000_000_000
+"""What anybody may claim to have counted; more would not fit the arithmetic."""
+
+_Instance = tuple[str, str]
+_Endpoint = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was answered at one moment, by name and id of the instance.
+
+    Attributes:
+        at: The moment, in seconds of a monotonic clock.
+        infos: The answers to INFO.
+        stats: The answers to STATS.
+        rtts: How long the answers to PING took, in seconds.
+    """
+
+    at: float
+    infos: Mapping[_Instance, ServiceInfo]
+    stats: Mapping[_Instance, ServiceStats]
+    rtts: Mapping[_Instance, float]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What happened per second since the look before."""
+
+    requests: float
+    errors: float
+
+    def __add__(self, other: Rate | None) -> Rate:
+        if other is None:
+            return self
+        return Rate(self.requests + other.requests, self.errors + other.errors)
+
+
+def overview(look: Look, before: Look | None) -> list[dict[str, Any]]:
+    """Return all services by name, with their instances and endpoints."""
+    names: dict[str, list[_Instance]] = {}
+    for key in sorted(look.infos.keys() | look.stats.keys()):
+        names.setdefault(key[0], []).append(key)
+    return [_service(name, keys, look, before) for name, keys in names.items()]
+
+
+def _service(name: str, keys: list[_Instance], look: Look, before: Look | None) -> dict[str, Any]:
+    instances = [_instance(key, look, before) for key in keys]
+    # The newest version describes the service.
+    infos = sorted((look.infos[key] for key in keys if key in look.infos), key=_by_version)
+    newest = infos[-1] if infos else None
+    return {
+        "name": name,
+        "description": "" if newest is None else newest.description,
+        "metadata": {} if newest is None else newest.metadata,
+        "versions": sorted({one["version"] for one in instances}, key=_version),
+        "instances": instances,
+        "endpoints": _endpoints(keys, infos, look, before),
+    }
+
+
+def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]:
+    stats, rtt = look.stats.get(key), look.rtts.get(key)
+    found = look.infos[key] if stats is None else stats
+    endpoints = [] if stats is None else stats.endpoints
+    rate = _sum_rates(rate_of(key, endpoint, look, before) for endpoint in endpoints)
+    return {
+        "id": found.id,
+        "version": found.version,
+        "metadata": found.metadata,
+        "started": None if stats is None else stats.model_dump(mode="json")["started"],
+        "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
+        "num_requests": sum(_bounded(endpoint.num_requests) for endpoint in endpoints),
+        "num_errors": sum(_bounded(endpoint.num_errors) for endpoint in endpoints),
+        **_plain(rate),
+    }
+
+
+def _endpoints(
+    keys: list[_Instance], infos: list[ServiceInfo], look: Look, before: Look | None
+) -> list[dict[str, Any]]:
+    described = {(one.name, one.subject): one for info in infos for one in info.endpoints}
+    counted: dict[_Endpoint, list[tuple[EndpointStats, Rate | None]]] = {
+        endpoint: [] for endpoint in described
+    }
+    for key in keys:
+        for one in look.stats[key].endpoints if key in look.stats else ():
+            rate = rate_of(key, one, look, before)
+            counted.setdefault((one.name, one.subject), []).append((one, rate))
+    return [
+        {
+            "name": name,
+            "subject": subject,
+            "metadata": described[name, subject].metadata if (name, subject) in described else {},
+            **_totals([stats for stats, _ in parts]),
+            **_plain(_sum_rates(rate for _, rate in parts)),
+        }
+        for (name, subject), parts in sorted(counted.items())
+    ]
+
+
+def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
+    requests = sum(_bounded(part.num_requests) for part in parts)
+    time = sum(_bounded(part.processing_time) for part in parts)
+    datas = [part.data.get("micro") for part in parts if isinstance(part.data, dict)]
+    own = [data for data in datas if isinstance(data, dict)]
+    return {
+        "queue_groups": sorted({part.queue_group for part in parts if part.queue_group}),
+        "num_requests": requests,
+        "num_errors": sum(_bounded(part.num_errors) for part in parts),
+        "average_ns": time // requests if requests else None,
+        "last_error": next((part.last_error for part in parts if part.last_error), ""),
+        "own": _own(own) if own else None,
+    }
+
+
+def _own(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {key: sum(_counts(parts, key)) for key in SUMMED}
+    found |= {key: max(_counts(parts, key), default=None) for key in QUANTILES}
+    errors: dict[str, int] = {}
+    for part in parts:
+        codes = part.get("errors")
+        for code, count in codes.items() if isinstance(codes, dict) else ():
+            if isinstance(count, int) and (code in errors or len(errors) < MAX_CODES):
+                errors[code] = errors.get(code, 0) + _bounded(count)
+    return {**found, "errors": errors}
+
+
+def _counts(parts: list[dict[str, Any]], key: str) -> list[int]:
+    return [_bounded(part[key]) for part in parts if isinstance(part.get(key), int)]
+
+
+def _bounded(count: int) -> int:
+    return max(0, min(count, MAX_COUNT))
+
+
+def rate_of(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
+    """Return what an endpoint of an instance did since ``before``, None if it was not there.
+
+    Counters that were reset in between start from 0.
+    """
+    if before is None or key not in before.stats or look.at <= before.at:
+        return None
+    same = (now.name, now.subject)
+    olds = [one for one in before.stats[key].endpoints if (one.name, one.subject) == same]
+    if not olds:
+        return None
+    then, seconds = olds[0], look.at - before.at
+    reset = now.num_requests < then.num_requests
+    requests = _bounded(now.num_requests) - (0 if reset else _bounded(then.num_requests))
+    errors = _bounded(now.num_errors) - (0 if reset else _bounded(then.num_errors))
+    return Rate(requests / seconds, max(0, errors) / seconds)
+
+
+def _sum_rates(rates: Iterable[Rate | None]) -> Rate | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
+def _plain(rate: Rate | None) -> dict[str, float | None]:
+    return {
+        "requests_per_second": None if rate is None else round(rate.requests, 2),
+        "errors_per_second": None if rate is None else round(rate.errors, 2),
+    }
+
+
+def _by_version(info: ServiceInfo) -> tuple[Any, ...]:
+    return _version(info.version)
+
+
+def _version(text: str) -> tuple[Any, ...]:
+    """Order versions by their numbers; a pre-release comes before its release."""
+    numbers, dash, rest = text.partition("+")[0].partition("-")
+    parts = [part[:MAX_DIGITS] for part in numbers.split(".")]
+    return [int(part) if part.isdecimal() else 0 for part in parts], not dash, rest

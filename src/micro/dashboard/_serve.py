@@ -1,0 +1,73 @@
+"""Serving the page for as long as it is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from micro._errors import MicroError
+from micro._options import Settings
+from micro.dashboard._app import make_app
+from micro.dashboard._source import Source
+from micro.dashboard._watch import Watch
+
+
+async def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    interval: float,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve the dashboard until cancelled, SIGINT or SIGTERM, whether the NATS server is there yet or not.
+
+    Args:
+        settings: How to connect.
+        host: The address to listen on.
+        port: The port; 0 for a free one.
+        interval: Seconds between two looks at the services.
+        ready: Called with the URL of the page.
+
+    Raises:
+        MicroError: The address cannot be listened on.
+        ConnectError: A server refused us, or the connection is gone for good.
+    """
+    source = Source(settings)
+    app = make_app(Watch(source, interval=interval), source, host=host)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    with _listen(host, port) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        looking = asyncio.create_task(source.run())
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            ready(f"http://{shown}:{listening.getsockname()[1]}/")
+            await asyncio.wait({serving, looking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True  # it ends by itself, so that no answer is cut
+            looking.cancel()
+            await asyncio.wait({serving, looking})
+        serving.result()
+        if not looking.cancelled():
+            looking.result()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except OSError as exc:
+        raise MicroError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc

@@ -1,0 +1,94 @@
+"""Looking at all services, as often as somebody wants to see them but no oftener."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import nats.errors
+
+from micro._client import Client
+from micro._models import PingInfo
+from micro.dashboard._overview import Look, overview
+from micro.dashboard._source import Source
+
+MAX_WAIT = 1.0
+STALL = 0.3
+"""Seconds without a further answer after which all have answered."""
+
+M = TypeVar("M", bound=PingInfo)
+
+
+class Watch:
+    """The state of all services. Nobody is asked while no page is open.
+
+    Args:
+        source: The connection.
+        interval: Seconds that a state is good for, so that more pages do not ask more.
+    """
+
+    def __init__(self, source: Source, *, interval: float) -> None:
+        self._interval = interval
+        self._source = source
+        self._client = Client(source.nc)
+        self._lock = asyncio.Lock()
+        self._look: Look | None = None
+        self._asked_at = float("-inf")
+        self._state: dict[str, Any] = {
+            "interval_ms": round(interval * 1000),
+            "looked_at_ms": None,
+            "services": [],
+        }
+
+    async def state(self) -> dict[str, Any]:
+        """Return what the page shows."""
+        async with self._lock:
+            # A little less than the interval: a page asks again after exactly that.
+            if time.monotonic() - self._asked_at >= self._interval * 0.8:
+                problem = await self._refresh()
+                self._state |= {"server": self._source.describe(), "problem": problem}
+                self._asked_at = time.monotonic()
+        return self._state
+
+    async def _refresh(self) -> str | None:
+        """Look anew; returns what is wrong, and keeps the services seen last if nothing can be seen."""
+        problem = self._source.problem()
+        if problem is not None:
+            return problem
+        self._source.complaint = None
+        look = None
+        try:
+            look = await self._ask()
+        except* nats.errors.Error as errors:  # the connection went away meanwhile
+            problem = self._source.problem() or str(errors.exceptions[0])
+        if look is None:
+            return problem
+        found = overview(look, self._look)
+        self._state |= {"services": found, "looked_at_ms": round(time.time() * 1000)}
+        self._look = look
+        return self._source.complaint
+
+    async def _ask(self) -> Look:
+        client = self._client
+        # Alone, because answers to the other questions would delay those to this one.
+        rtts = await _timed(client.ping_iter(max_wait=MAX_WAIT, max_interval=STALL))
+        async with asyncio.TaskGroup() as group:
+            infos = group.create_task(client.info(max_wait=MAX_WAIT, max_interval=STALL))
+            stats = group.create_task(client.stats(max_wait=MAX_WAIT, max_interval=STALL))
+        return Look(
+            time.monotonic(),
+            {(one.name, one.id): one for one in infos.result()},
+            {(one.name, one.id): one for one in stats.result()},
+            rtts,
+        )
+
+
+async def _timed(
+    asking: AbstractAsyncContextManager[AsyncIterator[M]],
+) -> dict[tuple[str, str], float]:
+    start = time.perf_counter()
+    async with asking as answers:
+        return {(one.name, one.id): time.perf_counter() - start async for one in answers}
