@@ -134,6 +134,18 @@ async def test_settings_are_read_again_when_their_history_is_gone(
         assert config.rejected == 1
 
 
+async def test_settings_that_cannot_be_followed_say_so(
+    server_url: str, shared_server: EtcdServer, caller: NatsClient, prefix: str
+) -> None:
+    rules = {"app": {"prefix": prefix, "allow": ["list", "put"]}}
+    async with instance(server_url, shared_server, rules):
+        async with NatsEtcd(caller, "app").config("cfg/", Settings) as config:
+            async with asyncio.timeout(SECONDS):
+                while config.problem is None:
+                    await asyncio.sleep(0.01)
+        assert config.problem == "not followed any more: namespace 'app' may not watch"
+
+
 async def test_settings_that_are_bad_from_the_start_are_an_error(store: Store) -> None:
     await store.put("cfg/workers", "0")
     with pytest.raises(ValidationError, match="greater than or equal to 1"):

@@ -24,6 +24,7 @@ from micro_etcd import (
     EtcdPayloadTooLargeError,
     EtcdTransactionAction,
     EtcdUnavailableError,
+    EtcdUnknownError,
     NatsEtcd,
     PutOp,
     RangeRequestSortOrder,
@@ -258,6 +259,18 @@ async def test_a_write_without_answer_is_not_repeated_and_unknown(caller: NatsCl
     assert asked == ["etcd.mute.kv.put"]
     with pytest.raises(EtcdDeadlineExceededError):
         await store.get("k")
+
+
+async def test_an_answer_nobody_can_read_is_an_error(caller: NatsClient) -> None:
+    async def babble(message: Msg) -> None:
+        await caller.publish(message.reply, b"{}")
+
+    await caller.subscribe("etcd.babble.>", cb=babble)
+    store = NatsEtcd(caller, "babble")
+    with pytest.raises(EtcdUnknownError, match=r"unreadable answer to kv\.list"):
+        await store.get_prefix("")
+    with pytest.raises(EtcdOutcomeUnknownError, match=r"unreadable answer to kv\.delete"):
+        await store.delete("k")
 
 
 async def test_refused_work_is_tried_again(caller: NatsClient) -> None:
