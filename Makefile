@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check format docs bench clean
+.PHONY: help run test check format docs bench soak clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -48,6 +48,10 @@ $(PEERS)/done:
 
 bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (needs Linux and a C compiler)
 	for script in throughput waiting asking startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+SOAK_SECONDS ?= 600
+soak: $(VENV)/dev ## random faults against a cluster under load (SOAK_SECONDS=600)
+	$(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
 
 docs: $(VENV)/docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -17,7 +17,15 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(
     page
-    for pattern in ("index.md", "errors.md", "design.md", "permissions.md", "tutorial/*.md")
+    for pattern in (
+        "index.md",
+        "errors.md",
+        "design.md",
+        "observability.md",
+        "permissions.md",
+        "security.md",
+        "tutorial/*.md",
+    )
     for page in DOCS.glob(pattern)
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -206,6 +210,50 @@ async def test_limits(server: NatsServer, caller: NatsClient) -> None:
         assert (refused.code, refused.description) == (503, "overloaded")
         pictures = await asyncio.gather(*(module.patient(client, "render") for _ in range(9)))
     assert pictures == [b"picture"] * 9
+
+
+async def test_observability(
+    server: NatsServer, caller: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HEALTH_PORT", "METRICS_PORT"):
+        monkeypatch.setenv(name, "0")
+    module = load("observability")
+    alarm = module.Alarm()
+    logging.getLogger("micro.requests").addHandler(alarm)
+    try:
+        async with micro.Context() as context:
+            await context.connect(options.servers(server.url))
+            parts = await module.setup(context)
+            client: micro.Client = parts["client"]
+            assert await module.order(client) == b"bought"
+            assert await code(client, "shop.fail") == 500
+            hurried = {"Micro-Timeout-Ms": "0"}
+            late = await caller.request("shop.slow", timeout=LONG, headers=hurried)
+            assert (late.headers or {})["Nats-Service-Error-Code"] == "504"
+            assert (await client.request("shop.slow", timeout=LONG)).data == b"done in time"
+            metrics = await asyncio.to_thread(http_get, parts["metrics"], "/metrics")
+            ready = await asyncio.to_thread(http_get, parts["health"], "/readyz")
+            parts["database"].is_open = False
+            not_ready = await asyncio.to_thread(http_get, parts["health"], "/readyz")
+            (stats,) = await client.stats("shop", LONG, 1)
+    finally:
+        logging.getLogger("micro.requests").removeHandler(alarm)
+
+    assert metrics[0] == 200
+    assert 'endpoint="buy"' in metrics[1]
+    assert (ready[0], not_ready[0]) == (200, 503)
+    assert json.loads(not_ready[1])["checks"]["database"] == "failed"
+    assert stats.endpoints[0].data["in_stock"] == 12
+    assert alarm.codes == [("fail", 500), ("slow", 504)]
+
+
+def http_get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LONG) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 async def test_without_context(server: NatsServer) -> None:

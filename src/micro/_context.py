@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -26,6 +26,9 @@ from micro._service import DoneHandler, ErrorHandler, Service, add_service
 logger = logging.getLogger("micro.context")
 
 T = TypeVar("T")
+
+Check = Callable[[], Awaitable[object] | object]
+"""A readiness check, sync or async: raises or returns False when something is missing."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -52,6 +55,7 @@ class Context:
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
         self._coordination: Coordination | None = None
+        self._checks: dict[str, Check] = {}
         self._cancel = asyncio.Event()
         self._failure: MicroError | None = None
         self._trapped: list[signal.Signals] = []
@@ -61,6 +65,27 @@ class Context:
     def client(self) -> NatsClient:
         """The NATS client of this context; another one after the connection had to be replaced."""
         return self._link.client
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that were added."""
+        return tuple(self._services)
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """The readiness checks, by name."""
+        return dict(self._checks)
+
+    def add_check(self, name: str, check: Check) -> None:
+        """Add a readiness check, of something that requests cannot be handled without.
+
+        `micro.health` runs it. It is passed unless it raises, returns False, or takes too long.
+
+        Args:
+            name: What is checked; the former check of that name is replaced.
+            check: Called without arguments, sync or async.
+        """
+        self._checks[name] = check
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for when the connection is lost."""

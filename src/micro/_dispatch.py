@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
 
@@ -16,7 +15,6 @@ from micro._limits import Limits
 from micro._middleware import Work
 from micro._parked import ParkedTasks
 from micro._path import Path
-from micro._ratelimit import LimitedLog
 from micro._request import (
     DEADLINE,
     DONE,
@@ -27,7 +25,9 @@ from micro._request import (
     one_line,
     received_error,
 )
+from micro._request_log import RequestLog
 from micro._stats import EndpointCounters
+from micro._waiting import Waiting
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -44,7 +44,7 @@ class Dispatcher:
     """Runs the requests of one endpoint within its limits, and answers each of them once.
 
     Args:
-        label: Service and endpoint, for log lines.
+        log: Where what goes wrong is logged.
         work: The handler with its middlewares.
         limits: How much it takes on.
         pool: The tasks to run in.
@@ -54,7 +54,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        label: str,
+        log: RequestLog,
         work: Work,
         *,
         limits: Limits,
@@ -63,8 +63,7 @@ class Dispatcher:
         report: Report,
     ) -> None:
         self.counters = EndpointCounters()
-        self._label = label
-        self._log = LimitedLog(logger)
+        self._log = log
         self._call = work.call
         self._direct = work.direct
         self._wrapped = work.wrapped
@@ -74,8 +73,13 @@ class Dispatcher:
         self._send = path.send
         self._report = report
         self._active = 0
-        self._waiting: deque[NatsRequest] = deque()
-        self._waiting_bytes = 0
+        self._waiting = Waiting(
+            max_msgs=limits.pending_msgs,
+            max_bytes=limits.pending_bytes,
+            max_seconds=limits.timeout,
+            late=self._refuse_late,
+        )
+        self._refusals = _Refusals(self)
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
         self._clock = asyncio.get_running_loop().time
@@ -99,7 +103,7 @@ class Dispatcher:
         elif self._active < self._max_in_flight:
             self._active += 1
             self._pool.start(self, request)
-        elif not self._keep(request):
+        elif not self._waiting.keep(request):
             self._pool.call(self._refuse_directly, request)
 
     def admit(self, request: NatsRequest) -> bool:
@@ -113,27 +117,24 @@ class Dispatcher:
             self._active += 1
             self._pool.submit(self, request)
             return True
-        return self._keep(request)
-
-    def _keep(self, request: NatsRequest) -> bool:
-        size = self._waiting_bytes + len(request.data())
-        if len(self._waiting) >= self._limits.pending_msgs or size > self._limits.pending_bytes:
-            return False
-        self._waiting.append(request)
-        self._waiting_bytes = size
-        return True
+        return self._waiting.keep(request)
 
     async def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
-        await self._answer(request, self._refusal(reason))
+        await self._answer(request, self._refusal(request, reason))
+
+    def _refuse_late(self, request: NatsRequest) -> None:
+        self._active += 1
+        self._pool.submit(self._refusals, request)
 
     def _refuse_directly(self, request: NatsRequest) -> None:
-        self._answer_directly(request, self._refusal("overloaded"))
+        self._answer_directly(request, self._refusal(request, "overloaded"))
 
-    def _refusal(self, reason: str) -> Answer:
+    def _refusal(self, request: NatsRequest, reason: str) -> Answer:
         error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self.counters.num_requests += 1
         self.counters.rejected += 1
+        self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
         self._count(error)
         return Response.of_error(error).answer()
 
@@ -148,9 +149,9 @@ class Dispatcher:
             self._direct(request)
             answer = request.answer
             if answer is None or answer[1]:
-                answer = self._examine(request, None, answer)
+                answer = self._examine(request, None, answer, started)
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
-            answer = self._failed(request, error)
+            answer = self._failed(request, error, started)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             self._answer_directly(request, answer)
@@ -159,9 +160,8 @@ class Dispatcher:
         """Ignore a request whose answer would go where this service must not publish."""
         self.counters.num_requests += 1
         self.counters.rejected += 1
-        self._log_failure(
-            "reply", "request to %r ignored, its reply subject is %r", request, request.reply
-        )
+        text = "request to %r ignored, its reply subject is %r"
+        self._log.log("reply", text, request, request.reply, code=403)
         self._count(ServiceError(403, "reply subject not allowed"))
 
     def until(self, request: NatsRequest) -> float | None:
@@ -199,12 +199,12 @@ class Dispatcher:
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
-            answer = self._failed(request, error)
+            answer = self._failed(request, error, started)
             cancelled = _cancellation(error)
         else:
             answer = returned.answer() if isinstance(returned, Response) else request.answer
             if answer is None or answer[1] or self._wrapped:
-                answer = self._examine(request, returned, answer)
+                answer = self._examine(request, returned, answer, started)
         counters.handled(perf_counter_ns() - started)
         if answer is not None:
             data, headers = answer
@@ -228,21 +228,20 @@ class Dispatcher:
             async with asyncio.timeout(limit):
                 await self._until_idle()
         except TimeoutError:
-            logger.warning("%s: %d requests unfinished, cancelling", self._label, self._active)
+            logger.warning("%s: %d requests unfinished, cancelling", self._log.label, self._active)
             await self.abort()
 
     async def abort(self) -> None:
         """Cancel what runs and refuse what waits, both with 503 ``service stopped``."""
         self._aborted = True
         while self._waiting:
-            await self.refuse(self._waiting.popleft(), "service stopped")
-        self._waiting_bytes = 0
+            await self.refuse(self._waiting.take(), "service stopped")
         self._pool.cancel(self)
         try:
             async with asyncio.timeout(1):
                 await self._until_idle()
         except TimeoutError:
-            logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
+            logger.error("%s: %d handlers ignore cancellation", self._log.label, self._active)
 
     def load(self) -> dict[str, int]:
         """Return how many requests run, and how many wait for a free slot."""
@@ -260,10 +259,8 @@ class Dispatcher:
 
     def release(self) -> None:
         """Give a slot that has become free to the next request."""
-        if self._waiting:
-            request = self._waiting.popleft()
-            self._waiting_bytes -= len(request.data())
-            self._pool.submit(self, request)
+        if self._waiting and self._active <= self._max_in_flight:  # refusals come on top of it
+            self._pool.submit(self, self._waiting.take())
         else:
             self._active -= 1
         if self._drained:
@@ -272,36 +269,27 @@ class Dispatcher:
                     done.set_result(None)
             self._drained.clear()
 
-    def _failed(self, request: NatsRequest, error: BaseException) -> Answer | None:
+    def _failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
-        elif isinstance(error, asyncio.CancelledError) and request.expired:
+        elif self._is_late(request, error):
             self.counters.expired += 1
             answer = ServiceError(504, "deadline exceeded")
+            text = "request to %r is past its deadline"
+            self._log.log("late", text, request, code=504, since_ns=started)
         elif isinstance(error, asyncio.CancelledError) and self._aborted:
             answer = ServiceError(503, "service stopped")
         elif isinstance(error, NoResponseError):
             if not request.raw_reply:
                 return None
             answer = ServiceError(500, "handler did not respond")
-            self._log.log(
-                logging.ERROR,
-                "silent",
-                "%s: handler of %r did not respond",
-                self._label,
-                request.subject(),
-            )
+            text = "handler of %r did not respond"
+            self._log.log("silent", text, request, code=500, since_ns=started)
         else:
             answer = ServiceError(500, "internal error")
-            self._log.log(
-                logging.ERROR,
-                type(error).__name__,
-                "%s: handler of %r failed",
-                self._label,
-                request.subject(),
-                error=error,
-            )
+            kind, text = type(error).__name__, "handler of %r failed"
+            self._log.log(kind, text, request, code=500, since_ns=started, error=error)
         self._count(answer, error)
         given = request.response
         own = not self._wrapped or error is request.failure
@@ -309,15 +297,25 @@ class Dispatcher:
             return given.answer()  # it stands, unless a middleware made it worthless
         return Response.of_error(answer).answer()
 
+    def _is_late(self, request: NatsRequest, error: BaseException) -> bool:
+        """Return whether the time was over: for the handler, or for a request of its own."""
+        if isinstance(error, asyncio.CancelledError):
+            return request.expired
+        # A request of the handler has inherited the deadline, and may see it a moment earlier.
+        deadline = request.deadline
+        return (
+            isinstance(error, TimeoutError) and deadline is not None and self._clock() >= deadline
+        )
+
     def _examine(
-        self, request: NatsRequest, returned: object, answer: Answer | None
+        self, request: NatsRequest, returned: object, answer: Answer | None, started: int
     ) -> Answer | None:
         """Replace an answer that is missing or nobody's, count one that is an error."""
         if self._wrapped and not isinstance(returned, Response):
             wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
-            return self._failed(request, wrong)
+            return self._failed(request, wrong, started)
         if answer is None:
-            return self._failed(request, NoResponseError("handler did not respond"))
+            return self._failed(request, NoResponseError("handler did not respond"), started)
         data, headers = answer
         error = received_error(headers, "", data) if headers else None
         if error is not None:
@@ -353,15 +351,28 @@ class Dispatcher:
         """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         if isinstance(error, nats.errors.Error | OSError) or answer is _INTERNAL_ERROR:
             reason = str(error) or type(error).__name__
-            self._log_failure("lost", "answer to %r is lost: %s", request, reason)
+            self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
             return None
-        self._log_failure("unsendable", "answer to %r cannot be sent: %s", request, error)
+        self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
         self._count(ServiceError(500, "internal error"), error)
         return _INTERNAL_ERROR
 
-    def _log_failure(self, kind: str, message: str, request: NatsRequest, reason: object) -> None:
-        self._log.log(logging.ERROR, kind, f"%s: {message}", self._label, request.subject(), reason)
+
+class _Refusals:
+    """Answers requests that have waited too long, as if they were run."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def run(self, request: NatsRequest) -> None:
+        await self._dispatcher.refuse(request)
+
+    def until(self, request: NatsRequest) -> None:
+        return
+
+    def release(self) -> None:
+        self._dispatcher.release()
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

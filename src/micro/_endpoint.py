@@ -19,6 +19,7 @@ from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
 from micro._path import path_of
+from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
 
@@ -35,6 +36,7 @@ class EndpointConfig:
     """What an endpoint is, after inheritance; None means the framework's default."""
 
     service: str
+    instance: str
     name: str
     subject: str
     queue_group: str
@@ -98,7 +100,7 @@ class Endpoint:
             {REQUEST_SCHEMA: bound.request_schema(), RESPONSE_SCHEMA: bound.response_schema()}
         )
         self._dispatcher = Dispatcher(
-            f"{config.service}/{config.name}",
+            RequestLog(config.service, config.name, config.instance),
             fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
             pool=pool,

@@ -13,7 +13,8 @@ class Limits:
         max_in_flight: Requests that run side by side; 1 keeps the order of arrival.
         pending_msgs: Requests that wait for one of them to end.
         pending_bytes: Payload bytes of the waiting requests.
-        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504.
+        timeout: Seconds that a handler may take; then it is cancelled and its caller gets 504. As long
+            may a request wait for its turn; then its caller gets 503.
         reply_prefixes: What the reply subjects of callers must begin with; None allows any.
     """
 

@@ -76,6 +76,7 @@ class Requester:
         return answer
 
     async def _open(self) -> None:
+        _transport.guard(self._nc)
         inbox = self._nc.new_inbox()
         self._loop = asyncio.get_running_loop()
         # Set before the subscription is: its SUB goes ahead of the requests of others meanwhile.

@@ -298,7 +298,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
         max_in_flight: Default of all endpoints.
-        timeout: Default of all endpoints: seconds that a handler may take.
+        timeout: Default of all endpoints: seconds that a handler may take, and a request wait for it.
         reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
             are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
@@ -311,8 +311,16 @@ def add_service(  # noqa: PLR0913 - the documented signature
         ConfigError: A value is not acceptable.
     """
     clock = now if now is not None else _utc_now
+    identity = Identity(
+        name=_subjects.check_name("service", name),
+        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
+        version=_subjects.check_version(version),
+        description=_subjects.check_description(description),
+        metadata=_subjects.check_metadata(metadata),
+    )
     scope = Scope(
-        service=_subjects.check_name("service", name),
+        service=identity.name,
+        instance=identity.id,
         queue_group=None if queue_group is None else _subjects.check_queue_group(queue_group),
         pending_bytes_limit=pending_bytes_limit_by_endpoint,
         pending_msgs_limit=pending_msgs_limit_by_endpoint,
@@ -320,13 +328,6 @@ def add_service(  # noqa: PLR0913 - the documented signature
         timeout=timeout,
         reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes),
         middlewares=tuple(middlewares) if middlewares is not None else (),
-    )
-    identity = Identity(
-        name=name,
-        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
-        version=_subjects.check_version(version),
-        description=_subjects.check_description(description),
-        metadata=_subjects.check_metadata(metadata),
     )
     config = ServiceConfig(
         identity=identity,

@@ -21,7 +21,7 @@ class Recorder(EndpointOwner):
     """An owner that keeps what it would add."""
 
     def __init__(self, **scope: Any) -> None:
-        super().__init__(Scope(service="s", **scope), self.record)
+        super().__init__(Scope(service="s", instance="i", **scope), self.record)
         self.added: list[EndpointConfig] = []
 
     async def record(self, config: EndpointConfig, handler: Any) -> Endpoint:

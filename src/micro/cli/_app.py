@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from micro._version import __version__
-from micro.cli import _bench, _discover, _doctor, _request, _run, _server, _stats
+from micro.cli import _bench, _discover, _doctor, _exporter, _request, _run, _server, _stats
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (_run, _discover, _stats, _request, _bench, _server, _doctor):
+for _module in (_run, _discover, _stats, _request, _bench, _exporter, _server, _doctor):
     _module.register(app)
 
 
