@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from micro_etcd._errors import EtcdCompactedError
+from micro_etcd._errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
 from micro_etcd._keys import prefix_range
 from micro_etcd._types import WatchEventType
 from micro_etcd._watch import WatchBatch, WatchOptions
@@ -46,7 +46,7 @@ class LiveConfig(Generic[M]):
         revision: Revision of the store that `value` shows.
         updates: How often it was replaced.
         rejected: How many updates were refused.
-        problem: Why the present keys are refused, None when they are those of `value`.
+        problem: Why the present keys are refused or not followed, None when they are those of `value`.
     """
 
     def __init__(self, model: type[M], prefix: bytes) -> None:
@@ -103,6 +103,11 @@ class LiveConfig(Generic[M]):
                 "update of %r at revision %d rejected: %s", self._prefix, revision, self.problem
             )
 
+    def abandon(self, error: EtcdError) -> None:
+        """Note that the keys cannot be followed any more; the value stays."""
+        self.problem = f"not followed any more: {error}"
+        _log.error("settings below %r are %s", self._prefix, self.problem)
+
     def _take(self, revision: int) -> None:
         values = _values(self._model, self._prefix, self._texts)
         self.value = self._model.model_validate(values, by_alias=False, by_name=True)
@@ -140,15 +145,15 @@ async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
             async for batch in stream:
                 config.apply(batch)
             return
-        except EtcdCompactedError:
+        except (EtcdCompactedError, EtcdHistoryLostError):
             texts, revision = await _read(store, prefix)
             try:
                 config.load(texts, revision)
             except ValidationError:
                 config.accept(revision)
-        except Exception:
-            _log.exception("settings below %r are not followed any more", prefix)
-            raise
+        except EtcdError as exc:
+            config.abandon(exc)
+            return
         finally:
             stream.close()
 

@@ -8,10 +8,16 @@ from typing import TypeVar
 import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from micro import Client, Context, MicroError, ServiceError
-from micro_etcd._errors import EtcdDeadlineExceededError, EtcdError, EtcdUnavailableError
+from micro_etcd._errors import (
+    EtcdDeadlineExceededError,
+    EtcdError,
+    EtcdOutcomeUnknownError,
+    EtcdUnavailableError,
+    EtcdUnknownError,
+)
 from micro_etcd._service_errors import from_nats_error, from_service_error
 
 R = TypeVar("R", bound=BaseModel)
@@ -58,7 +64,11 @@ class Caller:
         limit = (self.timeout if timeout is None else timeout) + patience
         attempt = max(ATTEMPT, limit / 3) + patience
         answer = await self.send(operation, data, None, write=write, timeout=limit, attempt=attempt)
-        return reply.model_validate_json(answer.data)
+        try:
+            return reply.model_validate_json(answer.data)
+        except ValidationError as exc:
+            reason = f"unreadable answer to {operation}"
+            raise (EtcdOutcomeUnknownError if write else EtcdUnknownError)(reason) from exc
 
     async def send(
         self,

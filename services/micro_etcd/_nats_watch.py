@@ -119,6 +119,8 @@ class _Reader:
                 raise self._error
             if self._closed:
                 raise StopAsyncIteration
+            if self._task is not None and self._task.done():
+                self._task.result()  # only a fault of ours ends it without an error
             self._filled.clear()
             await self._filled.wait()
         _, batch = self.batches.popleft()

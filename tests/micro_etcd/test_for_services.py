@@ -1,8 +1,10 @@
 """Live settings and leadership, directly and over NATS, and as a context lends them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -111,6 +113,39 @@ async def test_a_bad_update_is_refused_counted_and_logged(
         assert config.stats()["problem"] is None
 
 
+async def test_settings_are_read_again_when_their_history_is_gone(
+    server_url: str, server: EtcdServer, caller: NatsClient
+) -> None:
+    """Compacted while no instance of the service was there: what counts is what is there now."""
+    rules = {"app": {"prefix": "/app/", "allow": ["all"]}}
+    store = NatsEtcd(caller, "app", heartbeat=0.3)
+    async with EtcdClient(server.address).connect() as direct, AsyncExitStack() as left:
+        async with instance(server_url, server, rules):
+            await direct.put("/app/cfg/workers", "2")
+            config = await left.enter_async_context(store.config("cfg/", Settings))
+        for value, name in [("3", "a"), ("0", "b"), ("5", "c")]:
+            await direct.put("/app/cfg/workers", value)
+            await direct.put("/app/cfg/name", name)
+            await direct.kv.compact(await direct.kv.revision(b"a"))
+            updates = config.updates + config.rejected
+            async with instance(server_url, server, rules):
+                await until(config, updates + 1)
+        assert (config.value.workers, config.value.name) == (5, "c")
+        assert config.rejected == 1
+
+
+async def test_settings_that_cannot_be_followed_say_so(
+    server_url: str, shared_server: EtcdServer, caller: NatsClient, prefix: str
+) -> None:
+    rules = {"app": {"prefix": prefix, "allow": ["list", "put"]}}
+    async with instance(server_url, shared_server, rules):
+        async with NatsEtcd(caller, "app").config("cfg/", Settings) as config:
+            async with asyncio.timeout(SECONDS):
+                while config.problem is None:
+                    await asyncio.sleep(0.01)
+        assert config.problem == "not followed any more: namespace 'app' may not watch"
+
+
 async def test_settings_that_are_bad_from_the_start_are_an_error(store: Store) -> None:
     await store.put("cfg/workers", "0")
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
@@ -153,6 +188,17 @@ async def test_losing_the_leadership_cancels_the_body(store: Store) -> None:
     assert task is not None
     assert task.cancelling() == 0
     await asyncio.sleep(0)
+
+
+async def test_a_body_that_ignores_the_loss_is_told_on_leaving(store: Store) -> None:
+    with pytest.raises(EtcdLockLostError):  # noqa: PT012  # raised on leaving
+        async with store.leader("job") as leadership:
+            await store.revoke_lease(leadership.lease)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.Event().wait(), SECONDS)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_a_cancellation_from_outside_stays_one(store: Store) -> None:

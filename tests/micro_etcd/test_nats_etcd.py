@@ -12,7 +12,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from tests.micro_etcd.service import Instance, ask, instance, process
 
-from micro import Context, options
+from micro import Client, Context, options
 from micro.testing import nats_server
 from micro_etcd import (
     CompareKey,
@@ -24,6 +24,7 @@ from micro_etcd import (
     EtcdPayloadTooLargeError,
     EtcdTransactionAction,
     EtcdUnavailableError,
+    EtcdUnknownError,
     NatsEtcd,
     PutOp,
     RangeRequestSortOrder,
@@ -106,6 +107,25 @@ async def test_a_page_is_not_the_end(store: NatsEtcd[str]) -> None:
     found = await store.get_prefix("k")
     assert list(found) == [f"k{number:02}" for number in range(30)]
     assert len(await store.get_range("k", "l", limit=20)) == 20
+
+
+async def test_gets_of_one_moment_travel_together(
+    serving: Instance, store: NatsEtcd[str], caller: NatsClient
+) -> None:
+    for number in range(5):
+        await store.put(f"g{number}", str(number))
+    found = await asyncio.gather(*(store.get(f"g{number}") for number in (3, 9, 0, 3)))
+    assert found == ["3", None, "0", "3"]
+    stats = await Client(caller).stats("etcd")
+    asked = {endpoint.name: endpoint.num_requests for endpoint in stats[0].endpoints}
+    assert (asked["kv-get-many"], asked["kv-get"]) == (1, 0)
+
+
+async def test_together_too_large_gets_are_answered_one_by_one(store: NatsEtcd[str]) -> None:
+    for number in range(4):
+        await store.put(f"g{number}", str(number) * 600_000)
+    found = await asyncio.gather(*(store.get(f"g{number}") for number in range(4)))
+    assert [value and value[0] for value in found] == ["0", "1", "2", "3"]
 
 
 async def test_bytes_and_leases(serving: Instance, caller: NatsClient) -> None:
@@ -239,6 +259,18 @@ async def test_a_write_without_answer_is_not_repeated_and_unknown(caller: NatsCl
     assert asked == ["etcd.mute.kv.put"]
     with pytest.raises(EtcdDeadlineExceededError):
         await store.get("k")
+
+
+async def test_an_answer_nobody_can_read_is_an_error(caller: NatsClient) -> None:
+    async def babble(message: Msg) -> None:
+        await caller.publish(message.reply, b"{}")
+
+    await caller.subscribe("etcd.babble.>", cb=babble)
+    store = NatsEtcd(caller, "babble")
+    with pytest.raises(EtcdUnknownError, match=r"unreadable answer to kv\.list"):
+        await store.get_prefix("")
+    with pytest.raises(EtcdOutcomeUnknownError, match=r"unreadable answer to kv\.delete"):
+        await store.delete("k")
 
 
 async def test_refused_work_is_tried_again(caller: NatsClient) -> None:

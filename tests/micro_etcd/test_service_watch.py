@@ -230,6 +230,47 @@ async def test_the_reader_dies(server_url: str, server: EtcdServer, caller: Nats
         assert feeds == []
 
 
+HOLDER = """
+import asyncio, sys
+import nats
+from micro_etcd import NatsEtcd
+
+async def main():
+    nc = await nats.connect(sys.argv[1])
+    async with NatsEtcd(nc, "app").with_lock("l", ttl=2):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_holder_of_a_lock_dies(
+    server_url: str, server: EtcdServer, caller: NatsClient
+) -> None:
+    """Its lease ends by itself, since nobody else keeps it alive; the next one gets the lock."""
+    rules = {"app": {"prefix": "/app/", "allow": ["all"]}}
+    async with (
+        instance(server_url, server, rules),
+        EtcdClient(server.address).connect() as direct,
+    ):
+        assert await direct.leases.ids() == []
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HOLDER, server_url, stdout=asyncio.subprocess.PIPE
+        )
+        assert holder.stdout is not None
+        assert await asyncio.wait_for(holder.stdout.readline(), SECONDS) == b"ready\n"
+        holder.kill()
+        await holder.communicate()
+        async with NatsEtcd(caller, "app").with_lock("l", timeout=SECONDS):
+            pass
+
+        async def no_lease_left() -> bool:
+            return await direct.leases.ids() == []
+
+        await eventually(no_lease_left)
+
+
 async def test_a_slow_reader_is_waited_for_and_loses_nothing(
     serving: Instance, caller: NatsClient, direct: EtcdCommunicator[str]
 ) -> None:
