@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SOURCES := src services tests examples benchmarks
 
-.PHONY: help run test check format docs bench clean
+.PHONY: help run test check format docs bench soak clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -23,6 +22,9 @@ $(VENV)/docs: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
+run: $(VENV)/run ## a nats-server, a service, and what the command line says of it
+	$(BIN)/python examples/demo.py
+
 check: $(VENV)/dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,8 +35,10 @@ format: $(VENV)/dev ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: check ## everything: check, then the tests on real servers
+test: check ## everything: check, then the tests on real servers, those of the framework on both transport paths
 	$(BIN)/pytest -n 2
+	MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli \
+	  --ignore tests/micro/test_parked.py --ignore tests/micro/test_transport.py # these take both paths
 
 PEERS := benchmarks/.build/venv
 $(PEERS)/done:
@@ -44,6 +48,13 @@ $(PEERS)/done:
 
 bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (needs Linux and a C compiler)
 	for script in throughput waiting asking startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+SOAK_SECONDS ?= 600
+soak: $(VENV)/dev ## random faults against a cluster under load (SOAK_SECONDS=600)
+	$(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
+
+docs: $(VENV)/docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and every build product
 	rm -rf $(VENV) benchmarks/.build benchmarks/peers/node_modules build dist site .pytest_cache .mypy_cache .ruff_cache .coverage

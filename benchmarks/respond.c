@@ -37,18 +37,16 @@ int main(int argc, char **argv) {
     char *p = in, *end = in + held, *o = out;
     for (char *line_end; (line_end = memchr(p, '\n', end - p));) {
       char *body = line_end + 1;
-      if (*p == 'M') { /* MSG subject sid reply size */
-        char subject[256], reply[256];
-        unsigned sid;
-        size_t size;
-        int words = sscanf(p, "MSG %255s %u %255s %zu", subject, &sid, reply, &size);
-        if (words < 3 || words == 3) size = words == 3 ? strtoul(reply, NULL, 10) : 0;
+      if (*p == 'M' || *p == 'H') { /* MSG subject sid reply size, or HMSG subject sid reply header_size size */
+        char reply[256];
+        size_t first = 0, second = 0;
+        int words = sscanf(p, "%*s %*s %*s %255s %zu %zu", reply, &first, &second);
+        size_t size = *p == 'H' ? second : first, head = *p == 'H' ? first : 0;
+        if (words < 2) return 3; /* every request here has a reply subject */
         if ((size_t)(end - body) < size + 2) break;
-        if (words == 4) {
-          o += sprintf(o, "PUB %s %zu\r\n", reply, size);
-          memcpy(o, body, size + 2);
-          o += size + 2;
-        }
+        o += sprintf(o, "PUB %s %zu\r\n", reply, size - head);
+        memcpy(o, body + head, size - head + 2);
+        o += size - head + 2;
         body += size + 2;
       } else if (!strncmp(p, "PING", 4)) {
         memcpy(o, "PONG\r\n", 6);

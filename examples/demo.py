@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 import micro
+import micro_schema_registry
 from micro.testing import nats_server
 
 
@@ -43,6 +44,7 @@ async def setup(ctx: micro.Context) -> None:
     await service.add_endpoint("slow", slow)
     math = service.add_group("math")
     await math.add_endpoint("add", add)
+    await micro_schema_registry.setup(ctx)  # a registry in JetStream
 
 
 @contextlib.contextmanager

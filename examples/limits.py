@@ -18,6 +18,7 @@ async def setup(ctx: micro.Context) -> None:
         render,
         max_in_flight=2,  # run side by side; 1 keeps the order of arrival
         pending_msgs_limit=4,  # wait for one of them; a seventh request is refused
+        timeout=5,  # seconds; then the handler is cancelled, and its caller gets 504
     )
 
 

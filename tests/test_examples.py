@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,7 +66,9 @@ async def test_echo_as_a_program(server: NatsServer, caller: NatsClient) -> None
                 await asyncio.sleep(0.05)
         answer = await client.request("echo", b"hello", {"X": "1"}, timeout=LONG)
         total = await client.request("math.add", b'{"a": 1, "b": 2}', timeout=LONG)
-        assert (answer.data, answer.headers) == (b"hello", {"X": "1"})
+        assert answer.data == b"hello"
+        assert answer.headers is not None
+        assert answer.headers["X"] == "1"
         assert total.data == b"3"
         assert await code(client, "math.add", b'{"a": 1}') == 400
         program.send_signal(signal.SIGTERM)
@@ -70,6 +76,33 @@ async def test_echo_as_a_program(server: NatsServer, caller: NatsClient) -> None
     finally:
         program.kill()
         program.wait()
+
+
+async def test_demo_as_a_program(server: NatsServer) -> None:
+    """What ``make run`` starts: it shows its services and stops cleanly."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(EXAMPLES / "demo.py"),
+        env={**os.environ, "NATS_URL": server.url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    printed = ""
+    try:
+        async with asyncio.timeout(LONG):
+            while "Ctrl-C stops." not in printed:
+                line = await program.stdout.readline()
+                assert line, printed
+                printed += line.decode()
+            program.send_signal(signal.SIGINT)
+            printed += (await program.stdout.read()).decode()
+            assert await program.wait() == 0
+    finally:
+        if program.returncode is None:
+            program.kill()
+            await program.wait()
+    assert "What micro does, in one service" in printed
+    assert printed.rstrip().endswith("Stopped.")
 
 
 async def test_typed(server: NatsServer, caller: NatsClient) -> None:
@@ -179,15 +212,48 @@ async def test_limits(server: NatsServer, caller: NatsClient) -> None:
     assert pictures == [b"picture"] * 9
 
 
-async def test_connection(
+async def test_observability(
     server: NatsServer, caller: NatsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SERVERS", server.url)
-    module = load("connection")
-    async with micro.Context() as context:
-        await context.connect(*module.connection())
-        await module.setup(context)
-        assert (await caller.request("uptime.ping", timeout=LONG)).data == b"pong"
+    for name in ("HEALTH_PORT", "METRICS_PORT"):
+        monkeypatch.setenv(name, "0")
+    module = load("observability")
+    alarm = module.Alarm()
+    logging.getLogger("micro.requests").addHandler(alarm)
+    try:
+        async with micro.Context() as context:
+            await context.connect(options.servers(server.url))
+            parts = await module.setup(context)
+            client: micro.Client = parts["client"]
+            assert await module.order(client) == b"bought"
+            assert await code(client, "shop.fail") == 500
+            hurried = {"Micro-Timeout-Ms": "0"}
+            late = await caller.request("shop.slow", timeout=LONG, headers=hurried)
+            assert (late.headers or {})["Nats-Service-Error-Code"] == "504"
+            assert (await client.request("shop.slow", timeout=LONG)).data == b"done in time"
+            metrics = await asyncio.to_thread(http_get, parts["metrics"], "/metrics")
+            ready = await asyncio.to_thread(http_get, parts["health"], "/readyz")
+            parts["database"].is_open = False
+            not_ready = await asyncio.to_thread(http_get, parts["health"], "/readyz")
+            (stats,) = await client.stats("shop", LONG, 1)
+    finally:
+        logging.getLogger("micro.requests").removeHandler(alarm)
+
+    assert metrics[0] == 200
+    assert 'endpoint="buy"' in metrics[1]
+    assert (ready[0], not_ready[0]) == (200, 503)
+    assert json.loads(not_ready[1])["checks"]["database"] == "failed"
+    assert stats.endpoints[0].data["in_stock"] == 12
+    assert alarm.codes == [("fail", 500), ("slow", 504)]
+
+
+def http_get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LONG) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 async def test_without_context(server: NatsServer) -> None:
@@ -252,9 +318,11 @@ def test_tests_of_handlers() -> None:
 
 
 def test_every_example_has_a_test() -> None:
-    tested = Path(__file__).read_text()
-    elsewhere = {"demo"}
-    for path in EXAMPLES.glob("*.py"):
-        if path.stem not in elsewhere and not path.stem.startswith("http_"):
-            name = path.stem
-            assert f'load("{name}")' in tested or f"{name}.py" in tested, name
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("**/*.py"))
+    untested = [
+        path.name
+        for path in EXAMPLES.glob("*.py")
+        if not any(f'{name}"' in tests for name in (path.stem, path.name))
+        and not path.stem.startswith("http_")  # found by their own test, by this prefix
+    ]
+    assert untested == []

@@ -1,1 +1,84 @@
-"""Apicurio Registry clients and the schema registry as a NATS service."""
+"""Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service.
+
+Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
+"""
+
+from micro_schema_registry import _extra  # noqa: F401 - first: without its extra nothing below can be imported
+from micro_schema_registry._async_client import AsyncApicurioRegistryClient
+from micro_schema_registry._auth import BearerAuth, KeycloakAuth
+from micro_schema_registry._client import ApicurioRegistryClient
+from micro_schema_registry._errors import (
+    AuthenticationError,
+    Cause,
+    CodecError,
+    DeserializationError,
+    IncompatibleSchemaError,
+    InvalidPayloadError,
+    InvalidSchemaError,
+    Problem,
+    RegistryConnectionError,
+    RegistryError,
+    RequestRefusedError,
+    ResolverError,
+    SchemaExistsError,
+    SchemaNotFoundError,
+    SchemaRegistrationError,
+    SerializationError,
+)
+from micro_schema_registry._models import (
+    ArtifactInfo,
+    CachedSchema,
+    CompatibilityResult,
+    Page,
+    Reference,
+    RegistryInfo,
+    SchemaContent,
+    VersionInfo,
+)
+from micro_schema_registry._nats_client import NatsRegistryClient
+from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._service import ServiceOptions, add_registry_service
+from micro_schema_registry._service_backends import ServiceConfig, setup
+from micro_schema_registry._service_lookup import CacheOptions
+from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._store_transfer import IdMap
+
+__all__ = [
+    "ApicurioRegistryClient",
+    "ArtifactInfo",
+    "AsyncApicurioRegistryClient",
+    "AuthenticationError",
+    "BearerAuth",
+    "CacheOptions",
+    "CachedSchema",
+    "Cause",
+    "CodecError",
+    "CompatibilityResult",
+    "DeserializationError",
+    "EmbeddedRegistry",
+    "IdMap",
+    "IncompatibleSchemaError",
+    "InvalidPayloadError",
+    "InvalidSchemaError",
+    "KeycloakAuth",
+    "NatsRegistryClient",
+    "Page",
+    "Problem",
+    "Reference",
+    "RegistryConnectionError",
+    "RegistryError",
+    "RegistryInfo",
+    "RequestRefusedError",
+    "ResolverError",
+    "SchemaContent",
+    "SchemaExistsError",
+    "SchemaNotFoundError",
+    "SchemaRegistrationError",
+    "SchemaRegistry",
+    "SerializationError",
+    "ServiceConfig",
+    "ServiceOptions",
+    "VersionInfo",
+    "add_registry_service",
+    "setup",
+]

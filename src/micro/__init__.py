@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from micro import options
 from micro._client import Client, InstanceClient, ServiceClient
 from micro._context import Context, run
+from micro._contracts import ContractRegistry
 from micro._endpoint import Endpoint
 from micro._errors import (
     AlreadyRespondedError,
     ConfigError,
     ConnectError,
+    IncompatibleContractError,
     MicroError,
     NoResponseError,
     PayloadTooLargeError,
@@ -51,11 +53,13 @@ __all__ = [
     "ConnectError",
     "ConnectOption",
     "Context",
+    "ContractRegistry",
     "Endpoint",
     "EndpointInfo",
     "EndpointStats",
     "Group",
     "Handler",
+    "IncompatibleContractError",
     "InstanceClient",
     "MicroError",
     "Middleware",

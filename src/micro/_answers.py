@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,7 @@ class Answers:
     """
 
     def __init__(
-        self, identity: Identity, endpoints: Sequence[Endpoint], started: datetime
+        self, identity: Identity, endpoints: Collection[Endpoint], started: datetime
     ) -> None:
         self.started = started
         self._endpoints = endpoints

@@ -13,8 +13,9 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from micro import _deadline
+from micro._errors import PayloadTooLargeError
 from micro._gather import Replies, Until
-from micro._request import received_error
+from micro._request import DEADLINE, received_error
 from micro._requester import requester_of
 from micro._subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 
@@ -84,8 +85,11 @@ class Client:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())
             if timeout <= 0:
                 raise nats.errors.TimeoutError
-        headers = {**(headers or {}), _deadline.HEADER: _deadline.header_value(timeout)}
-        answer = await self._requester.request(subject, payload, headers, timeout)
+        told = {**(headers or {}), DEADLINE: _deadline.header_value(timeout)}
+        try:
+            answer = await self._requester.request(subject, payload, told, timeout)
+        except PayloadTooLargeError:  # perhaps for the sake of our own header
+            answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:
             error = received_error(answer.headers, subject, answer.data)
             if error is not None:

@@ -18,6 +18,10 @@ logger = logging.getLogger("micro.connect")
 PROGRESS = 5.0
 """Seconds between two log lines while waiting for a server."""
 
+MAX_RESETS = 3
+"""How often a server that resets the connection is asked again: its refusal may have got lost in that."""
+
+_RESETS = (ConnectionResetError, BrokenPipeError)
 _REFUSALS = ("authorization", "authentication", "expired", "revoked", "maximum connections")
 
 
@@ -35,10 +39,16 @@ class FirstConnection:
 
     def failed(self, error: BaseException) -> None:
         """Note an error; the client's error callback calls this while it is connecting."""
+        if self._errors and error is self._errors[-1]:
+            return  # nats-py reports a lost connection once more when it closes it
         self._errors.append(error)
-        patient = self._settings.retry or len(self._errors) < len(self._settings.servers)
-        if _refused(error) or not patient:
+        if _refused(error) or not self._is_patient():
             self._hopeless.set()
+
+    def _is_patient(self) -> bool:
+        resets = sum(isinstance(error, _RESETS) for error in self._errors)
+        counted = len(self._errors) - min(resets, MAX_RESETS)
+        return self._settings.retry or counted < len(self._settings.servers)
 
     async def make(self, nc: NatsClient, callbacks: dict[str, Any]) -> None:
         """Connect.
@@ -73,7 +83,8 @@ class FirstConnection:
         servers = ", ".join(self._settings.servers)
         if not self._errors:
             return f"no answer from {servers} yet"
-        error = self._errors[-1]
+        # A refusal explains what follows it, such as the reset of the connection.
+        error = next((found for found in self._errors if _refused(found)), self._errors[-1])
         if _refused(error):
             return f"{servers} refused the connection: {_text(error)}"
         hint = (

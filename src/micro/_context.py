@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -15,7 +15,9 @@ from typing import Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
-from micro._errors import MicroError, StoppedError
+from micro._contracts import ContractRegistry, OnIncompatible
+from micro._coordination import Coordination, Leadership, LiveSettings, Model
+from micro._errors import ConfigError, MicroError, StoppedError
 from micro._link import Link
 from micro._middleware import Middleware
 from micro._options import ConnectOption
@@ -24,6 +26,9 @@ from micro._service import DoneHandler, ErrorHandler, Service, add_service
 logger = logging.getLogger("micro.context")
 
 T = TypeVar("T")
+
+Check = Callable[[], Awaitable[object] | object]
+"""A readiness check, sync or async: raises or returns False when something is missing."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -49,6 +54,8 @@ class Context:
         )
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
+        self._coordination: Coordination | None = None
+        self._checks: dict[str, Check] = {}
         self._cancel = asyncio.Event()
         self._failure: MicroError | None = None
         self._trapped: list[signal.Signals] = []
@@ -58,6 +65,27 @@ class Context:
     def client(self) -> NatsClient:
         """The NATS client of this context; another one after the connection had to be replaced."""
         return self._link.client
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that were added."""
+        return tuple(self._services)
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """The readiness checks, by name."""
+        return dict(self._checks)
+
+    def add_check(self, name: str, check: Check) -> None:
+        """Add a readiness check, of something that requests cannot be handled without.
+
+        `micro.health` runs it. It is passed unless it raises, returns False, or takes too long.
+
+        Args:
+            name: What is checked; the former check of that name is replaced.
+            check: Called without arguments, sync or async.
+        """
+        self._checks[name] = check
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for when the connection is lost."""
@@ -109,6 +137,8 @@ class Context:
         reply_prefixes: Iterable[str] | None = None,
         error_handler: ErrorHandler | None = None,
         done_handler: DoneHandler | None = None,
+        contracts: ContractRegistry | None = None,
+        on_incompatible: OnIncompatible = "refuse",
     ) -> Service:
         """Create and start a service; it stops with the context. Parameters as of `add_service`.
 
@@ -137,6 +167,8 @@ class Context:
             reply_prefixes=reply_prefixes,
             error_handler=error_handler,
             done_handler=done_handler,
+            contracts=contracts,
+            on_incompatible=on_incompatible,
         )
         await self.enter(service)
         self._services.append(service)
@@ -193,6 +225,41 @@ class Context:
     async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
         """Enter an async context manager, to be left when the context ends."""
         return await self._stack.enter_async_context(async_context)
+
+    def use_etcd(self, etcd: Coordination) -> None:
+        """Take settings and leadership from a `micro_etcd.NatsEtcd` or `EtcdCommunicator`."""
+        self._coordination = etcd
+
+    async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
+        """Read settings, a pydantic model, and keep them up to date until the context ends.
+
+        Args:
+            prefix: What the keys begin with: ``<prefix><field>``, ``<prefix><field>/<field>``.
+            model: The pydantic model.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+            pydantic.ValidationError: The settings found are not valid. Later ones that are not only
+                count as rejected.
+        """
+        found: LiveSettings[Model] = await self.enter(self._shared().config(prefix, model))
+        return found
+
+    def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
+        """Return a context manager whose body runs in one process at a time.
+
+        Entering waits for one's turn; the body is cancelled when the leadership is lost, and leaving
+        then raises the store's error for that.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+        """
+        return self._shared().leader(name)
+
+    def _shared(self) -> Coordination:
+        if self._coordination is None:
+            raise ConfigError("the context has no etcd: call use_etcd first")
+        return self._coordination
 
     def trap_signal(self, *signals: signal.Signals) -> None:
         """Cancel the context on these signals, SIGINT and SIGTERM when none is given.

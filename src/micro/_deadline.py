@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-HEADER = "Micro-Timeout-Ms"
+from micro._request import DEADLINE
 
 current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
 """The deadline of the request that is being handled; its own requests inherit it."""
 
-_LINE = b"\r\n" + HEADER.encode() + b":"
+_LINE = b"\r\n" + DEADLINE.encode() + b":"
 _MAX_DIGITS = 12
 
 

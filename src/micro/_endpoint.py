@@ -12,12 +12,14 @@ from typing import Any
 
 from nats.aio.client import Client as NatsClient
 
-from micro._dispatch import Dispatcher, Limits
+from micro._dispatch import Dispatcher
 from micro._errors import ConfigError
+from micro._limits import Limits
 from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
 from micro._path import path_of
+from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, bind
 
@@ -34,6 +36,7 @@ class EndpointConfig:
     """What an endpoint is, after inheritance; None means the framework's default."""
 
     service: str
+    instance: str
     name: str
     subject: str
     queue_group: str
@@ -97,8 +100,8 @@ class Endpoint:
             {REQUEST_SCHEMA: bound.request_schema(), RESPONSE_SCHEMA: bound.response_schema()}
         )
         self._dispatcher = Dispatcher(
-            f"{config.service}/{config.name}",
-            fold(bound.call, config.middlewares),
+            RequestLog(config.service, config.name, config.instance),
+            fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
             pool=pool,
             path=path_of(nc),
@@ -199,7 +202,7 @@ class Endpoint:
         try:
             found = handler(self)
             found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
             logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
             found = None

@@ -7,6 +7,7 @@ MicroError
 ├── NoResponseError                    a handler returned without answering
 ├── PayloadTooLargeError (ValueError)  a message exceeds what the server takes
 ├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
+├── IncompatibleContractError          an endpoint's schema breaks what its callers rely on
 ├── PermissionDeniedError              the server refuses a subscription
 └── ServiceError                       an error answer, as a handler raises it or a client receives it
 """
@@ -76,6 +77,26 @@ class PermissionDeniedError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.subjects, self.owner)
+
+
+class IncompatibleContractError(MicroError):
+    """The schema of an endpoint is not compatible with what its callers rely on.
+
+    Attributes:
+        service: The service, which is the group in the registry.
+        artifact: ``<endpoint>.request`` or ``<endpoint>.response``.
+        causes: Why not, one for each place in the schema.
+    """
+
+    def __init__(self, service: str, artifact: str, causes: tuple[str, ...]) -> None:
+        reasons = "; ".join(causes) or "the registry gives no reason"
+        super().__init__(f"{artifact!r} of service {service!r} breaks its contract: {reasons}")
+        self.service = service
+        self.artifact = artifact
+        self.causes = causes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.service, self.artifact, self.causes)
 
 
 class ServiceError(MicroError):

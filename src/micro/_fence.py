@@ -23,9 +23,10 @@ POLL = 0.02
 """Seconds between two looks at the connection while waiting."""
 
 # nats-py stops reading for good when the PONG of a cancelled PING arrives, so no PING is ever cancelled:
-# one that is given up stays here until it is answered or its connection closes.
+# one that is given up stays here until it is answered, or its connection is another one or closed. With
+# each goes the number of that connection.
 _FOREVER = 1_000_000_000
-_pings: WeakKeyDictionary[NatsClient, set[asyncio.Task[float]]] = WeakKeyDictionary()
+_pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyDictionary()
 
 
 async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
@@ -57,10 +58,11 @@ async def _round_trip(nc: NatsClient, reconnects: bool) -> bool:
         _check(nc, reconnects)
         await asyncio.sleep(pause)
         pause = min(POLL, pause + 0.001)  # the flusher usually runs in the next turn of the loop
-    pings = _pings.setdefault(nc, set())
+    _forget_lost_pings()
+    pings = _pings.setdefault(nc, {})
     ping = asyncio.create_task(nc.rtt(_FOREVER))
-    pings.add(ping)
-    ping.add_done_callback(pings.discard)
+    pings[ping] = nc.stats["reconnects"]
+    ping.add_done_callback(lambda task: pings.pop(task, None))
     ping.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if any
     for _ in range(round(ROUND_TRIP / POLL)):
         await asyncio.wait({ping}, timeout=POLL)
@@ -69,6 +71,14 @@ async def _round_trip(nc: NatsClient, reconnects: bool) -> bool:
             return True
         _check(nc, reconnects)
     return False
+
+
+def _forget_lost_pings() -> None:
+    """Cancel the round trips of former connections: no PONG can come for them any more."""
+    for nc, pings in list(_pings.items()):
+        for ping, connection in list(pings.items()):
+            if nc.is_closed or connection != nc.stats["reconnects"]:
+                ping.cancel()
 
 
 def _check(nc: NatsClient, reconnects: bool) -> None:

@@ -124,7 +124,8 @@ class Link:
 
     def error(self, error: Exception) -> None:
         """Pass on an asynchronous error of the connection."""
-        self._log.log(logging.WARNING, str(error), "connection: %s", error)
+        reason = str(error) or type(error).__name__  # a time-out of asyncio has no text
+        self._log.log(logging.WARNING, reason, "connection: %s", reason)
         self._callbacks.call("error", error)
 
     def disconnected(self, client: NatsClient) -> None:

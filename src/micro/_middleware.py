@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias, cast
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from micro._errors import NoResponseError
 from micro._request import FrameRequest, Handler, NatsRequest, Request, Response
@@ -24,7 +25,8 @@ Chain: TypeAlias = Callable[[NatsRequest], Awaitable[Response | None]]
 
 def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
     """Fold middlewares around a handler, the first one outermost."""
-    folded = fold(handler, middlewares)
+    stack = tuple(middlewares)
+    folded = fold(handler, stack).call
 
     async def chain(request: NatsRequest) -> Response | None:
         try:
@@ -34,6 +36,8 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
                 raise
             return None
         response = returned if isinstance(returned, Response) else request.response
+        if stack and not isinstance(returned, Response):
+            raise TypeError(f"a middleware returned {returned!r}: expected a Response")
         if response is None and request.reply:
             raise NoResponseError("handler did not respond")
         return response
@@ -41,29 +45,51 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
     return chain
 
 
-def fold(
-    handler: Handler, middlewares: Iterable[Middleware]
-) -> Callable[[NatsRequest], Awaitable[object]]:
-    """Return what `compose` runs, before it finds out what to answer.
+@dataclass(frozen=True)
+class Work:
+    """A handler folded with its middlewares, in the form that requests are run in.
 
-    The outermost middleware returns that; a bare handler leaves it in the request.
+    Attributes:
+        call: The outermost middleware, which returns what to answer, or the bare handler, which
+            leaves that in the request.
+        direct: The bare handler as a plain function, if it never waits.
+        wrapped: Whether there are middlewares.
     """
+
+    call: Callable[[NatsRequest], Awaitable[object]]
+    direct: Callable[[NatsRequest], None] | None = None
+    wrapped: bool = False
+
+
+def fold(
+    handler: Handler,
+    middlewares: Iterable[Middleware],
+    direct: Callable[[NatsRequest], None] | None = None,
+) -> Work:
+    """Return what `compose` runs, before it finds out what to answer."""
     stack = tuple(middlewares)
     if not stack:
-        return handler  # a coroutine less for each request
+        return Work(handler, direct)  # a coroutine less for each request
     following: NextHandler = _innermost(handler)
     for middleware in reversed(stack):
         following = _wrap(middleware, following)
-    return following
+    return Work(following, wrapped=True)
 
 
 def _innermost(handler: Handler) -> NextHandler:
     async def call(request: Request) -> Response:
         # A middleware may hand on a Request of its own making.
         # (The type is compared first because isinstance() is slow for an abstract class.)
-        own = type(request) is FrameRequest or isinstance(request, NatsRequest)
-        received = cast(NatsRequest, request) if own else _Foreign(request)
-        await handler(received)
+        received = (
+            request
+            if type(request) is FrameRequest or isinstance(request, NatsRequest)
+            else _Foreign(request)
+        )
+        try:
+            await handler(received)
+        except BaseException as failure:
+            received.failure = failure
+            raise
         response = received.response
         if response is None:
             raise NoResponseError("handler did not respond")

@@ -13,7 +13,7 @@ import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, Protocol
 
@@ -93,8 +93,19 @@ class ParkedTasks:
         else:
             runner.release()
         if parked.context != self._pristine or task.cancelling():
-            idle.pop()
-            task.cancel()
+            self._retire(parked)
+
+    def call(self, function: Callable[[NatsRequest], None], request: NatsRequest) -> None:
+        """Call a function that never waits, as if in a task; must not be called inside one."""
+        idle = self._idle
+        parked = idle[-1] if idle else self._park()
+        _enter_task(self._loop, parked.task)
+        try:
+            parked.context.run(function, request)
+        finally:
+            _leave_task(self._loop, parked.task)
+        if parked.context != self._pristine or parked.task.cancelling():
+            self._retire(parked)
 
     def submit(self, runner: Runner, request: NatsRequest) -> None:
         """Run a request soon; may be called from anywhere, the end of another one included."""
@@ -137,6 +148,10 @@ class ParkedTasks:
     def _current(self) -> _Parked | None:
         task = asyncio.current_task()
         return next((parked for parked in self._all if parked.task is task), None)
+
+    def _retire(self, parked: _Parked) -> None:
+        self._idle.remove(parked)
+        parked.task.cancel()
 
     def _refill(self) -> None:
         self._refilling = False

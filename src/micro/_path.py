@@ -17,7 +17,8 @@ from nats.aio.subscription import Subscription
 
 from micro import _transport
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._request import DONE, NatsRequest, check_headers, header_block
+from micro._headers import check_headers, header_block
+from micro._request import DONE, NatsRequest
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
@@ -33,8 +34,11 @@ class Receiver(Protocol):
     ) -> None:
         """Take in a request straight from the socket; never inside a task."""
 
-    async def receive(self, request: NatsRequest) -> None:
-        """Take in a request; called inside a task."""
+    def admit(self, request: NatsRequest) -> bool:
+        """Take in a request, called inside a task; False when it is to be refused."""
+
+    async def refuse(self, request: NatsRequest) -> None:
+        """Answer a request that is not taken in."""
 
 
 class Path(Protocol):
@@ -79,7 +83,9 @@ class PublicPath:
         """Subscribe on behalf of a receiver; a fence must follow."""
 
         async def receive(msg: Msg) -> None:
-            await receiver.receive(NatsRequest(msg.subject, msg.reply, msg.data, msg.headers))
+            request = NatsRequest(msg.subject, msg.reply, msg.data, msg.headers)
+            if not receiver.admit(request):
+                await receiver.refuse(request)
 
         return await self._nc.subscribe(subject, queue=queue, cb=receive)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 MAX_KINDS = 256
@@ -58,15 +59,32 @@ class LimitedLog:
             arguments: Its arguments.
             error: An exception whose traceback goes with it.
         """
-        now = time.monotonic()
+        if self.due(kind):
+            self.write(level, kind, message, *arguments, error=error)
+
+    def due(self, kind: str) -> bool:
+        """Return whether a line of a kind may go out now; one that may not is counted."""
         last, left_out = self._seen.get(kind, (float("-inf"), 0))
-        if now - last < self._interval:
+        if time.monotonic() - last < self._interval:
             self._seen[kind] = (last, left_out + 1)
-            return
+            return False
+        return True
+
+    def write(
+        self,
+        level: int,
+        kind: str,
+        message: str,
+        *arguments: Any,
+        error: Any = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log a line that is due, with ``fields`` as attributes of its record; see `log`."""
+        _, left_out = self._seen.get(kind, (0.0, 0))
         if left_out:
             message, arguments = f"{message} (and %d more like it)", (*arguments, left_out)
-        self._seen[kind] = (now, 0)
+        self._seen[kind] = (time.monotonic(), 0)
         self._seen.move_to_end(kind)
         if len(self._seen) > MAX_KINDS:
             self._seen.popitem(last=False)
-        self._logger.log(level, message, *arguments, exc_info=error)
+        self._logger.log(level, message, *arguments, exc_info=error, extra=fields)

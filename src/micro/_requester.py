@@ -14,8 +14,7 @@ from nats.aio.msg import Msg
 
 from micro import _transport
 from micro._errors import PayloadTooLargeError
-from micro._headers import STATUS, decode_headers
-from micro._request import check_headers, header_block
+from micro._headers import STATUS, check_headers, decode_headers, header_block
 
 NO_RESPONDERS = "503"
 
@@ -35,6 +34,7 @@ class Requester:
     def __init__(self, nc: NatsClient) -> None:
         self._nc = nc
         self._transport = _transport.fast(nc)
+        self._loop: asyncio.AbstractEventLoop
         self._inbox = b""
         self._sid: int | None = None
         self._number = 0
@@ -55,7 +55,7 @@ class Requester:
         """
         if not self._inbox or not _transport.knows(self._nc, self._sid):
             await self._open()
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         self._number += 1
         number = b"%d" % self._number
         deadline = loop.time() + timeout
@@ -76,7 +76,9 @@ class Requester:
         return answer
 
     async def _open(self) -> None:
+        _transport.guard(self._nc)
         inbox = self._nc.new_inbox()
+        self._loop = asyncio.get_running_loop()
         # Set before the subscription is: its SUB goes ahead of the requests of others meanwhile.
         self._inbox, self._sid = inbox.encode() + b".", None
         self._transport = _transport.fast(self._nc)
@@ -135,11 +137,11 @@ class Requester:
     def _look_at(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(moment, self._give_up_late_ones)
+        self._timer = self._loop.call_at(moment, self._give_up_late_ones)
 
     def _give_up_late_ones(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         following = None
         for future, deadline in self._waiting.values():
             if deadline <= now:

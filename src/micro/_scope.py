@@ -21,6 +21,7 @@ class Scope:
     """What a service or group hands down to its endpoints; None means "not said here"."""
 
     service: str
+    instance: str
     prefix: str = ""
     queue_group: str | None = None
     pending_bytes_limit: int | None = None
@@ -72,7 +73,8 @@ class EndpointOwner:
             middlewares: Run inside those of group and service, first one outermost.
             max_in_flight: Requests that run side by side, 512 by default; 1 keeps the order of arrival.
             timeout: Seconds that the handler may take, no limit by default; then it is cancelled and
-                its caller gets 504. A caller's own deadline cancels it too.
+                its caller gets 504. A request waits no longer than that for its turn; then its caller
+                gets 503. A caller's own deadline cancels it too.
             stats_handler: Called with the endpoint, sync or async, for ``data`` in STATS: any JSON.
             allow_wildcards: Accept ``*``, ``>`` and a leading ``$`` in the subject.
 
@@ -80,11 +82,13 @@ class EndpointOwner:
             ConfigError: A value is not acceptable, or the service listens on the subject already.
             StoppedError: The service is not running.
             PermissionDeniedError: The server refuses the subscription.
+            IncompatibleContractError: The service has contracts, and a schema breaks one.
             ConnectError: The server does not answer.
         """
         scope = self._scope
         config = EndpointConfig(
             service=scope.service,
+            instance=scope.instance,
             name=_subjects.check_name("endpoint", name),
             subject=_subjects.check_subject(
                 _subjects.join(scope.prefix, name if subject is None else subject),
@@ -136,6 +140,7 @@ class EndpointOwner:
             _subjects.check_queue_group(queue_group)
         child = Scope(
             service=scope.service,
+            instance=scope.instance,
             prefix=_subjects.join(scope.prefix, name),
             queue_group=scope.queue_group if queue_group is None else queue_group,
             pending_bytes_limit=_first(pending_bytes_limit_by_endpoint, scope.pending_bytes_limit),

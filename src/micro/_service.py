@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +17,7 @@ from nats.nuid import NUID
 from micro import _permissions, _subjects
 from micro._answers import Answers, Identity
 from micro._callbacks import Notices
+from micro._contracts import ContractRegistry, Contracts, OnIncompatible
 from micro._discovery import Discovery
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._errors import ConfigError, StoppedError
@@ -25,7 +26,7 @@ from micro._listener import settle
 from micro._middleware import Middleware
 from micro._parked import ParkedTasks
 from micro._scope import EndpointOwner, Scope
-from micro._typed import AnyHandler
+from micro._typed import AnyHandler, bind
 
 if TYPE_CHECKING:
     from micro._models import ServiceInfo, ServiceStats
@@ -48,6 +49,7 @@ class ServiceConfig:
     now: Callable[[], datetime]
     error_handler: ErrorHandler | None
     done_handler: DoneHandler | None
+    contracts: Contracts | None
 
 
 class Service(EndpointOwner):
@@ -60,10 +62,10 @@ class Service(EndpointOwner):
         super().__init__(scope, self._start_endpoint)
         self._nc = nc
         self._config = config
-        self._endpoints: list[Endpoint] = []
+        self._endpoints: dict[str, Endpoint] = {}  # by subject
         # Those that stop by themselves are out of INFO, but their requests are still waited for.
         self._leaving: WeakSet[Endpoint] = WeakSet()
-        self._answers = Answers(config.identity, self._endpoints, config.now())
+        self._answers = Answers(config.identity, self._endpoints.values(), config.now())
         self._discovery = self._discover(nc)
         self._pool: ParkedTasks | None = None
         self._stopping: asyncio.Future[None] | None = None
@@ -131,7 +133,7 @@ class Service(EndpointOwner):
             await self._notices.settle()
 
     async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
-        endpoints = [*self._endpoints, *self._leaving]
+        endpoints = [*self._endpoints.values(), *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
@@ -143,7 +145,9 @@ class Service(EndpointOwner):
 
     async def abort(self) -> None:
         """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(*(endpoint.abort() for endpoint in (*self._endpoints, *self._leaving)))
+        await asyncio.gather(
+            *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
+        )
 
     async def move(self, nc: NatsClient) -> None:
         """Go on serving over another connection. No request is lost between the two.
@@ -158,7 +162,7 @@ class Service(EndpointOwner):
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
-        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
         self._nc = nc
         await former.stop()
@@ -182,7 +186,7 @@ class Service(EndpointOwner):
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
         self._answers.started = self._config.now()
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             endpoint.reset()
 
     async def __aenter__(self) -> Self:
@@ -215,21 +219,22 @@ class Service(EndpointOwner):
             raise
 
     async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._pool is None or self._stopping is not None:
-            raise StoppedError(
-                f"service {self.name!r} is not running: await start() first, or use 'async with'"
-            )
-        if any(endpoint.subject == config.subject for endpoint in self._endpoints):
+        if self._config.contracts is not None:
+            self._running()
+            agreed = await self._config.contracts.metadata(config.name, bind(handler))
+            config = replace(config, metadata={**agreed, **config.metadata})
+        pool = self._running()
+        if config.subject in self._endpoints:
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
         endpoint = Endpoint(
             self._nc,
             config,
             handler,
-            pool=self._pool,
+            pool=pool,
             report=self._failed,
             left=self._forget,
         )
-        self._endpoints.append(endpoint)
+        self._endpoints[config.subject] = endpoint
         try:
             await endpoint.start()
         except BaseException:
@@ -238,9 +243,16 @@ class Service(EndpointOwner):
         self._answers.changed()
         return endpoint
 
+    def _running(self) -> ParkedTasks:
+        if self._pool is None or self._stopping is not None:
+            raise StoppedError(
+                f"service {self.name!r} is not running: await start() first, or use 'async with'"
+            )
+        return self._pool
+
     def _forget(self, endpoint: Endpoint) -> None:
-        if endpoint in self._endpoints:
-            self._endpoints.remove(endpoint)
+        if self._endpoints.get(endpoint.subject) is endpoint:
+            del self._endpoints[endpoint.subject]
             self._leaving.add(endpoint)
         self._answers.changed()
 
@@ -267,6 +279,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
     reply_prefixes: Iterable[str] | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
+    contracts: ContractRegistry | None = None,
+    on_incompatible: OnIncompatible = "refuse",
 ) -> Service:
     """Create a service; start it with ``async with`` or ``await service.start()``.
 
@@ -284,18 +298,29 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
         max_in_flight: Default of all endpoints.
-        timeout: Default of all endpoints: seconds that a handler may take.
+        timeout: Default of all endpoints: seconds that a handler may take, and a request wait for it.
         reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
             are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
+        contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
+        on_incompatible: ``refuse`` makes ``add_endpoint`` raise `IncompatibleContractError` when a schema is
+            not compatible with the one before; ``warn`` logs it.
 
     Raises:
         ConfigError: A value is not acceptable.
     """
     clock = now if now is not None else _utc_now
+    identity = Identity(
+        name=_subjects.check_name("service", name),
+        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
+        version=_subjects.check_version(version),
+        description=_subjects.check_description(description),
+        metadata=_subjects.check_metadata(metadata),
+    )
     scope = Scope(
-        service=_subjects.check_name("service", name),
+        service=identity.name,
+        instance=identity.id,
         queue_group=None if queue_group is None else _subjects.check_queue_group(queue_group),
         pending_bytes_limit=pending_bytes_limit_by_endpoint,
         pending_msgs_limit=pending_msgs_limit_by_endpoint,
@@ -303,13 +328,6 @@ def add_service(  # noqa: PLR0913 - the documented signature
         timeout=timeout,
         reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes),
         middlewares=tuple(middlewares) if middlewares is not None else (),
-    )
-    identity = Identity(
-        name=name,
-        id=_subjects.check_name("instance", id_generator() if id_generator else _new_id()),
-        version=_subjects.check_version(version),
-        description="" if description is None else description,
-        metadata=_subjects.check_metadata(metadata),
     )
     config = ServiceConfig(
         identity=identity,
@@ -319,6 +337,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,
+        contracts=None if contracts is None else Contracts(name, contracts, on_incompatible),
     )
     return Service(nc, config, scope)
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from micro._frames import FrameSplitter, Sink
 
@@ -69,8 +70,7 @@ class Stream(asyncio.Protocol):
     # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream protocol is given
-        self._use(transport)
+        self._use(cast(asyncio.Transport, transport))  # uvloop's is of no such class
 
     def data_received(self, data: bytes) -> None:
         if not self.live:
@@ -116,8 +116,15 @@ class Stream(asyncio.Protocol):
         self._use(transport)
 
     async def read_line(self) -> bytes:
-        """Return the next line while the connection is set up; empty at its end."""
-        while b"\n" not in self._early and not self._lost:
+        """Return the next line while the connection is set up.
+
+        Raises:
+            ConnectionResetError: The connection ended before.
+        """
+        while b"\n" not in self._early:
+            if self._lost:
+                # nats-py would take an empty line for a server that is satisfied.
+                raise ConnectionResetError("the server closed the connection")
             await self._change()
         line, separator, self._early = self._early.partition(b"\n")
         return line + separator

@@ -15,7 +15,7 @@ RESERVED_METADATA_PREFIX = "_nats"
 VERBS = ("PING", "INFO", "STATS")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_TOKEN = re.compile(r"[^\s.*>]+")
+_TOKEN = re.compile(r"[^\s.*>\ud800-\udfff]+")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PRERELEASE = rf"(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _VERSION = re.compile(
@@ -24,6 +24,30 @@ _VERSION = re.compile(
     r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
     re.ASCII,
 )
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is a string that can be sent: one without halves of surrogate pairs."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_description(description: object) -> str:
+    """Return the description of a service; empty for None.
+
+    Raises:
+        ConfigError: It is not text.
+    """
+    if description is None:
+        return ""
+    if not isinstance(description, str) or not is_text(description):
+        raise ConfigError(f"invalid description {description!r}: expected text")
+    return description
 
 
 def check_name(kind: str, name: object) -> str:
@@ -114,7 +138,7 @@ def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
         return {}
     size = 0
     for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
+        if not is_text(key) or not is_text(value):
             raise ConfigError(f"invalid metadata entry {key!r}: expected strings only")
         if not key or key.startswith(RESERVED_METADATA_PREFIX):
             raise ConfigError(

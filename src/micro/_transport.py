@@ -17,12 +17,13 @@ from urllib.parse import ParseResult
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._errors import ConfigError, PayloadTooLargeError
 from micro._frames import Sink
-from micro._headers import encode_headers
+from micro._headers import decode_headers, encode_headers
 from micro._stream import Stream, StreamOwner
 
 logger = logging.getLogger("micro.transport")
@@ -37,7 +38,7 @@ _CLIENT: dict[str, Any] = {
     "_max_pending_size": 0,
     "_subs": {},
 }
-_CLIENT_METHODS = ("_send_unsubscribe",)
+_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
 _SUBSCRIPTION = "_id"
 _TRANSPORT_METHODS = frozenset(
     [
@@ -83,6 +84,7 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", "fast", "public"):
         raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
+    guard(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
     if wanted == "public" or websocket or fast(nc) is not None:
         return
@@ -333,3 +335,40 @@ class _Watch:
     async def __call__(self, error: Exception) -> None:
         self._record(self._nc, error)
         await self._following(error)
+
+
+def guard(nc: NatsClient) -> None:
+    """Keep messages that nats-py cannot decode from ending its read loop, for good and in silence.
+
+    That is headers with a status line that is no UTF-8, which are read by our own rules, and messages
+    with a reply subject that is none, which are left out. Once per connection; a second call does
+    nothing.
+    """
+    if isinstance(getattr(nc, "_build_message", None), _Guard):
+        return
+    guarded = _Guard(nc._build_message, nc._process_headers)  # noqa: SLF001
+    nc._build_message = guarded  # type: ignore[assignment]  # noqa: SLF001
+    nc._process_headers = guarded.headers  # type: ignore[assignment]  # noqa: SLF001
+
+
+class _Guard:
+    def __init__(
+        self,
+        build: Callable[..., Msg | None],
+        headers: Callable[[bytes | None], Awaitable[dict[str, str] | None]],
+    ) -> None:
+        self._build = build
+        self._headers = headers
+
+    def __call__(self, sid: int, subject: bytes, *rest: Any) -> Msg | None:
+        try:
+            return self._build(sid, subject, *rest)
+        except UnicodeDecodeError as error:
+            logger.debug("%r: message left out: %s", subject, error)
+            return None
+
+    async def headers(self, block: bytes | None) -> dict[str, str] | None:
+        try:
+            return await self._headers(block)
+        except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
+            return decode_headers(block) if block else None

@@ -35,6 +35,7 @@ class BoundHandler:
 
     Attributes:
         call: The handler as ``async (request) -> None``.
+        direct: The handler as ``(request) -> None`` if it is a raw one that never waits.
         request_schema: Returns the JSON Schema of the payload, None when it has none.
         response_schema: The same for the answer.
     """
@@ -42,6 +43,7 @@ class BoundHandler:
     call: Handler
     request_schema: Callable[[], dict[str, Any] | None]
     response_schema: Callable[[], dict[str, Any] | None]
+    direct: Callable[[Request], None] | None = None
 
 
 def cheap(handler: F) -> F:
@@ -61,6 +63,8 @@ def bind(handler: AnyHandler) -> BoundHandler:
     payload, wants_request, result = _signature(handler)
     call = _asynchronous(handler)
     if payload is _UNSET and wants_request and result in (_UNSET, None, type(None)):
+        if getattr(handler, _CHEAP, False) and call is not handler:
+            return _bind_directly(handler)
         return BoundHandler(call, _no_schema, _no_schema)
     decode, request_schema = _decoder(payload)
     encode, response_schema = _encoder(result)
@@ -73,6 +77,21 @@ def bind(handler: AnyHandler) -> BoundHandler:
             await request.respond(encode(answer))
 
     return BoundHandler(typed, request_schema, response_schema)
+
+
+def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
+    def direct(request: Request) -> None:
+        result = handler(request)
+        if result is not None and result is not DONE and inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("a handler marked as cheap must not return an awaitable")
+
+    def call(request: Request) -> Awaitable[None]:
+        direct(request)
+        return DONE
+
+    return BoundHandler(call, _no_schema, _no_schema, direct)
 
 
 def _invocation(

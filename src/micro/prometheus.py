@@ -10,36 +10,65 @@ In a program, for the services it runs:
 
 For every service on a NATS server, in any language: ``micro exporter``.
 
-Metrics, all labelled with service, version, instance; those of endpoints also with endpoint,
-subject and queue_group:
+Metrics of instances are labelled with service, version and instance; those of endpoints also with
+endpoint, subject and queue_group. Services in other languages have those above the line:
 
     micro_service_info                             1 for each instance
     micro_service_started_timestamp_seconds        start or last reset
     micro_endpoint_requests_total
     micro_endpoint_errors_total
     micro_endpoint_processing_seconds_total
-    micro_endpoint_in_flight, _queued              of services made with micro
-    micro_endpoint_latency_seconds{quantile=...}   of services made with micro
+    ------------------------------------------------------------------
+    micro_endpoint_in_flight                       requests that run now
+    micro_endpoint_queued                          requests that wait for a free slot
+    micro_endpoint_rejected_total                  refused: 503
+    micro_endpoint_expired_total                   past their deadline: 504
+    micro_endpoint_errors_by_code_total{code=...}
+    micro_endpoint_latency_seconds{quantile=...}   of the latest requests
+
+The exporter has ``micro_discovery_up`` besides: whether the NATS server could be asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import nats.errors
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from micro._client import Client
+from micro._context import Context
+from micro._fence import fence
 from micro._models import EndpointStats, ServiceStats
 from micro._service import Service
 
 __all__ = ["DiscoveryCollector", "ServiceCollector"]
 
+logger = logging.getLogger("micro.prometheus")
+
 SERVICE_LABELS = ("service", "version", "instance")
 ENDPOINT_LABELS = (*SERVICE_LABELS, "endpoint", "subject", "queue_group")
+GAUGES = {
+    "in_flight": "Requests that run now.",
+    "queued": "Requests that wait for a free slot.",
+}
+COUNTERS = {
+    "rejected": "Requests that were refused.",
+    "expired": "Requests that were past their deadline.",
+}
+QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
+
 NANOSECONDS = 1e-9
+
+STALL = 0.3
+"""Seconds without a further answer after which all have answered."""
+
+GRACE = 5.0
+"""Seconds that the event loop may be late with what it was asked for."""
 
 
 class ServiceCollector(Collector):
@@ -60,34 +89,48 @@ class ServiceCollector(Collector):
 class DiscoveryCollector(Collector):
     """The metrics of every instance that answers ``$SRV.STATS``, asked anew for each scrape.
 
-    Scrapes run in threads of the HTTP server; the asking runs in the event loop it was made in.
+    Scrapes run in threads of an HTTP server; the asking runs in the event loop it was made in, over
+    the connection of a context.
 
     Args:
-        client: The client to ask with.
+        context: The context, connected.
         service: Only instances of this service.
         max_wait: Seconds to gather answers.
     """
 
     def __init__(
-        self, client: Client, service: str | None = None, *, max_wait: float = 1.0
+        self, context: Context, service: str | None = None, *, max_wait: float = 1.0
     ) -> None:
-        self._client = client
+        self._context = context
         self._service = service
         self._max_wait = max_wait
         self._loop = asyncio.get_running_loop()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of all instances that answered.
+        """Yield the metrics of all instances that answered; ``micro_discovery_up`` 0 if none could."""
+        up = GaugeMetricFamily("micro_discovery_up", "Whether the NATS server could be asked.")
+        future = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+        try:
+            found = future.result(2 * self._max_wait + GRACE)
+        except (nats.errors.Error, OSError) as error:  # a time-out is an OSError
+            future.cancel()
+            logger.error("cannot ask for statistics: %s", str(error) or type(error).__name__)
+            up.add_metric((), 0)
+            yield up
+            return
+        up.add_metric((), 1)
+        yield up
+        yield from families(found)
 
-        Raises:
-            TimeoutError: The event loop does not answer.
-            nats.errors.Error: The connection is gone.
-        """
-        asked = self._client.stats(
-            self._service, self._max_wait, max_interval=min(0.3, self._max_wait)
-        )
-        future = asyncio.run_coroutine_threadsafe(asked, self._loop)
-        yield from families(future.result(self._max_wait + 5))
+    async def _ask(self) -> list[ServiceStats]:
+        nc = self._context.client  # another one after the connection had to be replaced
+        if not nc.is_connected:
+            raise ConnectionError("not connected")
+        stall = min(STALL, self._max_wait)
+        found = await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
+        if not found:  # because nobody is there, or because the server hangs
+            await fence(nc, self._max_wait, reconnects=False)
+        return found
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not ask."""
@@ -95,51 +138,42 @@ class DiscoveryCollector(Collector):
 
 
 def families(found: Iterable[ServiceStats]) -> Iterator[Metric]:
-    """Yield the metrics of instances."""
-    up = GaugeMetricFamily("micro_service_info", "A running instance.", labels=SERVICE_LABELS)
+    """Yield the metrics of instances; of one that is named twice, the last."""
+    info = GaugeMetricFamily("micro_service_info", "A running instance.", labels=SERVICE_LABELS)
     started = GaugeMetricFamily(
         "micro_service_started_timestamp_seconds",
         "When the instance was started or reset.",
         labels=SERVICE_LABELS,
     )
     endpoints = _EndpointFamilies()
-    for stats in found:
-        labels = (stats.name, stats.version, stats.id)
-        up.add_metric(labels, 1)
+    for labels, stats in {(one.name, one.version, one.id): one for one in found}.items():
+        info.add_metric(labels, 1)
         started.add_metric(labels, stats.started.timestamp())
         for endpoint in stats.endpoints:
             endpoints.add(labels, endpoint)
-    yield up
+    yield info
     yield started
     yield from endpoints.all()
 
 
 class _EndpointFamilies:
     def __init__(self) -> None:
-        prefix = "micro_endpoint"
-        self._requests = CounterMetricFamily(
-            f"{prefix}_requests", "Requests answered or refused.", labels=ENDPOINT_LABELS
-        )
-        self._errors = CounterMetricFamily(
-            f"{prefix}_errors", "Errors, refusals included.", labels=ENDPOINT_LABELS
-        )
-        self._seconds = CounterMetricFamily(
-            f"{prefix}_processing_seconds", "Time spent in handlers.", labels=ENDPOINT_LABELS
-        )
-        self._in_flight = GaugeMetricFamily(
-            f"{prefix}_in_flight", "Requests that run now.", labels=ENDPOINT_LABELS
-        )
-        self._queued = GaugeMetricFamily(
-            f"{prefix}_queued", "Requests that wait for a free slot.", labels=ENDPOINT_LABELS
-        )
-        self._latency = GaugeMetricFamily(
-            f"{prefix}_latency_seconds",
-            "Time in the handler, by quantile.",
-            labels=(*ENDPOINT_LABELS, "quantile"),
-        )
+        self._seen: set[tuple[str, ...]] = set()
+        self._requests = _counter("requests", "Requests answered or refused.")
+        self._errors = _counter("errors", "Errors, refusals included.")
+        self._seconds = _counter("processing_seconds", "Time spent in handlers.")
+        self._own: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
+            **{key: _gauge(key, text) for key, text in GAUGES.items()},
+            **{key: _counter(key, text) for key, text in COUNTERS.items()},
+        }
+        self._codes = _counter("errors_by_code", "Errors, by their code.", "code")
+        self._latency = _gauge("latency_seconds", "Time in the handler, by quantile.", "quantile")
 
     def add(self, instance: tuple[str, ...], endpoint: EndpointStats) -> None:
         labels = (*instance, endpoint.name, endpoint.subject, endpoint.queue_group)
+        if labels in self._seen:  # Prometheus would refuse the whole answer
+            return
+        self._seen.add(labels)
         self._requests.add_metric(labels, endpoint.num_requests)
         self._errors.add_metric(labels, endpoint.num_errors)
         self._seconds.add_metric(labels, endpoint.processing_time * NANOSECONDS)
@@ -148,13 +182,26 @@ class _EndpointFamilies:
             self._add_own(labels, own)
 
     def _add_own(self, labels: tuple[str, ...], own: dict[str, Any]) -> None:
-        for family, key in ((self._in_flight, "in_flight"), (self._queued, "queued")):
+        for key, family in self._own.items():
             if isinstance(own.get(key), int):
                 family.add_metric(labels, own[key])
-        for key, quantile in (("p50_ns", "0.5"), ("p95_ns", "0.95"), ("p99_ns", "0.99")):
+        codes = own.get("errors")
+        for code, count in (codes if isinstance(codes, dict) else {}).items():
+            if isinstance(count, int):
+                self._codes.add_metric((*labels, code), count)
+        for key, quantile in QUANTILES.items():
             if isinstance(own.get(key), int):
                 self._latency.add_metric((*labels, quantile), own[key] * NANOSECONDS)
 
     def all(self) -> Iterator[Metric]:
         yield from (self._requests, self._errors, self._seconds)
-        yield from (self._in_flight, self._queued, self._latency)
+        yield from self._own.values()
+        yield from (self._codes, self._latency)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"micro_endpoint_{name}", text, labels=(*ENDPOINT_LABELS, *labels))
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"micro_endpoint_{name}", text, labels=(*ENDPOINT_LABELS, *labels))

@@ -195,7 +195,8 @@ def nats_server(
             command += ["-c", str(path)]
         log = Path(folder, "server.log")
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own command
+            # In a group of its own: Ctrl-C is for the program, which may still need its server to stop.
+            process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0)  # noqa: S603 - our own command
         server = NatsServer(f"nats://127.0.0.1:{chosen}", chosen, process)
         try:
             _wait_until_open(server, log)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+import micro
+from micro import options
+from micro.prometheus import DiscoveryCollector
 
 if TYPE_CHECKING:
     from tests.interop.conftest import Peer
@@ -56,3 +62,18 @@ async def test_micro_command_shows_and_calls_their_service(peer: Peer, url: str)
         418,
         "short and stout",
     )
+
+
+async def test_micro_exporter_exports_their_service(peer: Peer, url: str) -> None:
+    async with peer.serving(url) as id, micro.Context() as context:
+        await context.connect(options.servers(url))
+        await micro.Client(context.client).request("math.v1.add", b'{"a": 1, "b": 2}', timeout=20)
+        registry = CollectorRegistry()
+        registry.register(DiscoveryCollector(context, "interop", max_wait=20))
+        text = (await asyncio.to_thread(generate_latest, registry)).decode()
+
+    labels = f'instance="{id}",service="interop",version="2.1.0-rc.1+build.7"'
+    assert f"micro_service_info{{{labels}}} 1.0" in text
+    requests = re.findall(r'micro_endpoint_requests_total\{endpoint="add",.*\} (\S+)', text)
+    assert requests == ["1.0"]
+    assert "micro_endpoint_latency_seconds{" not in text  # they have no quantiles

@@ -61,7 +61,7 @@ async def test_nats_command_shows_and_calls_our_service(
         answer = await nats_cli("micro", "request", "ours", "echo", "hello", "--raw")
 
     assert listed == named == [info]
-    stats["endpoints"][0]["data"] = {"load": 0.5}  # found when STATS is asked for
+    stats["endpoints"][0]["data"]["load"] = 0.5  # found when STATS is asked for
     assert counted == [stats]
     assert one == {"info": info, "stats": stats}
     assert pinged.decode().startswith(f"ours {service.id}")

@@ -126,7 +126,8 @@ async def test_our_client_calls_their_endpoints(peer: Peer, url: str, nc: NatsCl
                 "interop.echo", b"\x00" * size, headers={"X-Trace": "t-1"}, timeout=10
             )
             assert answer.data == b"\x00" * size
-            assert answer.headers == {"X-Trace": "t-1"}
+            # What the caller's time-out is, they do not know and send back like any other header.
+            assert answer.headers == {"X-Trace": "t-1", "Micro-Timeout-Ms": "10000"}
         total = await client.request("math.v1.add", b'{"a": 19, "b": 23}', timeout=10)
         assert json.loads(total.data) == 42
 

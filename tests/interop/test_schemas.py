@@ -176,19 +176,20 @@ async def test_an_overridden_prefix_and_a_bare_service_obey_the_schemas(nc: Nats
         check(verb, body)
 
 
-async def test_data_is_left_out_when_its_handler_has_none(nc: NatsClient) -> None:
+async def test_data_of_a_handler_stands_beside_what_micro_counts(nc: NatsClient) -> None:
     async with micro.add_service(nc, "strict", "1.0.0") as service:
         await with_data(service, nc)
 
         answers = await ask_everything(nc, "$SRV", "strict", service.id)
 
-    found = {e["name"]: e["data"] for e in answers["STATS", "id"]["endpoints"] if "data" in e}
+    found = {e["name"]: e["data"] for e in answers["STATS", "id"]["endpoints"]}
+    assert all(data.pop("micro")["in_flight"] == 0 for data in found.values())
     expected = {
-        "text": "fine",
-        "zero": 0,
+        "text": {"user": "fine"},
+        "zero": {"user": 0},
         "later": {"load": Decimal("0.5"), "deep": [{"endpoint": "later"}, None]},
     }
-    assert found == expected
+    assert {name: data for name, data in found.items() if data} == expected
 
 
 async def test_large_schemas_give_way_to_their_hashes(nc: NatsClient) -> None:

@@ -30,6 +30,11 @@ def write_certificates(folder: Path) -> None:
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(name == "ca", None), critical=True)
             .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["ca"].public_key()),
+                critical=False,
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]),
                 critical=False,
             )

@@ -39,5 +39,7 @@ async def connections(path: str) -> AsyncIterator[Connect]:
     yield connect
     for client in opened:
         if not client.is_closed:
-            with contextlib.suppress(OSError):  # nats-py's own transport may raise it
+            with contextlib.suppress(
+                OSError, TypeError
+            ):  # nats-py's own transport, when it is dead
                 await client.close()

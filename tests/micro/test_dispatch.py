@@ -74,6 +74,18 @@ async def responds_then_refuses(request: Request) -> None:
     raise ServiceError(409, "taken")
 
 
+async def surrogate_in_description(request: Request) -> None:
+    raise ServiceError(404, "no \ud800 here")
+
+
+async def surrogate_in_header(request: Request) -> None:
+    await request.respond(b"", {"X": "\ud800"})
+
+
+async def text_as_error_data(request: Request) -> None:
+    raise ServiceError(404, "gone", data="text")  # type: ignore[arg-type]
+
+
 INTERNAL = (500, "internal error")
 
 
@@ -91,6 +103,9 @@ INTERNAL = (500, "internal error")
         (too_large_with_headers, INTERNAL),
         (too_large_error, INTERNAL),
         (responds_then_refuses, (409, "taken")),
+        (surrogate_in_description, (404, "no ? here")),
+        (surrogate_in_header, INTERNAL),
+        (text_as_error_data, INTERNAL),
     ],
 )
 async def test_failure_is_one_error_answer(
@@ -117,12 +132,21 @@ async def test_failure_is_one_error_answer(
         assert "failing/e: " in caplog.text
 
 
+async def passes(request: Request, next: micro.NextHandler) -> micro.Response:
+    return await next(request)
+
+
+@pytest.mark.parametrize("middlewares", [[], [passes]], ids=["bare", "wrapped"])
 @pytest.mark.parametrize("handler", [twice, responds_then_raises])
 async def test_first_answer_stands_and_the_failure_is_counted(
-    nc: NatsClient, caller: NatsClient, caplog: pytest.LogCaptureFixture, handler: Any
+    nc: NatsClient,
+    caller: NatsClient,
+    caplog: pytest.LogCaptureFixture,
+    handler: Any,
+    middlewares: list[micro.Middleware],
 ) -> None:
     async with micro.add_service(nc, "first", "1.0.0") as service:
-        await service.add_endpoint("e", handler, subject="first.e")
+        await service.add_endpoint("e", handler, subject="first.e", middlewares=middlewares)
         async with micro.Client(caller).request_many(
             "first.e", until=micro.Until(max_wait=LONG, max_interval=0.2)
         ) as replies:
@@ -132,6 +156,42 @@ async def test_first_answer_stands_and_the_failure_is_counted(
     assert (stats.num_requests, stats.num_errors) == (1, 1)
     assert stats.last_error == "500:internal error"
     assert "handler of 'first.e' failed" in caplog.text
+
+
+async def forgets(request: Request, next: micro.NextHandler) -> Any:
+    await next(request)
+
+
+async def answers_text(request: Request, next: micro.NextHandler) -> Any:
+    return "text"
+
+
+async def sets_text(request: Request, next: micro.NextHandler) -> micro.Response:
+    response = await next(request)
+    response.set_data("text")  # type: ignore[arg-type]
+    return response
+
+
+async def raises_behind(request: Request, next: micro.NextHandler) -> micro.Response:
+    await next(request)
+    raise KeyError("of the middleware")
+
+
+@pytest.mark.parametrize("middleware", [forgets, answers_text, sets_text, raises_behind])
+async def test_mistake_of_a_middleware_is_one_error_answer(
+    nc: NatsClient, caller: NatsClient, caplog: pytest.LogCaptureFixture, middleware: Any
+) -> None:
+    async def handler(request: Request) -> None:
+        await request.respond(b"not for the caller as it is")
+
+    async with micro.add_service(nc, "mistaken", "1.0.0") as service:
+        await service.add_endpoint("e", handler, subject="mistaken.e", middlewares=[middleware])
+        with pytest.raises(ServiceError) as caught:
+            await micro.Client(caller).request("mistaken.e", timeout=LONG)
+        (stats,) = service.stats().endpoints
+    assert (caught.value.code, caught.value.description) == INTERNAL
+    assert (stats.num_requests, stats.num_errors) == (1, 1)
+    assert "mistaken/e: " in caplog.text
 
 
 async def test_request_without_reply_is_run_and_counted(nc: NatsClient, caller: NatsClient) -> None:

@@ -22,6 +22,14 @@ MESSAGES: list[tuple[Exception, str]] = [
         "message of 11 bytes exceeds the server's max_payload of 10",
     ),
     (
+        micro.IncompatibleContractError("shop", "place.request", ("customer at /required", "b")),
+        "'place.request' of service 'shop' breaks its contract: customer at /required; b",
+    ),
+    (
+        micro.IncompatibleContractError("shop", "place.request", ()),
+        "'place.request' of service 'shop' breaks its contract: the registry gives no reason",
+    ),
+    (
         micro.PermissionDeniedError(("a.b", "c"), "service 'x'"),
         "service 'x' may not subscribe to 'a.b', 'c': "
         "grant the user subscribe permission for it, with the queue group if one is bound",

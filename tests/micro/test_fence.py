@@ -91,5 +91,35 @@ async def test_fence_waits_for_a_reconnect_when_told_to() -> None:
         await client.close()
 
 
+@pytest.mark.parametrize("closed", [False, True])
+async def test_round_trips_of_a_lost_connection_leave_no_task(closed: bool) -> None:
+    """nats-py forgets the PINGs under way when it reconnects, and when it closes."""
+    with nats_server() as server, nats_server() as other:
+        client = await nats.connect(
+            [server.url, other.url], reconnect_time_wait=0.05, dont_randomize=True, error_cb=ignore
+        )
+        caller = await nats.connect(other.url)
+        tasks = asyncio.all_tasks()
+        server.freeze()
+        for _ in range(3):
+            with pytest.raises(ConnectError):
+                await fence(client, timeout=0.1)
+        assert len([task for task in asyncio.all_tasks() - tasks if is_ping(task)]) == 3
+        if closed:
+            await client.close()
+        else:
+            server.process.kill()
+            await fence(client, timeout=60)
+        await fence(caller, timeout=60)  # on whatever connection: it looks after all of them
+        await asyncio.sleep(0)
+        assert not any(is_ping(task) for task in asyncio.all_tasks())
+        await client.close()
+        await caller.close()
+
+
+def is_ping(task: asyncio.Task[object]) -> bool:
+    return "rtt" in repr(task.get_coro())
+
+
 async def ignore(error: Exception) -> None:
     return

@@ -15,7 +15,7 @@ values = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Z
 
 @given(st.dictionaries(names, values, max_size=5))
 def test_what_is_written_is_read(headers: dict[str, str]) -> None:
-    expected = {name: value.encode().strip().decode() for name, value in headers.items()}
+    expected = {name: value.strip(" ") for name, value in headers.items()}
     assert decode_headers(encode_headers(headers)) == expected
 
 

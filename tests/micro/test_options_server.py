@@ -67,7 +67,7 @@ def make_nkey(prefix: int) -> tuple[str, str]:
     return seed, nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
 
 
-def make_jwt(kind: str, subject: str, issuer_seed: str) -> str:
+def make_jwt(kind: str, subject: str, issuer_seed: str, *, expires: int | None = None) -> str:
     """Return a JWT of `kind` for the public key `subject`, signed by another key."""
     signer = nkeys.from_seed(bytearray(issuer_seed.encode()))
 
@@ -87,6 +87,8 @@ def make_jwt(kind: str, subject: str, issuer_seed: str) -> str:
         "nats": {"type": kind, "version": 2}
         | {"operator": {}, "account": {"limits": limits}, "user": unlimited}[kind],
     }
+    if expires is not None:
+        claims["exp"] = expires
     claims["jti"] = base64.b32encode(hashlib.sha256(part(claims).encode()).digest()).decode()
     signed = f"{part({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{part(claims)}"
     return f"{signed}.{encode(signer.sign(signed.encode()))}"

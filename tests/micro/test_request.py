@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
-from micro._request import NatsRequest, check_headers, received_error
+from micro._headers import check_headers
+from micro._request import NatsRequest, received_error
 from micro.testing import make_request
 
 
@@ -195,6 +196,7 @@ VALUE = "expected one line of text"
         ({"A": "a\r"}, f"invalid value of header 'A': {VALUE}"),
         ({"A": ["a"]}, f"invalid value of header 'A': {VALUE}"),
         ({"A": None}, f"invalid value of header 'A': {VALUE}"),
+        ({"A": "\ud800"}, f"invalid value of header 'A': {VALUE}"),
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused(headers: Any, message: str) -> None:

@@ -21,7 +21,7 @@ class Recorder(EndpointOwner):
     """An owner that keeps what it would add."""
 
     def __init__(self, **scope: Any) -> None:
-        super().__init__(Scope(service="s", **scope), self.record)
+        super().__init__(Scope(service="s", instance="i", **scope), self.record)
         self.added: list[EndpointConfig] = []
 
     async def record(self, config: EndpointConfig, handler: Any) -> Endpoint:
@@ -210,7 +210,7 @@ async def test_without_queue_group_every_instance_answers(
             await service.add_endpoint("named", handler, subject="all.named", queue_group="x")
             assert endpoint.queue_group == ""
         for subject, count in (("all.e", 2), ("all.named", 1)):
-            until = micro.Until(max_wait=0.5, max_count=2)
+            until = micro.Until(max_wait=60, max_interval=0.5, max_count=2)
             async with client.request_many(subject, until=until) as replies:
                 assert len([message async for message in replies]) == count
         assert [e.queue_group for e in one.info().endpoints] == ["", "x"]

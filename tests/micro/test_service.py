@@ -24,6 +24,9 @@ LONG = 60.0
 """Seconds that no test takes unless it hangs."""
 
 
+UNUSED = {"in_flight": 0, "queued": 0, "rejected": 0, "expired": 0, "errors": {}}
+
+
 async def echo(request: Request) -> None:
     await request.respond(request.data(), request.headers())
 
@@ -75,6 +78,7 @@ async def test_raw_answers_have_every_field(nc: NatsClient, caller: NatsClient) 
                     "last_error": "",
                     "processing_time": 0,
                     "average_processing_time": 0,
+                    "data": {"micro": UNUSED},
                 }
             ],
         }
@@ -174,6 +178,9 @@ async def test_subject_may_be_listened_on_once(nc: NatsClient) -> None:
         ({"name": "a b"}, "invalid service name 'a b': expected letters, digits, '-' or '_'"),
         ({"version": "1"}, "invalid version '1': expected a semantic version such as '1.0.0'"),
         ({"metadata": {"a": 1}}, "invalid metadata entry 'a': expected strings only"),
+        ({"metadata": {"a": "\ud800"}}, "invalid metadata entry 'a': expected strings only"),
+        ({"description": 7}, "invalid description 7: expected text"),
+        ({"description": "\ud800"}, "invalid description '\\ud800': expected text"),
         (
             {"metadata": {"_nats.a": "1"}},
             "invalid metadata key '_nats.a': expected a name that does not begin with '_nats'",
@@ -264,12 +271,14 @@ async def test_stats_handlers_sync_and_async(nc: NatsClient, caller: NatsClient)
         answer = await discover(caller, "STATS", service)
         assert service.stats().as_dict() == answer
     one, two, three = answer["endpoints"]
-    assert one["data"] == {"name": "sync"}
-    assert two["data"] == ["data.later"]
-    assert "data" not in three
+    assert one["data"] == {"micro": one["data"]["micro"], "name": "sync"}
+    assert two["data"] == {"micro": two["data"]["micro"], "user": ["data.later"]}
+    assert three["data"] == {"micro": UNUSED}
 
 
-@pytest.mark.parametrize("found", [object(), float("nan"), {1, 2}, RuntimeError("of the handler")])
+@pytest.mark.parametrize(
+    "found", [object(), float("nan"), {1, 2}, "\ud800", RuntimeError("of the handler")]
+)
 async def test_stats_handler_that_fails_costs_only_its_own_data(
     nc: NatsClient, caller: NatsClient, caplog: pytest.LogCaptureFixture, found: Any
 ) -> None:
@@ -284,8 +293,8 @@ async def test_stats_handler_that_fails_costs_only_its_own_data(
             "good", echo, subject="bad-data.good", stats_handler=lambda endpoint: 1
         )
         one, two = (await discover(caller, "STATS", service))["endpoints"]
-    assert "data" not in one
-    assert two["data"] == 1
+    assert list(one["data"]) == ["micro"]
+    assert two["data"]["user"] == 1
     assert [r.message for r in caplog.records] == ["bad-data/bad: stats_handler failed"]
 
 
@@ -364,7 +373,7 @@ async def test_starting_twice_does_nothing(nc: NatsClient, caller: NatsClient) -
     await service.start()
     await service.start()
     assert not service.stopped()
-    assert len(await micro.Client(caller).ping("restarted", 0.3)) == 1
+    assert len(await micro.Client(caller).ping("restarted", LONG, max_interval=0.5)) == 1
     await service.stop()
 
 

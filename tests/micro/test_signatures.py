@@ -125,9 +125,18 @@ TABLE = [
     ),
 ]
 ADDED = {
-    "add_endpoint": {"max_in_flight", "stats_handler", "allow_wildcards"},
-    "add_group": {"middlewares", "max_in_flight"},
-    "add_service": {"middlewares", "max_in_flight", "error_handler", "done_handler"},
+    "add_endpoint": {"max_in_flight", "timeout", "stats_handler", "allow_wildcards"},
+    "add_group": {"middlewares", "max_in_flight", "timeout"},
+    "add_service": {
+        "middlewares",
+        "max_in_flight",
+        "timeout",
+        "reply_prefixes",
+        "error_handler",
+        "done_handler",
+        "contracts",
+        "on_incompatible",
+    },
     "stop": {"timeout"},
 }
 MODELS: list[tuple[type[BaseModel], dict[str, Any]]] = [

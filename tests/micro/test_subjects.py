@@ -105,6 +105,7 @@ DOLLAR = "'$' subjects are the server's and need allow_wildcards=True"
         ("a*", SHAPE),
         ("a.>.b", SHAPE),
         ("a.b>", SHAPE),
+        ("a.\ud800", SHAPE),
         ("*", WILDCARD),
         ("a.*.b", WILDCARD),
         ("a.>", WILDCARD),
@@ -142,7 +143,7 @@ def test_good_prefix(prefix: str) -> None:
     assert subjects.check_prefix("group name", prefix) == prefix
 
 
-@pytest.mark.parametrize("prefix", ["", "a.", "a b", "a.*", "a.>", "a\n", None, 7])
+@pytest.mark.parametrize("prefix", ["", "a.", "a b", "a.*", "a.>", "a\n", "\ud800", None, 7])
 def test_bad_prefix(prefix: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         subjects.check_prefix("group name", prefix)

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from micro._version import __version__
-from micro.cli import _dashboard, _discover, _doctor, _request, _run, _server, _stats
+from micro.cli import (
+    _bench,
+    _dashboard,
+    _discover,
+    _doctor,
+    _exporter,
+    _request,
+    _run,
+    _server,
+    _stats,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +25,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (_run, _discover, _stats, _dashboard, _request, _server, _doctor):
+for _module in (
+    _run,
+    _discover,
+    _stats,
+    _dashboard,
+    _request,
+    _bench,
+    _exporter,
+    _server,
+    _doctor,
+):
     _module.register(app)
 
 

@@ -28,6 +28,25 @@ def parse_duration(text: str | float) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where an HTTP server of a command listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str | Address) -> Address:
+    """Read ``127.0.0.1:9100``, ``[::1]:9100``, or ``:9100`` for all interfaces."""
+    found = re.fullmatch(r"(\[[^\]]+\]|[^:]*):(\d{1,5})", str(text).strip())
+    if found is None or int(found[2]) > 65535:
+        raise typer.BadParameter("expected HOST:PORT, such as 127.0.0.1:9100")
+    return Address(found[1].strip("[]") or "0.0.0.0", int(found[2]))  # noqa: S104 - as asked for
+
+
 def flag(*names: str, metavar: str, help: str) -> Any:
     """Declare a connection flag; they share a panel in the help."""
     return typer.Option(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NatsClient
 
+from micro import _transport
 from micro._connect import FirstConnection
 from micro._options import Settings
 
@@ -19,6 +20,7 @@ class Link:
 
     def __init__(self, settings: Settings) -> None:
         self.nc = NatsClient()
+        self._settings = settings
         self.complaints: list[str] = []
         self._first: FirstConnection | None = FirstConnection(settings)
 
@@ -29,6 +31,7 @@ class Link:
             ConnectError: No server took us; the text says why.
         """
         if self._first is not None:
+            _transport.install(self.nc, self._settings.servers)
             await self._first.make(self.nc, {"error_cb": self._note})
             self._first = None
 

@@ -9,13 +9,14 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from micro import options
 from micro._context import Context
 from micro._errors import ConfigError
-from micro.cli._flags import Connection
+from micro.cli._flags import Address, Connection
 from micro.cli._target import load_setup
 
 logger = logging.getLogger("micro.run")
@@ -48,6 +49,7 @@ class Program:
         retry: Whether to wait for a server that is not there at start.
         log_level: The least severe log line to show.
         log_json: Whether log lines are JSON objects.
+        health: Where to answer health checks; a single process only.
     """
 
     target: str
@@ -56,6 +58,7 @@ class Program:
     retry: bool = False
     log_level: LogLevel = LogLevel.info
     log_json: bool = False
+    health: Address | None = None
 
     def to_json(self) -> str:
         """Return the program as one line, credentials included: for the pipe to a worker only."""
@@ -90,7 +93,16 @@ class Program:
         setup = load_setup(self.target)
 
         async def set_up(context: Context) -> None:
+            is_set_up = asyncio.Event()
+            if self.health is not None:
+                from micro.health import HealthServer
+
+                context.add_check("setup", is_set_up.is_set)
+                server = HealthServer(context, self.health.host, self.health.port)
+                await context.enter(server)
+                logger.info("health at http://%s:%d/healthz", self.health.host, server.port)
             await setup(context)
+            is_set_up.set()
             logger.info("%s is set up", self.target)
             if on_ready is not None:
                 on_ready()
@@ -115,10 +127,15 @@ class Program:
 _FORMAT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 
+# What every record has; anything else came with the call, as with `logging`'s ``extra``.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+        extra = {key: value for key, value in vars(record).items() if key not in _USUAL}
+        line: dict[str, Any] = extra | {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
@@ -126,4 +143,4 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info is not None:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False, default=str)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
-from micro.cli._flags import Connection, add_command
+from micro.cli._flags import Address, Connection, add_command, parse_address
 from micro.cli._output import Exit, fail
 from micro.cli._program import LogLevel, Loop, Program
 from micro.cli._supervisor import Supervisor
@@ -41,6 +41,15 @@ def run(  # noqa: PLR0913 - the flags of one command
     log_level: Annotated[
         LogLevel, typer.Option("--log-level", help="The least severe log line to show.")
     ] = LogLevel.info,
+    health: Annotated[
+        Address | None,
+        typer.Option(
+            "--health",
+            metavar="HOST:PORT",
+            parser=parse_address,
+            help="Answer /healthz and /readyz there; for a single process.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
 ) -> None:
     """Run services until Ctrl-C or SIGTERM, without losing a request at the end.
@@ -52,9 +61,14 @@ def run(  # noqa: PLR0913 - the flags of one command
       micro run app:setup
       micro run app:setup --reload
       micro run app:setup --workers 4 --loop uvloop --server nats://10.0.0.1:4222
+      micro run app:setup --json --health :8080
       kill -HUP PID    # replace the workers one by one, with the code as it is now
     """
-    program = Program(target, connection, loop, retry, log_level, as_json)
+    if health is not None and (workers is not None or reload):
+        fail(
+            "--health is for a single process: no --workers, no --reload", Exit.USAGE, as_json=False
+        )
+    program = Program(target, connection, loop, retry, log_level, as_json, health)
     program.configure_logging()
     try:
         if workers is None and not reload:

@@ -1,4 +1,4 @@
-"""``micro stats``: counters of every endpoint, once or as a live table with rates."""
+"""``micro stats`` and ``micro top``: counters of every endpoint, once or as a live table with rates."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ from micro.cli._output import add_row, execute, make_console, make_table, print_
 
 _Key = tuple[str, str, str]
 _NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
+_LIVE = ("p50", "p95", "p99", "In flight", "Queued", "Refused")
+"""Of services made with micro only: others do not say."""
+
+Interval = Annotated[
+    float,
+    typer.Option("--interval", metavar="TIME", parser=parse_duration, help="Time between looks."),
+]
 
 
 @dataclass(frozen=True)
@@ -68,37 +75,59 @@ class Look:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
+    """Add the commands of this module."""
     add_command(app, stats)
+    add_command(app, top)
 
 
 def stats(
     connection: Connection,
     name: Name = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again.")] = False,
-    interval: Annotated[
-        float,
-        typer.Option(
-            "--interval", metavar="TIME", parser=parse_duration, help="Time between looks."
-        ),
-    ] = 1.0,
+    interval: Interval = 1.0,
     as_json: Json = False,
 ) -> None:
     """Show requests, errors and times of every endpoint.
 
-    With --watch a live table shows rates too, until Ctrl-C; with --json it is one line per look.
+    With --watch a live table shows rates and percentiles too, until Ctrl-C; with --json it is one line
+    per look.
 
     Examples:
       micro stats
       micro stats echo --watch --interval 500ms
       micro stats --json
     """
-    if interval <= 0:
-        raise typer.BadParameter("expected more than 0", param_hint="--interval")
+    _check(interval)
     work = (
-        _watch(connection, name, interval, as_json) if watch else _once(connection, name, as_json)
+        _watch(connection, name, interval, as_json=as_json)
+        if watch
+        else _once(connection, name, as_json)
     )
     execute(work, as_json=as_json)
+
+
+def top(
+    connection: Connection, name: Name = None, interval: Interval = 1.0, as_json: Json = False
+) -> None:
+    """Show which endpoints are busy: a live table, those with the most requests per second first.
+
+    Percentiles are of the latest requests, and only of services made with micro. With --json it is one
+    line per look.
+
+    Examples:
+      micro top
+      micro top echo --interval 500ms
+      micro top --json | jq '.[].endpoints[].requests_per_second'
+    """
+    _check(interval)
+    execute(
+        _watch(connection, name, interval, as_json=as_json, busiest_first=True), as_json=as_json
+    )
+
+
+def _check(interval: float) -> None:
+    if interval <= 0:
+        raise typer.BadParameter("expected more than 0", param_hint="--interval")
 
 
 async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
@@ -112,7 +141,14 @@ async def _once(connection: Connection, name: str | None, as_json: bool) -> None
         make_console().print(_table(look, {}))
 
 
-async def _watch(connection: Connection, name: str | None, interval: float, as_json: bool) -> None:
+async def _watch(
+    connection: Connection,
+    name: str | None,
+    interval: float,
+    *,
+    as_json: bool,
+    busiest_first: bool = False,
+) -> None:
     console = make_console()
     async with connected(connection.settings()) as link:
         client = Client(link.nc)
@@ -129,9 +165,11 @@ async def _watch(connection: Connection, name: str | None, interval: float, as_j
                 if as_json:
                     print_json(_plain(look, rates))
                 elif live is None:
-                    console.print(_table(look, rates))
+                    console.print(live_table(look, rates, busiest_first=busiest_first))
                 else:
-                    live.update(_table(look, rates), refresh=True)
+                    rows = console.height - 2 if busiest_first else None
+                    table = live_table(look, rates, busiest_first=busiest_first, rows=rows)
+                    live.update(table, refresh=True)
                 before = look
                 await next_look
 
@@ -149,6 +187,34 @@ def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
             rate = rates.get((service.id, endpoint.name, endpoint.subject))
             add_row(table, (service.name, service.id, *_cells(endpoint, rate)))
     return table
+
+
+def live_table(
+    look: Look, rates: Mapping[_Key, Rate], *, busiest_first: bool = False, rows: int | None = None
+) -> Table:
+    """Return a table with percentiles and load, of the first so many endpoints or of all."""
+    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, "Last error")
+    table = make_table(*columns, right=(*_NUMBERS, *_LIVE))
+    found = [
+        (service, endpoint, rates.get((service.id, endpoint.name, endpoint.subject)))
+        for service in look.services
+        for endpoint in service.endpoints
+    ]
+    if busiest_first:
+        found.sort(key=lambda row: 0.0 if row[2] is None else -row[2].requests)
+    for service, endpoint, rate in found[:rows]:
+        *counters, error = _cells(endpoint, rate)
+        add_row(table, (service.name, service.id, *counters, *_load(endpoint), error))
+    return table
+
+
+def _load(endpoint: EndpointStats) -> Iterable[str]:
+    own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
+    values = own if isinstance(own, dict) else {}
+    for key in ("p50_ns", "p95_ns", "p99_ns"):
+        yield _duration(values[key]) if isinstance(values.get(key), int) else "-"
+    for key in ("in_flight", "queued", "rejected"):
+        yield f"{values[key]:,}" if isinstance(values.get(key), int) else "-"
 
 
 def _cells(endpoint: EndpointStats, rate: Rate | None) -> Iterable[str]:

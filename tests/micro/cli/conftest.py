@@ -99,13 +99,13 @@ class Running:
             if part in line:
                 return line
 
-    def stop(self, number: int = signal.SIGTERM, *, within: float = 30) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, within: float = 60) -> int:
         """Send a signal and wait for the end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait(within=within)
 
-    def wait(self, *, within: float = 30) -> int:
+    def wait(self, *, within: float = 60) -> int:
         """Wait for the end."""
         code = self.process.wait(within)
         self._reader.join(within)

@@ -18,7 +18,7 @@ from .conftest import Cli, Running
 
 pytestmark = pytest.mark.usefixtures("service")
 
-COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "server", "doctor")
+COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "bench", "server", "doctor")
 CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
 
 
@@ -283,3 +283,33 @@ def test_without_its_extra_the_command_names_it(cli: Cli, service: Running) -> N
     assert done.err == (
         "micro: the command line needs the extra 'cli': pip install 'natsmicro[cli]'\n"
     )
+
+
+def test_top_shows_percentiles_and_the_busiest_first(cli: Cli) -> None:
+    watching = cli.start("top", "echo", "--interval", "100ms")
+    watching.line("p50")
+    for _ in range(20):
+        assert cli.quick("request", "math.add", '{"a": 1, "b": 2}').out == "3"
+    while " add " not in watching.line("echo "):
+        watching.line("p99")
+
+    assert watching.stop(signal.SIGINT) == 130
+
+
+def test_top_as_json(cli: Cli) -> None:
+    watching = cli.start("top", "--interval", "100ms", "--json")
+    watching.line("io.nats.micro.v1.stats_response")
+    assert cli.quick("request", "math.add", '{"a": 1, "b": 2}').out == "3"
+    [look] = json.loads(watching.line("p99_ns"))
+    (add,) = (one for one in look["endpoints"] if one["name"] == "add")
+
+    assert add["requests_per_second"] is not None
+    assert set(add["data"]["micro"]) >= {"in_flight", "queued", "rejected", "expired", "p50_ns"}
+    assert watching.stop(signal.SIGINT) == 130
+
+
+def test_top_wants_an_interval(cli: Cli) -> None:
+    done = cli.quick("top", "--interval", "0")
+
+    assert done.code == 2
+    assert "expected more than 0" in done.err

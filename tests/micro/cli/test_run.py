@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -267,3 +268,26 @@ def test_a_changed_source_file_is_reloaded_once_it_works(cli: Cli) -> None:
 
     assert service["version"] == "1.2.4"
     assert running.stop() == 0
+
+
+def test_health_over_http(cli: Cli) -> None:
+    running = cli.start("run", "app:setup", "--health", "127.0.0.1:0")
+    line = running.line("health at http://127.0.0.1:")
+    running.line("is set up")
+    found = re.search(r"http://\S+", line)
+    assert found is not None
+
+    for path, checks in (("healthz", {"nats"}), ("readyz", {"nats", "services", "setup"})):
+        with urllib.request.urlopen(found[0].replace("healthz", path), timeout=60) as answer:
+            body = json.loads(answer.read())
+            assert (answer.status, body["status"]) == (200, "ok")
+            assert body["checks"] == dict.fromkeys(checks, "ok")
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("other", [("--workers", "2"), ("--reload",)])
+def test_health_is_for_a_single_process(cli: Cli, other: tuple[str, ...]) -> None:
+    done = cli.quick("run", "app:setup", "--health", ":8080", *other)
+
+    expected = "micro: --health is for a single process: no --workers, no --reload\n"
+    assert (done.code, done.err) == (2, expected)

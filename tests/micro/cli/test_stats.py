@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+from rich.console import Console
+
 from micro._models import ServiceStats
-from micro.cli._stats import Look, Rate
+from micro.cli._stats import Look, Rate, live_table
 
 KEY = ("i1", "add", "math.add")
 
@@ -35,3 +38,47 @@ def test_counters_that_were_reset_start_from_zero() -> None:
 
 def test_a_single_look_has_no_rates() -> None:
     assert look(1.0, 5).rates(look(1.0, 5)) == {}
+
+
+def rows(*arguments: Any, **keywords: Any) -> list[list[str]]:
+    console = Console(width=400, file=io.StringIO())
+    console.print(live_table(*arguments, **keywords))
+    assert isinstance(console.file, io.StringIO)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def several(*endpoints: dict[str, Any]) -> Look:
+    values = {"name": "s", "id": "i1", "version": "1.0.0", "started": "2024-01-01T00:00:00Z"}
+    return Look(1.0, (ServiceStats.from_response({**values, "endpoints": list(endpoints)}),))
+
+
+def endpoint(name: str, data: Any = None) -> dict[str, Any]:
+    return {"name": name, "subject": name, "num_requests": 1, "data": data}
+
+
+def test_a_live_table_has_percentiles_and_load_where_they_are_known() -> None:
+    own = {"p50_ns": 1500, "p95_ns": 2_000_000, "p99_ns": 3_000_000_000, "rejected": 1234}
+    found = several(
+        endpoint("ours", {"micro": {**own, "in_flight": 3, "queued": 2}}),
+        endpoint("theirs"),
+        endpoint("odd", {"micro": {"p50_ns": "fast", "queued": None}}),
+        endpoint("user", {"micro": 5}),
+    )
+
+    header, ours, *others = rows(found, {})
+
+    assert " ".join(header).endswith("Average p50 p95 p99 In flight Queued Refused Last error")
+    assert ours[2] == "ours"
+    assert ours[-9:] == ["1.5", "us", "2.0", "ms", "3.00", "s", "3", "2", "1,234"]
+    assert [row[-6:] for row in others] == [["-"] * 6] * 3
+
+
+def test_the_busiest_come_first() -> None:
+    found = several(endpoint("idle"), endpoint("new"), endpoint("busy"), endpoint("some"))
+    rates = {
+        ("i1", name, name): Rate(n, 0.0) for name, n in {"idle": 0.0, "busy": 9, "some": 1}.items()
+    }
+
+    assert [row[2] for row in rows(found, rates)[1:]] == ["idle", "new", "busy", "some"]
+    first = [row[2] for row in rows(found, rates, busiest_first=True, rows=2)[1:]]
+    assert first == ["busy", "some"]

@@ -1,0 +1,45 @@
+"""A process with many endpoints. usage: endpoints.py URL KIND COUNT   KIND: nats-py | ours
+
+Prints "ready" when the server has all subscriptions.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+
+async def plain(url: str, count: int) -> None:
+    import nats
+
+    async def echo(msg: Any) -> None:
+        await msg.respond(msg.data)
+
+    nc = await nats.connect(url)
+    for i in range(count):
+        await nc.subscribe(f"e.{i}", queue="q", cb=echo)
+    await nc.flush()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+def ours(url: str, count: int) -> None:
+    import micro
+    from micro import options
+
+    async def echo(request: micro.Request) -> None:
+        await request.respond(request.data())
+
+    async def setup(ctx: micro.Context) -> None:
+        service = await ctx.add_service("bench", "1.0.0")
+        await asyncio.gather(
+            *(service.add_endpoint(f"e{i}", echo, subject=f"e.{i}") for i in range(count))
+        )
+        print("ready", flush=True)
+
+    micro.run(setup, options.servers(url), trap_signals=True)
+
+
+if sys.argv[2] == "ours":
+    ours(sys.argv[1], int(sys.argv[3]))
+else:
+    asyncio.run(plain(sys.argv[1], int(sys.argv[3])))

@@ -1,0 +1,213 @@
+"""Values the etcd client takes and returns: addresses, credentials, enumerations, results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Generic, NamedTuple, Self, TypeVar
+
+T = TypeVar("T", bound=str | bytes)  # what keys and values are returned as
+
+
+class RangeRequestSortOrder(Enum):
+    """Order of a sorted range read."""
+
+    NONE = 0
+    ASCEND = 1
+    DESCEND = 2
+
+
+class RangeRequestSortTarget(Enum):
+    """What a sorted range read is sorted by."""
+
+    KEY = 0
+    VERSION = 1
+    CREATE = 2
+    MOD = 3
+    VALUE = 4
+
+
+class WatchCreateRequestFilterType(Enum):
+    """Kind of event a watch leaves out."""
+
+    NOPUT = 0
+    NODELETE = 1
+
+
+class CompareCompareResult(Enum):
+    """Operator of a txn comparison."""
+
+    EQUAL = 0
+    GREATER = 1
+    LESS = 2
+    NOT_EQUAL = 3
+
+
+class CompareCompareTarget(Enum):
+    """What of a key a txn comparison looks at."""
+
+    VERSION = 0
+    CREATE = 1
+    MOD = 2
+    VALUE = 3
+    LEASE = 4
+
+
+class WatchEventType(Enum):
+    """What happened to a key."""
+
+    PUT = 0
+    DELETE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HostPortPair:
+    """Address of an etcd endpoint; `str()` is `host:port`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Read `host`, `host:port`, `[v6]` or `[v6]:port`; the port is 2379 unless given.
+
+        Raises:
+            ValueError: The port is not a number between 1 and 65535.
+        """
+        if address.startswith("["):
+            host, _, rest = address[1:].partition("]")
+            port = rest.removeprefix(":")
+        elif address.count(":") > 1:
+            host, port = address, ""
+        else:
+            host, _, port = address.partition(":")
+        number = port if port else "2379"
+        if not host or not number.isdecimal() or not 0 < int(number) < 65536:
+            raise ValueError(
+                f"invalid etcd address {address!r}: expected host, host:port or [v6]:port"
+            )
+        return cls(host, int(number))
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdCredential:
+    """User name and password for etcd's own authentication."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdTLS:
+    """TLS files, PEM, each a path or the bytes themselves.
+
+    Attributes:
+        ca: Certificate authorities to trust; None means the system's.
+        cert: Client certificate chain, for mutual TLS; needs `key`.
+        key: Client private key.
+        server_name: Name expected in the server's certificate when it is not the host dialled.
+    """
+
+    ca: Path | str | bytes | None = None
+    cert: Path | str | bytes | None = None
+    key: Path | str | bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdLockOption:
+    """What `EtcdClient.with_lock` was asked for; times in seconds.
+
+    Attributes:
+        lock_name: Name of the lock; its keys are `name/<lease in hex>`, as Go's Mutex has them.
+        timeout: How long to wait for the lock; None waits for ever.
+        ttl: Hard limit on holding it, counted from acquisition; None holds and renews.
+        on_lost: Called once when the lock is lost before it was released.
+    """
+
+    lock_name: str | bytes
+    timeout: float | None = None
+    ttl: int | None = None
+    on_lost: Callable[[], object] | None = None
+
+
+class KeyValue(NamedTuple):
+    """A key with its value and history, bytes as etcd keeps them."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """Answer of a range read.
+
+    Attributes:
+        kvs: Keys found, in the order asked for.
+        revision: Revision of the store the answer shows.
+        more: True when `limit` cut the answer short.
+        count: Keys in the range, whatever the limit.
+    """
+
+    kvs: list[KeyValue]
+    revision: int
+    more: bool
+    count: int
+
+
+class PutResult(NamedTuple):
+    """Answer of a put: the revision it made and what it replaced, if asked for."""
+
+    revision: int
+    prev: KeyValue | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """Answer of a delete: how many keys went, and what they were, if asked for."""
+
+    revision: int
+    deleted: int
+    prev: list[KeyValue]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """State of a lease; `ttl` and `granted_ttl` in seconds, `keys` only if asked for."""
+
+    id: int
+    ttl: int
+    granted_ttl: int
+    keys: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """What one member says about itself."""
+
+    endpoint: str
+    version: str
+    member_id: int
+    leader: int
+    revision: int
+    raft_term: int
+    db_size_bytes: int
+    is_learner: bool
+    errors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Generic[T]):
+    """One change of one key; `value` of a DELETE is empty, `prev_value` is None unless asked for."""
+
+    key: T
+    value: T
+    prev_value: T | None
+    event: WatchEventType

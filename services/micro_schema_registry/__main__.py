@@ -1,0 +1,96 @@
+"""Run the schema registry as a NATS service: ``python -m micro_schema_registry --help``."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import micro
+from micro_schema_registry._service_backends import BACKENDS, SETTINGS, ServiceConfig, setup
+
+_EXAMPLES = """\
+examples:
+  python -m micro_schema_registry
+      schemas in a JetStream bucket of the server that NATS_URL names, or of 127.0.0.1:4222
+  python -m micro_schema_registry --server nats://nats:4222 --url http://registry:8080/apis/registry/v3
+      schemas in an Apicurio Registry, answered from memory where that is safe
+  REGISTRY_GROUP=acme.registry REGISTRY_SERVE_STALE=true python -m micro_schema_registry --replicas 3
+      other subjects, old answers rather than none, a bucket with three copies
+
+Every setting is a flag or a variable: --latest-ttl is REGISTRY_LATEST_TTL. The flag counts. NATS_URL, NATS_CREDS and the other
+variables of micro name and authenticate the connection.
+
+try it:
+  nats request registry.v1.info ''
+  nats request registry.v1.get '{"group": "default", "artifact": "user"}'
+"""
+
+_HELP = {
+    "backend": "embedded (default), or apicurio, which --url implies",
+    "url": "Apicurio's API, such as http://registry:8080/apis/registry/v3",
+    "token": "bearer token for Apicurio; the variable keeps it out of process lists",
+    "bucket": "JetStream bucket of the embedded registry (default: schemas)",
+    "replicas": "copies of a bucket that is made (default: 1)",
+    "group": "beginning of the subjects (default: registry.v1)",
+    "timeout": "seconds for a request that does not say how long it waits (default: 2)",
+    "allow_delete": "let artifacts and versions be deleted",
+    "latest_ttl": "seconds that the newest version is believed to be the newest (default: 30)",
+    "negative_ttl": "seconds that a missing schema is believed to be missing (default: 2)",
+    "serve_stale": "answer with what was known when the registry cannot be reached",
+    "cache_mb": "megabytes of schemas to keep in memory (default: 64)",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until a signal ends it; one line on standard error when it cannot."""
+    given = vars(_parser().parse_args(arguments))
+    server = given.pop("server")
+    logging.basicConfig(
+        level=given.pop("log_level").upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        config = ServiceConfig.from_environment({**os.environ, **_as_variables(given)})
+    except ValueError as exc:
+        sys.exit(f"micro_schema_registry: {exc}")
+
+    async def start(ctx: micro.Context) -> None:
+        await setup(ctx, config)
+        logging.getLogger("micro.registry").info(
+            "serving %s.> from %s", config.options.group, config.url or f"bucket {config.bucket}"
+        )
+
+    options = [] if server is None else [micro.options.servers(*server.split(","))]
+    micro.run(start, *options, trap_signals=True)
+
+
+def _as_variables(given: dict[str, str | None]) -> dict[str, str]:
+    return {f"REGISTRY_{name.upper()}": text for name, text in given.items() if text is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m micro_schema_registry",
+        description="The schema registry as a NATS service, on JetStream or in front of an Apicurio Registry.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--server", metavar="URL", help="NATS servers, separated by commas")
+    for name, kind in SETTINGS.items():
+        flag = "--" + name.replace("_", "-")
+        if kind is bool:
+            parser.add_argument(
+                flag, action="store_const", const="true", help=_HELP[name], dest=name
+            )
+        else:
+            choices = BACKENDS if name == "backend" else None
+            metavar = None if choices else kind.__name__.upper()
+            parser.add_argument(flag, dest=name, help=_HELP[name], choices=choices, metavar=metavar)
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What a registry can answer instead of a schema.
+
+RegistryError                        status, name, detail and causes of the problem, if one was sent
+├── RegistryConnectionError          url: no usable answer (transport, 429, 5xx, not JSON)
+│   ├── AuthenticationError          no token, or a token that was not accepted (401, 403)
+│   └── RequestRefusedError          an answer that repeating will not change (other 4xx)
+├── SchemaNotFoundError              group_id, artifact_id, version | id_type, id_value
+├── SchemaRegistrationError          artifact_id, cause: the content was not taken
+│   ├── SchemaExistsError            if_exists="FAIL" and there is one
+│   ├── InvalidSchemaError           the content is not valid for its artifact type
+│   └── IncompatibleSchemaError      the content breaks a rule; causes say where
+└── CodecError                       cause: between a value and its bytes
+    ├── ResolverError                an artifact id could not be derived
+    ├── SerializationError           also ValueError: a value does not fit its schema
+    ├── DeserializationError         a payload does not fit its schema or framing
+    └── InvalidPayloadError          also ValueError: JSON that its schema does not permit; causes
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Say one reason why content was refused, and where in it (``context``, often a path)."""
+
+    description: str
+    context: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.description} at {self.context}" if self.context else self.description
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Hold a registry's own account of a failure.
+
+    ``status`` is the HTTP status, ``name`` the kind, for Apicurio the Java exception class (``RuleViolationException``),
+    which says more than the status: the same violation is 409 up to Apicurio 3.2 and 400 from 3.3.
+    """
+
+    status: int
+    name: str = ""
+    title: str = ""
+    detail: str = ""
+    causes: tuple[Cause, ...] = ()
+
+    def __str__(self) -> str:
+        reason = self.title or self.detail or self.name or "no reason given"
+        # Apicurio's title often lists them already.
+        causes = "; ".join(str(cause) for cause in self.causes if str(cause) not in reason)
+        return f"{self.status} {reason}" + (f": {causes}" if causes else "")
+
+
+class RegistryError(Exception):
+    """Stand for every failure of a registry; picklable, with the registry's account in ``problem``."""
+
+    def __init__(self, message: str, *, problem: Problem | None = None) -> None:
+        super().__init__(message if problem is None else f"{message}: {problem}")
+        self.problem = problem
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP-like status, None when nothing was answered."""
+        return None if self.problem is None else self.problem.status
+
+    @property
+    def name(self) -> str:
+        """The registry's name of the problem, such as ``VersionAlreadyExistsException``; "" if unknown."""
+        return "" if self.problem is None else self.problem.name
+
+    @property
+    def detail(self) -> str:
+        """The registry's longer text; "" if there is none."""
+        return "" if self.problem is None else self.problem.detail
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The reasons, one for each place in the content; empty if the registry gave none."""
+        return () if self.problem is None else self.problem.causes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException would call __init__ with the finished message as its only argument.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+E = TypeVar("E", bound=RegistryError)
+
+
+def _rebuild(cls: type[E], args: tuple[Any, ...], state: dict[str, Any]) -> E:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class RegistryConnectionError(RegistryError):
+    """Report that ``url`` gave no usable answer; ``__cause__`` is the transport's error, if there was one."""
+
+    def __init__(self, url: str, reason: str = "", *, problem: Problem | None = None) -> None:
+        super().__init__(
+            f"no usable answer from {url!r}" + (f": {reason}" if reason else ""), problem=problem
+        )
+        self.url = url
+
+
+class AuthenticationError(RegistryConnectionError):
+    """Report that no token could be had, or that the one sent was not accepted."""
+
+
+class RequestRefusedError(RegistryConnectionError):
+    """Report that the registry understood the request and will not do it, however often it is asked."""
+
+
+class SchemaNotFoundError(RegistryError):
+    """Report that there is no such schema; what was asked for is in the attributes, None if not part of the question."""
+
+    def __init__(
+        self,
+        group_id: str,
+        artifact_id: str,
+        *,
+        version: str | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        which = "" if version is None else f" in version {version!r}"
+        super().__init__(f"no schema {artifact_id!r}{which} in group {group_id!r}", problem=problem)
+        self.group_id: str | None = group_id
+        self.artifact_id: str | None = artifact_id
+        self.version = version
+        self.id_type: str | None = None
+        self.id_value: int | str | None = None
+
+    @classmethod
+    def from_id(cls, id_type: str, id_value: int | str, *, problem: Problem | None = None) -> Self:
+        """Build the error for a look-up by id; ``id_type`` is globalId, contentId or contentHash."""
+        error = cls.__new__(cls)
+        RegistryError.__init__(error, f"no schema with {id_type} {id_value!r}", problem=problem)
+        error.group_id = error.artifact_id = error.version = None
+        error.id_type, error.id_value = id_type, id_value
+        return error
+
+
+class SchemaRegistrationError(RegistryError):
+    """Report that a schema was not registered; ``cause`` is the error below it, if there is one."""
+
+    def __init__(
+        self,
+        artifact_id: str,
+        cause: Exception | None = None,
+        *,
+        problem: Problem | None = None,
+    ) -> None:
+        message = f"schema {artifact_id!r} was not registered"
+        # A problem says the same as its error, and more.
+        if cause is not None and problem is None:
+            message += f": {cause}"
+        super().__init__(message, problem=problem)
+        self.artifact_id = artifact_id
+        self.cause = cause
+
+
+class SchemaExistsError(SchemaRegistrationError):
+    """Report that ``if_exists="FAIL"`` met an artifact of that id, or a version of that name."""
+
+
+class InvalidSchemaError(SchemaRegistrationError):
+    """Report content that is not a valid schema of its artifact type."""
+
+
+class IncompatibleSchemaError(SchemaRegistrationError):
+    """Report content that breaks a rule of its artifact, group or registry; ``causes`` say where."""
+
+
+class CodecError(RegistryError):
+    """Stand for what went wrong between a value and its bytes; ``cause`` is the error below it, if there is one."""
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The same as ``__cause__``."""
+        return self.__cause__
+
+
+class ResolverError(CodecError):
+    """Report that no artifact id could be derived from topic and schema."""
+
+
+class SerializationError(CodecError, ValueError):
+    """Report a value that its schema does not describe."""
+
+
+class DeserializationError(CodecError):
+    """Report a payload that is not framed, or not encoded, as its reader expects."""
+
+
+class InvalidPayloadError(CodecError, ValueError):
+    """Report a JSON value that its schema does not permit; ``causes`` say where."""

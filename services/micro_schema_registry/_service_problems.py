@@ -1,0 +1,145 @@
+"""Errors of a registry on their way over NATS: a ServiceError with a problem document (RFC 9457) at one end, the same error at the other.
+
+type                    status                      raised again as
+invalid-request         400                         ValueError
+not-found               404                         SchemaNotFoundError
+exists                  409                         SchemaExistsError
+incompatible            409                         IncompatibleSchemaError
+invalid-schema          400 or 422                  InvalidSchemaError
+not-registered          as the registry says, 503   SchemaRegistrationError
+authentication          502                         AuthenticationError
+refused                 as the registry says        RequestRefusedError
+unavailable             503                         RegistryConnectionError
+deadline                504                         RegistryConnectionError
+"""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from micro import ServiceError
+from micro_schema_registry._errors import (
+    AuthenticationError,
+    Cause,
+    IncompatibleSchemaError,
+    InvalidSchemaError,
+    Problem,
+    RegistryConnectionError,
+    RegistryError,
+    RequestRefusedError,
+    SchemaExistsError,
+    SchemaNotFoundError,
+    SchemaRegistrationError,
+)
+
+_LONGEST_DESCRIPTION = 400
+"""Characters of a reason in the header; the document has all of it."""
+
+# The most special class of an error first. The same violation is 409 or 400 depending on Apicurio's version: here it is 409.
+_KINDS: tuple[tuple[type[RegistryError], str, int | None, int], ...] = (
+    (SchemaNotFoundError, "not-found", 404, 404),
+    (SchemaExistsError, "exists", 409, 409),
+    (IncompatibleSchemaError, "incompatible", 409, 409),
+    (InvalidSchemaError, "invalid-schema", None, 422),
+    (SchemaRegistrationError, "not-registered", None, 503),
+    (AuthenticationError, "authentication", 502, 502),
+    (RequestRefusedError, "refused", None, 400),
+    (RegistryConnectionError, "unavailable", 503, 503),
+    (RegistryError, "invalid-request", 400, 400),
+)
+_REGISTRATION = {
+    "exists": SchemaExistsError,
+    "incompatible": IncompatibleSchemaError,
+    "invalid-schema": InvalidSchemaError,
+    "not-registered": SchemaRegistrationError,
+}
+_CONNECTION = {"authentication": AuthenticationError, "refused": RequestRefusedError}
+
+
+class _Document(BaseModel):
+    type: str
+    title: str
+    status: int
+    name: str = ""
+    detail: str = ""
+    causes: tuple[Cause, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Say what was asked for, which is part of the errors that are raised again."""
+
+    group_id: str = ""
+    artifact_id: str = ""
+    version: str | None = None
+    id_type: str | None = None
+    id_value: int | str = 0
+
+
+def service_error(exc: RegistryError) -> ServiceError:
+    """Return the answer for an error of the registry behind the service."""
+    kind, fixed, default = next(row[1:] for row in _KINDS if isinstance(exc, row[0]))
+    status = default
+    if fixed is None and exc.status is not None and 400 <= exc.status < 500:
+        status = exc.status
+    title = str(exc) if exc.problem is None else exc.problem.title or str(exc)
+    document = _Document(
+        type=kind,
+        title=title,
+        status=status,
+        name=exc.name or type(exc).__name__,
+        detail=exc.detail,
+        causes=exc.causes,
+    )
+    return _answer(document, str(exc))
+
+
+def refusal(kind: str, status: int, title: str) -> ServiceError:
+    """Return the answer for something that the service itself refuses, by its type in the table above."""
+    return _answer(_Document(type=kind, title=title, status=status), title)
+
+
+def raised_again(error: ServiceError, url: str, question: Question) -> Exception:
+    """Return the error that an answer of the service stands for."""
+    try:
+        document = _Document.model_validate_json(error.data)
+    except (
+        ValidationError
+    ):  # not from the service's own code: overloaded, or a request it could not read
+        if error.code == 400:
+            return ValueError(
+                f"{error.description}: {error.data.decode(errors='replace')}: expected another request"
+            )
+        problem = Problem(error.code, title=error.description)
+        kind = RequestRefusedError if 400 <= error.code < 500 else RegistryConnectionError
+        return kind(url, problem=problem)
+    if document.type == "invalid-request":
+        return ValueError(document.title)
+    problem = Problem(
+        document.status, document.name, document.title, document.detail, document.causes
+    )
+    if document.type == "not-found":
+        return _missing(question, problem)
+    if document.type in _REGISTRATION:
+        return _REGISTRATION[document.type](question.artifact_id, problem=problem)
+    return _CONNECTION.get(document.type, RegistryConnectionError)(url, problem=problem)
+
+
+def _missing(question: Question, problem: Problem) -> SchemaNotFoundError:
+    if question.id_type is not None:
+        return SchemaNotFoundError.from_id(question.id_type, question.id_value, problem=problem)
+    return SchemaNotFoundError(
+        question.group_id, question.artifact_id, version=question.version, problem=problem
+    )
+
+
+def _answer(document: _Document, description: str) -> ServiceError:
+    line = " ".join(description.split()) or document.type
+    if len(line) > _LONGEST_DESCRIPTION:
+        line = line[:_LONGEST_DESCRIPTION] + "..."
+    return ServiceError(
+        document.status,
+        line,
+        data=document.model_dump_json().encode(),
+        headers={"Content-Type": "application/problem+json"},
+    )

@@ -1,0 +1,88 @@
+"""How the artifact id of a message's schema is found."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from micro_schema_registry._errors import ResolverError
+from micro_schema_registry.serialization import SerializationContext
+
+ArtifactResolver = Callable[[SerializationContext], str]
+"""Derives an artifact id from where a message goes."""
+
+
+class TopicIdStrategy:
+    """Name artifacts ``<topic>-<field>``, such as ``orders-value``."""
+
+    def __call__(self, ctx: SerializationContext) -> str:
+        """Return the artifact id."""
+        return f"{ctx.topic}-{ctx.field.value}"
+
+
+class SimpleTopicIdStrategy:
+    """Name artifacts as the topic."""
+
+    def __call__(self, ctx: SerializationContext) -> str:
+        """Return the artifact id."""
+        return ctx.topic
+
+
+class QualifiedRecordIdStrategy:
+    """Name artifacts ``<namespace>.<name>`` of a record schema, or ``<name>``.
+
+    Raises:
+        ValueError: the schema has no name.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._name = _full_name(schema)
+
+    def __call__(self, ctx: SerializationContext) -> str:
+        """Return the artifact id."""
+        return self._name
+
+
+class TopicRecordIdStrategy:
+    """Name artifacts ``<topic>-<namespace>.<name>`` of a record schema, or ``<topic>-<name>``.
+
+    Raises:
+        ValueError: the schema has no name.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._name = _full_name(schema)
+
+    def __call__(self, ctx: SerializationContext) -> str:
+        """Return the artifact id."""
+        return f"{ctx.topic}-{self._name}"
+
+
+def _full_name(schema: Mapping[str, Any]) -> str:
+    name = schema.get("name")
+    if not name:
+        raise ValueError("invalid Avro schema: expected a name")
+    namespace = schema.get("namespace")
+    return f"{namespace}.{name}" if namespace else str(name)
+
+
+class ArtifactNames:
+    """Find the artifact id: a fixed one, or what a resolver makes of each context."""
+
+    def __init__(self, artifact_id: str | None, artifact_resolver: ArtifactResolver | None) -> None:
+        if (artifact_id is None) == (artifact_resolver is None):
+            raise ValueError("expected exactly one of artifact_id and artifact_resolver")
+        self._artifact_id = artifact_id
+        self._resolver: Callable[[SerializationContext], object] | None = artifact_resolver
+
+    def find(self, ctx: SerializationContext) -> str:
+        if self._resolver is None:
+            assert self._artifact_id is not None  # noqa: S101 - see __init__
+            return self._artifact_id
+        try:
+            found = self._resolver(ctx)
+        except Exception as exc:
+            raise ResolverError(f"artifact_resolver failed for {ctx.topic!r}: {exc}") from exc
+        if not isinstance(found, str) or not found.strip():
+            raise ResolverError(
+                f"artifact_resolver gave {found!r} for {ctx.topic!r}: expected text"
+            )
+        return found

@@ -1,0 +1,300 @@
+"""Avro serializers and deserializers over a registry, blocking and async, and how they find an artifact id."""
+
+import io
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import fastavro
+
+from micro_schema_registry._cache import Cache
+from micro_schema_registry._client import ApicurioRegistryClient
+from micro_schema_registry._errors import (
+    DeserializationError,
+    SchemaNotFoundError,
+    SerializationError,
+)
+from micro_schema_registry._models import CachedSchema, IfExists, Schema
+from micro_schema_registry._protocol import SchemaRegistry
+from micro_schema_registry._strategies import (
+    ArtifactNames,
+    ArtifactResolver,
+    QualifiedRecordIdStrategy,
+    SimpleTopicIdStrategy,
+    TopicIdStrategy,
+    TopicRecordIdStrategy,
+)
+from micro_schema_registry.serialization import (
+    Headers,
+    SerializationContext,
+    SerializedMessage,
+    UseId,
+    WireFormat,
+    frame,
+    unframe,
+)
+
+__all__ = [
+    "ArtifactResolver",
+    "AsyncAvroDeserializer",
+    "AsyncAvroSerializer",
+    "AvroDeserializer",
+    "AvroSerializer",
+    "QualifiedRecordIdStrategy",
+    "SimpleTopicIdStrategy",
+    "TopicIdStrategy",
+    "TopicRecordIdStrategy",
+]
+
+C = TypeVar("C")
+_PARSED = 1000
+"""How many parsed schemas a serializer or deserializer keeps."""
+
+
+def _parse(schema: Any) -> Any:
+    return fastavro.parse_schema(schema)
+
+
+class _Parsed:
+    """Parse each schema once."""
+
+    def __init__(self) -> None:
+        self._cache = Cache[int, Any](_PARSED)
+
+    def get(self, schema_id: int, schema: Any) -> Any:
+        parsed = self._cache.get(schema_id)
+        if parsed is None:
+            parsed = _parse(schema)
+            self._cache.put(schema_id, parsed)
+        return parsed
+
+
+class _Serializer(Generic[C]):
+    """Hold what the blocking and the async serializer share: all but asking the registry."""
+
+    def __init__(  # noqa: PLR0913 - the documented signature
+        self,
+        registry_client: C,
+        artifact_id: str | None = None,
+        artifact_resolver: ArtifactResolver | None = None,
+        schema: Schema | None = None,
+        auto_register: bool = False,
+        if_exists: IfExists = "FIND_OR_CREATE_VERSION",
+        to_dict: Callable[[Any, SerializationContext], Any] | None = None,
+        use_id: UseId = "globalId",
+        strict: bool = False,
+        wire_format: WireFormat = WireFormat.CONFLUENT_PAYLOAD,
+        use_latest_version: bool = False,
+    ) -> None:
+        self.registry_client = registry_client
+        self._names = ArtifactNames(artifact_id, artifact_resolver)
+        if auto_register and schema is None:
+            raise ValueError("auto_register needs a schema")
+        if auto_register and use_latest_version:
+            raise ValueError("auto_register and use_latest_version exclude each other")
+        if use_id not in {"globalId", "contentId"}:
+            raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
+        self._schema = schema if auto_register else None
+        self._if_exists = if_exists
+        self._to_dict = to_dict
+        self._use_id = use_id
+        self._strict = strict
+        self._wire_format = WireFormat(wire_format)
+        self._parsed = _Parsed()
+
+    def _encode(
+        self, cached: CachedSchema, data: Any, ctx: SerializationContext
+    ) -> SerializedMessage:
+        if self._to_dict is not None:
+            try:
+                data = self._to_dict(data, ctx)
+            except Exception as exc:
+                raise SerializationError(f"to_dict failed: {exc}") from exc
+        buffer = io.BytesIO()
+        try:
+            parsed = self._parsed.get(cached.global_id, cached.schema)
+            fastavro.schemaless_writer(buffer, parsed, data, strict_allow_default=self._strict)
+        except Exception as exc:
+            raise SerializationError(f"value does not fit its Avro schema: {exc}") from exc
+        return frame(
+            buffer.getvalue(), cached, ctx, wire_format=self._wire_format, use_id=self._use_id
+        )
+
+    def _payload(self, message: SerializedMessage) -> bytes:
+        if message.headers:
+            raise TypeError(
+                f"{self._wire_format.name} has headers: expected serialize() to be called"
+            )
+        return message.payload
+
+
+class AvroSerializer(_Serializer[ApicurioRegistryClient]):
+    """Encode values with the newest schema of an artifact, and say which in the message.
+
+    Args:
+        registry_client: where schemas are.
+        artifact_id: of the schema; or
+        artifact_resolver: what derives it, for each message.
+        schema: what to register with ``auto_register``.
+        auto_register: register ``schema`` when the artifact is missing.
+        if_exists: for that registration.
+        to_dict: makes a dict of a value, called with value and context.
+        use_id: which id goes into the message.
+        strict: refuse fields that the schema does not have.
+        wire_format: where the id goes.
+        use_latest_version: nothing else is ever done; excludes ``auto_register``.
+
+    Raises:
+        ValueError: the parameters contradict each other.
+    """
+
+    def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
+        """Return bytes and headers of a value.
+
+        Raises:
+            SerializationError: the value does not fit, or ``to_dict`` failed.
+            ResolverError: there is no artifact id.
+            SchemaNotFoundError: there is no artifact and it may not be registered.
+            SchemaRegistrationError: it was refused.
+            RegistryConnectionError: the registry gives no usable answer.
+        """
+        artifact_id = self._names.find(ctx)
+        try:
+            cached = self.registry_client.get_schema(artifact_id)
+        except SchemaNotFoundError:
+            if self._schema is None:
+                raise
+            cached = self.registry_client.register_schema(
+                artifact_id, self._schema, self._if_exists
+            )
+        return self._encode(cached, data, ctx)
+
+    def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
+        """Return the bytes of a value, for a wire format without headers."""
+        return self._payload(self.serialize(data, ctx))
+
+
+class AsyncAvroSerializer(_Serializer[SchemaRegistry]):
+    """Do with ``await`` what AvroSerializer does, on any SchemaRegistry."""
+
+    async def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
+        """Return bytes and headers of a value; raises as AvroSerializer.serialize does."""
+        artifact_id = self._names.find(ctx)
+        client = self.registry_client
+        try:
+            cached = await client.get_schema(artifact_id)
+        except SchemaNotFoundError:
+            if self._schema is None:
+                raise
+            cached = await client.register_schema(artifact_id, self._schema, self._if_exists)
+        return self._encode(cached, data, ctx)
+
+    async def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
+        """Return the bytes of a value, for a wire format without headers."""
+        return self._payload(await self.serialize(data, ctx))
+
+
+class _Deserializer(Generic[C]):
+    """Hold what the blocking and the async deserializer share: all but asking the registry."""
+
+    def __init__(  # noqa: PLR0913 - the documented signature
+        self,
+        registry_client: C,
+        from_dict: Callable[[Any, SerializationContext], Any] | None = None,
+        use_id: UseId = "globalId",
+        *,
+        artifact_id: str | None = None,
+        artifact_resolver: ArtifactResolver | None = None,
+        use_latest_version: bool = False,
+        reader_schema: Schema | None = None,
+    ) -> None:
+        named = artifact_id is not None or artifact_resolver is not None
+        if named != use_latest_version:
+            raise ValueError(
+                "use_latest_version and an artifact_id or artifact_resolver need each other"
+            )
+        if use_latest_version and reader_schema is not None:
+            raise ValueError("use_latest_version and reader_schema exclude each other")
+        if use_id not in {"globalId", "contentId"}:
+            raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
+        self.registry_client = registry_client
+        self._names = ArtifactNames(artifact_id, artifact_resolver) if named else None
+        self._from_dict = from_dict
+        self._use_id: UseId = use_id
+        self._reader = None if reader_schema is None else _parse(reader_schema)
+        self._writers = _Parsed()
+        self._readers = _Parsed()
+
+    def _decode(
+        self,
+        message: tuple[int, bytes],
+        writer: Any,
+        latest: CachedSchema | None,
+        ctx: SerializationContext,
+    ) -> Any:
+        schema_id, payload = message
+        try:
+            reader = self._reader
+            if latest is not None:
+                reader = self._readers.get(latest.global_id, latest.schema)
+            parsed = self._writers.get(schema_id, writer)
+            value = fastavro.schemaless_reader(io.BytesIO(payload), parsed, reader)
+        except Exception as exc:
+            raise DeserializationError(
+                f"payload does not fit the Avro schema with {self._use_id} {schema_id}: {exc!r}"
+            ) from exc
+        if self._from_dict is None:
+            return value
+        try:
+            return self._from_dict(value, ctx)
+        except Exception as exc:
+            raise DeserializationError(f"from_dict failed: {exc}") from exc
+
+
+class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
+    """Decode messages with the schema they were written with.
+
+    Args:
+        registry_client: where schemas are.
+        from_dict: makes an object of the decoded value, called with value and context.
+        use_id: which id messages carry.
+        artifact_id: of the reader's schema, with ``use_latest_version``; or
+        artifact_resolver: what derives it, for each message.
+        use_latest_version: read as the newest version of that artifact: Avro fills in defaults and promotes types.
+        reader_schema: read as this schema instead.
+
+    Raises:
+        ValueError: the parameters contradict each other.
+    """
+
+    def __call__(
+        self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
+    ) -> Any:
+        """Return the value of a message; ``headers`` are needed unless the id is in front of the bytes.
+
+        Raises:
+            DeserializationError: framing or payload are not as expected, or ``from_dict`` failed.
+            ResolverError: there is no artifact id.
+            SchemaNotFoundError: nobody knows the message's schema.
+            RegistryConnectionError: the registry gives no usable answer.
+        """
+        message = unframe(data, ctx, headers=headers, use_id=self._use_id)
+        writer = self.registry_client.get_content(self._use_id, message[0]).schema
+        latest = None
+        if self._names is not None:
+            latest = self.registry_client.get_schema(self._names.find(ctx))
+        return self._decode(message, writer, latest, ctx)
+
+
+class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
+    """Do with ``await`` what AvroDeserializer does, on any SchemaRegistry."""
+
+    async def __call__(
+        self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
+    ) -> Any:
+        """Return the value of a message; raises as AvroDeserializer does."""
+        message = unframe(data, ctx, headers=headers, use_id=self._use_id)
+        writer = (await self.registry_client.get_content(self._use_id, message[0])).schema
+        latest = None
+        if self._names is not None:
+            latest = await self.registry_client.get_schema(self._names.find(ctx))
+        return self._decode(message, writer, latest, ctx)

@@ -1,0 +1,72 @@
+"""Check JSON values against JSON Schemas of a registry."""
+
+import json
+from itertools import islice
+from typing import Any
+
+from jsonschema import SchemaError
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from micro_schema_registry._errors import Cause, InvalidPayloadError, Problem
+
+__all__ = ["JsonSchemaValidator"]
+
+_MAX_CAUSES = 20
+_MAX_EXPECTED = 200
+
+
+class JsonSchemaValidator:
+    """Check values against one JSON Schema, which is compiled once; draft 2020-12 unless ``$schema`` says otherwise.
+
+    Args:
+        schema: parsed, such as ``CachedSchema.schema``. References within it work; others are never fetched.
+
+    Raises:
+        ValueError: it is no JSON Schema.
+    """
+
+    def __init__(self, schema: dict[str, Any] | bool) -> None:
+        compiled: Any = schema  # stubs know no boolean schemas
+        kind = validator_for(schema, default=Draft202012Validator)
+        try:
+            kind.check_schema(compiled)
+        except SchemaError as exc:
+            raise ValueError(f"invalid JSON Schema at {exc.json_path}: {exc.message}") from exc
+        self._validator = kind(schema, registry=Registry())
+
+    def causes(self, value: Any) -> tuple[Cause, ...]:
+        """Return what is wrong with a value, at most 20 things, without repeating the value itself.
+
+        Raises:
+            InvalidPayloadError: the schema refers to something outside of it.
+        """
+        try:
+            found = islice(self._validator.iter_errors(value), _MAX_CAUSES)
+            return tuple(Cause(_description(error), error.json_path) for error in found)
+        except Unresolvable as exc:
+            raise InvalidPayloadError(
+                f"JSON Schema refers to {exc.ref!r}, which is not in it"
+            ) from exc
+
+    def validate(self, value: Any) -> None:
+        """Accept a value or say what is wrong with it.
+
+        Raises:
+            InvalidPayloadError: as said.
+        """
+        causes = self.causes(value)
+        if causes:
+            raise InvalidPayloadError(
+                "value does not fit its JSON Schema",
+                problem=Problem(400, "InvalidPayload", "invalid value", causes=causes),
+            )
+
+
+def _description(error: ValidationError) -> str:
+    expected = json.dumps(error.validator_value)
+    if len(expected) > _MAX_EXPECTED:
+        expected = expected[:_MAX_EXPECTED] + "..."
+    return f"expected {error.validator}: {expected}"

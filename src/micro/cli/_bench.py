@@ -1,0 +1,186 @@
+"""``micro bench``: how fast an endpoint answers, and how long its callers wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import time
+from collections import Counter
+from contextlib import nullcontext
+from typing import Annotated, Any
+
+import nats.errors
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from micro._client import Client
+from micro._errors import ServiceError
+from micro.cli._discover import STALL, complete_name
+from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._link import connected
+from micro.cli._output import NoAnswerError, add_row, execute, make_console, make_table, print_json
+from micro.cli._request import find_subject
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+REFRESH = 0.5
+"""Seconds between two looks at the live table."""
+
+_STEPS = 32  # buckets for each doubling of a latency: 2 % wide
+
+
+class Latencies:
+    """Latencies in buckets that are 2 % wide, however many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.longest = 0.0
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, seconds: float) -> None:
+        """Note one latency."""
+        self.count += 1
+        self.longest = max(self.longest, seconds)
+        self._buckets[round(math.log2(max(seconds, 1e-9)) * _STEPS)] += 1
+
+    def quantile(self, part: float) -> float:
+        """Return the seconds that a part of the latencies, 0 to 1, does not exceed; 0 without any."""
+        left = part * self.count
+        for bucket in sorted(self._buckets):
+            left -= self._buckets[bucket]
+            if left <= 0:
+                return min(float(2 ** (bucket / _STEPS)), self.longest)
+        return 0.0
+
+
+class Bench:
+    """Callers that ask an endpoint, each again as soon as it has an answer.
+
+    Args:
+        client: What to ask with.
+        subject: The subject of the endpoint.
+        payload: The payload of each request.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, client: Client, subject: str, payload: bytes, timeout: float) -> None:
+        self.latencies = Latencies()
+        self.errors: Counter[str] = Counter()
+        self._client = client
+        self._subject = subject
+        self._payload = payload
+        self._timeout = timeout
+        self._began = time.perf_counter()
+
+    async def call(self, until: float) -> None:
+        """Ask again and again until a moment of ``time.perf_counter()``."""
+        while (sent := time.perf_counter()) < until:
+            try:
+                await self._client.request(self._subject, self._payload, timeout=self._timeout)
+            except ServiceError as error:
+                self.errors[f"{error.code} {error.description}"] += 1
+            except nats.errors.NoRespondersError:
+                raise NoAnswerError(f"nobody listens on {self._subject!r} any more") from None
+            except TimeoutError:
+                self.errors["no answer in time"] += 1
+                continue  # says nothing about how long answers take
+            self.latencies.add(time.perf_counter() - sent)
+
+    def result(self) -> dict[str, Any]:
+        """Return the figures so far; latencies in milliseconds."""
+        elapsed = time.perf_counter() - self._began
+        found = self.latencies
+        quantiles = {name: found.quantile(part) for name, part in QUANTILES.items()}
+        return {
+            "subject": self._subject,
+            "seconds": round(elapsed, 3),
+            "answers": found.count,
+            "rate": round(found.count / elapsed, 1),
+            "errors": dict(self.errors),
+            "latency_ms": {
+                name: round(seconds * 1000, 3)
+                for name, seconds in {**quantiles, "max": found.longest}.items()
+            },
+        }
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, bench)
+
+
+def bench(  # noqa: PLR0913 - flags of a command
+    connection: Connection,
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", autocompletion=complete_name, help="The service.")
+    ],
+    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its endpoint.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
+    ] = "",
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, help="Requests that wait at a time.")
+    ] = 64,
+    duration: Annotated[
+        float,
+        typer.Option("--duration", "-d", metavar="TIME", parser=parse_duration, help="How long."),
+    ] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Measure how many requests per second an endpoint answers, and how long they take.
+
+    A live table shows the figures while it runs. Errors of the service are counted, and do not end it.
+
+    Examples:
+      micro bench echo echo hello
+      micro bench math add '{"a": 1, "b": 2}' -c 256 -d 30s
+      micro bench echo echo --json
+    """
+    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
+    work = _bench(connection, service, endpoint, payload, concurrency, duration, as_json)
+    execute(work, as_json=as_json)
+
+
+async def _bench(  # noqa: PLR0913 - what the command was given
+    connection: Connection,
+    service: str,
+    endpoint: str,
+    payload: bytes,
+    concurrency: int,
+    duration: float,
+    as_json: bool,
+) -> None:
+    console = make_console()
+    async with connected(connection.settings()) as link:
+        client = Client(link.nc)
+        found = await client.info(service, max_wait=connection.timeout, max_interval=STALL)
+        subject = find_subject(found, service, endpoint)
+        run = Bench(client, subject, payload, connection.timeout)
+        live = Live(_table(run.result()), console=console, auto_refresh=False)
+        shown = console.is_terminal and not as_json
+        with live if shown else nullcontext():
+            try:
+                async with asyncio.TaskGroup() as callers:
+                    until = time.perf_counter() + duration
+                    for _ in range(concurrency):
+                        callers.create_task(run.call(until))
+                    while shown and time.perf_counter() < until:
+                        await asyncio.sleep(REFRESH)
+                        live.update(_table(run.result()), refresh=True)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from None  # all callers met the same
+    if as_json:
+        print_json(run.result())
+    elif not shown:
+        console.print(_table(run.result()))
+
+
+def _table(result: dict[str, Any]) -> Table:
+    latency = result["latency_ms"]
+    columns = ("Seconds", "Answers", "Req/s", "Errors", *(f"{name} ms" for name in latency))
+    table = make_table(*columns, right=columns, title=result["subject"])
+    numbers = (result["seconds"], result["answers"], result["rate"])
+    cells = [*numbers, sum(result["errors"].values()), *latency.values()]
+    add_row(table, (f"{cell:,}" for cell in cells))
+    return table

@@ -1,0 +1,96 @@
+"""``micro exporter``: the counters of every service on a NATS server, for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from micro import options
+from micro._context import Context
+from micro._errors import ConfigError, MicroError
+from micro.cli._discover import complete_name
+from micro.cli._flags import Address, Connection, add_command, parse_address
+from micro.cli._output import execute, print_line
+
+GATHER = 1.0
+"""Seconds that a scrape gathers answers; it ends earlier when no more come."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(app, exporter)
+
+
+def exporter(
+    connection: Connection,
+    listen: Annotated[
+        Address,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", parser=parse_address, help="Where Prometheus asks."
+        ),
+    ] = Address("127.0.0.1", 9100),  # noqa: B008 - frozen
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", metavar="NAME", help="Only this service.", autocompletion=complete_name
+        ),
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Wait for a server that is not there at start.")
+    ] = False,
+) -> None:
+    """Serve the counters of all services to Prometheus, until Ctrl-C or SIGTERM.
+
+    Each scrape asks all instances for their STATS (ADR-32), in whatever language they are written.
+
+    Examples:
+      micro exporter
+      micro exporter --listen :9100 --service echo --server nats://10.0.0.1:4222
+    """
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="micro: %(message)s")
+    execute(_export(connection, listen, service, retry), as_json=False)
+
+
+async def _export(
+    connection: Connection, listen: Address, service: str | None, retry: bool
+) -> None:
+    context = Context()
+
+    async def setup(ctx: Context) -> None:
+        port = serve(ctx, listen, service)
+        print_line(f"metrics of the services at http://{listen.host}:{port}/metrics")
+
+    given = [options.name("micro exporter"), options.selected_context(), options.retry(retry)]
+    await context.run_forever(setup, *given, *connection.options(), trap_signals=True)
+
+
+def serve(context: Context, listen: Address, service: str | None) -> int:
+    """Serve metrics until the context ends; returns the port.
+
+    Raises:
+        ConfigError: prometheus-client is not installed.
+        MicroError: The address cannot be had.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+
+        from micro.prometheus import DiscoveryCollector
+    except ModuleNotFoundError as exc:
+        if exc.name != "prometheus_client":
+            raise
+        raise ConfigError(
+            "micro exporter needs prometheus-client: pip install 'natsmicro[prometheus]'"
+        ) from None
+    registry = CollectorRegistry()
+    registry.register(DiscoveryCollector(context, service, max_wait=GATHER))
+    try:
+        server, thread = start_http_server(listen.port, listen.host, registry)
+    except OSError as exc:
+        raise MicroError(f"cannot listen on {listen}: {exc.strerror or exc}") from exc
+    context.push(server.server_close)
+    context.push(thread.join)
+    context.push(server.shutdown)
+    return server.server_port

@@ -1,0 +1,358 @@
+"""A caller says how long it waits; nobody works longer than that for it, on either path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client as NatsClient
+
+import micro
+from micro import Request, ServiceError, _deadline
+from micro._fence import fence
+from micro._request import DEADLINE
+from micro.testing import NatsServer
+
+from .path_kit import PATHS, connections
+
+LONG = 60.0
+SHORT = 0.2
+
+
+@pytest.fixture(params=PATHS)
+async def nc(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
+    """A connection of the part under test, by each path in turn."""
+    async with connections(request.param) as connect:
+        yield await connect(server.url)
+
+
+@pytest.fixture
+async def service(nc: NatsClient) -> AsyncIterator[micro.Service]:
+    async with micro.add_service(nc, "clock", "1.0.0") as service:
+        yield service
+
+
+async def ask(
+    caller: NatsClient, subject: str, header: str | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """Ask without our own client, and wait for much longer than the header says."""
+    headers = None if header is None else {DEADLINE: header}
+    answer = await caller.request(subject, b"", timeout=LONG, headers=headers)
+    return answer.data, answer.headers or {}
+
+
+def is_504(headers: dict[str, str]) -> bool:
+    wanted = {"Nats-Service-Error": "deadline exceeded", "Nats-Service-Error-Code": "504"}
+    return headers == wanted
+
+
+def own(service: micro.Service, name: str) -> dict[str, Any]:
+    """Return what the framework itself says in the data of an endpoint."""
+    (found,) = (one for one in service.stats().endpoints if one.name == name)
+    assert isinstance(found.data, dict)
+    micro_data = found.data["micro"]
+    assert isinstance(micro_data, dict)
+    return micro_data
+
+
+@pytest.mark.parametrize(("timeout", "sent"), [(1.5, "1500"), (0.0299, "29"), (3600, "3600000")])
+async def test_a_client_says_how_long_it_waits(
+    nc: NatsClient, caller: NatsClient, timeout: float, sent: str
+) -> None:
+    subscription = await caller.subscribe("deadline.told")
+    await fence(caller)
+
+    asked = asyncio.create_task(
+        micro.Client(nc).request("deadline.told", b"x", {"A": "b"}, timeout=timeout)
+    )
+    told = await subscription.next_msg(timeout=LONG)
+    asked.cancel()
+    await asyncio.wait({asked})
+    await subscription.unsubscribe()
+
+    assert told.headers == {"A": "b", "Micro-Timeout-Ms": sent}
+
+
+async def test_a_request_that_is_expired_when_admitted_is_not_run(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    ran: list[str] = []
+
+    async def note(request: Request) -> None:
+        ran.append(request.subject())
+        await request.respond(b"")
+
+    await service.add_endpoint("note", note)
+
+    _, headers = await ask(caller, "note", "0")
+
+    assert is_504(headers)
+    assert ran == []
+    stats = own(service, "note")
+    assert (stats["expired"], stats["errors"]) == (1, {"504": 1})
+
+
+async def test_a_request_that_expires_while_it_waits_for_a_slot_is_not_run(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    ran: list[bytes] = []
+
+    async def one_by_one(request: Request) -> None:
+        ran.append(request.data())
+        entered.set()
+        await go_on.wait()
+        await request.respond(b"done")
+
+    await service.add_endpoint("single", one_by_one, max_in_flight=1)
+
+    first = asyncio.create_task(ask(caller, "single"))
+    await entered.wait()
+    second = asyncio.create_task(ask(caller, "single", "1"))
+    while own(service, "single")["queued"] < 1:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # the time of the second is over
+    go_on.set()
+
+    assert (await first)[0] == b"done"
+    assert is_504((await second)[1])
+    assert len(ran) == 1
+
+
+async def test_a_handler_is_cancelled_at_the_deadline(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def slow(request: Request) -> None:
+        try:
+            await asyncio.sleep(LONG)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    await service.add_endpoint("slow", slow)
+
+    _, headers = await ask(caller, "slow", str(int(SHORT * 1000)))
+
+    assert is_504(headers)
+    assert cancelled.is_set()
+    stats = service.stats().endpoints[0]
+    assert (stats.num_requests, stats.num_errors) == (1, 1)
+    assert stats.last_error == "504:deadline exceeded"
+    assert own(service, "slow")["expired"] == 1
+
+
+async def test_a_handler_has_a_time_limit_of_its_own(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    async def slow(request: Request) -> None:
+        await asyncio.sleep(LONG)
+
+    await service.add_endpoint("slow", slow, timeout=SHORT)
+
+    for header in (None, str(int(LONG * 1000))):
+        assert is_504((await ask(caller, "slow", header))[1])
+    assert own(service, "slow")["expired"] == 2
+
+
+async def test_the_answer_given_before_the_deadline_stands(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    async def early(request: Request) -> None:
+        await request.respond(b"early")
+        await asyncio.sleep(LONG)
+
+    await service.add_endpoint("early", early, timeout=SHORT)
+
+    assert await ask(caller, "early") == (b"early", {})
+
+
+async def test_an_endpoint_goes_on_after_deadlines(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    async def nap(request: Request) -> None:
+        await asyncio.sleep(float(request.data()))
+        await request.respond(b"rested")
+
+    await service.add_endpoint("nap", nap, timeout=SHORT, max_in_flight=2)
+    client = micro.Client(caller)
+
+    late = [client.request("nap", b"60", timeout=LONG) for _ in range(5)]
+    found = await asyncio.gather(*late, return_exceptions=True)
+
+    assert [error.code for error in found if isinstance(error, ServiceError)] == [504] * 5
+    assert (await client.request("nap", b"0", timeout=LONG)).data == b"rested"
+    assert own(service, "nap")["in_flight"] == 0
+
+
+async def test_a_handler_sees_what_remains(service: micro.Service, caller: NatsClient) -> None:
+    seen: list[float | None] = []
+
+    async def look(request: Request) -> None:
+        seen.append(request.remaining())
+        await request.respond(b"")
+
+    await service.add_endpoint("look", look)
+
+    await ask(caller, "look")
+    await ask(caller, "look", "60000")
+
+    unknown, known = seen
+    assert unknown is None
+    assert known is not None
+    assert 1 < known <= 60
+
+
+async def test_requests_of_a_handler_inherit_its_deadline(
+    service: micro.Service, nc: NatsClient, caller: NatsClient
+) -> None:
+    client = micro.Client(nc)
+    told: list[float | None] = []
+
+    async def inner(request: Request) -> None:
+        told.append(request.remaining())
+        await request.respond(b"")
+
+    async def outer(request: Request) -> None:
+        await client.request("inner", timeout=3600)
+        await asyncio.sleep(0)  # in the task that goes on with it, too
+        await client.request("inner", timeout=3600)
+        await asyncio.gather(*(client.request("inner", timeout=3600) for _ in range(2)))
+        await client.request("inner", timeout=1)
+        await request.respond(b"")
+
+    await service.add_endpoint("inner", inner)
+    await service.add_endpoint("outer", outer)
+
+    assert await ask(caller, "outer", "60000") == (b"", {})
+
+    *inherited, shorter = told
+    assert len(inherited) == 4
+    assert all(left is not None and 0 < left <= 60 for left in inherited)
+    assert shorter is not None
+    assert 0 < shorter <= 1
+
+
+async def test_a_deadline_is_gone_after_the_request(
+    service: micro.Service, nc: NatsClient, caller: NatsClient
+) -> None:
+    """The next request, whose caller has not said how long it waits, does not inherit it."""
+    client = micro.Client(nc)
+    told: list[float | None] = []
+
+    async def inner(request: Request) -> None:
+        told.append(request.remaining())
+        await request.respond(b"")
+
+    async def outer(request: Request) -> None:
+        await asyncio.sleep(0)
+        await client.request("inner", timeout=3600)
+        await request.respond(b"")
+
+    await service.add_endpoint("inner", inner)
+    await service.add_endpoint("outer", outer)
+
+    await ask(caller, "outer", "30000")
+    await ask(caller, "outer")
+
+    first, second = told
+    assert first is not None
+    assert second is not None
+    assert first <= 30
+    assert second > 1000
+
+
+async def test_a_request_of_a_handler_that_is_late_ends_in_504(
+    service: micro.Service, nc: NatsClient, caller: NatsClient
+) -> None:
+    """The inherited time-out of the inner request comes out of the handler; it is no fault of it."""
+    client = micro.Client(nc)
+
+    async def silent(request: Request) -> None:
+        await asyncio.sleep(LONG)
+
+    async def outer(request: Request) -> None:
+        await client.request("silent", timeout=3600)
+
+    await service.add_endpoint("silent", silent)
+    await service.add_endpoint("outer", outer)
+
+    assert is_504((await ask(caller, "outer", str(int(SHORT * 1000))))[1])
+
+
+async def test_a_client_without_time_left_does_not_ask(nc: NatsClient) -> None:
+    token = _deadline.current.set(asyncio.get_running_loop().time())
+    try:
+        with pytest.raises(nats.errors.TimeoutError):
+            await micro.Client(nc).request("deadline.never", timeout=LONG)
+    finally:
+        _deadline.current.reset(token)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-5", "1.5", "1e3", "\N{SUPERSCRIPT TWO}", "9" * 13, "0x10", "1 2"]
+)
+async def test_a_header_that_is_no_number_is_ignored(
+    service: micro.Service, caller: NatsClient, value: str
+) -> None:
+    seen: list[float | None] = []
+
+    async def look(request: Request) -> None:
+        seen.append(request.remaining())
+        await request.respond(b"ok")
+
+    await service.add_endpoint("look", look)
+
+    assert await ask(caller, "look", value) == (b"ok", {})
+    assert seen == [None]
+
+
+async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClient) -> None:
+    async def count(endpoint: micro.Endpoint) -> dict[str, int]:
+        return {"cached": 7}
+
+    async def odd(request: Request) -> None:
+        if request.data() == b"odd":
+            raise ServiceError(418, "teapot")
+        await request.respond(b"")
+
+    await service.add_endpoint("odd", odd, stats_handler=count)
+
+    client = micro.Client(caller)
+    for data in (b"", b"odd", b"odd"):
+        await asyncio.gather(client.request("odd", data, timeout=LONG), return_exceptions=True)
+    stats = await client.instance("clock", service.id).stats(LONG)
+
+    data = stats.endpoints[0].data
+    quantiles = [data["micro"].pop(name) for name in ("p50_ns", "p95_ns", "p99_ns")]
+    assert 0 < quantiles[0] <= quantiles[1] <= quantiles[2]
+    assert data == {
+        "micro": {
+            "in_flight": 0,
+            "queued": 0,
+            "rejected": 0,
+            "expired": 0,
+            "errors": {"418": 2},
+        },
+        "cached": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (b"NATS/1.0\r\nMicro-Timeout-Ms: 1500\r\n\r\n", 101.5),
+        (b"NATS/1.0\r\nA: b\r\nMicro-Timeout-Ms:20\r\n\r\n", 100.02),
+        (b"NATS/1.0\r\nMicro-Timeout-Ms: \xb2\r\n\r\n", None),
+        (b"NATS/1.0\r\nX: Micro-Timeout-Ms: 5\r\n\r\n", None),
+        (b"NATS/1.0\r\nMicro-Timeout-Ms:", None),
+        (b"NATS/1.0\r\n\r\n", None),
+    ],
+)
+def test_the_deadline_of_a_header_block(block: bytes, expected: float | None) -> None:
+    assert _deadline.from_block(block, 100.0) == expected

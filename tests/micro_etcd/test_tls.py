@@ -1,0 +1,141 @@
+"""P15: TLS with an authority of one's own, and mutual TLS."""
+
+import datetime
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.micro_etcd.versions import Binaries, every_version
+
+from micro_etcd import EtcdClient, EtcdTLS, EtcdUnavailableError
+from micro_etcd.testing import EtcdServer
+
+
+@dataclass
+class Authority:
+    """A certificate authority in a folder."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.folder.name)])
+        certificate = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.path = self.folder / "ca.pem"
+        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Return the files of a certificate for 127.0.0.1 and of its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = (
+            self._builder(subject, key.public_key())
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        cert_path, key_path = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
+        cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return cert_path, key_path
+
+    def _builder(
+        self, subject: x509.Name, public: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ours")
+
+
+@pytest.fixture
+def tls_server(binaries: Binaries, authority: Authority) -> Iterator[EtcdServer]:
+    with EtcdServer(binaries.etcd, tls=(*authority.issue("server"), None)) as server:
+        yield server
+
+
+@pytest.fixture
+def mutual_server(binaries: Binaries, authority: Authority) -> Iterator[EtcdServer]:
+    with EtcdServer(binaries.etcd, tls=(*authority.issue("server"), authority.path)) as server:
+        yield server
+
+
+@every_version
+async def test_private_authority(tls_server: EtcdServer, authority: Authority) -> None:
+    tls = EtcdTLS(ca=authority.path)
+    async with EtcdClient(tls_server.address, secure=tls).connect() as communicator:
+        await communicator.put("k", "v")
+        async with communicator.watch("k") as watch:
+            await communicator.put("k", "w")
+            assert (await anext(watch)).value == "w"
+
+
+async def test_authority_as_bytes_and_expected_name(
+    tls_server: EtcdServer, authority: Authority
+) -> None:
+    tls = EtcdTLS(ca=authority.path.read_bytes(), server_name="127.0.0.1")
+    async with EtcdClient(tls_server.address, secure=tls).connect() as communicator:
+        assert await communicator.get("none") is None
+
+
+@pytest.mark.parametrize("secure", [True, False, "other authority"])
+async def test_unknown_authority_or_no_tls_is_refused(
+    tls_server: EtcdServer, tmp_path: Path, secure: bool | str
+) -> None:
+    tls: bool | EtcdTLS = (
+        EtcdTLS(ca=Authority(tmp_path / "theirs").path) if isinstance(secure, str) else secure
+    )
+    with pytest.raises(EtcdUnavailableError):
+        async with EtcdClient(tls_server.address, secure=tls, timeout=1).connect() as communicator:
+            await communicator.get("k")
+
+
+@every_version
+async def test_mutual_tls(mutual_server: EtcdServer, authority: Authority) -> None:
+    cert, key = authority.issue("client")
+    tls = EtcdTLS(ca=authority.path, cert=cert, key=key)
+    async with EtcdClient(mutual_server.address, secure=tls).connect() as communicator:
+        await communicator.put("k", "v")
+        assert await communicator.get("k") == "v"
+    with pytest.raises(EtcdUnavailableError):
+        async with EtcdClient(
+            mutual_server.address, secure=EtcdTLS(ca=authority.path), timeout=1
+        ).connect() as communicator:
+            await communicator.get("k")
+
+
+def test_missing_file_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        EtcdClient("127.0.0.1", secure=EtcdTLS(ca=tmp_path / "none.pem"))
+
+
+def test_key_is_not_in_the_repr() -> None:
+    assert "private" not in repr(EtcdTLS(key=b"private"))

@@ -1,0 +1,468 @@
+"""Compatibility of each artifact type: verdicts, reasons and places; and what the levels mean."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from micro_schema_registry._compat import SchemaText, incompatibilities, parse
+
+OPEN = {"type": "object", "properties": {"a": {"type": "integer"}}}
+CLOSED = {**OPEN, "additionalProperties": False}
+
+
+def record(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "fields": list(fields), **more}
+
+
+def field(name: str, kind: Any, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, **more}
+
+
+def text(schema: Any, *references: tuple[str, Any]) -> SchemaText:
+    return SchemaText(_content(schema), tuple((n, _content(s)) for n, s in references))
+
+
+def _content(schema: Any) -> str:
+    return schema if isinstance(schema, str) else json.dumps(schema)
+
+
+def causes(kind: str, level: str, new: Any, *existing: Any) -> list[str]:
+    found = incompatibilities(kind, level, text(new), [text(old) for old in existing])
+    return [str(cause) for cause in found]
+
+
+V1, V2, V3 = record(field("a", "int")), record(field("a", "int"), field("b", "int")), record()
+
+
+@pytest.mark.parametrize(
+    ("level", "new", "existing", "accepted"),
+    [
+        ("NONE", V2, [V1], True),
+        ("BACKWARD", V2, [V1], False),
+        ("BACKWARD", V1, [V2], True),
+        ("FORWARD", V2, [V1], True),
+        ("FORWARD", V1, [V2], False),
+        ("FULL", V2, [V1], False),
+        ("FULL", V1, [V2], False),
+        ("FULL", record(field("a", "int"), field("b", "int", default=0)), [V1], True),
+        ("BACKWARD", V1, [V3, V2], True),
+        ("BACKWARD_TRANSITIVE", V1, [V3, V2], False),
+        ("FORWARD", V1, [V2, V3], True),
+        ("FORWARD_TRANSITIVE", V1, [V2, V3], False),
+        ("FULL_TRANSITIVE", V1, [V1, V3], False),
+        ("FULL_TRANSITIVE", V1, [], True),
+    ],
+)
+def test_levels(level: str, new: Any, existing: list[Any], accepted: bool) -> None:
+    assert (not causes("AVRO", level, new, *existing)) is accepted
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        ("long", "int", []),
+        ("int", "long", ["type mismatch: reader type: int not compatible with writer type: long at /"]),
+        (["null", "int"], "int", []),
+        ("int", ["null", "int"], ["type mismatch: reader type: int not compatible with writer type: null at /"]),
+        (record(field("b", "int", aliases=["a"])), record(field("a", "int")), []),
+        (
+            record(field("a", "string"), field("b", "int")),
+            record(field("a", "int")),
+            [
+                "type mismatch: reader type: string not compatible with writer type: int at /fields/a",
+                "reader field 'b' has no default and the writer has no such field at /fields/b",
+            ],
+        ),
+        (
+            record(field("e", {"type": "enum", "name": "E", "symbols": ["A"]})),
+            record(field("e", {"type": "enum", "name": "E", "symbols": ["A", "B"]})),
+            ["missing enum symbols: {'B'} at /fields/e"],
+        ),
+        (
+            record(field("e", {"type": "enum", "name": "E", "symbols": ["A"], "default": "A"})),
+            record(field("e", {"type": "enum", "name": "E", "symbols": ["A", "B"]})),
+            [],
+        ),
+        (
+            {"type": "array", "items": record(field("m", {"type": "map", "values": "int"}))},
+            {"type": "array", "items": record(field("m", {"type": "map", "values": "long"}))},
+            ["type mismatch: reader type: int not compatible with writer type: long at /items/fields/m/values"],
+        ),
+        (
+            record(field("next", ["null", "R"]), field("a", "int")),
+            record(field("next", ["null", "R"]), field("a", "string")),
+            [
+                "missing union branch: reader union lacking writer type: RECORD at /fields/next",
+                "type mismatch: reader type: int not compatible with writer type: string at /fields/a"],
+        ),
+        (
+            {"type": "long", "logicalType": "local-timestamp-nanos"},
+            {"type": "long", "logicalType": "unheard-of"},
+            [],
+        ),
+    ],
+)  # fmt: skip
+def test_avro_backward(new: Any, old: Any, expected: list[str]) -> None:
+    assert causes("AVRO", "BACKWARD", json.dumps(new), json.dumps(old)) == expected
+
+
+STRING, NUMBER = {"type": "string"}, {"type": "number"}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        (NUMBER, {"type": "integer"}, []),
+        ({"type": "integer"}, NUMBER, ["type number is no longer allowed at #"]),
+        ({**CLOSED, "properties": {"a": {"type": "integer"}, "b": STRING}}, CLOSED, []),
+        (
+            {**OPEN, "properties": {"a": {"type": "integer"}, "b": STRING}},
+            OPEN,
+            [
+                "property 'b' is new where any value was allowed under that name: "
+                "expected 'additionalProperties': false from the start at #"
+            ],
+        ),
+        ({**CLOSED, "required": ["a"]}, CLOSED, ["property 'a' is now required at #"]),
+        (
+            {**CLOSED, "properties": {}},
+            CLOSED,
+            ["property 'a' is no longer allowed at #"],
+        ),
+        (CLOSED, OPEN, ["additional properties are no longer allowed at #"]),
+        ({"enum": [1, 2]}, {"enum": [1, 2, 3]}, ["values [3] are no longer allowed at #"]),
+        ({"const": "a"}, STRING, ["values are now limited to ['a'] at #"]),
+        (
+            {**NUMBER, "maximum": 5},
+            {**NUMBER, "maximum": 9},
+            ["'maximum' changed from 9 to 5 at #"],
+        ),
+        ({**STRING, "minLength": 1}, STRING, ["'minLength' changed from None to 1 at #"]),
+        (
+            {"type": "array", "uniqueItems": True},
+            {"type": "array"},
+            ["items must now be unique at #"],
+        ),
+        (
+            {"type": "object", "properties": {"a": {"$ref": "#/$defs/T"}}, "$defs": {"T": STRING}},
+            {"type": "object", "properties": {"a": {"type": ["string", "null"]}}},
+            ["type null is no longer allowed at #/properties/a"],
+        ),
+        # What jsoncompat itself takes for compatible.
+        ({**STRING, "pattern": "^a"}, STRING, ["'pattern' changed from None to '^a' at #"]),
+        (
+            {"type": "object", "properties": {"a": {**STRING, "pattern": "x"}}},
+            {"type": "object", "properties": {"a": STRING}},
+            ["'pattern' changed from None to 'x' at #/properties/a"],
+        ),
+        (
+            {"type": "object", "unevaluatedProperties": False},
+            {"type": "object"},
+            ["'unevaluatedProperties' changed from None to False at #"],
+        ),
+        (STRING, {**STRING, "pattern": "^a"}, []),
+        # Nothing but words.
+        ({**STRING, "title": "T", "description": "D", "default": ""}, STRING, []),
+        # Another draft, and what it called things.
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "items": [STRING]},
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", "prefixItems": [STRING]},
+            [],
+        ),
+        (
+            {
+                "$schema": "http://json-schema.org/draft-07/schema#",
+                "dependencies": {"a": ["b"]},
+                "type": "object",
+            },
+            {"type": "object"},
+            ["the reader's schema is narrower than the writer's at #"],
+        ),
+    ],
+)
+def test_json_backward(new: Any, old: Any, expected: list[str]) -> None:
+    assert causes("JSON", "BACKWARD", new, old) == expected
+
+
+def test_json_recursion_ends() -> None:
+    def tree(value: Any, **more: Any) -> dict[str, Any]:
+        node = {"properties": {"value": value, "next": {"$ref": "#/$defs/N", **more}}}
+        return {"$defs": {"N": node}, "$ref": "#/$defs/N"}
+
+    assert causes("JSON", "FULL", tree(STRING), tree(STRING)) == []
+    assert causes("JSON", "BACKWARD", tree(NUMBER), tree(STRING)) == [
+        "type string is no longer allowed at #/properties/value"
+    ]
+    beside = {"pattern": "x"}
+    assert "'pattern' changed from None to 'x' at #/properties/next" in causes(
+        "JSON", "BACKWARD", tree(STRING, **beside), tree(STRING)
+    )
+
+
+def test_json_that_cannot_be_compared_is_refused() -> None:
+    anchored = {"$defs": {"a": {"$anchor": "q", "type": "string"}}, "$ref": "#q"}
+    (cause,) = causes("JSON", "BACKWARD", STRING, anchored)
+    assert cause.startswith("the schemas cannot be compared: ")
+    assert causes("JSON", "FULL", anchored, {**anchored, "title": "T"}) == []
+
+
+def test_json_branches_are_followed() -> None:
+    def either(first: Any) -> dict[str, Any]:
+        return {"anyOf": [first, {"type": "null"}]}
+
+    new, old = either({**STRING, "maxLength": 3}), either({**STRING, "maxLength": 5})
+    assert causes("JSON", "BACKWARD", new, old) == ["'maxLength' changed from 5 to 3 at #/anyOf/0"]
+    assert causes("JSON", "BACKWARD", old, new) == []
+    assert causes("JSON", "BACKWARD", False, True) == [
+        "the reader's schema is narrower than the writer's at #"
+    ]
+
+
+def test_json_references_are_part_of_the_document() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "common.json#/$defs/A"}}}
+    common = {"$defs": {"A": {"$ref": "#/$defs/B"}, "B": STRING}}
+    wider = {"$defs": {"A": {"type": ["string", "null"]}}}
+
+    def check(new: Any, old: Any) -> list[str]:
+        found = incompatibilities(
+            "JSON", "BACKWARD", text(schema, ("common.json", new)), [text(schema, ("common.json", old))]
+        )  # fmt: skip
+        return [str(cause) for cause in found]
+
+    assert check(wider, common) == []
+    assert check(common, wider) == ["type null is no longer allowed at #/properties/a"]
+    with pytest.raises(ValueError, match=r"'common.json#/\$defs/A' is not among the references"):
+        parse("JSON", text(schema))
+
+
+PROTO = 'syntax = "proto3"; package p; '
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        ("message M { int32 a = 1; string b = 2; }", "message M { int32 a = 1; }", []),
+        ("message M { int64 a = 1; }", "message M { bool a = 1; }", []),
+        (
+            "message M { sint32 a = 1; }",
+            "message M { int32 a = 1; }",
+            ["type changed from 'int32' to 'sint32' at p.M.a"],
+        ),
+        ("message M { bytes a = 1; }", "message M { string a = 1; }", []),
+        (
+            "message M { string a = 1; }",
+            "message M { bytes a = 1; }",
+            ["type changed from 'bytes' to 'string' at p.M.a"],
+        ),
+        (
+            "message M { repeated int32 a = 1; }",
+            "message M { int32 a = 1; }",
+            ["label changed from singular to repeated at p.M.a"],
+        ),
+        ("message M { optional int32 a = 1; }", "message M { int32 a = 1; }", []),
+        (
+            "message M { required int32 a = 1; }",
+            "message M { optional int32 a = 1; }",
+            ["required field need not be written at p.M.a"],
+        ),
+        (
+            "message M { }",
+            "message M { int32 a = 1; }",
+            ["field 'a' was removed without reserving its number 1 at p.M"],
+        ),
+        ("message M { reserved 1 to 3; }", "message M { int32 a = 1; }", []),
+        (
+            "message M { int32 a = 4; }",
+            "message M { reserved 2 to max; }",
+            ["field 'a' takes reserved number 4 at p.M"],
+        ),
+        (
+            "message M { int32 a = 4; }",
+            'message M { reserved "a"; }',
+            ["field 4 takes reserved name 'a' at p.M"],
+        ),
+        (
+            "message M { oneof o { int32 a = 1; int32 b = 2; } }",
+            "message M { int32 a = 1; int32 b = 2; }",
+            ["fields a, b now share a oneof at p.M.o"],
+        ),
+        (
+            "message M { oneof o { int32 a = 1; int32 b = 2; } }",
+            "message M { oneof o { int32 a = 1; } int32 b = 2; }",
+            ["fields a, b now share a oneof at p.M.o"],
+        ),
+        (
+            "message M { oneof o { int32 a = 1; int32 c = 3; } }",
+            "message M { int32 a = 1; }",
+            [],
+        ),
+        ("message N { }", "message M { }", ["message is missing from the reader at p.M"]),
+        (
+            "message M { map<string, int32> a = 1; }",
+            "message M { map<string, string> a = 1; }",
+            ["type changed from 'string' to 'int32' at p.M.a.entry.value"],
+        ),
+        (
+            "message M { I a = 1; message I { string x = 1; } }",
+            "message M { I a = 1; message I { int32 x = 1; } }",
+            ["type changed from 'int32' to 'string' at p.M.I.x"],
+        ),
+        (
+            "enum E { A = 0; B = 2; } message M { E e = 1; }",
+            "enum E { A = 0; B = 1; } message M { E e = 1; }",
+            ["enum value 'B' changed from 1 to 2 at p.E"],
+        ),
+        ("enum E { A = 0; } message M { E e = 1; }", "message M { int32 e = 1; }", []),
+        (
+            "message M { google.protobuf.Timestamp t = 1; }",
+            "message M { google.protobuf.Duration t = 1; }",
+            ["message type changed from 'google.protobuf.Duration' at google.protobuf.Timestamp"],
+        ),
+        (
+            "message M { oneof o { G g = 1; } optional group H = 2 { int32 x = 1; } message G {} }",
+            "message M { optional group H = 2 { string x = 1; } }",
+            ["type changed from 'string' to 'int32' at p.M.H.x"],
+        ),
+        ("message M { M m = 1; // again\n }", "message M { /* once */ M m = 1; }", []),
+    ],
+)
+def test_protobuf_backward(new: str, old: str, expected: list[str]) -> None:
+    assert causes("PROTOBUF", "BACKWARD", PROTO + new, PROTO + old) == expected
+
+
+def test_protobuf_forward_allows_new_fields_and_reads_them_the_other_way() -> None:
+    one, two = (
+        PROTO + f"message M {{ {body} }}" for body in ("bytes a = 1;", "string a = 1; int32 b = 2;")
+    )
+    assert causes("PROTOBUF", "FORWARD", two, one) == []
+    assert causes("PROTOBUF", "FULL", two, one) == [
+        "type changed from 'bytes' to 'string' at p.M.a"
+    ]
+
+
+def test_protobuf_imports_are_looked_up_among_the_references() -> None:
+    def file(kind: str) -> SchemaText:
+        imported = f'syntax = "proto3"; package q; message I {{ {kind} x = 1; }}'
+        return text('import "q.proto"; message M { q.I i = 1; }', ("q.proto", imported))
+
+    found = incompatibilities("PROTOBUF", "BACKWARD", file("int32"), [file("string")])
+    assert [str(cause) for cause in found] == ["type changed from 'string' to 'int32' at q.I.x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "reason"),
+    [
+        ("AVRO", {"type": "nonsense"}, "not an Avro schema"),
+        ("AVRO", record({"type": "int"}), "not an Avro schema"),
+        ("AVRO", 3, "not an Avro schema"),
+        ("JSON", {"type": "nonsense"}, "not a JSON Schema: 'nonsense' is not valid"),
+        ("JSON", [1], "not a JSON Schema: expected an object or a boolean"),
+        ("PROTOBUF", "message M { int32 a = ; }", "not a Protobuf schema: the schema:1:22: "),
+        ("PROTOBUF", "message M { int32 a = 1; int32 b = 1; }", "M uses number 1 for 'a' and 'b'"),
+        ("PROTOBUF", "message M { N a = 1; }", "unknown type 'N'"),
+        ("PROTOBUF", '{"type": "string"}', "not a Protobuf schema"),
+    ],
+)  # fmt: skip
+def test_invalid_schemas_say_why(kind: str, content: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(kind, text(content))
+
+
+WORDS = st.sampled_from(
+    [
+        "type",
+        "record",
+        "name",
+        "fields",
+        "items",
+        "values",
+        "symbols",
+        "enum",
+        "fixed",
+        "size",
+        "aliases",
+        "default",
+        "properties",
+        "$ref",
+        "required",
+        "int",
+        "string",
+        "array",
+        "object",
+        "R",
+        "#/$defs/a",
+        "anyOf",
+        "dependencies",
+        "const",
+    ]
+)
+NOISE = st.recursive(
+    st.one_of(WORDS, st.none(), st.booleans(), st.integers(-1, 3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+def invalid(kind: str, schema: SchemaText) -> str | None:
+    """The reason why a schema is refused; anything but a ValueError with a reason is a defect."""
+    try:
+        parse(kind, schema)
+    except ValueError as exc:
+        return str(exc) or pytest.fail("refused without a reason")
+    return None
+
+
+@settings(deadline=None)
+@given(NOISE, NOISE, st.sampled_from(["AVRO", "JSON"]))
+def test_whatever_json_is_sent_has_a_verdict_or_a_reason(new: Any, old: Any, kind: str) -> None:
+    schemas = [SchemaText(json.dumps(schema)) for schema in (new, old)]
+    if all(invalid(kind, schema) is None for schema in schemas):
+        found = incompatibilities(kind, "FULL", schemas[0], schemas[1:])
+        assert all(cause.description for cause in found)
+        assert not incompatibilities(kind, "FULL", schemas[0], schemas[:1])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "message",
+                "M",
+                "{",
+                "}",
+                ";",
+                "=",
+                "1",
+                "2",
+                "int32",
+                "a",
+                "oneof",
+                "reserved",
+                "to",
+                "max",
+                "repeated",
+                "enum",
+                "E",
+                "0",
+            ]
+        )
+    )
+)
+def test_whatever_protobuf_is_sent_has_a_verdict_or_a_reason(words: list[str]) -> None:
+    schema = SchemaText(" ".join(words))
+    valid = SchemaText("message M { int32 a = 1; }")
+    if invalid("PROTOBUF", schema) is None:
+        found = incompatibilities("PROTOBUF", "FULL", schema, [valid])
+        assert all(cause.description for cause in found)
+
+
+def test_other_types_are_taken_as_they_are_but_never_called_compatible() -> None:
+    parse("GRAPHQL", text("type Query { a: Int }"))
+    assert causes("GRAPHQL", "BACKWARD", "type A", "type A") == []
+    assert causes("GRAPHQL", "BACKWARD", "type A", "type B") == [
+        "artifact type 'GRAPHQL' cannot be compared: expected COMPATIBILITY NONE"
+    ]

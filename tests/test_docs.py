@@ -1,0 +1,124 @@
+"""The documentation builds, and its samples are files that the tests run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from micro import _errors
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    page
+    for pattern in (
+        "index.md",
+        "errors.md",
+        "design.md",
+        "observability.md",
+        "permissions.md",
+        "security.md",
+        "tutorial/*.md",
+    )
+    for page in DOCS.glob(pattern)
+)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r'--8<-- "(?P<path>[^":]+)(:(?P<section>[^"]+))?"')
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for kind, body in BLOCK.findall(page.read_text()) if kind == language]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_samples_are_taken_from_examples(page: Path) -> None:
+    for body in blocks(page, "python"):
+        found = SNIPPET.fullmatch(body.strip())
+        assert found is not None, f"not taken from a file: {body}"
+        text = (ROOT / found["path"]).read_text()
+        if found["section"] is not None:
+            assert f"--8<-- [start:{found['section']}]" in text
+            assert f"--8<-- [end:{found['section']}]" in text
+
+
+def test_sample_of_the_readme_is_the_tested_example() -> None:
+    (sample,) = blocks(ROOT / "README.md", "python")
+    example = ast.parse((ROOT / "examples" / "echo.py").read_text())
+    example.body = example.body[1:]  # its docstring
+    written = ast.parse(sample)
+    for tree in (written, example):
+        tree.body.sort(key=lambda node: not isinstance(node, ast.Import | ast.ImportFrom))
+        tree.body[:2] = sorted(tree.body[:2], key=ast.dump)
+    assert ast.dump(written) == ast.dump(example)
+
+
+def test_error_tree_is_that_of_the_module() -> None:
+    (tree,) = (body for body in blocks(DOCS / "errors.md", "text") if "MicroError" in body)
+    assert _errors.__doc__ is not None
+    assert re.sub(" +", " ", tree.strip()) in re.sub(" +", " ", _errors.__doc__)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import micro
+
+    pages = [*DOCS.glob("reference/*.md"), DOCS / "errors.md"]
+    documented = set(
+        re.findall(r"^::: [\w.]+?\.(\w+)$", "".join(p.read_text() for p in pages), re.M)
+    )
+    undocumented = set(micro.__all__) - documented
+    assert undocumented == {"ConnectOption", "__version__"}  # made by micro.options; a string
+
+
+def test_targets_named_in_the_readme_exist() -> None:
+    named = set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.M))
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert named == {"run", "test", "docs"}
+    assert named <= targets
+
+
+def commands() -> list[str]:
+    pages = [ROOT / "README.md", *PAGES]
+    lines = [line for page in pages for body in blocks(page, "sh") for line in body.splitlines()]
+    return sorted({line for line in lines if line.startswith("micro ")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_understood_by_the_command_line(command: str) -> None:
+    """The command exists; its ``--help`` is asked for, so that nothing needs to run."""
+    _, name, *_ = shlex.split(command)
+    process = subprocess.run(
+        [sys.executable, "-m", "micro.cli", name, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *PAGES]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the documentation tools are missing: make docs")
+    process = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    page = (tmp_path / "site" / "tutorial" / "middleware" / "index.html").read_text()
+    assert "hmac.compare_digest" in re.sub(r"<[^>]+>", "", page)
+    reference = (tmp_path / "site" / "reference" / "service" / "index.html").read_text()
+    assert "pending_msgs_limit_by_endpoint" in reference
