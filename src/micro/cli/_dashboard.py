@@ -36,9 +36,9 @@ def dashboard(
 ) -> None:
     """Serve a page that shows all services, live, and sends requests to them.
 
-    Whoever reaches the page can send requests with the rights of this connection: there is no
-    login, so it listens on the loopback interface only unless told otherwise. It waits for a
-    NATS server that is not there yet. With --json it prints its URL and process id as JSON.
+    Whoever reaches the page can send requests with the rights of this connection:
+    there is no login, so it listens on the loopback interface unless told otherwise.
+    It waits for a NATS server that is not there yet.
 
     Examples:
       micro dashboard
