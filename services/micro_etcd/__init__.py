@@ -1,5 +1,6 @@
 """etcd client and etcd as a NATS service."""
 
+import micro_etcd._extra  # noqa: F401  # first: says what to install when the extra is missing
 from micro_etcd import errors
 from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._aliases import (
@@ -44,8 +45,17 @@ from micro_etcd._errors import (
 )
 from micro_etcd._kv import KV, RangeOptions
 from micro_etcd._lease import LeaseKeeper, Leases
+from micro_etcd._live_config import LiveConfig
 from micro_etcd._lock import HeldLock
+from micro_etcd._nats_etcd import NatsEtcd
 from micro_etcd._queue import QueuePlace
+from micro_etcd._service import EtcdService, add_etcd_service, serve, setup_embedded
+from micro_etcd._service_config import EtcdSection, EtcdServiceSettings, NamespaceRule
+from micro_etcd._service_errors import (
+    EtcdConditionFailedError,
+    EtcdLockBusyError,
+    EtcdPayloadTooLargeError,
+)
 from micro_etcd._txn import (
     Compare,
     CompareBuilder,
@@ -95,6 +105,7 @@ __all__ = [
     "EtcdClient",
     "EtcdCommunicator",
     "EtcdCompactedError",
+    "EtcdConditionFailedError",
     "EtcdConnectionManager",
     "EtcdCredential",
     "EtcdDataLossError",
@@ -106,6 +117,7 @@ __all__ = [
     "EtcdInvalidArgumentError",
     "EtcdLeaseExistsError",
     "EtcdLeaseNotFoundError",
+    "EtcdLockBusyError",
     "EtcdLockLostError",
     "EtcdLockManager",
     "EtcdLockOption",
@@ -113,8 +125,12 @@ __all__ = [
     "EtcdNotFoundError",
     "EtcdOutOfRangeError",
     "EtcdOutcomeUnknownError",
+    "EtcdPayloadTooLargeError",
     "EtcdPermissionDeniedError",
     "EtcdRequestTooLargeError",
+    "EtcdSection",
+    "EtcdService",
+    "EtcdServiceSettings",
     "EtcdTLS",
     "EtcdTooManyRequestError",
     "EtcdTransactionAction",
@@ -132,6 +148,9 @@ __all__ = [
     "LeaseInfo",
     "LeaseKeeper",
     "Leases",
+    "LiveConfig",
+    "NamespaceRule",
+    "NatsEtcd",
     "NoneType",
     "PutOp",
     "PutRequestType",
@@ -153,5 +172,8 @@ __all__ = [
     "WatchEvent",
     "WatchEventType",
     "WatchOptions",
+    "add_etcd_service",
     "errors",
+    "serve",
+    "setup_embedded",
 ]

@@ -7,7 +7,7 @@ from typing import Generic, overload
 
 from micro_etcd._batch import PutBatcher
 from micro_etcd._channel import ChannelFactory, grpc_channels
-from micro_etcd._coalesce import GetBatcher
+from micro_etcd._coalesce import EtcdGets, GetBatcher
 from micro_etcd._codec import Codec
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._connection import Connection
@@ -126,7 +126,7 @@ class EtcdClient(Generic[T]):
 
     def _communicator(self, connection: Connection) -> EtcdCommunicator[T]:
         batchers = Batchers(
-            GetBatcher(connection) if self._coalesce else None,
+            GetBatcher(EtcdGets(connection)) if self._coalesce else None,
             PutBatcher(connection) if self._batch_writes else None,
         )
         return EtcdCommunicator(connection, self._codec, batchers)

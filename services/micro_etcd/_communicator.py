@@ -1,32 +1,23 @@
 """What can be done on a connection: keys, leases, watches, txns, locks, elections, as text or bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 
-from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._codec import Codec
 from micro_etcd._connection import Connection
 from micro_etcd._election import Election
 from micro_etcd._errors import EtcdLockLostError
-from micro_etcd._keys import WHOLE, Namespace, prefix_range
+from micro_etcd._keys import WHOLE, Namespace
+from micro_etcd._keyspace import KeySpace
 from micro_etcd._kv import KV, Batchers
 from micro_etcd._lease import Leases
-from micro_etcd._lock import HeldLock, hold_lock
+from micro_etcd._lock import HeldLock
 from micro_etcd._queue import QueuePlace
-from micro_etcd._reader import KeyReader
 from micro_etcd._status import status
-from micro_etcd._txn import Compare, TxnResult
-from micro_etcd._types import (
-    EndpointStatus,
-    EtcdLockOption,
-    T,
-    WatchCreateRequestFilterType,
-)
-from micro_etcd._watch import EventStream, Watch, WatchOptions
+from micro_etcd._types import EndpointStatus, T
+from micro_etcd._watch import EventStream, WatchOptions
 
 
-class EtcdCommunicator(KeyReader[T]):
+class EtcdCommunicator(KeySpace[T]):
     """An open connection. Keys and values are taken as str or bytes and returned as the client's encoding says.
 
     Every method raises the EtcdError that fits. Reads are linearizable unless `serializable`, and are
@@ -38,6 +29,9 @@ class EtcdCommunicator(KeyReader[T]):
         leases: Leases in full.
     """
 
+    kv: KV
+    leases: Leases
+
     def __init__(
         self,
         connection: Connection,
@@ -47,8 +41,7 @@ class EtcdCommunicator(KeyReader[T]):
         namespace: Namespace = WHOLE,
         lock: HeldLock | None = None,
     ) -> None:
-        super().__init__(codec, namespace, KV(connection, namespace, batchers))
-        self.leases = Leases(connection)
+        super().__init__(codec, namespace, KV(connection, namespace, batchers), Leases(connection))
         self._connection = connection
         self._batchers = batchers
         self._lock = lock
@@ -87,147 +80,6 @@ class EtcdCommunicator(KeyReader[T]):
         inner = Namespace(self._namespace.prefix + self._codec.encode(prefix))
         return self._view(inner, self._lock)
 
-    # ---- keys
-
-    async def put(
-        self,
-        key: str | bytes,
-        value: str | bytes | None,
-        lease: int | None = None,
-        prev_kv: bool = False,
-        encoding: str | None = None,
-    ) -> T | None:
-        """Write a key; a value of None keeps the value. Return the previous value if `prev_kv`."""
-        codec = self._codec.using(encoding)
-        data = None if value is None else codec.encode(value)
-        result = await self.kv.put(codec.encode(key), data, lease=lease, prev_kv=prev_kv)
-        return None if result.prev is None else codec.decode(result.prev.value)
-
-    async def delete(
-        self, key: str | bytes, prev_kv: bool = False, encoding: str | None = None
-    ) -> T | None:
-        """Delete a key. Return its value if `prev_kv`."""
-        codec = self._codec.using(encoding)
-        result = await self.kv.delete(codec.encode(key), prev_kv=prev_kv)
-        return codec.decode(result.prev[0].value) if result.prev else None
-
-    async def delete_prefix(
-        self, key: str | bytes, prev_kv: bool = False, encoding: str | None = None
-    ) -> list[T] | None:
-        """Delete all keys that start with `key`. Return their values if `prev_kv`."""
-        codec = self._codec.using(encoding)
-        return await self._delete(prefix_range(codec.encode(key)), prev_kv, codec)
-
-    async def delete_range(
-        self,
-        key: str | bytes,
-        range_end: str | bytes,
-        prev_kv: bool = False,
-        encoding: str | None = None,
-    ) -> list[T] | None:
-        """Delete the keys from `key` up to but without `range_end`. Return their values if `prev_kv`."""
-        codec = self._codec.using(encoding)
-        return await self._delete((codec.encode(key), codec.encode(range_end)), prev_kv, codec)
-
-    # ---- txns
-
-    async def txn(
-        self,
-        txn_builder: Callable[[EtcdTransactionAction[T]], object],
-        encoding: str | None = None,
-    ) -> TxnResult[T]:
-        """Do what the builder notes, all at one revision."""
-        return await self.txn_compare([], lambda success, _failure: txn_builder(success), encoding)
-
-    async def txn_compare(
-        self,
-        compares: Sequence[Compare],
-        txn_builder: Callable[[EtcdTransactionAction[T], EtcdTransactionAction[T]], object],
-        encoding: str | None = None,
-    ) -> TxnResult[T]:
-        """Do what the builder notes for `success` if all comparisons hold, else what it notes for `failure`."""
-        codec = self._codec.using(encoding)
-        success, failure = EtcdTransactionAction(codec), EtcdTransactionAction(codec)
-        txn_builder(success, failure)
-        response = await self.kv.txn(compares, success.operations, failure.operations)
-        return (success if response.succeeded else failure).finish(response)
-
-    # ---- leases
-
-    async def grant_lease(self, ttl: int, id: int | None = None) -> int:
-        """Create a lease of `ttl` seconds and return its id; the server's minimum is about 2 s."""
-        return (await self.leases.grant(ttl, id)).id
-
-    async def revoke_lease(self, id: int) -> None:
-        """End a lease and delete its keys.
-
-        Raises:
-            EtcdLeaseNotFoundError: There is no such lease.
-        """
-        await self.leases.revoke(id)
-
-    def create_lease_keepalive_task(self, id: int, interval: float) -> "asyncio.Task[None]":
-        """Return a task that renews a lease every `interval` seconds until cancelled.
-
-        The task fails with EtcdLeaseNotFoundError once the lease is gone.
-        """
-        return asyncio.create_task(self._keep_alive(id, interval))
-
-    # ---- watches
-
-    def watch(  # noqa: PLR0913  # the documented signature
-        self,
-        key: str | bytes,
-        ready_event: asyncio.Event | None = None,
-        filters: Sequence[WatchCreateRequestFilterType] | None = None,
-        prev_kv: bool = False,
-        progress_notify: bool = False,
-        start_revision: int | None = None,
-        watch_id: int | None = None,
-        encoding: str | None = None,
-    ) -> Watch[T]:
-        """Iterate over the changes of a key: see `watch_prefix`."""
-        codec = self._codec.using(encoding)
-        options = _watch_options(filters, prev_kv, start_revision, watch_id)
-        return Watch(self.events(codec.encode(key), options=options, ready=ready_event), codec)
-
-    def watch_prefix(  # noqa: PLR0913  # the documented signature
-        self,
-        key: str | bytes,
-        ready_event: asyncio.Event | None = None,
-        filters: Sequence[WatchCreateRequestFilterType] | None = None,
-        prev_kv: bool = False,
-        progress_notify: bool = True,
-        start_revision: int | None = None,
-        watch_id: int | None = None,
-        encoding: str | None = None,
-    ) -> Watch[T]:
-        """Iterate over the changes of all keys that start with `key`.
-
-        No event is lost or repeated, whatever happens to the connection or the servers; what cannot
-        be mended is raised.
-
-        Args:
-            key: The prefix.
-            ready_event: Set when the server has the watch.
-            filters: Kinds of event to leave out.
-            prev_kv: Also give what each event replaced.
-            progress_notify: Changes nothing for the reader of events; progress is always asked for,
-                because it keeps the resume point of a quiet watch ahead of compaction.
-            start_revision: First revision wanted; from now on by default.
-            watch_id: Id for the watch on the server.
-            encoding: Other than the communicator's.
-
-        Raises (from iterating):
-            EtcdCompactedError: The revision needed next is compacted.
-            EtcdPermissionDeniedError: These keys may not be read (any more).
-            EtcdHistoryLostError: The store was wiped, restored or replaced.
-        """
-        codec = self._codec.using(encoding)
-        options = _watch_options(filters, prev_kv, start_revision, watch_id)
-        stream = self.events(*prefix_range(codec.encode(key)), options=options, ready=ready_event)
-        return Watch(stream, codec)
-
     def events(
         self,
         key: bytes,
@@ -248,23 +100,6 @@ class EtcdCommunicator(KeyReader[T]):
 
     # ---- locks and elections
 
-    @asynccontextmanager
-    async def with_lock(
-        self,
-        lock_name: str | bytes,
-        timeout: float | None = None,
-        ttl: int | None = None,
-        *,
-        on_lost: Callable[[], object] | None = None,
-    ) -> AsyncIterator[HeldLock]:
-        """Hold a lock on this connection; parameters and errors as for `EtcdClient.with_lock`."""
-        option = EtcdLockOption(lock_name, timeout, ttl, on_lost)
-        name = self._codec.encode(lock_name)
-        async with hold_lock(
-            self._connection, self._namespace, self.kv, name=name, option=option
-        ) as held:
-            yield held
-
     def queue_place(self, name: str | bytes, lease: int) -> QueuePlace:
         """Return a place in the queue of a lock, under a lease that somebody else keeps alive.
 
@@ -284,6 +119,12 @@ class EtcdCommunicator(KeyReader[T]):
         encoded = self._codec.encode(name)
         return Election(self._connection, self._namespace, self.kv, name=encoded, codec=self._codec)
 
+    async def _enter_queue(self, name: bytes, lease: int) -> QueuePlace:
+        place = QueuePlace(self._connection, self._namespace, self.kv, name=name, lease=lease)
+        await place.enter()
+        await place.wait()
+        return place
+
     # ---- the cluster
 
     async def status(self) -> list[EndpointStatus]:
@@ -302,28 +143,3 @@ class EtcdCommunicator(KeyReader[T]):
             namespace=namespace,
             lock=lock,
         )
-
-    async def _keep_alive(self, id: int, interval: float) -> None:
-        while True:
-            await self.leases.keep_alive(id)
-            await asyncio.sleep(interval)
-
-    async def _delete(
-        self, keys: tuple[bytes, bytes], prev_kv: bool, codec: Codec[T]
-    ) -> list[T] | None:
-        result = await self.kv.delete(*keys, prev_kv=prev_kv)
-        return [codec.decode(kv.value) for kv in result.prev] if prev_kv else None
-
-
-def _watch_options(
-    filters: Sequence[WatchCreateRequestFilterType] | None,
-    prev_kv: bool,
-    start_revision: int | None,
-    watch_id: int | None,
-) -> WatchOptions:
-    return WatchOptions(
-        start_revision,
-        prev_kv,
-        filters if filters is not None else (),
-        watch_id if watch_id is not None else 0,
-    )

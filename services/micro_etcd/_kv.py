@@ -66,7 +66,7 @@ PLAIN = RangeOptions()
 class Batchers(NamedTuple):
     """What joins calls of one loop tick; None sends each by itself."""
 
-    gets: GetBatcher | None = None
+    gets: GetBatcher[pb.KeyValue] | None = None
     puts: PutBatcher | None = None
 
 

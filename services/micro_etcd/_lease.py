@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Self
@@ -10,6 +10,7 @@ from typing import Self
 from micro_etcd._connection import Connection
 from micro_etcd._errors import EtcdError, EtcdLeaseExistsError, EtcdLeaseNotFoundError
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._ports import LeaseStore
 from micro_etcd._types import LeaseInfo
 
 _GRANT = "/etcdserverpb.Lease/LeaseGrant"
@@ -41,8 +42,9 @@ class Leases:
             EtcdOutOfRangeError: The ttl is too large.
             EtcdOutcomeUnknownError: No answer came; only with an id of your own.
         """
-        # With an id of our choosing the request may be repeated: if the lease exists, it is ours.
-        chosen = random.getrandbits(62) + 1 if id is None else id
+        # Nobody guesses the id, so to know it is to own the lease; and the request may be repeated:
+        # if the lease exists, it is ours.
+        chosen = secrets.randbits(62) + 1 if id is None else id
         request = pb.LeaseGrantRequest(ttl=ttl, id=chosen)
         try:
             body = await self._connection.call(
@@ -119,7 +121,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        leases: Leases,
+        leases: LeaseStore,
         granted: LeaseInfo,
         deadline: float,
         *,

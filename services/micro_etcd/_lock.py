@@ -1,15 +1,12 @@
 """Locks: first in a queue of lease-bound keys, renewed while held or capped by a ttl."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from micro_etcd._connection import Connection
 from micro_etcd._errors import EtcdLockLostError
-from micro_etcd._keys import Namespace
-from micro_etcd._kv import KV
-from micro_etcd._lease import LeaseKeeper, Leases
-from micro_etcd._queue import QueuePlace
+from micro_etcd._lease import LeaseKeeper
+from micro_etcd._ports import LeaseStore, Place
 from micro_etcd._txn import Compare
 from micro_etcd._types import EtcdLockOption
 
@@ -23,7 +20,7 @@ class HeldLock:
     refused by etcd once the lock is lost.
     """
 
-    def __init__(self, place: QueuePlace, keeper: LeaseKeeper) -> None:
+    def __init__(self, place: Place, keeper: LeaseKeeper) -> None:
         self._place = place
         self._keeper = keeper
 
@@ -64,22 +61,24 @@ class HeldLock:
 
 @asynccontextmanager
 async def hold_lock(
-    connection: Connection, namespace: Namespace, kv: KV, *, name: bytes, option: EtcdLockOption
+    leases: LeaseStore, enter: Callable[[int], Awaitable[Place]], option: EtcdLockOption
 ) -> AsyncIterator[HeldLock]:
-    """Hold a lock in the body of an `async with`; `option.lock_name` only serves messages.
+    """Hold a lock in the body of an `async with`.
+
+    Args:
+        leases: Where its lease comes from.
+        enter: Queues under a lease and returns when the place is first.
+        option: Limits; its `lock_name` only serves messages.
 
     Raises:
         TimeoutError: The lock was not had within `option.timeout`; nothing is left behind.
         EtcdLockLostError: On exit, when the lock ended before the body did.
     """
     ttl = option.ttl if option.ttl is not None else SESSION_TTL
-    leases = Leases(connection)
     async with asyncio.timeout(option.timeout):
         keeper = await leases.keep(ttl, on_lost=option.on_lost)
-        place = QueuePlace(connection, namespace, kv, name=name, lease=keeper.id)
         try:
-            await place.enter()
-            await place.wait()
+            place = await enter(keeper.id)
             if option.ttl is not None:
                 await keeper.cap(option.ttl)
         except BaseException:

@@ -4,7 +4,8 @@ from typing import Generic
 
 from micro_etcd._codec import Codec
 from micro_etcd._keys import Namespace, prefix_range
-from micro_etcd._kv import KV, PLAIN, RangeOptions
+from micro_etcd._kv import PLAIN, RangeOptions
+from micro_etcd._ports import Keys
 from micro_etcd._types import RangeRequestSortOrder, RangeRequestSortTarget, T
 
 
@@ -24,7 +25,7 @@ class KeyReader(Generic[T]):
         kv: The same keys at the level of bytes, with revisions, versions and leases.
     """
 
-    def __init__(self, codec: Codec[T], namespace: Namespace, kv: KV) -> None:
+    def __init__(self, codec: Codec[T], namespace: Namespace, kv: Keys) -> None:
         self.kv = kv
         self._codec = codec
         self._namespace = namespace

@@ -23,6 +23,7 @@ from micro_etcd._errors import (
 )
 from micro_etcd._keys import Namespace
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._ports import Batches
 from micro_etcd._types import KeyValue, T, WatchCreateRequestFilterType, WatchEvent, WatchEventType
 
 WATCH = "/etcdserverpb.Watch/Watch"
@@ -315,13 +316,13 @@ class Watch(Generic[T]):
     Leaving the loop, cancelling it or `aclose` ends the server's watcher.
     """
 
-    def __init__(self, stream: EventStream, codec: Codec[T]) -> None:
+    def __init__(self, stream: Batches, codec: Codec[T]) -> None:
         self._stream = stream
         self._decode = codec.decode
         self._events: list[Event] = []
 
     @property
-    def stream(self) -> EventStream:
+    def stream(self) -> Batches:
         """The batches underneath."""
         return self._stream
 

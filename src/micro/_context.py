@@ -16,7 +16,8 @@ from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
 from micro._contracts import ContractRegistry, OnIncompatible
-from micro._errors import MicroError, StoppedError
+from micro._coordination import Coordination, Leadership, LiveSettings, Model
+from micro._errors import ConfigError, MicroError, StoppedError
 from micro._link import Link
 from micro._middleware import Middleware
 from micro._options import ConnectOption
@@ -54,6 +55,7 @@ class Context:
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
         self._checks: dict[str, Check] = {}
+        self._coordination: Coordination | None = None
         self._cancel = asyncio.Event()
         self._failure: MicroError | None = None
         self._trapped: list[signal.Signals] = []
@@ -223,6 +225,41 @@ class Context:
     async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
         """Enter an async context manager, to be left when the context ends."""
         return await self._stack.enter_async_context(async_context)
+
+    def use_etcd(self, etcd: Coordination) -> None:
+        """Take settings and leadership from a `micro_etcd.NatsEtcd` or `EtcdCommunicator`."""
+        self._coordination = etcd
+
+    async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
+        """Read settings, a pydantic model, and keep them up to date until the context ends.
+
+        Args:
+            prefix: What the keys begin with: ``<prefix><field>``, ``<prefix><field>/<field>``.
+            model: The pydantic model.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+            pydantic.ValidationError: The settings found are not valid. Later ones that are not only
+                count as rejected.
+        """
+        found: LiveSettings[Model] = await self.enter(self._shared().config(prefix, model))
+        return found
+
+    def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
+        """Return a context manager whose body runs in one process at a time.
+
+        Entering waits for one's turn; the body is cancelled when the leadership is lost, and leaving
+        then raises the store's error for that.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+        """
+        return self._shared().leader(name)
+
+    def _shared(self) -> Coordination:
+        if self._coordination is None:
+            raise ConfigError("the context has no etcd: call use_etcd first")
+        return self._coordination
 
     def trap_signal(self, *signals: signal.Signals) -> None:
         """Cancel the context on these signals, SIGINT and SIGTERM when none is given.

@@ -33,6 +33,9 @@ logger = logging.getLogger("micro.dispatch")
 
 RETRY_AFTER_SECONDS = "1"
 
+_INTERNAL_ERROR = Response.of_error(ServiceError(500, "internal error")).answer()
+"""What goes out in place of an answer that cannot; if this cannot either, nothing does."""
+
 Report = Callable[[BaseException], None]
 """Tell the service of a failed request."""
 
@@ -209,7 +212,7 @@ class Dispatcher:
                 if sending is not DONE:
                     await sending
             except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-                await self._replace(request, error)
+                await self._replace(request, answer, error)
         if cancelled is not None:
             raise cancelled
 
@@ -329,32 +332,33 @@ class Dispatcher:
         try:
             await self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a middleware may have answered anything
-            await self._replace(request, error)
+            await self._replace(request, answer, error)
 
     def _answer_directly(self, request: NatsRequest, answer: Answer) -> None:
         try:
             self._send(request, *answer)
         except Exception as error:  # noqa: BLE001 - a handler may have answered anything
-            instead = self._undeliverable(request, error)
+            instead = self._undeliverable(request, answer, error)
             if instead is not None:
                 self._answer_directly(request, instead)
 
-    async def _replace(self, request: NatsRequest, error: Exception) -> None:
-        instead = self._undeliverable(request, error)
+    async def _replace(self, request: NatsRequest, answer: Answer, error: Exception) -> None:
+        instead = self._undeliverable(request, answer, error)
         if instead is not None:
             await self._answer(request, instead)
 
-    def _undeliverable(self, request: NatsRequest, error: Exception) -> Answer | None:
+    def _undeliverable(
+        self, request: NatsRequest, answer: Answer, error: Exception
+    ) -> Answer | None:
         """Count an answer that is lost, or return an error in place of one that cannot be sent."""
-        if isinstance(error, nats.errors.Error | OSError):
+        if isinstance(error, nats.errors.Error | OSError) or answer is _INTERNAL_ERROR:
             reason = str(error) or type(error).__name__
             self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)
             return None
         self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
-        failure = ServiceError(500, "internal error")
-        self._count(failure, error)
-        return Response.of_error(failure).answer()
+        self._count(ServiceError(500, "internal error"), error)
+        return _INTERNAL_ERROR
 
 
 def _cancellation(error: BaseException) -> BaseException | None:

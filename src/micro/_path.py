@@ -17,7 +17,8 @@ from nats.aio.subscription import Subscription
 
 from micro import _transport
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._request import DONE, NatsRequest, check_headers, header_block
+from micro._headers import check_headers, header_block
+from micro._request import DONE, NatsRequest
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")

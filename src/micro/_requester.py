@@ -14,8 +14,7 @@ from nats.aio.msg import Msg
 
 from micro import _transport
 from micro._errors import PayloadTooLargeError
-from micro._headers import STATUS, decode_headers
-from micro._request import check_headers, header_block
+from micro._headers import STATUS, check_headers, decode_headers, header_block
 
 NO_RESPONDERS = "503"
 

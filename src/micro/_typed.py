@@ -83,6 +83,8 @@ def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
     def direct(request: Request) -> None:
         result = handler(request)
         if result is not None and result is not DONE and inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
             raise TypeError("a handler marked as cheap must not return an awaitable")
 
     def call(request: Request) -> Awaitable[None]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
-from micro._request import NatsRequest, check_headers, received_error
+from micro._headers import check_headers
+from micro._request import NatsRequest, received_error
 from micro.testing import make_request
 
 

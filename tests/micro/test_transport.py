@@ -204,7 +204,7 @@ async def test_what_a_handler_publishes_goes_before_its_answer(
     async with micro.add_service(nc, "order", "1.0.0") as service:
         await service.add_endpoint("order", handler, subject="order.endpoint")
         await caller.subscribe(">", cb=note)
-        await caller.flush()
+        await fence(caller)
         for i in range(20):
             await caller.publish("order.endpoint", b"%d" % i, reply="answer.x")
             await caller.flush()
@@ -240,7 +240,7 @@ async def test_subscriptions_of_others_are_left_to_nats_py(
         await service.add_endpoint("beside", echo, subject="beside")
         limited = await nc.subscribe("others", max_msgs=3)
         await limited.unsubscribe(3)
-        await nc.flush()
+        await fence(nc)
         for i in range(5):
             await caller.publish("others", b"%d" % i)
         await caller.flush()
@@ -264,10 +264,10 @@ async def test_draining_the_client_beside_a_service_ends_without_an_error(
             received.append(message.data)
 
         await nc.subscribe("kept", cb=keep)
-        await nc.flush()
+        await fence(nc)  # flush() proves nothing about what is still buffered
         for i in range(50):
             await caller.publish("kept", b"%d" % i)
-        await fence(caller)  # flush() proves nothing about what is still buffered
+        await fence(caller)
         await nc.drain()
     assert len(received) == 50
     assert nc.is_closed
@@ -422,7 +422,7 @@ async def test_answers_given_while_disconnected_arrive_afterwards_once(connect: 
     await ended(service, 10)
     with nats_server(port=port):
         await asyncio.wait_for(back.wait(), 30)
-        await caller.flush()  # answers to nobody would be dropped by the server
+        await fence(caller)  # answers to nobody would be dropped by the server
         gate.open = True
         await late.got(10)
         await serves(caller, "late")

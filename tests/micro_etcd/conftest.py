@@ -1,13 +1,16 @@
 """Servers for the etcd tests: real ones, on free ports, of every version at hand."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import nats
 import pytest
+from nats.aio.client import Client as NatsClient
 from tests.micro_etcd import versions
 from tests.micro_etcd.versions import Binaries, Missing
 
+from micro.testing import nats_server
 from micro_etcd import EtcdClient
 from micro_etcd.testing import EtcdServer
 
@@ -55,6 +58,21 @@ def server(binaries: Binaries) -> Iterator[EtcdServer]:
     """A server of the test's own, to be killed, frozen or wiped."""
     with EtcdServer(binaries.etcd) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A nats-server of this worker; `server` is an etcd here."""
+    with nats_server() as running:
+        yield running.url
+
+
+@pytest.fixture
+async def caller(server_url: str) -> AsyncIterator[NatsClient]:
+    """A connection to ask the service with."""
+    client = await nats.connect(server_url)
+    yield client
+    await client.close()
 
 
 @pytest.fixture

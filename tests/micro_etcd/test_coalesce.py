@@ -7,7 +7,7 @@ from tests.micro_etcd.versions import every_version
 
 from micro_etcd import EtcdClient, EtcdInvalidArgumentError, EtcdUnavailableError
 from micro_etcd._channel import ByteStream, Metadata, StatusError
-from micro_etcd._coalesce import GetBatcher
+from micro_etcd._coalesce import EtcdGets, GetBatcher
 from micro_etcd._connection import Connection
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._types import HostPortPair
@@ -70,35 +70,39 @@ def channel() -> StubChannel:
 
 
 @pytest.fixture
-def batcher(channel: StubChannel) -> GetBatcher:
-    return GetBatcher(Connection([HostPortPair("stub", 1)], lambda _: channel))
+def batcher(channel: StubChannel) -> GetBatcher[pb.KeyValue]:
+    return GetBatcher(EtcdGets(Connection([HostPortPair("stub", 1)], lambda _: channel)))
 
 
-async def values(batcher: GetBatcher, *keys: bytes) -> list[bytes | None]:
+async def values(batcher: GetBatcher[pb.KeyValue], *keys: bytes) -> list[bytes | None]:
     found = await asyncio.gather(*(batcher.get(key) for key in keys))
     return [None if kv is None else kv.value for kv in found]
 
 
 async def test_one_tick_is_one_txn_of_distinct_keys(
-    batcher: GetBatcher, channel: StubChannel
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
 ) -> None:
     assert await values(batcher, b"a", b"b", b"a", b"c") == [b"a", b"b", b"a", b"c"]
     assert channel.asked == [(TXN, 3)]
 
 
-async def test_lone_get_is_a_range(batcher: GetBatcher, channel: StubChannel) -> None:
+async def test_lone_get_is_a_range(batcher: GetBatcher[pb.KeyValue], channel: StubChannel) -> None:
     assert await values(batcher, b"a") == [b"a"]
     assert await values(batcher, b"a", b"a") == [b"a", b"a"]
     assert channel.asked == [(RANGE, 1), (RANGE, 1)]
 
 
-async def test_at_most_128_operations(batcher: GetBatcher, channel: StubChannel) -> None:
+async def test_at_most_128_operations(
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
+) -> None:
     keys = [str(number).encode() for number in range(300)]
     assert await values(batcher, *keys) == keys
     assert channel.asked == [(TXN, 128), (TXN, 128), (TXN, 44)]
 
 
-async def test_large_values_make_small_batches(batcher: GetBatcher, channel: StubChannel) -> None:
+async def test_large_values_make_small_batches(
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
+) -> None:
     channel.value_bytes = 500_000
     keys = [str(number).encode() for number in range(64)]
     await values(batcher, *keys)
@@ -107,7 +111,9 @@ async def test_large_values_make_small_batches(batcher: GetBatcher, channel: Stu
     assert max(count for _, count in channel.asked) <= 4
 
 
-async def test_refused_batch_is_asked_key_by_key(batcher: GetBatcher, channel: StubChannel) -> None:
+async def test_refused_batch_is_asked_key_by_key(
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
+) -> None:
     """One bad key spoils only its own answer."""
     channel.refuse_txns = True
     found = await asyncio.gather(
@@ -122,7 +128,8 @@ async def test_refused_batch_is_asked_key_by_key(batcher: GetBatcher, channel: S
 async def test_batch_without_an_answer_is_not_asked_again(channel: StubChannel) -> None:
     """Else a dead server would cost every caller the time-out twice."""
     channel.unavailable = True
-    batcher = GetBatcher(Connection([HostPortPair("stub", 1)], lambda _: channel, timeout=0.01))
+    connection = Connection([HostPortPair("stub", 1)], lambda _: channel, timeout=0.01)
+    batcher = GetBatcher(EtcdGets(connection))
     found = await asyncio.gather(batcher.get(b"a"), batcher.get(b"b"), return_exceptions=True)
     assert [type(error) for error in found] == [EtcdUnavailableError] * 2
     assert {method for method, _ in channel.asked} == {TXN}
@@ -131,7 +138,7 @@ async def test_batch_without_an_answer_is_not_asked_again(channel: StubChannel) 
 @pytest.mark.parametrize("when", ["before it is sent", "while it is under way"])
 @pytest.mark.parametrize("who", [0, 1])
 async def test_cancelled_caller_leaves_the_others_alone(
-    batcher: GetBatcher, channel: StubChannel, who: int, when: str
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel, who: int, when: str
 ) -> None:
     channel.go_on.clear()
     tasks = [asyncio.create_task(batcher.get(key)) for key in (b"a", b"b", b"c")]
@@ -149,7 +156,7 @@ async def test_cancelled_caller_leaves_the_others_alone(
 
 
 async def test_timed_out_caller_leaves_the_others_alone(
-    batcher: GetBatcher, channel: StubChannel
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
 ) -> None:
     channel.go_on.clear()
 
@@ -166,7 +173,9 @@ async def test_timed_out_caller_leaves_the_others_alone(
     assert channel.asked == [(TXN, 2)]
 
 
-async def test_abandoned_batch_hangs_nobody(batcher: GetBatcher, channel: StubChannel) -> None:
+async def test_abandoned_batch_hangs_nobody(
+    batcher: GetBatcher[pb.KeyValue], channel: StubChannel
+) -> None:
     """Even if the sending task itself is cancelled, before its first step."""
     channel.go_on.clear()
     waiting = [asyncio.create_task(batcher.get(key)) for key in (b"a", b"b")]

@@ -1,0 +1,149 @@
+"""How an error of etcd travels over NATS, and how it becomes the same error again.
+
+The numeric code is for every client of any language, the header `Etcd-Error` carries the stable name,
+`Etcd-Outcome` whether a write may have been applied (`not-applied` or `unknown`).
+
+EtcdAbortedError
+├── EtcdConditionFailedError      an `if` did not hold
+└── EtcdLockBusyError             the lock was not had in time
+EtcdRequestTooLargeError
+└── EtcdPayloadTooLargeError      more than a NATS message can carry: size
+"""
+
+import nats.errors
+
+from micro import PayloadTooLargeError, ServiceError
+from micro_etcd import _errors as errors
+from micro_etcd._errors import EtcdCompactedError, EtcdError
+
+ERROR = "Etcd-Error"
+OUTCOME = "Etcd-Outcome"
+COMPACT_REVISION = "Etcd-Compact-Revision"
+SIZE = "Etcd-Size"
+RETRY_AFTER = "Retry-After"
+
+
+class EtcdConditionFailedError(errors.EtcdAbortedError):
+    """The condition of a put or delete did not hold; nothing was changed."""
+
+    name = "CONDITION_FAILED"
+
+
+class EtcdLockBusyError(errors.EtcdAbortedError):
+    """Somebody else held the lock for all the time allowed."""
+
+    name = "LOCK_BUSY"
+
+
+class EtcdPayloadTooLargeError(errors.EtcdRequestTooLargeError):
+    """A key and its value do not fit into one NATS message.
+
+    Attributes:
+        size: Bytes the message would have.
+    """
+
+    name = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, message: str, *, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+_CODES: dict[type[EtcdError], int] = {
+    errors.EtcdInvalidArgumentError: 400,
+    errors.EtcdPermissionDeniedError: 403,
+    errors.EtcdNotFoundError: 404,
+    EtcdConditionFailedError: 409,
+    EtcdLockBusyError: 409,
+    errors.EtcdLockLostError: 409,
+    errors.EtcdCompactedError: 410,
+    errors.EtcdBadRequestError: 412,
+    errors.EtcdAlreadyExistsError: 412,
+    errors.EtcdRequestTooLargeError: 413,
+    errors.EtcdOutOfRangeError: 416,
+    errors.EtcdTooManyRequestError: 429,
+    errors.EtcdUnimplementedError: 501,
+    errors.EtcdUnauthenticatedError: 502,
+    errors.EtcdUnavailableError: 503,
+    errors.EtcdDeadlineExceededError: 504,
+    errors.EtcdOutcomeUnknownError: 504,
+    errors.EtcdNoSpaceError: 507,
+}
+
+_KINDS: dict[str, type[EtcdError]] = {
+    kind.name: kind
+    for kind in (
+        *(found for found in vars(errors).values() if isinstance(found, type)),
+        EtcdConditionFailedError,
+        EtcdLockBusyError,
+        EtcdPayloadTooLargeError,
+    )
+    if issubclass(kind, EtcdError)
+}
+
+
+def code_of(error: EtcdError) -> int:
+    """Return the numeric code for an error; 500 for what has none of its own."""
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), 500)
+
+
+def error_headers(error: EtcdError) -> dict[str, str]:
+    """Return the headers that say what an error is."""
+    headers = {ERROR: error.name, OUTCOME: error.outcome}
+    if isinstance(error, EtcdCompactedError):
+        headers[COMPACT_REVISION] = str(error.compact_revision)
+    if isinstance(error, EtcdPayloadTooLargeError):
+        headers[SIZE] = str(error.size)
+    return headers
+
+
+def to_service_error(error: EtcdError) -> ServiceError:
+    """Return the answer that carries an error of etcd."""
+    return ServiceError(code_of(error), error.message or error.name, headers=error_headers(error))
+
+
+def from_service_error(answer: ServiceError, *, write: bool) -> EtcdError:
+    """Return the error an answer carries; what came from elsewhere than our handlers gets the closest one.
+
+    Args:
+        answer: What the service answered.
+        write: Whether it was a write: one that was cut short has an unknown outcome.
+    """
+    name = answer.headers.get(ERROR, "")
+    if name in _KINDS:
+        return named_error(name, answer.description, answer.headers)
+    if answer.code == 503 and (RETRY_AFTER in answer.headers or not write):
+        return errors.EtcdUnavailableError(answer.description)  # refused, never run
+    if 400 <= answer.code < 500:
+        return errors.EtcdInvalidArgumentError(answer.description)
+    if write:
+        return errors.EtcdOutcomeUnknownError(f"{answer.code}: {answer.description}")
+    return errors.EtcdUnknownError(f"{answer.code}: {answer.description}")
+
+
+def named_error(name: str, message: str, headers: dict[str, str]) -> EtcdError:
+    """Return the error of a stable name."""
+    kind = _KINDS.get(name, errors.EtcdUnknownError)
+    if issubclass(kind, EtcdCompactedError):
+        return kind(message, compact_revision=_number(headers.get(COMPACT_REVISION)))
+    if issubclass(kind, EtcdPayloadTooLargeError):
+        return kind(message, size=_number(headers.get(SIZE)))
+    return kind(message)
+
+
+def from_nats_error(error: Exception, subject: str, *, write: bool) -> EtcdError:
+    """Return the error for a request that got no answer."""
+    if isinstance(error, PayloadTooLargeError):
+        return EtcdPayloadTooLargeError(str(error), size=error.size)
+    if isinstance(error, nats.errors.NoRespondersError):
+        return errors.EtcdUnavailableError(f"no etcd service listens on {subject!r}")
+    reason = f"no answer from {subject!r}: {str(error) or type(error).__name__}"
+    if write:
+        return errors.EtcdOutcomeUnknownError(reason)
+    if isinstance(error, nats.errors.TimeoutError):
+        return errors.EtcdDeadlineExceededError(reason)
+    return errors.EtcdUnavailableError(reason)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
