@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import json
@@ -108,6 +109,7 @@ class Endpoint:
             report=report,
         )
         self._listener = self._listen(nc)
+        self._former: list[Listener] = []  # on connections that are being left
         self._data: Any = None
         self._stopping = False
 
@@ -151,17 +153,20 @@ class Endpoint:
         listener = self._listen(nc)
         await self._join(listener)
         former, self._listener = self._listener, listener
+        self._former.append(former)
         self._dispatcher.answer_through(path_of(nc))
+        await former.linger()
         await former.leave()
         await former.close()
+        self._former.remove(former)
 
     async def leave(self) -> None:
         """Receive no more requests but those under way; `Endpoint.stop` calls it."""
-        await self._listener.leave()
+        await asyncio.gather(*(each.leave() for each in (self._listener, *self._former)))
 
     async def drain(self, timeout: float) -> None:
         """Finish what has been received, within a number of seconds; `Endpoint.stop` calls it."""
-        await self._listener.close()
+        await asyncio.gather(*(each.close() for each in (self._listener, *self._former)))
         await self._dispatcher.drain(timeout)
 
     async def abort(self) -> None:

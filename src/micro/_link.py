@@ -192,6 +192,7 @@ class Link:
             logger.warning("server is shutting down, and no other one is known")
             return
         bridge = type(self._client)()
+        reconnects = self._client.stats["reconnects"]
         try:
             await self._open(bridge, replace(self._settings, servers=others, retry=False))
             await self._move(bridge)
@@ -201,6 +202,8 @@ class Link:
         else:
             logger.info("server is shutting down, moved to %s", ", ".join(others))
             self._bridge = bridge
+            if self._client.is_connected and self._client.stats["reconnects"] != reconnects:
+                await self._return(bridge)  # it was quicker than the move
 
     async def _return(self, bridge: NatsClient) -> None:
         await self._move(self._client)

@@ -14,6 +14,9 @@ from micro._path import Receiver, path_of
 
 logger = logging.getLogger("micro.listener")
 
+LINGER = 0.5
+"""Seconds in which a message crosses a cluster."""
+
 
 class Listener:
     """A subject, perhaps in a queue group, on one connection.
@@ -53,6 +56,14 @@ class Listener:
         except BaseException:
             await self.close()
             raise
+
+    async def linger(self) -> None:
+        """Wait for what other servers have sent towards this connection before they knew a better one.
+
+        Not without a queue group: then each message comes over the other connection as well.
+        """
+        if self._queue_group and self._nc.is_connected:
+            await asyncio.sleep(LINGER)
 
     async def leave(self) -> None:
         """Ask the server for no more; what it has sent until then is still received."""

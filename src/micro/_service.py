@@ -166,6 +166,8 @@ class Service(EndpointOwner):
         former, self._discovery = self._discovery, discovery
         self._nc = nc
         await former.stop()
+        if self._stopping is not None:  # meanwhile; it knew only the former one
+            await discovery.stop()
 
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
