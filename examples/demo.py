@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 import micro
+import micro_etcd
 import micro_schema_registry
 from micro.testing import nats_server
 
@@ -45,6 +46,7 @@ async def setup(ctx: micro.Context) -> None:
     math = service.add_group("math")
     await math.add_endpoint("add", add)
     await micro_schema_registry.setup(ctx)  # a registry in JetStream
+    await micro_etcd.setup_embedded(ctx)  # an etcd of its own
 
 
 @contextlib.contextmanager

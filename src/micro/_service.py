@@ -158,7 +158,7 @@ class Service(EndpointOwner):
             PermissionDeniedError: The server of the new connection refuses a subscription.
             ConnectError: It does not answer.
         """
-        if self._pool is None or self._stopping is not None or nc is self._nc:
+        if self._pool is None or self._is_stopping() or nc is self._nc:
             return
         discovery = self._discover(nc)
         await self._join(discovery, nc)
@@ -166,8 +166,11 @@ class Service(EndpointOwner):
         former, self._discovery = self._discovery, discovery
         self._nc = nc
         await former.stop()
-        if self._stopping is not None:  # meanwhile; it knew only the former one
+        if self._is_stopping():  # meanwhile; it knew only the former one
             await discovery.stop()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping is not None
 
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
