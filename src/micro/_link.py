@@ -96,7 +96,7 @@ class Link:
             await asyncio.wait(self._tasks)
         for client in (self._bridge, self._client):
             if client is not None:
-                await client.close()
+                await _shut(client)
 
     async def _open(self, client: NatsClient, settings: Settings) -> None:
         _transport.install(client, settings.servers)
@@ -172,7 +172,7 @@ class Link:
                 await self._move(client)
             except _FAILURES as error:
                 self._log.log(logging.ERROR, "rebuild", "no new connection yet: %s", error)
-                await client.close()
+                await _shut(client)
                 await asyncio.sleep(REBUILD_DELAY)
             else:
                 self._client = client
@@ -198,7 +198,7 @@ class Link:
             await self._move(bridge)
         except _FAILURES as error:
             logger.warning("server is shutting down, and no other one takes us: %s", error)
-            await bridge.close()
+            await _shut(bridge)
         else:
             logger.info("server is shutting down, moved to %s", ", ".join(others))
             self._bridge = bridge
@@ -208,7 +208,14 @@ class Link:
     async def _return(self, bridge: NatsClient) -> None:
         await self._move(self._client)
         self._bridge = None
-        await bridge.close()
+        await _shut(bridge)
+
+
+async def _shut(client: NatsClient) -> None:
+    try:
+        await client.close()
+    except (OSError, TypeError) as error:  # of nats-py, when the connection has just died
+        logger.debug("close: %s", error)
 
 
 class _Events:
