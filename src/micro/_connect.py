@@ -18,6 +18,9 @@ logger = logging.getLogger("micro.connect")
 PROGRESS = 5.0
 """Seconds between two log lines while waiting for a server."""
 
+INSIST = 0.2
+"""Seconds after which an attempt that should have ended is cancelled once more."""
+
 MAX_RESETS = 3
 """How often a server that resets the connection is asked again: its refusal may have got lost in that."""
 
@@ -69,9 +72,9 @@ class FirstConnection:
                     logger.warning("still connecting: %s", self._reason())
         finally:
             hopeless.cancel()
-            if not connecting.done():
+            while not connecting.done():  # before Python 3.12 wait_for() may swallow a cancellation
                 connecting.cancel()
-                await asyncio.wait({connecting})
+                await asyncio.wait({connecting}, timeout=INSIST)
         if connecting.cancelled():
             raise ConnectError(self._reason())
         error = connecting.exception()

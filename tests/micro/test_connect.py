@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -16,9 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import ConnectError, ConnectOption, _connect, options
+from micro._connect import FirstConnection
+from micro._options import resolve
 from micro.testing import NatsServer, free_port, nats_server
 
 AT_ONCE = 20.0
@@ -220,3 +224,24 @@ async def test_silent_server_is_given_up() -> None:
     assert message.startswith(f"cannot connect to nats://127.0.0.1:{port}: ")
     listener.close()
     await listener.wait_closed()
+
+
+class Swallowing(NatsClient):
+    """One whose attempt loses a cancellation, as `asyncio.wait_for` does before Python 3.12."""
+
+    async def connect(self, *arguments: object, **keywords: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+
+async def test_attempt_that_loses_a_cancellation_ends_all_the_same() -> None:
+    first = FirstConnection(resolve([options.servers("nats://127.0.0.1:1"), options.retry()], {}))
+    making = asyncio.create_task(first.make(Swallowing(), {}))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    making.cancel()
+    done, _ = await asyncio.wait({making}, timeout=20)
+
+    assert done
+    assert making.cancelled()
