@@ -188,6 +188,11 @@ async def add_etcd_service(
     )
     await served.start(service)
 
+    async def is_ready() -> bool:
+        return any(not endpoint.errors for endpoint in await etcd.status())
+
+    ctx.add_check(name, is_ready)
+
     async def hand_over() -> None:
         # Before the service drains: readers and waiters lose no time.
         await ctx.wait()

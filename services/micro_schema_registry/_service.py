@@ -95,6 +95,11 @@ async def add_registry_service(
     await group.add_endpoint("events", told, "events.*.*", queue_group="", allow_wildcards=True)
     for subject, handler in endpoints.all().items():
         await group.add_endpoint(subject.replace(".", "-"), handler, subject)
+
+    async def is_ready() -> bool:
+        return (await endpoints.info()).ready
+
+    ctx.add_check(NAME, is_ready)
     return service
 
 
