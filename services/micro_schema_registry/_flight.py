@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -13,7 +13,13 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class _Flight:
     task: asyncio.Task[Any]
-    waiters: int = 0
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+
+    def land(self) -> None:
+        """Wake the waiters: they run after the step in which the task ends."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class AsyncFlights:
@@ -31,39 +37,48 @@ class AsyncFlights:
         """Return the result of the fetch under way for the key, or of a new one."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(fetch()))
-            flight.task.add_done_callback(lambda task: self._land(key, task))
-        flight.waiters += 1
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, fetch)))
+            flight.task.add_done_callback(_seen)
+        landed = asyncio.get_running_loop().create_future()
+        flight.waiters.add(landed)
         try:
-            result: T = await asyncio.shield(flight.task)
-            return result
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._closed and caller is not None and not caller.cancelling():
-                raise RuntimeError("client is closed") from None
-            raise
+            await landed
         finally:
-            flight.waiters -= 1
+            flight.waiters.discard(landed)
             if not flight.waiters and flight.task.cancel():
-                self._forget(key, flight.task)
+                self._forget(key, flight)
+        if self._closed and flight.task.cancelled():
+            raise RuntimeError("client is closed")
+        result: T = flight.task.result()
+        return result
 
     async def aclose(self) -> None:
         """Cancel every fetch and wait until they have ended; their callers get a RuntimeError."""
         self._closed = True
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.task.cancel()
+        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        for flight in flights:  # a task that is cancelled before its first step wakes nobody
+            flight.land()
 
-    def _land(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        self._forget(key, task)
-        if not task.cancelled():
-            task.exception()  # seen, even if every caller has gone
+    async def _fly(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        flight = self._flights[key]
+        try:
+            return await fetch()
+        finally:
+            self._forget(key, flight)
+            flight.land()
 
-    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        flight = self._flights.get(key)
-        if flight is not None and flight.task is task:
+    def _forget(self, key: Hashable, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Take note of an error that no caller may be left to see."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Flights:
