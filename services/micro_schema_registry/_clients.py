@@ -4,6 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
@@ -73,11 +74,12 @@ class ApicurioClient(ABC, Generic[H]):
             raise RuntimeError("client is closed")
 
     def _request(self, call: Call) -> httpx.Request:
-        content_type = {} if call.content is None else {"Content-Type": call.content_type}
+        content_type = None if call.content is None else {"Content-Type": call.content_type}
+        # Given as params, the query would make httpx parse the URL twice.
+        query = f"?{urlencode(call.params, doseq=True)}" if call.params else ""
         return self._http.build_request(
             call.method,
-            self.url.rstrip("/") + call.path,
-            params=call.params or None,
+            f"{self.url.rstrip('/')}{call.path}{query}",
             content=call.content,
             headers=content_type,
             extensions={"idempotent": call.repeatable},

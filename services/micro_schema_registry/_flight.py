@@ -3,66 +3,131 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_CLOSED = "client is closed"
 
 
-@dataclass(slots=True)
 class _Flight:
-    task: asyncio.Task[Any]
-    waiters: int = 0
+    """One fetch under way.
+
+    Attributes:
+        runner: the task that runs it: the first caller's, later one of its own.
+        waiters: of the other callers, in order.
+        closed: whether it was cancelled because its client is closed.
+    """
+
+    def __init__(self, runner: asyncio.Task[Any]) -> None:
+        self.runner = runner
+        self.has_own_task = False
+        self.waiters: dict[asyncio.Future[Any], None] = {}
+        self.closed = False
+
+    def land(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Give the outcome to all who wait."""
+        for waiter in self.waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(result)
+            else:
+                waiter.set_exception(error)
+                waiter.exception()  # seen, even if the caller is being cancelled
 
 
 class AsyncFlights:
     """Share fetches between the coroutines of one event loop.
 
-    A fetch runs in a task of its own, so that the caller who happened to start it can be cancelled without harm to the others; the fetch
-    itself is cancelled when its last caller goes.
+    The first caller runs the fetch itself, since a task for each would be a tenth of the work. If that caller is cancelled while others
+    wait, the fetch is begun anew in a task of its own, which is cancelled when the last of them goes.
     """
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
-        self._closed = False
 
     async def share(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the result of the fetch under way for the key, or of a new one."""
         flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(fetch()))
-            flight.task.add_done_callback(lambda task: self._land(key, task))
-        flight.waiters += 1
-        try:
-            result: T = await asyncio.shield(flight.task)
+        if flight is not None:
+            result: T = await self._follow(key, flight)
             return result
+        caller = asyncio.current_task()
+        assert caller is not None  # noqa: S101  # a coroutine that is awaited on asyncio has a task
+        cancels = caller.cancelling()
+        flight = self._flights[key] = _Flight(caller)
+        try:
+            await asyncio.sleep(0)  # all who ask in this turn of the loop join in
+            return await self._lead(key, flight, fetch)
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._closed and caller is not None and not caller.cancelling():
-                raise RuntimeError("client is closed") from None
+            if flight.closed and caller.uncancel() <= cancels:  # nobody else cancelled the caller
+                raise RuntimeError(_CLOSED) from None
             raise
-        finally:
-            flight.waiters -= 1
-            if not flight.waiters and flight.task.cancel():
-                self._forget(key, flight.task)
 
     async def aclose(self) -> None:
         """Cancel every fetch and wait until they have ended; their callers get a RuntimeError."""
-        self._closed = True
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = []
+        for flight in self._flights.values():
+            flight.closed = True
+            ends.append(asyncio.get_running_loop().create_future())
+            flight.waiters[ends[-1]] = None
+            flight.runner.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
 
-    def _land(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        self._forget(key, task)
-        if not task.cancelled():
-            task.exception()  # seen, even if every caller has gone
+    async def _follow(self, key: Hashable, flight: _Flight) -> Any:
+        waiter = asyncio.get_running_loop().create_future()
+        flight.waiters[waiter] = None
+        try:
+            return await waiter
+        finally:
+            del flight.waiters[waiter]
+            if flight.has_own_task and not flight.waiters:
+                flight.runner.cancel()
+                self._forget(key, flight)
 
-    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        flight = self._flights.get(key)
-        if flight is not None and flight.task is task:
+    async def _lead(
+        self, key: Hashable, flight: _Flight, fetch: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        try:
+            result = await fetch()
+        except asyncio.CancelledError:
+            if not flight.closed and flight.waiters:
+                self._begin_anew(key, flight, fetch)
+            else:
+                self._end(key, flight, error=RuntimeError(_CLOSED))
+            raise
+        except BaseException as exc:
+            self._end(key, flight, error=exc)
+            raise
+        self._end(key, flight, result)
+        return result
+
+    def _begin_anew(
+        self, key: Hashable, flight: _Flight, fetch: Callable[[], Coroutine[Any, Any, T]]
+    ) -> None:
+        def ended(task: asyncio.Task[T]) -> None:
+            if task.cancelled():  # perhaps before its first step, so that it could tell nobody
+                self._end(key, flight, error=RuntimeError(_CLOSED))
+            else:
+                task.exception()  # seen: the waiters have it
+
+        flight.runner = asyncio.create_task(self._lead(key, flight, fetch))
+        flight.runner.add_done_callback(ended)
+        flight.has_own_task = True
+
+    def _end(
+        self,
+        key: Hashable,
+        flight: _Flight,
+        result: Any = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self._forget(key, flight)
+        flight.land(result, error)
+
+    def _forget(self, key: Hashable, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
             del self._flights[key]
 
 

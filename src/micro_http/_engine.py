@@ -85,7 +85,7 @@ class Engine:
         """Begin one request; the context, if given, rules over the policy's retries and delays."""
         if self.bucket is not None:
             self.bucket.deposit()
-        return Execution(self, target, self.context() if context is None else context, on_retry)
+        return Execution(self, target, context, on_retry)
 
     def context(self) -> RequestContext:
         """Return a new context with the policy's retries and delays."""
@@ -96,6 +96,11 @@ class Engine:
             max_delay=policy.max_delay,
             jitter=policy.jitter,
         )
+
+    @property
+    def observed(self) -> bool:
+        """Tell whether there is anybody to be told of a try."""
+        return bool(self._observers)
 
     def observe(self, ended: Try) -> None:
         """Tell the observers; one that raises is logged and harms nobody."""
@@ -112,7 +117,6 @@ class Execution:
     """One request from first try to last. The runner asks and obeys.
 
     Attributes:
-        context: of the current attempt.
         attempts: calls made so far, hedges included.
     """
 
@@ -120,16 +124,23 @@ class Execution:
         self,
         engine: Engine,
         target: Target,
-        context: RequestContext,
+        context: RequestContext | None,
         on_retry: RetryListener | None,
     ) -> None:
         self.target = target
-        self.context = context
         self.attempts = 0
+        self._context = context
         self._engine = engine
         self._policy = engine.policy
         self._on_retry = on_retry
         self._started = self._try_started = engine.clock()
+
+    @property
+    def context(self) -> RequestContext:
+        """The context of the current attempt, made when first asked for: most requests need none."""
+        if self._context is None:
+            self._context = self._engine.context()
+        return self._context
 
     @property
     def elapsed(self) -> float:
@@ -209,9 +220,9 @@ class Execution:
         remaining = self.remaining
         if (remaining is not None and delay >= remaining) or not self._within_budget():
             return None
-        self.context = replace(following, last_delay=delay)
+        self._context = replace(following, last_delay=delay)
         if self._on_retry is not None:
-            self._on_retry(self.context, cause)
+            self._on_retry(self._context, cause)
         return delay
 
     def _judge(self, failed: bool | None) -> None:
@@ -226,6 +237,8 @@ class Execution:
             circuits.succeeded(self.target.origin)
 
     def _report(self, status: int | None, error: BaseException | None, delay: float | None) -> None:
+        if not self._engine.observed:
+            return
         elapsed = self._engine.clock() - self._try_started
         target = self.target
         self._engine.observe(

@@ -28,6 +28,7 @@ class AsyncRunner:
             if policy.max_concurrency is None
             else asyncio.Semaphore(policy.max_concurrency)
         )
+        self._is_plain = policy.try_timeout is None and policy.hedge_after is None
 
     async def run(self, execution: Execution, send: AsyncSend) -> httpx.Response:
         """Call `send` until the execution says that the outcome is final.
@@ -48,7 +49,7 @@ class AsyncRunner:
             async with self._gate:
                 execution.begin()
                 try:
-                    response = await self._try(execution, send)
+                    response = await (send() if self._is_plain else self._try(execution, send))
                 except BaseException as exc:
                     delay = execution.failed(exc)
                     if delay is None:

@@ -1,13 +1,14 @@
 """The policy engine as httpx transports, so that any httpx client can have it."""
 
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from micro_http._engine import Observer, target_of
 from micro_http._httpx import httpx, shared_ssl_context
 from micro_http._policy import RetryPolicy
-from micro_http._runner import AsyncRunner, SyncRunner
+from micro_http._runner import AsyncRunner, AsyncSend, SyncRunner
 
 
 class AsyncRetryTransport(httpx.AsyncBaseTransport):
@@ -42,11 +43,9 @@ class AsyncRetryTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request as often as the policy allows and return the last response."""
-
-        async def send() -> httpx.Response:
-            response = await self._transport.handle_async_request(request)
-            return await _loaded(response) if self._read_body else response
-
+        send: AsyncSend = partial(self._transport.handle_async_request, request)
+        if self._read_body:
+            send = partial(_sent_and_loaded, send)
         engine = self._runner.engine
         return await self._runner.run(engine.execution(target_of(request, engine.policy)), send)
 
@@ -135,7 +134,8 @@ def _bounded(request: httpx.Request, seconds: float) -> httpx.Request:
     )
 
 
-async def _loaded(response: httpx.Response) -> httpx.Response:
+async def _sent_and_loaded(send: AsyncSend) -> httpx.Response:
+    response = await send()
     try:
         body = b"".join([part async for part in _async_stream(response)])
     finally:
