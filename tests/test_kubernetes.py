@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -108,6 +110,14 @@ def test_every_node_of_the_chart_is_named(name: str) -> None:
     replicas = VALUES["config"]["cluster"]["replicas"]
     nodes = [f"nats://nats-{number}.nats-headless:4222" for number in range(replicas)]
     assert environment["NATS_URL"].split(",") == nodes
+
+
+def test_image_has_the_extras_that_exist() -> None:
+    image = (ROOT / "k8s" / "Dockerfile").read_text()
+    (named,) = re.findall(r"natsmicro\[([\w,-]+)\]", image)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cli", "nkeys", "prometheus"} <= set(named.split(","))
+    assert set(named.split(",")) <= set(project["optional-dependencies"])
 
 
 def test_pod_has_longer_than_its_handlers() -> None:
