@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from micro._service import DRAIN_TIMEOUT
-from micro.testing import NatsServer, free_port
+from micro.testing import NatsServer, free_port, nats_server
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = [
@@ -34,6 +34,12 @@ VALUES = yaml.safe_load((ROOT / "k8s" / "nats" / "values.yaml").read_text())
 FOREIGN = "monitoring.coreos.com/v1"
 """Not of Kubernetes itself, so that there is no schema for it."""
 DEPLOYMENTS = ("shop", "micro-exporter")
+LEAST = """
+authorization { users = [{
+  user: exporter, password: exporter
+  permissions { publish { allow: ["$SRV.STATS"] }, subscribe { allow: ["_INBOX.>"] } }
+}] }
+"""
 
 
 def identify(manifest: dict[str, Any]) -> str:
@@ -184,8 +190,16 @@ def test_container_of_the_service_passes_its_probes_and_ends(
         assert program.wait(20) == 0
 
 
-def test_container_of_the_exporter_has_metrics(server: NatsServer, tmp_path: Path) -> None:
-    with running("micro-exporter", server, tmp_path) as (program, port):
+def test_container_of_the_exporter_has_metrics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With no more rights than its Secret is said to need."""
+    monkeypatch.setenv("NATS_USER", "exporter")
+    monkeypatch.setenv("NATS_PASSWORD", "exporter")
+    with (
+        nats_server(config=LEAST) as server,
+        running("micro-exporter", server, tmp_path) as (program, port),
+    ):
         assert "micro_discovery_up 1.0" in answered(port, "/metrics")
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
