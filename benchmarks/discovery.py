@@ -37,15 +37,15 @@ def body(verb: str, number: int) -> bytes:
     return json.dumps(found).encode()
 
 
-async def respond(url: str) -> None:
-    """Answer each verb 1,000 times."""
+async def respond(url: str, instances: int = INSTANCES) -> None:
+    """Answer each verb as so many instances would."""
     where = urlparse(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
     canned = {}
     for number, verb in enumerate(VERBS, 1):
         writer.write(b"SUB $SRV.%b %d\r\n" % (verb.encode(), number))
-        canned[verb] = [body(verb, i) for i in range(INSTANCES)]
+        canned[verb] = [body(verb, i) for i in range(instances)]
     while line := await reader.readline():
         words = line.split()
         if words[:1] == [b"PING"]:

@@ -81,9 +81,9 @@ def memory_kib(pid: int) -> int:
 
 
 @contextmanager
-def server() -> Iterator[NatsServer]:
+def server(config: str | None = None) -> Iterator[NatsServer]:
     """Run a nats-server on the core of the load."""
-    with nats_server() as found:
+    with nats_server(config=config) as found:
         if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
             for task in Path(f"/proc/{found.process.pid}/task").iterdir():
                 os.sched_setaffinity(int(task.name), {int(LOAD_CORE)})

@@ -23,6 +23,7 @@ PAGES = sorted(
         "design.md",
         "observability.md",
         "permissions.md",
+        "scaling.md",
         "security.md",
         "tutorial/*.md",
     )
