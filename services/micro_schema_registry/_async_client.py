@@ -33,8 +33,8 @@ class _Through(httpx.AsyncBaseTransport):
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
-        return self._client.send(request)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._client.send(request)
 
 
 class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
@@ -123,11 +123,9 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _share(
-        self, key: Any, fetch: Callable[[], Coroutine[Any, Any, T]]
-    ) -> Coroutine[Any, Any, T]:
+    async def _share(self, key: Any, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
         self._check_open()
-        return self._flights.share(key, fetch)
+        return await self._flights.share(key, fetch)
 
     async def _run(self, operation: Operation[T]) -> T:
         """Run one operation: send what it yields, give it the answers, return its result."""

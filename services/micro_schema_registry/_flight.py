@@ -3,132 +3,82 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_CLOSED = "client is closed"
 
 
+@dataclass(slots=True)
 class _Flight:
-    """One fetch under way.
+    task: asyncio.Task[Any]
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
 
-    Attributes:
-        runner: the task that runs it: the first caller's, later one of its own.
-        waiters: of the other callers, in order.
-        closed: whether it was cancelled because its client is closed.
-    """
-
-    def __init__(self, runner: asyncio.Task[Any]) -> None:
-        self.runner = runner
-        self.has_own_task = False
-        self.waiters: dict[asyncio.Future[Any], None] = {}
-        self.closed = False
-
-    def land(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Give the outcome to all who wait."""
+    def land(self) -> None:
+        """Wake the waiters: they run after the step in which the task ends."""
         for waiter in self.waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(result)
-            else:
-                waiter.set_exception(error)
-                waiter.exception()  # seen, even if the caller is being cancelled
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class AsyncFlights:
     """Share fetches between the coroutines of one event loop.
 
-    The first caller runs the fetch itself, since a task for each would be a tenth of the work. If that caller is cancelled while others
-    wait, the fetch is begun anew in a task of its own, which is cancelled when the last of them goes.
+    A fetch runs in a task of its own, so that the caller who happened to start it can be cancelled without harm to the others; the fetch
+    itself is cancelled when its last caller goes.
     """
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
+        self._closed = False
 
     async def share(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the result of the fetch under way for the key, or of a new one."""
         flight = self._flights.get(key)
-        if flight is not None:
-            result: T = await self._follow(key, flight)
-            return result
-        caller = asyncio.current_task()
-        assert caller is not None  # noqa: S101  # a coroutine that is awaited on asyncio has a task
-        cancels = caller.cancelling()
-        flight = self._flights[key] = _Flight(caller)
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, fetch)))
+            flight.task.add_done_callback(_seen)
+        landed = asyncio.get_running_loop().create_future()
+        flight.waiters.add(landed)
         try:
-            await asyncio.sleep(0)  # all who ask in this turn of the loop join in
-            return await self._lead(key, flight, fetch)
-        except asyncio.CancelledError:
-            if flight.closed and caller.uncancel() <= cancels:  # nobody else cancelled the caller
-                raise RuntimeError(_CLOSED) from None
-            raise
+            await landed
+        finally:
+            flight.waiters.discard(landed)
+            if not flight.waiters and flight.task.cancel():
+                self._forget(key, flight)
+        if self._closed and flight.task.cancelled():
+            raise RuntimeError("client is closed")
+        result: T = flight.task.result()
+        return result
 
     async def aclose(self) -> None:
         """Cancel every fetch and wait until they have ended; their callers get a RuntimeError."""
-        ends = []
-        for flight in self._flights.values():
-            flight.closed = True
-            ends.append(asyncio.get_running_loop().create_future())
-            flight.waiters[ends[-1]] = None
-            flight.runner.cancel()
-        await asyncio.gather(*ends, return_exceptions=True)
+        self._closed = True
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.task.cancel()
+        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        for flight in flights:  # a task that is cancelled before its first step wakes nobody
+            flight.land()
 
-    async def _follow(self, key: Hashable, flight: _Flight) -> Any:
-        waiter = asyncio.get_running_loop().create_future()
-        flight.waiters[waiter] = None
+    async def _fly(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        flight = self._flights[key]
         try:
-            return await waiter
+            return await fetch()
         finally:
-            del flight.waiters[waiter]
-            if flight.has_own_task and not flight.waiters:
-                flight.runner.cancel()
-                self._forget(key, flight)
-
-    async def _lead(
-        self, key: Hashable, flight: _Flight, fetch: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
-        try:
-            result = await fetch()
-        except asyncio.CancelledError:
-            if not flight.closed and flight.waiters:
-                self._begin_anew(key, flight, fetch)
-            else:
-                self._end(key, flight, error=RuntimeError(_CLOSED))
-            raise
-        except BaseException as exc:
-            self._end(key, flight, error=exc)
-            raise
-        self._end(key, flight, result)
-        return result
-
-    def _begin_anew(
-        self, key: Hashable, flight: _Flight, fetch: Callable[[], Coroutine[Any, Any, T]]
-    ) -> None:
-        def ended(task: asyncio.Task[T]) -> None:
-            if task.cancelled():  # perhaps before its first step, so that it could tell nobody
-                self._end(key, flight, error=RuntimeError(_CLOSED))
-            else:
-                task.exception()  # seen: the waiters have it
-
-        flight.runner = asyncio.create_task(self._lead(key, flight, fetch))
-        flight.runner.add_done_callback(ended)
-        flight.has_own_task = True
-
-    def _end(
-        self,
-        key: Hashable,
-        flight: _Flight,
-        result: Any = None,
-        error: BaseException | None = None,
-    ) -> None:
-        self._forget(key, flight)
-        flight.land(result, error)
+            self._forget(key, flight)
+            flight.land()
 
     def _forget(self, key: Hashable, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Take note of an error that no caller may be left to see."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Flights:
