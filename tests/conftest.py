@@ -27,6 +27,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which versions of etcd were really run."""
+    seen = {
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "etcd"
+    }
+    if seen:
+        terminalreporter.write_line(f"etcd versions tested: {', '.join(sorted(seen))}")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[NatsServer]:
     """A nats-server of this worker process; tests that stop theirs start one of their own."""

@@ -34,18 +34,6 @@ def note_version(request: pytest.FixtureRequest) -> None:
         request.node.user_properties.append(("etcd", request.getfixturevalue("binaries").version))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which versions of etcd were really run."""
-    seen = {
-        value
-        for report in terminalreporter.stats.get("passed", [])
-        for name, value in getattr(report, "user_properties", [])
-        if name == "etcd"
-    }
-    if seen:
-        terminalreporter.write_line(f"etcd versions tested: {', '.join(sorted(seen))}")
-
-
 @pytest.fixture(scope="session")
 def shared_server(binaries: Binaries) -> Iterator[EtcdServer]:
     """One server for all tests that harm nothing; each uses keys of its own."""
