@@ -73,9 +73,10 @@ class RequestStub(NatsRequest):
         return self._answer().headers()
 
     def _answer(self) -> Response:
-        if self.response is None:
+        response = self.given()
+        if response is None:
             raise NoResponseError(f"the request to {self.subject()!r} has not been answered")
-        return self.response
+        return response
 
 
 def make_request(
