@@ -19,6 +19,23 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class WithoutCookies:
+    """Make an httpx client neither keep nor send cookies: a registry has no sessions, and looking for them is a tenth of a fetch."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """What the registry has set: nothing, whatever it sends."""
+        return _NO_COOKIES
+
+
 class ApicurioClient(ABC, Generic[H]):
     """Hold the configuration of a client; the subclasses send."""
 
