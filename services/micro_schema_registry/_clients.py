@@ -72,6 +72,8 @@ class ApicurioClient(ABC, Generic[H]):
             http_client,
             RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms),
         )
+        if self._owns_http:
+            self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections untold
 
     @property
     def group_id(self) -> str:

@@ -380,7 +380,7 @@ async def fetch_four_blocking(url: str) -> None:
 
 
 @pytest.mark.parametrize("fetch", [fetch_four, fetch_four_blocking], ids=["async", "blocking"])
-async def test_cookies_are_kept_only_by_a_client_that_was_given(
+async def test_every_client_keeps_its_connection_but_only_a_given_one_cookies(
     fetch: Callable[[str], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
@@ -395,6 +395,7 @@ async def test_cookies_are_kept_only_by_a_client_that_was_given(
         await server.stop()
 
     assert [seen.headers.get("cookie") for seen in server.seen] == [None, None, None, "route=a"]
+    assert server.connections == 2
 
 
 async def test_registration_sends_what_others_send() -> None:
