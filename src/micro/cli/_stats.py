@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client import Client
+from micro._figures import Rate, own_figures, rate_between
 from micro._models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
 from micro.cli._flags import Connection, Json, add_command, parse_duration
@@ -32,14 +33,6 @@ Interval = Annotated[
 
 
 @dataclass(frozen=True)
-class Rate:
-    """What an endpoint did per second since the look before."""
-
-    requests: float
-    errors: float
-
-
-@dataclass(frozen=True)
 class Look:
     """All counters at one moment, in seconds of a monotonic clock."""
 
@@ -55,23 +48,12 @@ class Look:
         }
 
     def rates(self, before: Look) -> dict[_Key, Rate]:
-        """Return what happened since ``before``, for endpoints that both saw.
-
-        Counters that were reset in between start from 0.
-        """
+        """Return what happened since ``before``, for endpoints that both saw."""
         old, seconds = before.counters(), self.at - before.at
-        rates: dict[_Key, Rate] = {}
-        if seconds <= 0:
-            return rates
-        for key, now in self.counters().items():
-            then = old.get(key)
-            if then is None:
-                continue
-            reset = now.num_requests < then.num_requests
-            requests = now.num_requests - (0 if reset else then.num_requests)
-            errors = now.num_errors - (0 if reset else then.num_errors)
-            rates[key] = Rate(requests / seconds, max(0, errors) / seconds)
-        return rates
+        rates = {
+            key: rate_between(old.get(key), now, seconds) for key, now in self.counters().items()
+        }
+        return {key: rate for key, rate in rates.items() if rate is not None}
 
 
 def register(app: typer.Typer) -> None:
@@ -209,8 +191,7 @@ def live_table(
 
 
 def _load(endpoint: EndpointStats) -> Iterable[str]:
-    own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
-    values = own if isinstance(own, dict) else {}
+    values = own_figures(endpoint)
     for key in ("p50_ns", "p95_ns", "p99_ns"):
         yield _duration(values[key]) if isinstance(values.get(key), int) else "-"
     for key in ("in_flight", "queued", "rejected"):
