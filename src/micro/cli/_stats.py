@@ -79,7 +79,6 @@ def stats(
       micro stats echo --watch --interval 500ms
       micro stats --json
     """
-    _check(interval)
     work = (
         _watch(connection, name, interval, as_json=as_json)
         if watch
@@ -101,22 +100,16 @@ def top(
       micro top echo --interval 500ms
       micro top --json | jq '.[].endpoints[].requests_per_second'
     """
-    _check(interval)
     execute(
         _watch(connection, name, interval, as_json=as_json, busiest_first=True), as_json=as_json
     )
-
-
-def _check(interval: float) -> None:
-    if interval <= 0:
-        raise typer.BadParameter("expected more than 0", param_hint="--interval")
 
 
 async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
     async with connected(connection.settings()) as link:
         look = await _look(Client(link.nc), name, connection.timeout)
     if not look.services:
-        raise nobody(name)
+        raise nobody(link, name)
     if as_json:
         print_json(_plain(look, None))
     else:
