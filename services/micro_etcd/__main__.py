@@ -84,7 +84,10 @@ async def main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = parser().parse_args()
+    command = parser()
+    given = command.parse_args()
+    if given.embedded and (given.config is not None or given.check):
+        command.error("--embedded is configured already: it goes with neither --config nor --check")
     logging.basicConfig(level=logging.INFO if given.verbose else logging.WARNING)
     try:
         asyncio.run(main(given))

@@ -27,11 +27,16 @@ def find_etcd(program: str = "etcd") -> Path:
     The wheel is etcd 3.5.1 of 2021: good for trials and tests, not for production.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is none, or the one that was chosen cannot be run.
     """
     given = os.environ.get("ETCD_BIN")
     if program == "etcd" and given:
-        return Path(given)
+        chosen = shutil.which(given)
+        if chosen is None:
+            raise FileNotFoundError(
+                f"invalid ETCD_BIN {given!r}: expected a program that can be run"
+            )
+        return Path(chosen)
     on_path = shutil.which(program)
     if on_path is not None:
         return Path(on_path)
