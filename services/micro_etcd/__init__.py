@@ -1,6 +1,6 @@
 """etcd client and etcd as a NATS service."""
 
-import micro_etcd._extra  # noqa: F401  # first: says what to install when the extra is missing
+import micro_etcd._extra  # noqa: F401 - first: says what to install when the extra is missing
 from micro_etcd import errors
 from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._aliases import (

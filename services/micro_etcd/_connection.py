@@ -229,7 +229,7 @@ class Connection:
 
 def backoff(number: int) -> float:
     """Return seconds to wait before round `number` (from 0): 25 ms doubling to 0.5 s, with jitter."""
-    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311
+    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
 
 
 def _token_refused(failure: StatusError) -> bool:

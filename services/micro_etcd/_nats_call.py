@@ -98,7 +98,7 @@ class Caller:
             except (EtcdUnavailableError, EtcdDeadlineExceededError):
                 if asyncio.get_running_loop().time() + pause >= deadline:
                     raise
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def tell(self, operation: str, body: BaseModel) -> None:

@@ -53,7 +53,7 @@ def find_etcd(program: str = "etcd") -> Path:
 def free_port() -> int:
     """Return a TCP port nobody listens on, outside the range outgoing connections take theirs from."""
     while True:
-        port = random.randint(15_000, 32_000)  # noqa: S311
+        port = random.randint(15_000, 32_000)  # noqa: S311 - no secret
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
@@ -136,7 +136,7 @@ class EtcdServer:
     def launch(self) -> None:
         """Start the process without waiting for it to serve."""
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # a program of the user's choice
+            self._process = subprocess.Popen(  # noqa: S603 - a program of the user's choice
                 self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
 

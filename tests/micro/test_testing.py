@@ -123,7 +123,7 @@ async def test_as_handler_tells_of_silence_and_second_answers() -> None:
 
 def test_as_handler_refuses_bad_declarations() -> None:
     with pytest.raises(ConfigError, match="invalid handler 7: expected a function"):
-        as_handler(7)  # type: ignore[arg-type]
+        as_handler(7)  # type: ignore[arg-type]  # wrong on purpose
 
 
 async def test_service_error_of_a_raw_handler_raised_under_a_middleware() -> None:

@@ -163,5 +163,5 @@ def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, connection=connection)
 
     parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*others, *fields.values())]
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return run
