@@ -7,9 +7,9 @@ from pathlib import Path
 
 import micro
 from micro import ConfigError, Context, options
-from micro_etcd._errors import EtcdError
 from micro_etcd._service import Setup, serve, setup_embedded
 from micro_etcd._service_config import EtcdServiceSettings
+from micro_etcd.errors import EtcdError
 
 EXAMPLES = """\
 configuration file (TOML):

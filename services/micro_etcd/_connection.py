@@ -8,14 +8,14 @@ from time import monotonic
 from micro_etcd._auth import METHOD as AUTHENTICATE
 from micro_etcd._auth import TokenSource
 from micro_etcd._channel import UNKNOWN, ByteStream, Channel, ChannelFactory, Metadata, StatusError
-from micro_etcd._errors import (
+from micro_etcd._types import EtcdCredential, HostPortPair
+from micro_etcd.errors import (
     EtcdDeadlineExceededError,
     EtcdError,
     EtcdOutcomeUnknownError,
     EtcdUnavailableError,
     error_from_status,
 )
-from micro_etcd._types import EtcdCredential, HostPortPair
 
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member failed, not the request.
 TRANSIENT = frozenset((1, 4, 13, 14))

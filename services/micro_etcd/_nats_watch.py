@@ -12,7 +12,13 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro_etcd._errors import (
+from micro_etcd._nats_call import FIRST_PAUSE, LONGEST_PAUSE, Caller
+from micro_etcd._service_errors import ERROR, named_error
+from micro_etcd._service_watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
+from micro_etcd._types import WatchEventType
+from micro_etcd._watch import Event, WatchBatch
+from micro_etcd.errors import (
     EtcdCompactedError,
     EtcdDataLossError,
     EtcdError,
@@ -20,12 +26,6 @@ from micro_etcd._errors import (
     EtcdPermissionDeniedError,
     EtcdUnavailableError,
 )
-from micro_etcd._nats_call import FIRST_PAUSE, LONGEST_PAUSE, Caller
-from micro_etcd._service_errors import ERROR, named_error
-from micro_etcd._service_watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
-from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
-from micro_etcd._types import WatchEventType
-from micro_etcd._watch import Event, WatchBatch
 
 SILENCE = 2.5  # heartbeats without a message after which the instance counts as gone
 FATAL = (

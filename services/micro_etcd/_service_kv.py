@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Callable, Sequence
 
 from micro import Request
-from micro_etcd._errors import EtcdInvalidArgumentError, EtcdLockLostError
 from micro_etcd._kv import RangeOptions
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._service_errors import EtcdConditionFailedError, EtcdPayloadTooLargeError
@@ -35,6 +34,7 @@ from micro_etcd._types import (
     PutResult,
     RangeResult,
 )
+from micro_etcd.errors import EtcdInvalidArgumentError, EtcdLockLostError
 
 KEY = "Etcd-Key"
 FOUND = "Etcd-Found"
