@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
+from micro._cancellation import Cancellation
 from micro._contracts import ContractRegistry, OnIncompatible
 from micro._coordination import Coordination, Leadership, LiveSettings, Model
 from micro._errors import ConfigError, MicroError, StoppedError
@@ -55,7 +56,7 @@ class Context:
         self._services: list[Service] = []
         self._coordination: Coordination | None = None
         self._checks: dict[str, Check] = {}
-        self._cancel = asyncio.Event()
+        self._cancel = Cancellation()
         self._failure: MicroError | None = None
         self._hurried: asyncio.Future[Any] | None = None
         self._signals = StopSignals(stopping=self.cancelled, stop=self.cancel, hurry=self._hurry)
@@ -198,18 +199,7 @@ class Context:
         Raises:
             Exception: Whatever the coroutine raised.
         """
-        task = asyncio.ensure_future(coro)
-        cancelled = asyncio.ensure_future(self._cancel.wait())
-        try:
-            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            task.cancel()
-            cancelled.cancel()
-            await asyncio.wait({task, cancelled})
-        if not task.cancelled():
-            task.result()
-        elif not self.cancelled():
-            raise StoppedError("a coroutine of the context was cancelled from elsewhere")
+        await self._cancel.bound(coro)
 
     def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Add a callback, sync or async, to run when the context ends."""
