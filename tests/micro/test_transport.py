@@ -159,7 +159,7 @@ def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _transport.unusable(client) == "Subscription._id"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
     assert _transport.unusable(client) == "Client._send_unsubscribe"
-    client._transport = TcpTransport()  # type: ignore[no-untyped-call]
+    client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours
     assert _transport.unusable(client) == "Client._transport"
 
 
