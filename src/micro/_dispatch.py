@@ -73,12 +73,7 @@ class Dispatcher:
         self._send = path.send
         self._report = report
         self._active = 0
-        self._waiting = Waiting(
-            max_msgs=limits.pending_msgs,
-            max_bytes=limits.pending_bytes,
-            max_seconds=limits.timeout,
-            late=self._refuse_late,
-        )
+        self._waiting = Waiting(limits, self._refuse_late)
         self._refusals = _Refusals(self)
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False

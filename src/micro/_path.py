@@ -44,6 +44,8 @@ class Receiver(Protocol):
 class Path(Protocol):
     """One of the two ways, over one connection."""
 
+    nc: NatsClient
+
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
 
@@ -70,14 +72,14 @@ class Path(Protocol):
 def path_of(nc: NatsClient) -> Path:
     """Return the way over a connection."""
     transport = _transport.fast(nc)
-    return PublicPath(nc) if transport is None else FastPath(transport)
+    return PublicPath(nc) if transport is None else FastPath(nc, transport)
 
 
 class PublicPath:
     """Uses nothing but the public interface of nats-py."""
 
     def __init__(self, nc: NatsClient) -> None:
-        self._nc = nc
+        self.nc = nc
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
@@ -87,7 +89,7 @@ class PublicPath:
             if not receiver.admit(request):
                 await receiver.refuse(request)
 
-        return await self._nc.subscribe(subject, queue=queue, cb=receive)
+        return await self.nc.subscribe(subject, queue=queue, cb=receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
@@ -102,10 +104,10 @@ class PublicPath:
         if not reply or reply[0] == "$":
             return
         size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self._nc.max_payload)
+        if size > self.nc.max_payload:  # nats-py would not count the headers, the server does
+            raise PayloadTooLargeError(size, self.nc.max_payload)
         try:
-            await self._nc.publish(reply, data, headers=headers or None)
+            await self.nc.publish(reply, data, headers=headers or None)
         except nats.errors.BadHeaderError as error:
             raise ConfigError(f"invalid header: {error}") from error
 
@@ -113,7 +115,8 @@ class PublicPath:
 class FastPath:
     """Goes by the transport: messages straight from the socket, the answers to a batch in one write."""
 
-    def __init__(self, transport: FastTransport) -> None:
+    def __init__(self, nc: NatsClient, transport: FastTransport) -> None:
+        self.nc = nc
         self._transport = transport
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
