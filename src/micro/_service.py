@@ -16,7 +16,6 @@ from nats.nuid import NUID
 from micro import _permissions, _subjects
 from micro._answers import Answers, Identity
 from micro._callbacks import Notices
-from micro._contracts import ContractRegistry, Contracts, OnIncompatible
 from micro._discovery import Discovery
 from micro._endpoint import Endpoint, EndpointConfig, Home
 from micro._errors import ConfigError, StoppedError
@@ -29,6 +28,7 @@ from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler, bind
 
 if TYPE_CHECKING:
+    from micro._contracts import ContractRegistry, Contracts, OnIncompatible
     from micro._models import ServiceInfo, ServiceStats
 
 logger = logging.getLogger("micro.service")
@@ -337,9 +337,17 @@ def add_service(  # noqa: PLR0913 - the documented signature
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,
-        contracts=None if contracts is None else Contracts(name, contracts, on_incompatible),
+        contracts=None if contracts is None else _held_against(contracts, name, on_incompatible),
     )
     return Service(nc, config, scope)
+
+
+def _held_against(
+    registry: ContractRegistry, service: str, on_incompatible: OnIncompatible
+) -> Contracts:
+    from micro._contracts import Contracts
+
+    return Contracts(service, registry, on_incompatible)
 
 
 def _utc_now() -> datetime:
