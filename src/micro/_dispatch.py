@@ -74,7 +74,6 @@ class Dispatcher:
         self._report = report
         self._active = 0
         self._waiting = Waiting(limits, self._refuse_late)
-        self._refusals = _Refusals(self)
         self._drained: list[asyncio.Future[None]] = []
         self._aborted = False
         self._clock = asyncio.get_running_loop().time
@@ -120,7 +119,7 @@ class Dispatcher:
 
     def _refuse_late(self, request: NatsRequest) -> None:
         self._active += 1
-        self._pool.submit(self._refusals, request)
+        self._pool.submit(_Refusals(self), request)
 
     def _refuse_directly(self, request: NatsRequest) -> None:
         self._answer_directly(request, self._refusal(request, "overloaded"))

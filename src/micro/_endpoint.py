@@ -18,7 +18,7 @@ from micro._parked import ParkedTasks
 from micro._path import Path
 from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
-from micro._typed import AnyHandler, bind
+from micro._typed import AnyHandler, BoundHandler, bind
 
 logger = logging.getLogger("micro.endpoint")
 
@@ -79,9 +79,7 @@ class Endpoint:
         bound = bind(handler)
         self._config = config
         self._left = home.left
-        self._schemas = _schemas(
-            {REQUEST_SCHEMA: bound.request_schema(), RESPONSE_SCHEMA: bound.response_schema()}
-        )
+        self._schemas = _schemas(bound)
         self._dispatcher = Dispatcher(
             RequestLog(config.service, config.name, config.instance),
             fold(bound.call, config.middlewares, bound.direct),
@@ -208,13 +206,16 @@ class Endpoint:
         return {**found, "data": {"micro": own, **(given if self._data is not None else {})}}
 
 
-def _schemas(found: dict[str, Any]) -> dict[str, str]:
-    texts = {
-        key: json.dumps(schema, separators=(",", ":"))
-        for key, schema in found.items()
-        if schema is not None
-    }
-    return {key: text for key, text in texts.items() if len(text) < MAX_METADATA_BYTES}
+def _schemas(handler: BoundHandler) -> dict[str, str]:
+    found = {}
+    for key, schema in (
+        (REQUEST_SCHEMA, handler.request_schema()),
+        (RESPONSE_SCHEMA, handler.response_schema()),
+    ):
+        text = "" if schema is None else json.dumps(schema, separators=(",", ":"))
+        if text and len(text) < MAX_METADATA_BYTES:
+            found[key] = text
+    return found
 
 
 def _sha256(text: str) -> str:

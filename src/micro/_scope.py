@@ -92,8 +92,9 @@ class EndpointOwner:
                 _subjects.join(scope.prefix, name if subject is None else subject),
                 allow_wildcards=allow_wildcards,
             ),
-            queue_group=_subjects.check_queue_group(
-                _subjects.inherited(queue_group, scope.queue_group)
+            queue_group=_subjects.inherited(
+                None if queue_group is None else _subjects.check_queue_group(queue_group),
+                scope.queue_group,
             ),
             metadata=_subjects.check_metadata(metadata),
             pending_bytes_limit=_nearest(pending_bytes_limit, scope.pending_bytes_limit),
