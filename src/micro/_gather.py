@@ -14,6 +14,8 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from micro import _transport
+
 NO_RESPONDERS = "503"
 
 
@@ -55,6 +57,7 @@ class Replies:
     ) -> None:
         self.reason: str | None = None
         self._nc = nc
+        self._transport = _transport.fast(nc)
         self._subject = subject
         self._data = data
         self._headers = dict(headers) if headers else None
@@ -67,7 +70,11 @@ class Replies:
 
     async def __aenter__(self) -> Self:
         inbox = self._nc.new_inbox()
-        self._subscription = await self._nc.subscribe(inbox, cb=self._receive)
+        if self._transport is not None:
+            found = await self._transport.subscribe(inbox, "", self._receive_frame)
+        else:
+            found = await self._nc.subscribe(inbox, cb=self._receive)
+        self._subscription = found
         try:
             await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
         except BaseException:
@@ -125,7 +132,15 @@ class Replies:
             self._arrival = None
             self._left -= loop.time() - began
 
+    def _receive_frame(
+        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        self._keep(_transport.message(self._nc, subject, reply, data, headers))
+
     async def _receive(self, message: Msg) -> None:
+        self._keep(message)
+
+    def _keep(self, message: Msg) -> None:
         self._received.append(message)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
@@ -134,6 +149,9 @@ class Replies:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
-                await subscription.unsubscribe()
+                if self._transport is not None:
+                    await self._transport.unsubscribe(subscription)
+                else:
+                    await subscription.unsubscribe()
             except nats.errors.Error:
                 self._received.clear()  # the connection is gone, and the subscription with it

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from micro import _deadline, _transport
 from micro._errors import PayloadTooLargeError
-from micro._headers import STATUS, decode_headers, header_block
+from micro._headers import STATUS, header_block
 from micro._request import DEADLINE
 
 NO_RESPONDERS = "503"
@@ -86,7 +86,9 @@ class Requester:
                 self._transport.publish(_encode_subject(subject), data, block, reply)
             else:
                 size = len(data) + len(block)
-                if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
+                if (
+                    size > self._nc.max_payload
+                ):  # nats-py would not count the headers, the server does
                     raise PayloadTooLargeError(size, self._nc.max_payload)
                 given = dict(whole) if whole else None
                 await self._nc.publish(subject, data, reply=reply.decode(), headers=given)
@@ -121,9 +123,7 @@ class Requester:
     ) -> None:
         waiting = self._waiting.pop(subject, None)
         if waiting is not None and not waiting[0].done():
-            found = decode_headers(headers) if headers else None
-            further = reply.decode(errors="replace") if reply else ""
-            waiting[0].set_result(Msg(self._nc, subject.decode(), further, data, found or None))
+            waiting[0].set_result(_transport.message(self._nc, subject, reply, data, headers))
 
     async def _receive(self, msg: Msg) -> None:
         waiting = self._waiting.pop(msg.subject.encode(), None)

@@ -318,6 +318,15 @@ class FastTransport(Transport):
         stream.write(b"".join(frames))
 
 
+def message(
+    nc: NatsClient, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+) -> Msg:
+    """Return what a sink was given as a message of nats-py, headers read by our own rules."""
+    further = reply.decode(errors="replace") if reply else ""
+    found = decode_headers(headers) if headers else None
+    return Msg(nc, subject.decode(), further, data, found or None)
+
+
 def _route(subscription: Subscription) -> bytes:
     return b"%d" % sid(subscription)
 
