@@ -67,7 +67,9 @@ class _Round:
         self._nc = nc
         self._loop = asyncio.get_running_loop()
         self._waiters: list[_Waiter] = []
+        self._failure: Exception | None = ConnectError("waiting for the server was broken off")
         self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._ended)  # also when it is cancelled before it begins
 
     def join(self, timeout: float, reconnects: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -75,25 +77,25 @@ class _Round:
         return future
 
     async def _run(self) -> None:
-        failure: BaseException | None = asyncio.CancelledError()  # unless it turns out better
         try:
             while await self._is_flushed():
-                self._leave()  # what is sent from now on comes behind the PING
+                self._close()  # what is sent from now on comes behind the PING
                 if await self._is_answered():
-                    failure = None
+                    self._failure = None
                     break
         except nats.errors.ConnectionClosedError:
-            failure = ConnectError("the connection is closed")
+            self._failure = ConnectError("the connection is closed")
         except (nats.errors.Error, OSError) as error:
-            failure = error
-        finally:
-            self._leave()
-            for waiter in self._waiters:
-                _end(waiter, failure)
+            self._failure = error
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         if _open.get(self._nc) is self:
             del _open[self._nc]
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._close()
+        for waiter in self._waiters:
+            _end(waiter, self._failure)
 
     async def _is_flushed(self) -> bool:
         """Wait until nats-py has sent everything; False when nobody waits for that any more."""
@@ -101,10 +103,8 @@ class _Round:
         while self._is_awaited():
             if self._nc.is_connected and self._nc.pending_data_size == 0:
                 return True
-            await asyncio.sleep(pause)
-            pause = min(
-                POLL, pause + 0.001
-            )  # the flusher usually runs in the next turn of the loop
+            await asyncio.sleep(pause)  # the flusher usually runs in the next turn of the loop
+            pause = min(POLL, pause + 0.001)
         return False
 
     async def _is_answered(self) -> bool:
@@ -139,13 +139,11 @@ class _Round:
         return bool(self._waiters)
 
 
-def _end(waiter: _Waiter, failure: BaseException | None) -> None:
+def _end(waiter: _Waiter, failure: Exception | None) -> None:
     if waiter.future.done():
         return  # its caller has been cancelled
     if failure is None:
         waiter.future.set_result(None)
-    elif isinstance(failure, asyncio.CancelledError):
-        waiter.future.cancel()
     else:
         waiter.future.set_exception(failure)
 

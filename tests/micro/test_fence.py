@@ -80,6 +80,19 @@ async def test_those_who_share_a_ping_have_limits_of_their_own() -> None:
         await client.close()
 
 
+async def test_wait_that_is_broken_off_before_it_begins_is_told(nc: NatsClient) -> None:
+    """As at the end of an event loop, which cancels whatever is left."""
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(fence(nc))
+    await asyncio.sleep(0)
+    (of_the_round,) = asyncio.all_tasks() - before - {waiting}
+    of_the_round.cancel()
+    with pytest.raises(ConnectError) as caught:
+        await waiting
+    assert str(caught.value) == "waiting for the server was broken off"
+    await fence(nc)
+
+
 async def test_closed_connection_is_told(nc: NatsClient) -> None:
     await nc.close()
     with pytest.raises(ConnectError) as caught:
