@@ -13,7 +13,6 @@ import asyncio
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
 
 from micro._errors import ConnectError
@@ -77,16 +76,11 @@ class _Round:
         return future
 
     async def _run(self) -> None:
-        try:
-            while await self._is_flushed():
-                self._close()  # what is sent from now on comes behind the PING
-                if await self._is_answered():
-                    self._failure = None
-                    break
-        except nats.errors.ConnectionClosedError:
-            self._failure = ConnectError("the connection is closed")
-        except (nats.errors.Error, OSError) as error:
-            self._failure = error
+        while await self._is_flushed():
+            self._close()  # what is sent from now on comes behind the PING
+            if await self._is_answered():
+                self._failure = None
+                return
 
     def _close(self) -> None:
         if _open.get(self._nc) is self:
@@ -119,7 +113,7 @@ class _Round:
         for _ in range(round(ROUND_TRIP / POLL)):
             await asyncio.wait({ping}, timeout=POLL)
             if ping.done():
-                return not ping.cancelled() and ping.result() >= 0
+                return not ping.cancelled() and ping.exception() is None
             if not self._is_awaited():
                 break
         return False

@@ -100,6 +100,18 @@ async def test_closed_connection_is_told(nc: NatsClient) -> None:
     assert str(caught.value) == "the connection is closed"
 
 
+async def test_connection_that_is_closed_as_the_ping_goes_out_is_told(nc: NatsClient) -> None:
+    async def close() -> None:
+        await asyncio.sleep(0)
+        await nc.close()
+
+    waiting, closing = asyncio.create_task(fence(nc)), asyncio.create_task(close())
+    with pytest.raises(ConnectError) as caught:
+        await waiting
+    assert str(caught.value) == "the connection is closed"
+    await closing
+
+
 async def test_silent_server_is_told_and_the_connection_survives() -> None:
     with nats_server() as server:
         client = await nats.connect(server.url)
