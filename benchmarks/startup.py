@@ -1,5 +1,7 @@
 """Time until a process with many endpoints serves, and its memory, against bare nats-py.
 
+Everything runs from byte code, as it does where it was installed: an editable installation with
+PYTHONDONTWRITEBYTECODE set would compile the framework at each start, and nothing else.
 Run: python benchmarks/startup.py [--rounds 5]
 """
 
@@ -12,6 +14,9 @@ import kit
 
 COUNTS = (1, 1000)
 
+ENVIRONMENT = {**os.environ, "PYTHONPYCACHEPREFIX": str(kit.BUILD / "byte-code")}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def start(url: str, kind: str, path: str, count: int) -> dict[str, float]:
     """Return seconds until ready, and resident KiB then."""
@@ -20,7 +25,7 @@ def start(url: str, kind: str, path: str, count: int) -> dict[str, float]:
     with subprocess.Popen(
         kit.pinned(kit.SERVICE_CORE, [kit.OWN, script, url, kind, str(count)]),
         stdout=subprocess.PIPE,
-        env={**os.environ, "MICRO_TRANSPORT": path},
+        env={**ENVIRONMENT, "MICRO_TRANSPORT": path},
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -36,6 +41,8 @@ def main() -> None:
     kinds = {"nats-py": ("nats-py", "auto"), "fast": ("ours", "fast"), "public": ("ours", "public")}
     found: dict[int, kit.Results] = {size: {} for size in COUNTS}
     with kit.server() as server:
+        for kind, path in kinds.values():
+            start(server.url, kind, path, 1)  # writes the byte code
         for size in COUNTS:
             for number, name in kit.rounds(list(kinds), count):
                 found[size][number, name] = start(server.url, *kinds[name], size)

@@ -15,12 +15,11 @@ if __name__ == "__main__":
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from micro import options
-from micro._client import Client, InstanceClient, ServiceClient
 from micro._context import Context, run
-from micro._contracts import ContractRegistry
 from micro._endpoint import Endpoint
 from micro._errors import (
     AlreadyRespondedError,
@@ -34,7 +33,6 @@ from micro._errors import (
     ServiceError,
     StoppedError,
 )
-from micro._gather import Replies, Until
 from micro._middleware import Middleware, NextHandler
 from micro._options import ConnectOption
 from micro._request import Handler, Request, Response
@@ -44,6 +42,9 @@ from micro._typed import cheap
 from micro._version import __version__
 
 if TYPE_CHECKING:
+    from micro._client import Client, InstanceClient, ServiceClient
+    from micro._contracts import ContractRegistry
+    from micro._gather import Replies, Until
     from micro._models import EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats
 
 __all__ = [
@@ -85,13 +86,25 @@ __all__ = [
     "run",
 ]
 
-_MODELS = {"EndpointInfo", "EndpointStats", "PingInfo", "ServiceInfo", "ServiceStats"}
+# What a service does not need by itself is imported when it is first used. (The models need pydantic,
+# which costs more to import than everything else here.)
+_LATER = {
+    "Client": "_client",
+    "ContractRegistry": "_contracts",
+    "EndpointInfo": "_models",
+    "EndpointStats": "_models",
+    "InstanceClient": "_client",
+    "PingInfo": "_models",
+    "Replies": "_gather",
+    "ServiceClient": "_client",
+    "ServiceInfo": "_models",
+    "ServiceStats": "_models",
+    "Until": "_gather",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # The models need pydantic, which costs more to import than everything else here.
-    if name in _MODELS:
-        from micro import _models
-
-        return getattr(_models, name)
-    raise AttributeError(f"module 'micro' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'micro' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"micro.{_LATER[name]}"), name)
+    return found

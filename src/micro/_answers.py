@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from micro._endpoint import Endpoint
 from micro._ratelimit import TokenBucket
@@ -19,8 +18,7 @@ FRESH_STATS_PER_SECOND = 200
 """STATS answers that are counted anew; a flood beyond this gets the last one again."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """What never changes about an instance."""
 
     name: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.aio.client import Server
 
@@ -14,8 +13,7 @@ from micro._errors import ConfigError
 Handler = Callable[[list[Server], dict[str, Any]], tuple[Server | None, float]]
 
 
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(NamedTuple):
     """Delays that grow from round to round; a round tries every known server once.
 
     Attributes:

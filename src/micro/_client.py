@@ -85,9 +85,8 @@ class Client:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())
             if timeout <= 0:
                 raise nats.errors.TimeoutError
-        told = {**(headers or {}), _deadline.HEADER: _deadline.header_value(timeout)}
         try:
-            answer = await self._requester.request(subject, payload, told, timeout)
+            answer = await self._requester.request(subject, payload, headers, timeout, tell=True)
         except PayloadTooLargeError:  # perhaps for the sake of our own header
             answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:

@@ -10,20 +10,22 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
 from micro._cancellation import Cancellation
-from micro._contracts import ContractRegistry, OnIncompatible
-from micro._coordination import Coordination, Leadership, LiveSettings, Model
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._link import Link
 from micro._middleware import Middleware
 from micro._options import ConnectOption
 from micro._service import DoneHandler, ErrorHandler, Service, add_service
 from micro._signals import StopSignals
+
+if TYPE_CHECKING:
+    from micro._contracts import ContractRegistry, OnIncompatible
+    from micro._coordination import Coordination, Leadership, LiveSettings, Model
 
 logger = logging.getLogger("micro.context")
 

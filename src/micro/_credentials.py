@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,13 +40,14 @@ class Credentials(ABC):
         """Raise ConfigError for what can be seen to be wrong before connecting."""
 
 
-@dataclass(frozen=True)
 class UserPassword(Credentials):
     """User name and password."""
 
-    user: str
-    password: Secret
     kind = "user and password"
+
+    def __init__(self, user: str, password: Secret) -> None:
+        self.user = user
+        self.password = password
 
     def keywords(self) -> dict[str, Any]:
         return {"user": self.user, "password": self.password}
@@ -57,12 +57,13 @@ class UserPassword(Credentials):
             raise ConfigError("invalid user '': expected a name")
 
 
-@dataclass(frozen=True)
 class Token(Credentials):
     """A token shared with the server."""
 
-    value: Secret
     kind = "token"
+
+    def __init__(self, value: Secret) -> None:
+        self.value = value
 
     def keywords(self) -> dict[str, Any]:
         return {"token": self.value}
@@ -72,12 +73,13 @@ class Token(Credentials):
             raise ConfigError("invalid token: expected a text that is not empty")
 
 
-@dataclass(frozen=True)
 class CredsFile(Credentials):
     """A file with a user JWT and its nkey seed, as nsc writes it; nats-py reads it at each connect."""
 
-    path: Path
     kind = "credentials file"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def keywords(self) -> dict[str, Any]:
         return {"user_credentials": self.path}
@@ -92,12 +94,13 @@ class CredsFile(Credentials):
         require_nkeys(self.kind)
 
 
-@dataclass(frozen=True)
 class NkeyFile(Credentials):
     """A file that holds the seed of a user nkey; nats-py reads it at each connect."""
 
-    path: Path
     kind = "nkey file"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def keywords(self) -> dict[str, Any]:
         return {"nkeys_seed": str(self.path)}
@@ -106,12 +109,13 @@ class NkeyFile(Credentials):
         check_seed(read_text(self.path, what=self.kind), kind=f"nkey file {str(self.path)!r}")
 
 
-@dataclass(frozen=True)
 class NkeySeed(Credentials):
     """The seed of a user nkey."""
 
-    seed: Secret
     kind = "nkey seed"
+
+    def __init__(self, seed: Secret) -> None:
+        self.seed = seed
 
     def keywords(self) -> dict[str, Any]:
         return {"nkeys_seed_str": self.seed}
@@ -120,13 +124,14 @@ class NkeySeed(Credentials):
         check_seed(self.seed, kind=self.kind)
 
 
-@dataclass(frozen=True)
 class UserJwt(Credentials):
     """A user JWT, and the seed that signs the server's nonce."""
 
-    token: Secret
-    seed: Secret
     kind = "JWT"
+
+    def __init__(self, token: Secret, seed: Secret) -> None:
+        self.token = token
+        self.seed = seed
 
     def keywords(self) -> dict[str, Any]:
         return {"user_jwt_cb": self._jwt, "signature_cb": self._sign}

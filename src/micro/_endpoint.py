@@ -8,32 +8,25 @@ import inspect
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-from nats.aio.client import Client as NatsClient
+from typing import Any, NamedTuple
 
 from micro._dispatch import Dispatcher
-from micro._errors import ConfigError
-from micro._limits import Limits
+from micro._limits import Limits, limits
 from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
-from micro._path import path_of
+from micro._path import Path
 from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
-from micro._typed import AnyHandler, bind
+from micro._typed import AnyHandler, BoundHandler, bind
 
 logger = logging.getLogger("micro.endpoint")
 
 REQUEST_SCHEMA = "micro.request.schema"
 RESPONSE_SCHEMA = "micro.response.schema"
-WAITING_PER_SLOT = 8
-LEAST_WAITING = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class EndpointConfig:
+class EndpointConfig(NamedTuple):
     """What an endpoint is, after inheritance; None means the framework's default."""
 
     service: str
@@ -56,60 +49,47 @@ class EndpointConfig:
         Raises:
             ConfigError: A limit is negative, or nothing could run.
         """
-        running = Limits.max_in_flight if self.max_in_flight is None else self.max_in_flight
-        waiting = self.pending_msgs_limit
-        if waiting is None:
-            waiting = max(LEAST_WAITING, WAITING_PER_SLOT * running)
-        size = self.pending_bytes_limit
-        if size is None:
-            size = Limits.pending_bytes
-        if running < 1:
-            raise ConfigError(f"invalid max_in_flight {running!r}: expected at least 1")
-        if waiting < 0 or size < 0:
-            raise ConfigError(
-                f"invalid pending limits {waiting!r} messages, {size!r} bytes: expected at least 0"
-            )
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigError(f"invalid timeout {self.timeout!r}: expected seconds above 0")
-        prefixes = self.reply_prefixes
-        return Limits(
-            max_in_flight=running,
-            pending_msgs=waiting,
-            pending_bytes=size,
+        return limits(
+            max_in_flight=self.max_in_flight,
             timeout=self.timeout,
-            reply_prefixes=None if prefixes is None else tuple(p.encode() for p in prefixes),
+            pending_msgs=self.pending_msgs_limit,
+            pending_bytes=self.pending_bytes_limit,
+            reply_prefixes=self.reply_prefixes,
         )
+
+
+class Home(NamedTuple):
+    """What a service shares with all its endpoints.
+
+    Attributes:
+        pool: The tasks that requests run in.
+        report: Told of each failed request.
+        left: Told of each endpoint that stops.
+    """
+
+    pool: ParkedTasks
+    report: Callable[[BaseException], None]
+    left: Callable[[Endpoint], None]
 
 
 class Endpoint:
     """One endpoint of a running service; made by ``add_endpoint``."""
 
-    def __init__(
-        self,
-        nc: NatsClient,
-        config: EndpointConfig,
-        handler: AnyHandler,
-        *,
-        pool: ParkedTasks,
-        report: Callable[[BaseException], None],
-        left: Callable[[Endpoint], None],
-    ) -> None:
+    def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
         bound = bind(handler)
         self._config = config
-        self._left = left
-        self._schemas = _schemas(
-            {REQUEST_SCHEMA: bound.request_schema(), RESPONSE_SCHEMA: bound.response_schema()}
-        )
+        self._left = home.left
+        self._schemas = _schemas(bound)
         self._dispatcher = Dispatcher(
             RequestLog(config.service, config.name, config.instance),
             fold(bound.call, config.middlewares, bound.direct),
             limits=config.limits(),
-            pool=pool,
-            path=path_of(nc),
-            report=report,
+            pool=home.pool,
+            path=path,
+            report=home.report,
         )
-        self._listener = self._listen(nc)
-        self._former: list[Listener] = []  # on connections that are being left
+        self._listener = self._listen(path)
+        self._former: tuple[Listener, ...] = ()  # on connections that are being left
         self._data: Any = None
         self._stopping = False
 
@@ -130,7 +110,7 @@ class Endpoint:
 
     async def start(self) -> None:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
-        await self._join(self._listener)
+        await self._listener.join(self._owner())
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
@@ -148,17 +128,17 @@ class Endpoint:
         await self.leave()
         await self.drain(timeout)
 
-    async def move(self, nc: NatsClient) -> None:
+    async def move(self, path: Path) -> None:
         """Go on listening on another connection; nothing is lost between the two."""
-        listener = self._listen(nc)
-        await self._join(listener)
+        listener = self._listen(path)
+        await listener.join(self._owner())
         former, self._listener = self._listener, listener
-        self._former.append(former)
-        self._dispatcher.answer_through(path_of(nc))
+        self._former = (*self._former, former)
+        self._dispatcher.answer_through(path)
         await former.linger()
         await former.leave()
         await former.close()
-        self._former.remove(former)
+        self._former = tuple(each for each in self._former if each is not former)
 
     async def leave(self) -> None:
         """Receive no more requests but those under way; `Endpoint.stop` calls it."""
@@ -177,13 +157,12 @@ class Endpoint:
         """Reset the counters."""
         self._dispatcher.counters.reset()
 
-    def _listen(self, nc: NatsClient) -> Listener:
+    def _listen(self, path: Path) -> Listener:
         config = self._config
-        return Listener(nc, config.subject, config.queue_group, self._dispatcher)
+        return Listener(path, config.subject, config.queue_group, self._dispatcher)
 
-    async def _join(self, listener: Listener) -> None:
-        owner = f"endpoint {self._config.name!r} of service {self._config.service!r}"
-        await listener.join(owner)
+    def _owner(self) -> str:
+        return f"endpoint {self._config.name!r} of service {self._config.service!r}"
 
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
         """Return the endpoint's part of INFO; without ``schemas`` their hashes stand for them."""
@@ -227,13 +206,16 @@ class Endpoint:
         return {**found, "data": {"micro": own, **(given if self._data is not None else {})}}
 
 
-def _schemas(found: dict[str, Any]) -> dict[str, str]:
-    texts = {
-        key: json.dumps(schema, separators=(",", ":"))
-        for key, schema in found.items()
-        if schema is not None
-    }
-    return {key: text for key, text in texts.items() if len(text) < MAX_METADATA_BYTES}
+def _schemas(handler: BoundHandler) -> dict[str, str]:
+    found = {}
+    for key, schema in (
+        (REQUEST_SCHEMA, handler.request_schema()),
+        (RESPONSE_SCHEMA, handler.response_schema()),
+    ):
+        text = "" if schema is None else json.dumps(schema, separators=(",", ":"))
+        if text and len(text) < MAX_METADATA_BYTES:
+            found[key] = text
+    return found
 
 
 def _sha256(text: str) -> str:

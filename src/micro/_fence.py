@@ -4,14 +4,15 @@ nats-py's ``flush()`` puts its PING in front of whatever is still buffered, so i
 about a SUB or UNSUB of a moment ago. Once the buffer is empty the order holds: the server answers the
 PING after everything before it (`rtt` and not `flush` sends it: the latter returns at once, and with
 success, where nothing is read any more). A PONG needs no permission, where an echo to an inbox of our own would.
+All who wait for the same buffer to become empty share one PING: a thousand endpoints cost one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
 
 from micro._errors import ConnectError
@@ -28,6 +29,9 @@ POLL = 0.02
 _FOREVER = 1_000_000_000
 _pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyDictionary()
 
+# Of each connection the round whose PING has not been sent yet.
+_open: WeakKeyDictionary[NatsClient, _Round] = WeakKeyDictionary()
+
 
 async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
     """Return when the server has processed every command given to ``nc`` so far.
@@ -42,35 +46,100 @@ async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = Tru
     Raises:
         ConnectError: The connection is closed or lost, or the server did not answer in time.
     """
-    try:
-        async with asyncio.timeout(timeout):
-            while not await _round_trip(nc, reconnects):
-                pass
-    except TimeoutError:
-        raise ConnectError(f"the server did not answer within {timeout:g} s") from None
-    except nats.errors.ConnectionClosedError:
-        raise ConnectError("the connection is closed") from None
+    found = _open.get(nc)
+    if found is None:
+        found = _open[nc] = _Round(nc)
+    await found.join(timeout, reconnects)
 
 
-async def _round_trip(nc: NatsClient, reconnects: bool) -> bool:
-    pause = 0.0
-    while nc.pending_data_size > 0 or not nc.is_connected:
-        _check(nc, reconnects)
-        await asyncio.sleep(pause)
-        pause = min(POLL, pause + 0.001)  # the flusher usually runs in the next turn of the loop
-    _forget_lost_pings()
-    pings = _pings.setdefault(nc, {})
-    ping = asyncio.create_task(nc.rtt(_FOREVER))
-    pings[ping] = nc.stats["reconnects"]
-    ping.add_done_callback(lambda task: pings.pop(task, None))
-    ping.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if any
-    for _ in range(round(ROUND_TRIP / POLL)):
-        await asyncio.wait({ping}, timeout=POLL)
-        if ping.done():
-            ping.result()
-            return True
-        _check(nc, reconnects)
-    return False
+class _Waiter(NamedTuple):
+    future: asyncio.Future[None]
+    timeout: float
+    deadline: float
+    reconnects: bool
+
+
+class _Round:
+    """Those who wait for one PING, and the task that sends it and looks after them."""
+
+    def __init__(self, nc: NatsClient) -> None:
+        self._nc = nc
+        self._loop = asyncio.get_running_loop()
+        self._waiters: list[_Waiter] = []
+        self._failure: Exception | None = ConnectError("waiting for the server was broken off")
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._ended)  # also when it is cancelled before it begins
+
+    def join(self, timeout: float, reconnects: bool) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(_Waiter(future, timeout, self._loop.time() + timeout, reconnects))
+        return future
+
+    async def _run(self) -> None:
+        while await self._is_flushed():
+            self._close()  # what is sent from now on comes behind the PING
+            if await self._is_answered():
+                self._failure = None
+                return
+
+    def _close(self) -> None:
+        if _open.get(self._nc) is self:
+            del _open[self._nc]
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._close()
+        for waiter in self._waiters:
+            _end(waiter, self._failure)
+
+    async def _is_flushed(self) -> bool:
+        """Wait until nats-py has sent everything; False when nobody waits for that any more."""
+        pause = 0.0
+        while self._is_awaited():
+            if self._nc.is_connected and self._nc.pending_data_size == 0:
+                return True
+            await asyncio.sleep(pause)  # the flusher usually runs in the next turn of the loop
+            pause = min(POLL, pause + 0.001)
+        return False
+
+    async def _is_answered(self) -> bool:
+        """Send a PING and wait for its PONG; False when it is to be repeated."""
+        nc = self._nc
+        _forget_lost_pings()
+        pings = _pings.setdefault(nc, {})
+        ping = asyncio.create_task(nc.rtt(_FOREVER))
+        pings[ping] = nc.stats["reconnects"]
+        ping.add_done_callback(lambda task: pings.pop(task, None))
+        ping.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if any
+        for _ in range(round(ROUND_TRIP / POLL)):
+            await asyncio.wait({ping}, timeout=POLL)
+            if ping.done():
+                return not ping.cancelled() and ping.exception() is None
+            if not self._is_awaited():
+                break
+        return False
+
+    def _is_awaited(self) -> bool:
+        """Let those go who cannot wait any longer; return whether any are left."""
+        now = self._loop.time()
+        for waiter in self._waiters:
+            if self._nc.is_closed:
+                _end(waiter, ConnectError("the connection is closed"))
+            elif not waiter.reconnects and not self._nc.is_connected:
+                _end(waiter, ConnectError("the connection is lost"))
+            elif now >= waiter.deadline:
+                text = f"the server did not answer within {waiter.timeout:g} s"
+                _end(waiter, ConnectError(text))
+        self._waiters = [waiter for waiter in self._waiters if not waiter.future.done()]
+        return bool(self._waiters)
+
+
+def _end(waiter: _Waiter, failure: Exception | None) -> None:
+    if waiter.future.done():
+        return  # its caller has been cancelled
+    if failure is None:
+        waiter.future.set_result(None)
+    else:
+        waiter.future.set_exception(failure)
 
 
 def _forget_lost_pings() -> None:
@@ -79,10 +148,3 @@ def _forget_lost_pings() -> None:
         for ping, connection in list(pings.items()):
             if nc.is_closed or connection != nc.stats["reconnects"]:
                 ping.cancel()
-
-
-def _check(nc: NatsClient, reconnects: bool) -> None:
-    if nc.is_closed:
-        raise nats.errors.ConnectionClosedError
-    if not reconnects and not nc.is_connected:
-        raise ConnectError("the connection is lost")

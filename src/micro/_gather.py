@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,9 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+
+from micro import _transport
+from micro._frames import Message
 
 NO_RESPONDERS = "503"
 
@@ -55,6 +58,7 @@ class Replies:
     ) -> None:
         self.reason: str | None = None
         self._nc = nc
+        self._transport = _transport.fast(nc)
         self._subject = subject
         self._data = data
         self._headers = dict(headers) if headers else None
@@ -67,7 +71,11 @@ class Replies:
 
     async def __aenter__(self) -> Self:
         inbox = self._nc.new_inbox()
-        self._subscription = await self._nc.subscribe(inbox, cb=self._receive)
+        if self._transport is not None:
+            found = await self._transport.subscribe(inbox, "", self._receive_frames)
+        else:
+            found = await self._nc.subscribe(inbox, cb=self._receive)
+        self._subscription = found
         try:
             await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
         except BaseException:
@@ -125,8 +133,14 @@ class Replies:
             self._arrival = None
             self._left -= loop.time() - began
 
+    def _receive_frames(self, messages: list[Message]) -> None:
+        self._keep(_transport.message(self._nc, *message) for message in messages)
+
     async def _receive(self, message: Msg) -> None:
-        self._received.append(message)
+        self._keep((message,))
+
+    def _keep(self, messages: Iterable[Msg]) -> None:
+        self._received.extend(messages)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
@@ -134,6 +148,9 @@ class Replies:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
-                await subscription.unsubscribe()
+                if self._transport is not None:
+                    await self._transport.unsubscribe(subscription)
+                else:
+                    await subscription.unsubscribe()
             except nats.errors.Error:
                 self._received.clear()  # the connection is gone, and the subscription with it

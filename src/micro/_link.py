@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import replace
 from typing import Any
 
 import nats.errors
@@ -168,7 +167,7 @@ class Link:
             client = type(self._client)()
             try:
                 settings = resolve(self._options, os.environ)
-                await self._open(client, replace(settings, retry=True))
+                await self._open(client, settings._replace(retry=True))
                 await self._move(client)
             except _FAILURES as error:
                 self._log.log(logging.ERROR, "rebuild", "no new connection yet: %s", error)
@@ -194,7 +193,7 @@ class Link:
         bridge = type(self._client)()
         reconnects = self._client.stats["reconnects"]
         try:
-            await self._open(bridge, replace(self._settings, servers=others, retry=False))
+            await self._open(bridge, self._settings._replace(servers=others, retry=False))
             await self._move(bridge)
         except _FAILURES as error:
             logger.warning("server is shutting down, and no other one takes us: %s", error)

@@ -10,7 +10,7 @@ from nats.aio.subscription import Subscription
 
 from micro import _permissions, _transport
 from micro._fence import fence
-from micro._path import Receiver, path_of
+from micro._path import Path, Receiver
 
 logger = logging.getLogger("micro.listener")
 
@@ -22,17 +22,19 @@ class Listener:
     """A subject, perhaps in a queue group, on one connection.
 
     Args:
-        nc: The connection.
+        path: The way over the connection.
         subject: The subject.
         queue_group: The queue group; empty for none.
         receiver: Takes in the requests.
     """
 
-    def __init__(self, nc: NatsClient, subject: str, queue_group: str, receiver: Receiver) -> None:
-        self._nc = nc
+    __slots__ = ("_nc", "_path", "_queue_group", "_receiver", "_subject", "_subscription")
+
+    def __init__(self, path: Path, subject: str, queue_group: str, receiver: Receiver) -> None:
+        self._nc = path.nc
+        self._path = path
         self._subject = subject
         self._queue_group = queue_group
-        self._path = path_of(nc)
         self._receiver = receiver
         self._subscription: Subscription | None = None
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import core_schema
 
 from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 
@@ -44,10 +46,27 @@ def _read_list(value: Any) -> Any:
     return [] if value is None else value
 
 
-Metadata = Annotated[dict[str, str], BeforeValidator(_read_metadata)]
-Text = Annotated[str, BeforeValidator(_read_text)]
-Count = Annotated[int, BeforeValidator(_read_count)]
-Time = Annotated[datetime, BeforeValidator(_read_time), PlainSerializer(format_time)]
+class _Liberal:
+    """Reads a value as its type says, and only what is not of that type by a function before.
+
+    That way what micro writes itself is read without a call of Python.
+    """
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        exact = handler(source)
+        liberal = core_schema.no_info_before_validator_function(self._read, exact)
+        return core_schema.union_schema([exact, liberal], mode="left_to_right")
+
+
+Metadata = Annotated[dict[str, str], _Liberal(_read_metadata)]
+Text = Annotated[str, _Liberal(_read_text)]
+Count = Annotated[int, _Liberal(_read_count)]
+Time = Annotated[datetime, _Liberal(_read_time), PlainSerializer(format_time)]
 
 
 class _Model(BaseModel):
@@ -130,9 +149,7 @@ class ServiceInfo(PingInfo):
 
     description: Text = ""
     """What the service is for, as given when it was created."""
-    endpoints: Annotated[list[EndpointInfo], BeforeValidator(_read_list)] = Field(
-        default_factory=list
-    )
+    endpoints: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
     """All endpoints of the instance."""
     type: str = INFO_TYPE
     """The type of the answer."""
@@ -143,9 +160,7 @@ class ServiceStats(PingInfo):
 
     started: Time
     """When the instance was started, or its counters were reset."""
-    endpoints: Annotated[list[EndpointStats], BeforeValidator(_read_list)] = Field(
-        default_factory=list
-    )
+    endpoints: Annotated[list[EndpointStats], _Liberal(_read_list)] = Field(default_factory=list)
     """The counters of each endpoint."""
     type: str = STATS_TYPE
     """The type of the answer."""

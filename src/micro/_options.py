@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from micro._backoff import Backoff
 from micro._credentials import (
@@ -60,8 +60,7 @@ class ConnectOption:
     values: Mapping[str, Any] = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """How to connect, decided.
 
     Attributes:
@@ -101,8 +100,7 @@ class Settings:
         return keywords
 
 
-@dataclass(frozen=True)
-class TlsFiles:
+class TlsFiles(NamedTuple):
     """PEM files. Without a CA those of the system are trusted."""
 
     ca: Path | None

@@ -43,6 +43,8 @@ class Receiver(Protocol):
 class Path(Protocol):
     """One of the two ways, over one connection."""
 
+    nc: NatsClient
+
     @property
     def transport(self) -> FastTransport | None:
         """The transport that messages go by, None on the public path."""
@@ -74,7 +76,7 @@ class Path(Protocol):
 def path_of(nc: NatsClient) -> Path:
     """Return the way over a connection."""
     transport = _transport.fast(nc)
-    return PublicPath(nc) if transport is None else FastPath(transport)
+    return PublicPath(nc) if transport is None else FastPath(nc, transport)
 
 
 _REQUESTS_OF_MSGS = partial(map, MsgRequest)
@@ -87,7 +89,7 @@ class PublicPath:
     transport = None
 
     def __init__(self, nc: NatsClient) -> None:
-        self._nc = nc
+        self.nc = nc
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
@@ -106,7 +108,7 @@ class PublicPath:
                 loop.call_soon(hand_over)
             batch.append(msg)
 
-        return await self._nc.subscribe(subject, queue=queue, cb=receive)
+        return await self.nc.subscribe(subject, queue=queue, cb=receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
@@ -124,15 +126,16 @@ class PublicPath:
         if not reply or reply[0] == "$":
             return None
         size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self._nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self._nc.max_payload)
-        return self._nc.publish(reply, data, headers=headers or None)
+        if size > self.nc.max_payload:  # nats-py would not count the headers, the server does
+            raise PayloadTooLargeError(size, self.nc.max_payload)
+        return self.nc.publish(reply, data, headers=headers or None)
 
 
 class FastPath:
     """Goes by the transport: messages straight from the socket, the answers to a batch in one write."""
 
-    def __init__(self, transport: FastTransport) -> None:
+    def __init__(self, nc: NatsClient, transport: FastTransport) -> None:
+        self.nc = nc
         self.transport = transport
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:

@@ -28,10 +28,18 @@ class RequestLog:
         instance: The id of the instance.
     """
 
+    __slots__ = ("_endpoint", "_instance", "_log", "_service")
+
     def __init__(self, service: str, endpoint: str, instance: str) -> None:
-        self.label = f"{service}/{endpoint}"
-        self._log = LimitedLog(logger)
-        self._names = {"service": service, "endpoint": endpoint, "instance": instance}
+        self._service = service
+        self._endpoint = endpoint
+        self._instance = instance
+        self._log: LimitedLog | None = None  # until something goes wrong
+
+    @property
+    def label(self) -> str:
+        """The endpoint and its service, as in the texts of log lines."""
+        return f"{self._service}/{self._endpoint}"
 
     def log(
         self,
@@ -54,14 +62,21 @@ class RequestLog:
             since_ns: When the handler began, of ``perf_counter_ns``.
             error: An exception whose traceback goes with it.
         """
-        if not self._log.due(kind):
+        log = self._log
+        if log is None:
+            log = self._log = LimitedLog(logger)
+        if not log.due(kind):
             return  # before anything is made for a line that nobody sees
         subject = request.subject()
-        fields: dict[str, Any] = {**self._names, "subject": subject, "code": code}
+        fields: dict[str, Any] = {
+            "service": self._service,
+            "endpoint": self._endpoint,
+            "instance": self._instance,
+            "subject": subject,
+            "code": code,
+        }
         if since_ns is not None:
             fields["elapsed_ns"] = perf_counter_ns() - since_ns
         level = logging.WARNING if code in WARNINGS else logging.ERROR
         text = f"%s: {message}"
-        self._log.write(
-            level, kind, text, self.label, subject, *arguments, error=error, fields=fields
-        )
+        log.write(level, kind, text, self.label, subject, *arguments, error=error, fields=fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,10 +13,10 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
-from micro import _transport
+from micro import _deadline, _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
-from micro._headers import STATUS, check_headers, decode_headers, header_block
+from micro._headers import STATUS, header_block
 
 NO_RESPONDERS = "503"
 
@@ -39,13 +40,28 @@ class Requester:
         self._inbox = b""
         self._sid: int | None = None
         self._number = 0
+        # By reply subject, with the moment from which on nobody waits for the answer.
         self._waiting: dict[bytes, tuple[asyncio.Future[Msg], float]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._next_look = math.inf
 
     async def request(
-        self, subject: str, data: bytes, headers: Mapping[str, str] | None, timeout: float
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+        timeout: float,
+        *,
+        tell: bool = False,
     ) -> Msg:
         """Send a request and return the answer, which may be an error of the service.
+
+        Args:
+            subject: The subject to ask.
+            data: The payload.
+            headers: Headers of the request.
+            timeout: Seconds to wait for the answer.
+            tell: Whether to tell the service of the time-out.
 
         Raises:
             nats.errors.NoRespondersError: Nobody listens on the subject.
@@ -58,20 +74,29 @@ class Requester:
             await self._open()
         loop = self._loop
         self._number += 1
-        number = b"%d" % self._number
+        reply = b"%b%d" % (self._inbox, self._number)
         deadline = loop.time() + timeout
         future: asyncio.Future[Msg] = loop.create_future()
-        self._waiting[number] = future, deadline
+        self._waiting[reply] = future, deadline
         try:
+            whole, block = _whole(headers, timeout if tell else None)
             if self._transport is not None:
-                self._publish(self._transport, subject, data, headers, number)
+                if self._nc.is_draining_pubs:
+                    raise nats.errors.ConnectionDrainingError
+                self._transport.publish(_encode_subject(subject), data, block, reply)
             else:
-                await self._publish_publicly(subject, data, headers, number)
-            if self._timer is None or deadline < self._timer.when():
+                size = len(data) + len(block)
+                if (
+                    size > self._nc.max_payload
+                ):  # nats-py would not count the headers, the server does
+                    raise PayloadTooLargeError(size, self._nc.max_payload)
+                given = dict(whole) if whole else None
+                await self._nc.publish(subject, data, reply=reply.decode(), headers=given)
+            if deadline < self._next_look:
                 self._look_at(deadline)
             answer = await future
         finally:
-            self._waiting.pop(number, None)
+            self._waiting.pop(reply, None)
         if answer.headers and answer.headers.get(STATUS) == NO_RESPONDERS:
             raise nats.errors.NoRespondersError
         return answer
@@ -93,62 +118,36 @@ class Requester:
             raise
         self._sid = _transport.sid(found)
 
-    def _publish(
-        self,
-        transport: _transport.FastTransport,
-        subject: str,
-        data: bytes,
-        headers: Mapping[str, str] | None,
-        number: bytes,
-    ) -> None:
-        if self._nc.is_draining_pubs:
-            raise nats.errors.ConnectionDrainingError
-        block = header_block(headers) if headers else b""
-        transport.publish(_encode_subject(subject), data, block, self._inbox + number)
-
-    async def _publish_publicly(
-        self, subject: str, data: bytes, headers: Mapping[str, str] | None, number: bytes
-    ) -> None:
-        nc = self._nc
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, nc.max_payload)
-        reply = (self._inbox + number).decode()
-        await nc.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
-
     def _receive_frames(self, messages: list[Message]) -> None:
         for subject, reply, data, headers in messages:
-            future = self._awaited(subject[len(self._inbox) :])
-            if future is not None:
-                found = (decode_headers(headers) if headers else None) or None
-                answer = reply.decode(errors="replace")
-                future.set_result(Msg(self._nc, subject.decode(), answer, data, found))
+            waiting = self._waiting.pop(subject, None)
+            if waiting is not None and not waiting[0].done():
+                answer = _transport.message(self._nc, subject, reply, data, headers)
+                waiting[0].set_result(answer)
 
     async def _receive(self, msg: Msg) -> None:
-        future = self._awaited(msg.subject[len(self._inbox) :].encode())
-        if future is not None:
-            future.set_result(msg)
-
-    def _awaited(self, number: bytes) -> asyncio.Future[Msg] | None:
-        future, _ = self._waiting.pop(number, (None, 0.0))
-        return future if future is not None and not future.done() else None
+        waiting = self._waiting.pop(msg.subject.encode(), None)
+        if waiting is not None and not waiting[0].done():
+            waiting[0].set_result(msg)
 
     def _look_at(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._next_look = moment
         self._timer = self._loop.call_at(moment, self._give_up_late_ones)
 
     def _give_up_late_ones(self) -> None:
         self._timer = None
+        self._next_look = math.inf
         now = self._loop.time()
-        following = None
+        following = math.inf
         for future, deadline in self._waiting.values():
             if deadline <= now:
                 if not future.done():
                     future.set_exception(nats.errors.TimeoutError())
-            elif following is None or deadline < following:
+            elif deadline < following:
                 following = deadline
-        if following is not None:
+        if following < math.inf:
             self._look_at(max(following, now + LEAST_PAUSE))
 
 
@@ -169,3 +168,15 @@ def _encode_subject(subject: str) -> bytes:
     if not subject or _WHITE_SPACE.search(subject):
         raise nats.errors.BadSubjectError
     return subject.encode()
+
+
+def _whole(
+    headers: Mapping[str, str] | None, told: float | None
+) -> tuple[Mapping[str, str] | None, bytes]:
+    """Return headers with the one that tells a time-out, and both as they go over the wire."""
+    if told is None:
+        return headers, header_block(headers) if headers else b""
+    if not headers:
+        return _deadline.alone(int(told * 1000))
+    whole = {**headers, _deadline.HEADER: _deadline.header_value(told)}
+    return whole, header_block(whole)

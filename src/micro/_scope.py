@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from micro import _subjects
 from micro._endpoint import Endpoint, EndpointConfig
@@ -16,8 +15,7 @@ N = TypeVar("N", int, float)
 AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scope:
+class Scope(NamedTuple):
     """What a service or group hands down to its endpoints; None means "not said here"."""
 
     service: str
@@ -94,14 +92,15 @@ class EndpointOwner:
                 _subjects.join(scope.prefix, name if subject is None else subject),
                 allow_wildcards=allow_wildcards,
             ),
-            queue_group=_subjects.check_queue_group(
-                _subjects.inherited(queue_group, scope.queue_group)
+            queue_group=_subjects.inherited(
+                None if queue_group is None else _subjects.check_queue_group(queue_group),
+                scope.queue_group,
             ),
             metadata=_subjects.check_metadata(metadata),
-            pending_bytes_limit=_first(pending_bytes_limit, scope.pending_bytes_limit),
-            pending_msgs_limit=_first(pending_msgs_limit, scope.pending_msgs_limit),
-            max_in_flight=_first(max_in_flight, scope.max_in_flight),
-            timeout=_first(timeout, scope.timeout),
+            pending_bytes_limit=_nearest(pending_bytes_limit, scope.pending_bytes_limit),
+            pending_msgs_limit=_nearest(pending_msgs_limit, scope.pending_msgs_limit),
+            max_in_flight=_nearest(max_in_flight, scope.max_in_flight),
+            timeout=_nearest(timeout, scope.timeout),
             reply_prefixes=scope.reply_prefixes,
             middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
             stats_handler=stats_handler,
@@ -143,10 +142,12 @@ class EndpointOwner:
             instance=scope.instance,
             prefix=_subjects.join(scope.prefix, name),
             queue_group=scope.queue_group if queue_group is None else queue_group,
-            pending_bytes_limit=_first(pending_bytes_limit_by_endpoint, scope.pending_bytes_limit),
-            pending_msgs_limit=_first(pending_msgs_limit_by_endpoint, scope.pending_msgs_limit),
-            max_in_flight=_first(max_in_flight, scope.max_in_flight),
-            timeout=_first(timeout, scope.timeout),
+            pending_bytes_limit=_nearest(
+                pending_bytes_limit_by_endpoint, scope.pending_bytes_limit
+            ),
+            pending_msgs_limit=_nearest(pending_msgs_limit_by_endpoint, scope.pending_msgs_limit),
+            max_in_flight=_nearest(max_in_flight, scope.max_in_flight),
+            timeout=_nearest(timeout, scope.timeout),
             reply_prefixes=scope.reply_prefixes,
             middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
         )
@@ -157,5 +158,5 @@ class Group(EndpointOwner):
     """Endpoints of a service under a common subject prefix; made by ``add_group``."""
 
 
-def _first(*levels: N | None) -> N | None:
-    return next((level for level in levels if level is not None), None)
+def _nearest(own: N | None, outer: N | None) -> N | None:
+    return outer if own is None else own

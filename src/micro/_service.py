@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
@@ -17,18 +16,19 @@ from nats.nuid import NUID
 from micro import _permissions, _subjects
 from micro._answers import Answers, Identity
 from micro._callbacks import Notices
-from micro._contracts import ContractRegistry, Contracts, OnIncompatible
 from micro._discovery import Discovery
-from micro._endpoint import Endpoint, EndpointConfig
+from micro._endpoint import Endpoint, EndpointConfig, Home
 from micro._errors import ConfigError, StoppedError
 from micro._fence import fence
 from micro._listener import settle
 from micro._middleware import Middleware
 from micro._parked import ParkedTasks
+from micro._path import Path, path_of
 from micro._scope import EndpointOwner, Scope
 from micro._typed import AnyHandler, bind
 
 if TYPE_CHECKING:
+    from micro._contracts import ContractRegistry, Contracts, OnIncompatible
     from micro._models import ServiceInfo, ServiceStats
 
 logger = logging.getLogger("micro.service")
@@ -40,8 +40,7 @@ ErrorHandler = Callable[["Service", BaseException], Awaitable[None] | None]
 DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServiceConfig:
+class ServiceConfig(NamedTuple):
     """What a service is, decided once at its creation."""
 
     identity: Identity
@@ -67,7 +66,8 @@ class Service(EndpointOwner):
         self._leaving: WeakSet[Endpoint] = WeakSet()
         self._answers = Answers(config.identity, self._endpoints.values(), config.now())
         self._discovery = self._discover(nc)
-        self._pool: ParkedTasks | None = None
+        self._home: Home | None = None  # with the path, from the start on
+        self._path: Path
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self.name}")
 
@@ -91,14 +91,15 @@ class Service(EndpointOwner):
         """
         if self._stopping is not None:
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._pool is not None:
+        if self._home is not None:
             return
-        self._pool = ParkedTasks()
+        self._home = Home(ParkedTasks(), self._failed, self._forget)
+        self._path = path_of(self._nc)
         self._answers.started = self._config.now()
         try:
             await self._join(self._discovery, self._nc)
         except BaseException:
-            self._pool = None
+            self._home = None
             raise
         version = self._config.identity.version
         logger.info("service %s %s started, id %s", self.name, version, self.id)
@@ -113,7 +114,7 @@ class Service(EndpointOwner):
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
-        pool = self._pool
+        pool = None if self._home is None else self._home.pool
         if self._stopping is not None:
             if pool is None or pool.current() is None:
                 await asyncio.shield(self._stopping)
@@ -158,13 +159,14 @@ class Service(EndpointOwner):
             PermissionDeniedError: The server of the new connection refuses a subscription.
             ConnectError: It does not answer.
         """
-        if self._pool is None or self._is_stopping() or nc is self._nc:
+        if self._home is None or self._is_stopping() or nc is self._nc:
             return
+        path = path_of(nc)
         discovery = self._discover(nc)
         await self._join(discovery, nc)
-        await asyncio.gather(*(endpoint.move(nc) for endpoint in self._endpoints.values()))
+        await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
-        self._nc = nc
+        self._nc, self._path = nc, path
         await former.stop()
         if self._is_stopping():  # meanwhile; it knew only the former one
             await discovery.stop()
@@ -227,18 +229,11 @@ class Service(EndpointOwner):
         if self._config.contracts is not None:
             self._running()
             agreed = await self._config.contracts.metadata(config.name, bind(handler))
-            config = replace(config, metadata={**agreed, **config.metadata})
-        pool = self._running()
+            config = config._replace(metadata={**agreed, **config.metadata})
+        home = self._running()
         if config.subject in self._endpoints:
             raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
-        endpoint = Endpoint(
-            self._nc,
-            config,
-            handler,
-            pool=pool,
-            report=self._failed,
-            left=self._forget,
-        )
+        endpoint = Endpoint(self._path, config, handler, home)
         self._endpoints[config.subject] = endpoint
         try:
             await endpoint.start()
@@ -248,12 +243,12 @@ class Service(EndpointOwner):
         self._answers.changed()
         return endpoint
 
-    def _running(self) -> ParkedTasks:
-        if self._pool is None or self._stopping is not None:
+    def _running(self) -> Home:
+        if self._home is None or self._stopping is not None:
             raise StoppedError(
                 f"service {self.name!r} is not running: await start() first, or use 'async with'"
             )
-        return self._pool
+        return self._home
 
     def _forget(self, endpoint: Endpoint) -> None:
         if self._endpoints.get(endpoint.subject) is endpoint:
@@ -342,9 +337,17 @@ def add_service(  # noqa: PLR0913 - the documented signature
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,
-        contracts=None if contracts is None else Contracts(name, contracts, on_incompatible),
+        contracts=None if contracts is None else _held_against(contracts, name, on_incompatible),
     )
     return Service(nc, config, scope)
+
+
+def _held_against(
+    registry: ContractRegistry, service: str, on_incompatible: OnIncompatible
+) -> Contracts:
+    from micro._contracts import Contracts
+
+    return Contracts(service, registry, on_incompatible)
 
 
 def _utc_now() -> datetime:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from micro._frames import FrameSplitter, Sink
 
@@ -17,8 +16,7 @@ WRITE_LIMIT = 1024 * 1024
 """Unsent bytes from which on nothing more is read, so that a stuck connection fills no memory."""
 
 
-@dataclass(frozen=True)
-class StreamOwner:
+class StreamOwner(NamedTuple):
     """What the owner of a stream is told.
 
     Attributes:

@@ -154,12 +154,15 @@ def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
 
 def inherited(*levels: str | None) -> str:
     """Return the first queue group that is set, innermost level first, else the default ``q``."""
-    return next((level for level in levels if level is not None), DEFAULT_QUEUE_GROUP)
+    for level in levels:
+        if level is not None:
+            return level
+    return DEFAULT_QUEUE_GROUP
 
 
 def join(*tokens: str) -> str:
     """Join subject parts with dots, leaving out the empty ones."""
-    return ".".join(token for token in tokens if token)
+    return ".".join(filter(None, tokens))
 
 
 def control_subject(verb: str, prefix: str, name: str | None = None, id: str | None = None) -> str:

@@ -40,7 +40,9 @@ _CLIENT: dict[str, Any] = {
     "_subs": {},
 }
 _CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
-_SUBSCRIPTION = "_id"
+# The same of a subscription with the id 7.
+_SUBSCRIPTION = {"_id": 7, "_message_iterator": None}
+_QUEUE = "_pending_queue"
 _TRANSPORT_METHODS = frozenset(
     [
         "connect",
@@ -66,8 +68,12 @@ def unusable(nc: NatsClient) -> str | None:
     for name in _CLIENT_METHODS:
         if not callable(getattr(nc, name, None)):
             return f"Client.{name}"
-    if getattr(Subscription(nc, 7, "a"), _SUBSCRIPTION, None) != 7:
-        return f"Subscription.{_SUBSCRIPTION}"
+    subscription = Subscription(nc, 7, "a")
+    for name, wanted in _SUBSCRIPTION.items():
+        if getattr(subscription, name, _SUBSCRIPTION) != wanted:
+            return f"Subscription.{name}"
+    if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
+        return f"Subscription.{_QUEUE}"
     if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
         return "Transport"
     return None
@@ -152,6 +158,7 @@ class FastTransport(Transport):
         self._waiting_bytes = 0  # of frames that came while there was no connection
         self._flush_due = False
         self._max_payload = nc.max_payload  # of the server connected to last
+        self._no_messages: asyncio.Queue[Msg] = asyncio.Queue()
 
     # -- what the framework uses
 
@@ -165,6 +172,9 @@ class FastTransport(Transport):
             message = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
             # A sink must not be called inside a task.
             asyncio.get_running_loop().call_soon(sink, [message])
+        # Nothing comes into its queue any more, which takes three times as much memory as an endpoint.
+        subscription._pending_queue = self._no_messages  # noqa: SLF001
+        subscription._message_iterator = None  # noqa: SLF001 - it holds the queue
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
@@ -316,6 +326,15 @@ class FastTransport(Transport):
             frames[:0] = pending
         stream.write(b"".join(frames))
         frames.clear()
+
+
+def message(
+    nc: NatsClient, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+) -> Msg:
+    """Return what a sink was given as a message of nats-py, headers read by our own rules."""
+    further = reply.decode(errors="replace") if reply else ""
+    found = decode_headers(headers) if headers else None
+    return Msg(nc, subject.decode(), further, data, found or None)
 
 
 def _route(subscription: Subscription) -> bytes:

@@ -14,8 +14,8 @@ import asyncio
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import FunctionType
+from typing import Any, NamedTuple, TypeVar
 
 from micro._errors import ConfigError, ServiceError
 from micro._request import DONE, Handler, NatsRequest, Request
@@ -29,8 +29,7 @@ _CHEAP = "__micro_cheap__"
 _UNSET: Any = inspect.Parameter.empty
 
 
-@dataclass(frozen=True)
-class BoundHandler:
+class BoundHandler(NamedTuple):
     """A handler in the form that endpoints run.
 
     Attributes:
@@ -111,6 +110,8 @@ def _invocation(
 
 def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
     """Return the payload's type or _UNSET, whether the request is wanted, and the result's type."""
+    if _is_plain(handler):
+        return _UNSET, True, None
     name = getattr(handler, "__qualname__", repr(handler))
     try:
         signature = inspect.signature(handler, eval_str=True)
@@ -135,6 +136,26 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
         case [payload, second] if _is_request(second) and not _is_request(payload):
             return payload, True, result
     raise form
+
+
+def _is_plain(handler: AnyHandler) -> bool:
+    """Return whether it is a function of one request, as most are.
+
+    The general way takes longer than all the rest of adding an endpoint.
+    """
+    if not isinstance(handler, FunctionType) or hasattr(handler, "__wrapped__"):
+        return False
+    code = handler.__code__
+    several = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    if code.co_argcount != 1 or code.co_kwonlyargcount or several or handler.__defaults__:
+        return False
+    known = handler.__globals__
+    meant = {
+        name: known.get(given, given) if isinstance(given, str) else given
+        for name, given in handler.__annotations__.items()
+    }
+    result = meant.pop("return", None)
+    return result in (None, "None") and all(each is Request for each in meant.values())
 
 
 def _is_filled(parameter: inspect.Parameter) -> bool:

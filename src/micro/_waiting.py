@@ -6,32 +6,31 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from micro._limits import Limits
 from micro._request import NatsRequest
+
+Arrival = tuple[NatsRequest, float]
+"""A request, and when it came."""
+
+_NONE: deque[Arrival] = deque(maxlen=0)
+"""The queue of those where none has ever waited: most endpoints, and a queue takes half a kilobyte."""
 
 
 class Waiting:
     """A queue in the order of arrival.
 
     Args:
-        max_msgs: How many requests may wait.
-        max_bytes: Bytes of their payloads together.
-        max_seconds: How long one may wait; None for as long as it takes.
+        limits: How many requests may wait, how many bytes their payloads may have together, and how
+            long one may wait.
         late: Given each request that has waited too long, when it is out of the queue.
     """
 
-    def __init__(
-        self,
-        *,
-        max_msgs: int,
-        max_bytes: int,
-        max_seconds: float | None,
-        late: Callable[[NatsRequest], None],
-    ) -> None:
-        self._max_msgs = max_msgs
-        self._max_bytes = max_bytes
-        self._max_seconds = max_seconds
+    __slots__ = ("_bytes", "_late", "_limits", "_loop", "_queue", "_timer")
+
+    def __init__(self, limits: Limits, late: Callable[[NatsRequest], None]) -> None:
+        self._limits = limits
         self._late = late
-        self._queue: deque[tuple[NatsRequest, float]] = deque()  # with the time of arrival
+        self._queue = _NONE
         self._bytes = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -41,9 +40,12 @@ class Waiting:
 
     def keep(self, request: NatsRequest) -> bool:
         """Add a request; False when there is no room for it."""
+        limits = self._limits
         size = self._bytes + len(request.data())
-        if len(self._queue) >= self._max_msgs or size > self._max_bytes:
+        if len(self._queue) >= limits.pending_msgs or size > limits.pending_bytes:
             return False
+        if self._queue is _NONE:
+            self._queue = deque()
         self._queue.append((request, self._loop.time()))
         self._bytes = size
         self._watch()
@@ -56,9 +58,10 @@ class Waiting:
         return request
 
     def _watch(self) -> None:
-        if self._max_seconds is not None and self._timer is None and self._queue:
-            moment = self._queue[0][1] + self._max_seconds
-            self._timer = self._loop.call_at(moment, self._hand_out_late_ones, self._max_seconds)
+        limit = self._limits.timeout
+        if limit is not None and self._timer is None and self._queue:
+            moment = self._queue[0][1] + limit
+            self._timer = self._loop.call_at(moment, self._hand_out_late_ones, limit)
 
     def _hand_out_late_ones(self, max_seconds: float) -> None:
         self._timer = None

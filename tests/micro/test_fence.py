@@ -49,11 +49,67 @@ async def test_cancelled_fence_does_no_harm(nc: NatsClient) -> None:
     assert nc.is_connected
 
 
+async def test_those_who_wait_at_the_same_time_share_one_ping(nc: NatsClient) -> None:
+    """Not those who come when it has been sent: their commands may be behind it."""
+    first = [asyncio.create_task(fence(nc)) for _ in range(100)]
+    while not (sent := [task for task in asyncio.all_tasks() if is_ping(task)]):
+        await asyncio.sleep(0)
+    later = asyncio.create_task(fence(nc))
+    while len(sent) < 2 and not later.done():
+        await asyncio.sleep(0)
+        sent += [task for task in asyncio.all_tasks() if is_ping(task) and task not in sent]
+    await asyncio.gather(*first, later)
+    assert len(sent) == 2
+
+
+async def test_those_who_share_a_ping_have_limits_of_their_own() -> None:
+    with nats_server() as server:
+        client = await nats.connect(server.url)
+        server.freeze()
+        try:
+            patient = asyncio.create_task(fence(client, timeout=60))
+            cancelled = asyncio.create_task(fence(client, timeout=60))
+            with pytest.raises(ConnectError, match=r"did not answer within 0\.1 s"):
+                await fence(client, timeout=0.1)
+            cancelled.cancel()
+            await asyncio.wait({cancelled})
+            assert not patient.done()
+        finally:
+            server.thaw()
+        await patient
+        await client.close()
+
+
+async def test_wait_that_is_broken_off_before_it_begins_is_told(nc: NatsClient) -> None:
+    """As at the end of an event loop, which cancels whatever is left."""
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(fence(nc))
+    await asyncio.sleep(0)
+    (of_the_round,) = asyncio.all_tasks() - before - {waiting}
+    of_the_round.cancel()
+    with pytest.raises(ConnectError) as caught:
+        await waiting
+    assert str(caught.value) == "waiting for the server was broken off"
+    await fence(nc)
+
+
 async def test_closed_connection_is_told(nc: NatsClient) -> None:
     await nc.close()
     with pytest.raises(ConnectError) as caught:
         await fence(nc)
     assert str(caught.value) == "the connection is closed"
+
+
+async def test_connection_that_is_closed_as_the_ping_goes_out_is_told(nc: NatsClient) -> None:
+    async def close() -> None:
+        await asyncio.sleep(0)
+        await nc.close()
+
+    waiting, closing = asyncio.create_task(fence(nc)), asyncio.create_task(close())
+    with pytest.raises(ConnectError) as caught:
+        await waiting
+    assert str(caught.value) == "the connection is closed"
+    await closing
 
 
 async def test_silent_server_is_told_and_the_connection_survives() -> None:

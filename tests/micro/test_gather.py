@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import nats.errors
 import pytest
@@ -13,8 +13,18 @@ from nats.aio.msg import Msg
 import micro
 from micro import Replies, Until
 from micro._fence import fence
+from micro.testing import NatsServer
+
+from .path_kit import PATHS, connections
 
 Script = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+
+
+@pytest.fixture(params=PATHS)
+async def caller(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
+    """The connection that asks, by one path and the other."""
+    async with connections(request.param) as connect:
+        yield await connect(server.url)
 
 
 @pytest.fixture

@@ -157,6 +157,10 @@ def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _transport.unusable(client) == "Transport"
     monkeypatch.setattr(Subscription, "__init__", lambda self, conn, number, subject: None)
     assert _transport.unusable(client) == "Subscription._id"
+    monkeypatch.setattr(Subscription, "_id", 7, raising=False)
+    assert _transport.unusable(client) == "Subscription._message_iterator"
+    monkeypatch.setattr(Subscription, "_message_iterator", None, raising=False)
+    assert _transport.unusable(client) == "Subscription._pending_queue"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
     assert _transport.unusable(client) == "Client._send_unsubscribe"
     client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours

@@ -129,6 +129,18 @@ async def test_forms_of_handlers(handler: Any, data: bytes, answer: bytes) -> No
     assert request.response_data() == answer
 
 
+async def test_result_of_a_builtin_type_is_no_raw_handler() -> None:
+    async def shout(request: Request) -> str:
+        return request.data().decode().upper()
+
+    async def nothing(request: micro.Request) -> None:
+        return
+
+    assert (await call(shout, b"hey")).response_data() == b'"HEY"'
+    assert bind(shout).response_schema() == {"type": "string"}
+    assert bind(nothing).call is nothing
+
+
 async def test_typed_handler_may_answer_by_itself() -> None:
     async def own(pair: Pair, request: Request) -> None:
         await request.respond(b"own", {"X": "1"})

@@ -10,6 +10,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
+from micro._limits import Limits
 from micro._request import NatsRequest
 from micro._waiting import Waiting
 
@@ -23,7 +24,7 @@ def none(request: NatsRequest) -> None:
 
 
 async def test_order_of_arrival_and_bounds() -> None:
-    waiting = Waiting(max_msgs=2, max_bytes=5, max_seconds=None, late=none)
+    waiting = Waiting(Limits(pending_msgs=2, pending_bytes=5), none)
     first, second = request(b"123"), request(b"45")
 
     assert not waiting
@@ -38,7 +39,7 @@ async def test_order_of_arrival_and_bounds() -> None:
 
 async def test_late_ones_are_handed_out_in_order_and_once() -> None:
     late: asyncio.Queue[NatsRequest] = asyncio.Queue()
-    waiting = Waiting(max_msgs=9, max_bytes=99, max_seconds=0.05, late=late.put_nowait)
+    waiting = Waiting(Limits(timeout=0.05), late.put_nowait)
     served, *others = [request(b"x") for _ in range(4)]
     for each in (served, *others):
         waiting.keep(each)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import os
 from typing import Annotated
@@ -62,7 +61,7 @@ def dashboard(
             typer.echo("whoever reaches this address can send requests to services", err=True)
 
     async def run() -> None:
-        settings = dataclasses.replace(connection.settings(), retry=True)
+        settings = connection.settings()._replace(retry=True)
         await serve(settings, host=host, port=port, interval=interval, ready=ready)
 
     execute(run(), as_json=as_json)
