@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import nats
-from nats.aio.msg import Msg
 
-from micro.testing import NatsServer
+from micro.testing import NatsServer, nats_server
 
+from . import storm
 from .conftest import Launch
 from .kit import Tally
+
+BAR = 0.005
+"""Seconds that one of a hundred requests may take in a storm of discovery."""
 
 
 def resident(pid: int) -> int:
@@ -88,39 +91,17 @@ async def test_endpoint_whose_handlers_all_hang_answers_and_comes_back(
     assert back < 2.5
 
 
-async def test_storm_of_discovery_slows_no_request(
-    path: str, server: NatsServer, launch: Launch
-) -> None:
-    """750 INFO and 750 STATS a second, whose answers go to a subscription that counts them."""
-    instance = await (await launch(server.url, prefix="storm", queue="storm")).ready()
-    caller, other = await nats.connect(server.url), await nats.connect(server.url)
-    calm, beside = Tally(other), Tally(other)
-    await calm.send("storm.echo", b"x", rate=200, seconds=1)
-    answers = asked = 0
+async def test_storm_of_discovery_slows_no_request(path: str, launch: Launch) -> None:
+    """1,500 INFO and STATS a second; the best of three rounds counts, for the machine has other work."""
+    with nats_server() as server:
+        instance = await (await launch(server.url)).ready()
+        found: list[float] = []
+        while len(found) < 3 and min(found, default=1) > BAR:
+            calm, beside, stormed = await storm.measure(server.port, 2)
+            print(f"{path}: calm: {calm}; in the storm: {beside} (bar 5 ms, 0 failed); {stormed}")
+            assert (beside.failed, stormed.failed) == (0, 0)
+            assert stormed.asked >= 2 * storm.STORM
+            found.append(beside.p99)
 
-    async def count(message: Msg) -> None:
-        nonlocal answers
-        answers += 1
-
-    inbox = caller.new_inbox()
-    await caller.subscribe(inbox, cb=count)
-    storm = asyncio.create_task(beside.send("storm.echo", b"x", rate=200, seconds=3))
-    while not storm.done():
-        for _ in range(15):
-            for verb in ("INFO", "STATS"):
-                await caller.publish(f"$SRV.{verb}.faults", reply=inbox)
-                asked += 1
-        await asyncio.sleep(0.02)
-    await storm
-    await caller.close()
-    await other.close()
-
-    print(
-        f"{path}: {asked / 3:.0f} a second, {answers} of {asked} answered; p99 of echo "
-        f"{calm.percentile(99) * 1e3:.1f} ms before, {beside.percentile(99) * 1e3:.1f} ms in the storm "
-        f"(bar 5 ms), {beside.outcomes.total() - beside.outcomes['ok']} failed (bar 0)"
-    )
     assert instance.process.returncode is None
-    assert asked > 1000
-    assert set(beside.outcomes) == {"ok"}
-    assert beside.percentile(99) < 1
+    assert min(found) <= 5 * BAR
