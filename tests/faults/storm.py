@@ -24,6 +24,8 @@ STORM = 1500
 ASKED = 200
 """Requests a second beside them, one after the other."""
 TIMEOUT = 2.0
+PATIENCE = 5.0
+"""Seconds for the last answers of discovery to come."""
 INBOX = b"_INBOX.storm.%d" % os.getpid()
 
 
@@ -57,8 +59,9 @@ def storm(port: int, service: str, seconds: float) -> Figures:
     rest = b""
     began = time.monotonic()
     with closing(connect(port)) as link:
-        # The last answers take a while.
-        while (elapsed := time.monotonic() - began) < seconds + 0.5:
+        while (elapsed := time.monotonic() - began) < seconds or answered < asked:
+            if elapsed > seconds + PATIENCE:
+                break
             for _ in range(int(min(elapsed, seconds) * STORM) - asked):
                 verb = b"INFO" if asked % 2 else b"STATS"
                 link.sendall(b"PUB $SRV.%b.%b %b 0\r\n\r\n" % (verb, service.encode(), INBOX))
