@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from micro import _deadline
 from micro._errors import PayloadTooLargeError
 from micro._gather import Replies, Until
-from micro._request import DEADLINE, received_error
+from micro._request import received_error
 from micro._requester import requester_of
 from micro._subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 
@@ -85,7 +85,7 @@ class Client:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())
             if timeout <= 0:
                 raise nats.errors.TimeoutError
-        told = {**(headers or {}), DEADLINE: _deadline.header_value(timeout)}
+        told = {**(headers or {}), _deadline.HEADER: _deadline.header_value(timeout)}
         try:
             answer = await self._requester.request(subject, payload, told, timeout)
         except PayloadTooLargeError:  # perhaps for the sake of our own header

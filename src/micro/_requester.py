@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from micro import _transport
 from micro._errors import PayloadTooLargeError
+from micro._frames import Message
 from micro._headers import STATUS, check_headers, decode_headers, header_block
 
 NO_RESPONDERS = "503"
@@ -84,7 +85,7 @@ class Requester:
         self._transport = _transport.fast(self._nc)
         try:
             if self._transport is not None:
-                found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frame)
+                found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frames)
             else:
                 found = await self._nc.subscribe(f"{inbox}.*", cb=self._receive)
         except BaseException:
@@ -115,15 +116,13 @@ class Requester:
         reply = (self._inbox + number).decode()
         await nc.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
 
-    def _receive_frame(
-        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
-        future = self._awaited(subject[len(self._inbox) :])
-        if future is not None:
-            found = decode_headers(headers) if headers else None
-            future.set_result(
-                Msg(self._nc, subject.decode(), reply.decode(errors="replace"), data, found or None)
-            )
+    def _receive_frames(self, messages: list[Message]) -> None:
+        for subject, reply, data, headers in messages:
+            future = self._awaited(subject[len(self._inbox) :])
+            if future is not None:
+                found = (decode_headers(headers) if headers else None) or None
+                answer = reply.decode(errors="replace")
+                future.set_result(Msg(self._nc, subject.decode(), answer, data, found))
 
     async def _receive(self, msg: Msg) -> None:
         future = self._awaited(msg.subject[len(self._inbox) :].encode())
