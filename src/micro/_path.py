@@ -22,6 +22,7 @@ from micro import _transport
 from micro._errors import PayloadTooLargeError
 from micro._headers import check_headers, header_block
 from micro._request import FrameRequest, MsgRequest, NatsRequest
+from micro._steps import go_on
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
@@ -57,8 +58,8 @@ class Path(Protocol):
 
     def send(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None] | None:
-        """Send the answer to a request, if it wants one.
+    ) -> Awaitable[object] | None:
+        """Send the answer to a request, if it wants one; called inside a task.
 
         Never to a subject that begins with ``$``: these are the server's, and answering there would
         be acting for somebody who may not.
@@ -120,15 +121,24 @@ class PublicPath:
 
     def send(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None] | None:
+    ) -> Awaitable[object] | None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
         if not reply or reply[0] == "$":
             return None
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self.nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self.nc.max_payload)
-        return self.nc.publish(reply, data, headers=headers or None)
+        size = len(data)
+        if headers:  # nats-py would not count them, the server does
+            size += check_headers(headers)
+            if size > self.nc.max_payload:
+                raise PayloadTooLargeError(size, self.nc.max_payload)
+        publishing = self.nc.publish(reply, data, headers=headers or None)
+        try:
+            waits_for = publishing.send(None)
+        except StopIteration:
+            return None
+        except nats.errors.MaxPayloadError:
+            raise PayloadTooLargeError(size, self.nc.max_payload) from None
+        return go_on(publishing, waits_for)  # the server is slow to take what is sent
 
 
 class FastPath:
