@@ -22,7 +22,7 @@ $(VENV)/docs: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
-run: $(VENV)/run ## a nats-server, a service, and what the command line says of it
+run: $(VENV)/run ## a nats-server, services, and what the command line says of them
 	$(BIN)/python examples/demo.py
 
 check: $(VENV)/dev ## format, lint, types, import contracts

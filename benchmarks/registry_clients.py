@@ -142,10 +142,11 @@ def own_client(library: Any) -> Callable[[str], Any]:
 
 
 async def compare(title: str, ours: Measure, theirs: Measure, url: str, rounds: int) -> None:
-    """Print the medians of interleaved rounds."""
+    """Print the medians of interleaved rounds, and of the ratio within a round."""
     rates = [(await ours(url), await theirs(url)) for _ in range(rounds)]
     mine, peer = (median(column) for column in zip(*rates, strict=True))
-    print(f"{title:44}{mine:14,.1f}/s{peer:14,.1f}/s{mine / peer:10.2f}x")
+    ratio = median(mine / peer for mine, peer in rates)
+    print(f"{title:44}{mine:14,.1f}/s{peer:14,.1f}/s{ratio:10.2f}x")
 
 
 async def main() -> None:

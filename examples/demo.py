@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def is_free(port: int) -> bool:
 
 
 def show(url: str, *arguments: str) -> None:
-    print(f"\n$ micro {' '.join(arguments)}", flush=True)
+    print(f"\n$ micro {shlex.join(arguments)}", flush=True)
     command = [sys.executable, "-m", "micro.cli", *arguments, "--server", url]
     subprocess.run(command, check=False)
 

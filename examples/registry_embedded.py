@@ -41,8 +41,8 @@ async def main() -> None:
             except IncompatibleSchemaError as exc:
                 print(f"refused: {exc.causes[0]}")
 
-            known = await registry.get_schema_by_global_id(second.global_id)
-            print("by id:", [field["name"] for field in known["fields"]])  # type: ignore[attr-defined]
+            known: dict[str, Any] = await registry.get_schema_by_global_id(second.global_id)
+            print("by id:", [field["name"] for field in known["fields"]])
     finally:
         await nc.close()
 

@@ -11,13 +11,14 @@ Run it with an Apicurio Registry at REGISTRY_URL, by default http://localhost:80
 
 import asyncio
 import os
+from typing import Any
 
 from micro_schema_registry import AsyncApicurioRegistryClient, IncompatibleSchemaError
 
 URL = os.environ.get("REGISTRY_URL", "http://localhost:8080/apis/registry/v3")
 
 
-def user(**types: object) -> dict[str, object]:
+def user(**types: object) -> dict[str, Any]:
     fields = [{"name": name, "type": kind} for name, kind in types.items()]
     return {"type": "record", "name": "User", "fields": fields}
 
@@ -30,7 +31,7 @@ async def main() -> None:
 
         await registry.set_rule("COMPATIBILITY", "BACKWARD", artifact_id="user")
         grown = user(id="string", country="string")
-        grown["fields"][1]["default"] = "FR"  # type: ignore[index]
+        grown["fields"][1]["default"] = "FR"
         second = await registry.register_schema("user", grown)
         show(second.version, second.schema)
 

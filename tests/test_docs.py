@@ -103,7 +103,7 @@ def test_commands_are_understood_by_the_command_line(command: str) -> None:
 
 
 def test_links_between_files_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *PAGES]:
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

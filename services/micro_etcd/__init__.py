@@ -1,6 +1,6 @@
 """etcd client and etcd as a NATS service."""
 
-import micro_etcd._extra  # noqa: F401  # first: says what to install when the extra is missing
+import micro_etcd._extra  # noqa: F401 - first: says what to install when the extra is missing
 from micro_etcd import errors
 from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._aliases import (
@@ -15,34 +15,6 @@ from micro_etcd._aliases import (
 from micro_etcd._client import EtcdClient, EtcdConnectionManager, EtcdLockManager
 from micro_etcd._communicator import EtcdCommunicator
 from micro_etcd._election import Election
-from micro_etcd._errors import (
-    EtcdAbortedError,
-    EtcdAlreadyExistsError,
-    EtcdBadRequestError,
-    EtcdCompactedError,
-    EtcdDataLossError,
-    EtcdDeadlineExceededError,
-    EtcdError,
-    EtcdFutureRevisionError,
-    EtcdHistoryLostError,
-    EtcdInternalError,
-    EtcdInvalidArgumentError,
-    EtcdLeaseExistsError,
-    EtcdLeaseNotFoundError,
-    EtcdLockLostError,
-    EtcdNoSpaceError,
-    EtcdNotFoundError,
-    EtcdOutcomeUnknownError,
-    EtcdOutOfRangeError,
-    EtcdPermissionDeniedError,
-    EtcdRequestTooLargeError,
-    EtcdTooManyRequestError,
-    EtcdUnauthenticatedError,
-    EtcdUnavailableError,
-    EtcdUnimplementedError,
-    EtcdUnknownError,
-    EtcetraError,
-)
 from micro_etcd._kv import KV, RangeOptions
 from micro_etcd._lease import LeaseKeeper, Leases
 from micro_etcd._live_config import LiveConfig
@@ -86,6 +58,34 @@ from micro_etcd._types import (
     WatchEventType,
 )
 from micro_etcd._watch import Event, EventStream, Watch, WatchBatch, WatchOptions
+from micro_etcd.errors import (
+    EtcdAbortedError,
+    EtcdAlreadyExistsError,
+    EtcdBadRequestError,
+    EtcdCompactedError,
+    EtcdDataLossError,
+    EtcdDeadlineExceededError,
+    EtcdError,
+    EtcdFutureRevisionError,
+    EtcdHistoryLostError,
+    EtcdInternalError,
+    EtcdInvalidArgumentError,
+    EtcdLeaseExistsError,
+    EtcdLeaseNotFoundError,
+    EtcdLockLostError,
+    EtcdNoSpaceError,
+    EtcdNotFoundError,
+    EtcdOutcomeUnknownError,
+    EtcdOutOfRangeError,
+    EtcdPermissionDeniedError,
+    EtcdRequestTooLargeError,
+    EtcdTooManyRequestError,
+    EtcdUnauthenticatedError,
+    EtcdUnavailableError,
+    EtcdUnimplementedError,
+    EtcdUnknownError,
+    EtcetraError,
+)
 
 __all__ = [
     "KV",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import micro
 from micro import ConfigError, Context, options
-from micro_etcd._errors import EtcdError
 from micro_etcd._service import Setup, serve, setup_embedded
 from micro_etcd._service_config import EtcdServiceSettings
+from micro_etcd.errors import EtcdError
 
 EXAMPLES = """\
 configuration file (TOML):
@@ -84,7 +84,10 @@ async def main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = parser().parse_args()
+    command = parser()
+    given = command.parse_args()
+    if given.embedded and (given.config is not None or given.check):
+        command.error("--embedded is configured already: it goes with neither --config nor --check")
     logging.basicConfig(level=logging.INFO if given.verbose else logging.WARNING)
     try:
         asyncio.run(main(given))

@@ -50,7 +50,7 @@ class EtcdTransactionAction(Generic[T]):
         data = None if kept or value is None else codec.encode(value)
         self._note(PutOp(codec.encode(key), data, lease, ignore_lease), codec)
 
-    def get(  # noqa: PLR0913  # the documented signature
+    def get(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         limit: int | None = None,

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from micro_etcd._errors import EtcdError
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._types import EtcdCredential
+from micro_etcd.errors import EtcdError
 
 METHOD = "/etcdserverpb.Auth/Authenticate"
 

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdError, EtcdUnavailableError
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd.errors import EtcdError, EtcdUnavailableError
 
 TXN = "/etcdserverpb.KV/Txn"
 MAX_OPERATIONS = 128  # etcd's default --max-txn-ops

@@ -59,7 +59,7 @@ class EtcdClient(Generic[T]):
         batch_writes: bool = False,
     ) -> None: ...
 
-    def __init__(  # noqa: PLR0913  # the documented signature comes first
+    def __init__(  # noqa: PLR0913 - the documented signature comes first
         self,
         addr: Address | Sequence[Address],
         credentials: EtcdCredential | None = None,

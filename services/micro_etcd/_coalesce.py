@@ -11,8 +11,8 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdDeadlineExceededError, EtcdError, EtcdUnavailableError
 from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd.errors import EtcdDeadlineExceededError, EtcdError, EtcdUnavailableError
 
 RANGE = "/etcdserverpb.KV/Range"
 TXN = "/etcdserverpb.KV/Txn"

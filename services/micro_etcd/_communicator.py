@@ -5,7 +5,6 @@ import asyncio
 from micro_etcd._codec import Codec
 from micro_etcd._connection import Connection
 from micro_etcd._election import Election
-from micro_etcd._errors import EtcdLockLostError
 from micro_etcd._keys import WHOLE, Namespace
 from micro_etcd._keyspace import KeySpace
 from micro_etcd._kv import KV, Batchers
@@ -15,6 +14,7 @@ from micro_etcd._queue import QueuePlace
 from micro_etcd._status import status
 from micro_etcd._types import EndpointStatus, T
 from micro_etcd._watch import EventStream, WatchOptions
+from micro_etcd.errors import EtcdLockLostError
 
 
 class EtcdCommunicator(KeySpace[T]):

@@ -8,14 +8,14 @@ from time import monotonic
 from micro_etcd._auth import METHOD as AUTHENTICATE
 from micro_etcd._auth import TokenSource
 from micro_etcd._channel import UNKNOWN, ByteStream, Channel, ChannelFactory, Metadata, StatusError
-from micro_etcd._errors import (
+from micro_etcd._types import EtcdCredential, HostPortPair
+from micro_etcd.errors import (
     EtcdDeadlineExceededError,
     EtcdError,
     EtcdOutcomeUnknownError,
     EtcdUnavailableError,
     error_from_status,
 )
-from micro_etcd._types import EtcdCredential, HostPortPair
 
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member failed, not the request.
 TRANSIENT = frozenset((1, 4, 13, 14))
@@ -229,7 +229,7 @@ class Connection:
 
 def backoff(number: int) -> float:
     """Return seconds to wait before round `number` (from 0): 25 ms doubling to 0.5 s, with jitter."""
-    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311
+    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
 
 
 def _token_refused(failure: StatusError) -> bool:

@@ -5,7 +5,6 @@ from typing import Generic, Self
 
 from micro_etcd._codec import Codec
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdCompactedError, EtcdLockLostError
 from micro_etcd._keys import Namespace, prefix_range
 from micro_etcd._kv import KV
 from micro_etcd._lease import LeaseKeeper, Leases
@@ -14,6 +13,7 @@ from micro_etcd._queue import QueuePlace
 from micro_etcd._txn import PutOp
 from micro_etcd._types import KeyValue, T, WatchEventType
 from micro_etcd._watch import EventStream, WatchOptions
+from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
 
 
 class Election(Generic[T]):

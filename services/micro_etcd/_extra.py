@@ -3,8 +3,8 @@
 import sys
 
 try:
-    import google.protobuf  # noqa: F401
-    import grpc  # noqa: F401
+    import google.protobuf  # noqa: F401 - whether it is there
+    import grpc  # noqa: F401 - whether it is there
 except ModuleNotFoundError as missing:
     reason = f"micro_etcd: {missing.msg}: pip install 'natsmicro[etcd]'"
     if sys.orig_argv[1:3] == ["-m", "micro_etcd"]:

@@ -120,7 +120,7 @@ class KeySpace(KeyReader[T], Generic[T]):
 
     # ---- watches
 
-    def watch(  # noqa: PLR0913  # the documented signature
+    def watch(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         ready_event: asyncio.Event | None = None,
@@ -136,7 +136,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         options = _watch_options(filters, prev_kv, start_revision, watch_id)
         return Watch(self.events(codec.encode(key), options=options, ready=ready_event), codec)
 
-    def watch_prefix(  # noqa: PLR0913  # the documented signature
+    def watch_prefix(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         ready_event: asyncio.Event | None = None,

@@ -90,7 +90,7 @@ class KV:
         else:
             kvs = (await self._range(options.request(full))).kvs
             kv = kvs[0] if kvs else None
-        return None if kv is None else self._keyvalue(kv)
+        return None if kv is None else self._namespace.read(kv)
 
     async def get_value(self, key: bytes) -> bytes | None:
         """Return the value of one key: what `get` does, without the rest of its answer."""
@@ -115,7 +115,7 @@ class KV:
             options.request(self._namespace.key(key), self._namespace.end(range_end))
         )
         return RangeResult(
-            [self._keyvalue(kv) for kv in answer.kvs],
+            [self._namespace.read(kv) for kv in answer.kvs],
             answer.header.revision,
             answer.more,
             answer.count,
@@ -126,7 +126,7 @@ class KV:
     ) -> AsyncIterator[Sequence[KeyValue]]:
         """Read a range piece by piece in key order, all pieces from one revision."""
         async for chunk in self.raw_pages(key, range_end, options):
-            yield [self._keyvalue(kv) for kv in chunk]
+            yield [self._namespace.read(kv) for kv in chunk]
 
     async def raw_pages(
         self, key: bytes, range_end: bytes, options: RangeOptions = PLAIN
@@ -160,7 +160,7 @@ class KV:
             request.ignore_lease = True
         body = await self._connection.call(PUT, request.SerializeToString(), repeatable=False)
         answer = pb.PutResponse.FromString(body)
-        prev = self._keyvalue(answer.prev_kv) if answer.HasField("prev_kv") else None
+        prev = self._namespace.read(answer.prev_kv) if answer.HasField("prev_kv") else None
         return PutResult(answer.header.revision, prev)
 
     async def delete(
@@ -175,7 +175,7 @@ class KV:
         return DeleteResult(
             answer.header.revision,
             answer.deleted,
-            [self._keyvalue(kv) for kv in answer.prev_kvs],
+            [self._namespace.read(kv) for kv in answer.prev_kvs],
         )
 
     async def txn(
@@ -204,7 +204,7 @@ class KV:
             failure=[operation.message(self._namespace) for operation in failure],
         )
         body = await self._connection.call(TXN, request.SerializeToString(), repeatable=repeatable)
-        return TxnResponse.from_pb(pb.TxnResponse.FromString(body), self._keyvalue)
+        return TxnResponse.from_pb(pb.TxnResponse.FromString(body), self._namespace.read)
 
     async def compact(self, revision: int, *, physical: bool = False) -> None:
         """Drop the history before `revision`; `physical` waits until the space is freed."""
@@ -224,13 +224,3 @@ class KV:
             leader=not request.serializable,
         )
         return pb.RangeResponse.FromString(body)
-
-    def _keyvalue(self, kv: pb.KeyValue) -> KeyValue:
-        return KeyValue(
-            self._namespace.strip(kv.key),
-            kv.value,
-            kv.create_revision,
-            kv.mod_revision,
-            kv.version,
-            kv.lease,
-        )

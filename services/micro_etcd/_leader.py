@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from micro_etcd._errors import EtcdLockLostError
 from micro_etcd._lock import HeldLock
+from micro_etcd.errors import EtcdLockLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Self
 
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdError, EtcdLeaseExistsError, EtcdLeaseNotFoundError
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._ports import LeaseStore
 from micro_etcd._types import LeaseInfo
+from micro_etcd.errors import EtcdError, EtcdLeaseExistsError, EtcdLeaseNotFoundError
 
 _GRANT = "/etcdserverpb.Lease/LeaseGrant"
 _REVOKE = "/etcdserverpb.Lease/LeaseRevoke"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from micro_etcd._errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
 from micro_etcd._keys import prefix_range
 from micro_etcd._types import WatchEventType
 from micro_etcd._watch import WatchBatch, WatchOptions
+from micro_etcd.errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
 
 if TYPE_CHECKING:
     from micro_etcd._ports import Batches, Keys

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from micro_etcd._errors import EtcdLockLostError
 from micro_etcd._lease import LeaseKeeper
 from micro_etcd._ports import LeaseStore, Place
 from micro_etcd._txn import Compare
 from micro_etcd._types import EtcdLockOption
+from micro_etcd.errors import EtcdLockLostError
 
 SESSION_TTL = 15  # seconds after which a crashed holder's lock is free, when no ttl is given
 

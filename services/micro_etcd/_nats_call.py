@@ -11,14 +11,14 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel, ValidationError
 
 from micro import Client, Context, MicroError, ServiceError
-from micro_etcd._errors import (
+from micro_etcd._service_errors import from_nats_error, from_service_error
+from micro_etcd.errors import (
     EtcdDeadlineExceededError,
     EtcdError,
     EtcdOutcomeUnknownError,
     EtcdUnavailableError,
     EtcdUnknownError,
 )
-from micro_etcd._service_errors import from_nats_error, from_service_error
 
 R = TypeVar("R", bound=BaseModel)
 ATTEMPT = 3.0  # seconds for one try of what may be repeated
@@ -98,7 +98,7 @@ class Caller:
             except (EtcdUnavailableError, EtcdDeadlineExceededError):
                 if asyncio.get_running_loop().time() + pause >= deadline:
                     raise
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def tell(self, operation: str, body: BaseModel) -> None:

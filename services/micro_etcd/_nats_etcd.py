@@ -89,7 +89,7 @@ class NatsEtcd(KeySpace[T]):
         window: int = 256,
     ) -> None: ...
 
-    def __init__(  # noqa: PLR0913  # options of a client, all with defaults
+    def __init__(  # noqa: PLR0913 - options of a client, all with defaults
         self,
         nc: NatsClient | Context,
         namespace: str,

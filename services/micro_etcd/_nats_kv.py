@@ -100,7 +100,7 @@ class NatsKV:
     ) -> RangeResult:
         """Read a range, all of it from one revision; `count` is that of the keys returned."""
         revision, found = 0, list[KeyValue]()
-        async for revision, kvs in self.revisions(key, range_end, options):  # noqa: B007
+        async for revision, kvs in self.revisions(key, range_end, options):  # noqa: B007 - the last one is returned
             found += kvs
         return RangeResult(found, revision, False, len(found))
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from micro_etcd._errors import EtcdInvalidArgumentError
 from micro_etcd._lease import LeaseKeeper, now
 from micro_etcd._nats_call import Caller
 from micro_etcd._service_models import GrantBody, LeaseBody, LeaseReply
 from micro_etcd._types import LeaseInfo
+from micro_etcd.errors import EtcdInvalidArgumentError
 
 
 class NatsLeases:

@@ -1,6 +1,5 @@
 """Ranges, comparisons and operations as the etcd service takes them, and what it answers."""
 
-from micro_etcd._errors import EtcdInvalidArgumentError
 from micro_etcd._keys import EVERYTHING
 from micro_etcd._service_models import (
     Span,
@@ -32,6 +31,7 @@ from micro_etcd._types import (
     RangeRequestSortTarget,
     RangeResult,
 )
+from micro_etcd.errors import EtcdInvalidArgumentError
 
 SIGNS = {result: sign for sign, result in OPERATORS.items()}
 

@@ -6,13 +6,19 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro_etcd._errors import (
+from micro_etcd._nats_call import FIRST_PAUSE, LONGEST_PAUSE, Caller
+from micro_etcd._service_errors import ERROR, named_error
+from micro_etcd._service_watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
+from micro_etcd._types import WatchEventType
+from micro_etcd._watch import Event, WatchBatch
+from micro_etcd.errors import (
     EtcdCompactedError,
     EtcdDataLossError,
     EtcdError,
@@ -20,12 +26,6 @@ from micro_etcd._errors import (
     EtcdPermissionDeniedError,
     EtcdUnavailableError,
 )
-from micro_etcd._nats_call import FIRST_PAUSE, LONGEST_PAUSE, Caller
-from micro_etcd._service_errors import ERROR, named_error
-from micro_etcd._service_watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
-from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
-from micro_etcd._types import WatchEventType
-from micro_etcd._watch import Event, WatchBatch
 
 SILENCE = 2.5  # heartbeats without a message after which the instance counts as gone
 FATAL = (
@@ -150,7 +150,7 @@ class _Reader:
                     if not self._started.is_set() or self._caller.nc.is_closed:
                         raise
                     _log.info("watch over NATS cannot be resumed yet: %s", exc)
-                    await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+                    await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
                     pause = min(2 * pause, LONGEST_PAUSE)
         except EtcdError as exc:
             self._error = exc
@@ -173,10 +173,9 @@ class _Reader:
             raise EtcdUnavailableError(f"cannot subscribe: {exc}") from exc
         reply: WatchReply | None = None
         try:
-            update = {"deliver": deliver}
+            update: dict[str, Any] = {"deliver": deliver}
             if self.next_revision:
-                resumed = {"start_revision": self.next_revision, "resume": True}
-                update = {**update, **resumed}  # type: ignore[dict-item]
+                update |= {"start_revision": self.next_revision, "resume": True}
             reply = await self._caller.call(
                 "watch.start", self._body.model_copy(update=update), WatchReply
             )

@@ -6,7 +6,6 @@ Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and o
 """
 
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdCompactedError, EtcdLockLostError
 from micro_etcd._keys import Namespace, prefix_range
 from micro_etcd._kv import KV, RangeOptions
 from micro_etcd._pb import micro_etcd_pb2 as pb
@@ -21,6 +20,7 @@ from micro_etcd._types import (
     WatchCreateRequestFilterType,
 )
 from micro_etcd._watch import EventStream, WatchOptions
+from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
 
 _PUTS = (WatchCreateRequestFilterType.NOPUT,)
 

@@ -30,7 +30,7 @@ class KeyReader(Generic[T]):
         self._codec = codec
         self._namespace = namespace
 
-    async def get(  # noqa: PLR0913  # the documented signature
+    async def get(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         max_create_revision: int | None = None,
@@ -59,7 +59,7 @@ class KeyReader(Generic[T]):
         kv = await self.kv.get(codec.encode(key), options)
         return None if kv is None else codec.decode(kv.value)
 
-    async def get_prefix(  # noqa: PLR0913  # the documented signature
+    async def get_prefix(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         max_create_revision: int | None = None,
@@ -88,7 +88,7 @@ class KeyReader(Generic[T]):
         codec = self._codec.using(encoding)
         return await self._items(prefix_range(codec.encode(key)), options, codec)
 
-    async def get_range(  # noqa: PLR0913  # the documented signature
+    async def get_range(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         range_end: str | bytes,
@@ -119,7 +119,7 @@ class KeyReader(Generic[T]):
         codec = self._codec.using(encoding)
         return await self._items((codec.encode(key), codec.encode(range_end)), options, codec)
 
-    async def keys_prefix(  # noqa: PLR0913  # the documented signature
+    async def keys_prefix(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         max_create_revision: int | None = None,
@@ -148,7 +148,7 @@ class KeyReader(Generic[T]):
         codec = self._codec.using(encoding)
         return list(await self._items(prefix_range(codec.encode(key)), options, codec))
 
-    async def keys_range(  # noqa: PLR0913  # the documented signature
+    async def keys_range(  # noqa: PLR0913 - the documented signature
         self,
         key: str | bytes,
         range_end: str | bytes,

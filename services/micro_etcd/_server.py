@@ -27,11 +27,16 @@ def find_etcd(program: str = "etcd") -> Path:
     The wheel is etcd 3.5.1 of 2021: good for trials and tests, not for production.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is none, or the one that was chosen cannot be run.
     """
     given = os.environ.get("ETCD_BIN")
     if program == "etcd" and given:
-        return Path(given)
+        chosen = shutil.which(given)
+        if chosen is None:
+            raise FileNotFoundError(
+                f"invalid ETCD_BIN {given!r}: expected a program that can be run"
+            )
+        return Path(chosen)
     on_path = shutil.which(program)
     if on_path is not None:
         return Path(on_path)
@@ -48,7 +53,7 @@ def find_etcd(program: str = "etcd") -> Path:
 def free_port() -> int:
     """Return a TCP port nobody listens on, outside the range outgoing connections take theirs from."""
     while True:
-        port = random.randint(15_000, 32_000)  # noqa: S311
+        port = random.randint(15_000, 32_000)  # noqa: S311 - no secret
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
@@ -131,7 +136,7 @@ class EtcdServer:
     def launch(self) -> None:
         """Start the process without waiting for it to serve."""
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # a program of the user's choice
+            self._process = subprocess.Popen(  # noqa: S603 - a program of the user's choice
                 self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
 

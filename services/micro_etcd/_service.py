@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from micro import Context, Request, Service, __version__
 from micro_etcd._communicator import EtcdCommunicator
-from micro_etcd._errors import EtcdError
 from micro_etcd._server import EtcdServer
 from micro_etcd._service_config import RIGHTS, EtcdSection, EtcdServiceSettings, NamespaceRule
 from micro_etcd._service_errors import to_service_error
@@ -30,6 +29,7 @@ from micro_etcd._service_txn_models import TxnBody
 from micro_etcd._service_view import View, Views
 from micro_etcd._service_watch import WatchEndpoints
 from micro_etcd._service_watch_models import StatusReply, StopBody, WatchBody
+from micro_etcd.errors import EtcdError
 
 Handle = Callable[[Request, View], Awaitable[None]]
 Setup = Callable[[Context], Coroutine[Any, Any, None]]

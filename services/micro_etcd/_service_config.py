@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from micro import ConfigError
 from micro_etcd._client import EtcdClient
-from micro_etcd._types import EtcdCredential, EtcdTLS
+from micro_etcd._types import EtcdCredential, EtcdTLS, HostPortPair
 
 Right = Literal["get", "list", "put", "delete", "txn", "lease", "lock", "watch", "status"]
 RIGHTS: tuple[Right, ...] = (
@@ -68,6 +68,13 @@ class EtcdSection(BaseModel):
     tls: bool = False
     timeout_s: float = 10.0
 
+    @field_validator("endpoints")
+    @classmethod
+    def _check(cls, endpoints: list[str]) -> list[str]:
+        for endpoint in endpoints:
+            HostPortPair.parse(endpoint)
+        return endpoints
+
     def client(self) -> EtcdClient[bytes]:
         """Return the client these settings describe."""
         credential = None
@@ -120,15 +127,23 @@ class EtcdServiceSettings(BaseModel):
                 found = tomllib.loads(path.read_text())
             except (OSError, ValueError) as exc:
                 raise ConfigError(f"cannot read configuration {str(path)!r}: {exc}") from exc
-        section = {**found.get("etcd", {}), **_etcd_environment(environ)}
-        spaces = {**found.get("namespaces", {}), **_namespaces(environ.get("ETCD_NAMESPACES", ""))}
+        section = _table(found, "etcd") | _etcd_environment(environ)
+        spaces = _table(found, "namespaces") | _namespaces(environ.get("ETCD_NAMESPACES", ""))
         try:
             return cls.model_validate({**found, "etcd": section, "namespaces": spaces})
         except ValidationError as exc:
             problems = exc.errors(include_url=False, include_input=False, include_context=False)
             first = problems[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"invalid configuration: {where}: {first['msg']}") from exc
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"invalid configuration: {where}: {reason}") from exc
+
+
+def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = found.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"invalid configuration: {name}: expected a table, such as [{name}]")
+    return table
 
 
 def _etcd_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ EtcdRequestTooLargeError
 import nats.errors
 
 from micro import PayloadTooLargeError, ServiceError
-from micro_etcd import _errors as errors
-from micro_etcd._errors import EtcdCompactedError, EtcdError
+from micro_etcd import errors as errors
+from micro_etcd.errors import EtcdCompactedError, EtcdError
 
 ERROR = "Etcd-Error"
 OUTCOME = "Etcd-Outcome"

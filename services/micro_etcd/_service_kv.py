@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Callable, Sequence
 
 from micro import Request
-from micro_etcd._errors import EtcdInvalidArgumentError, EtcdLockLostError
 from micro_etcd._kv import RangeOptions
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._service_errors import EtcdConditionFailedError, EtcdPayloadTooLargeError
@@ -35,6 +34,7 @@ from micro_etcd._types import (
     PutResult,
     RangeResult,
 )
+from micro_etcd.errors import EtcdInvalidArgumentError, EtcdLockLostError
 
 KEY = "Etcd-Key"
 FOUND = "Etcd-Found"
@@ -103,7 +103,7 @@ class KeyEndpoints:
         else:
             put = PutOp(body.key, body.value, body.lease, body.ignore_lease, body.prev_kv)
             done = await _conditional(view, put, body.key, body.condition, body.guard)
-            assert isinstance(done, PutResult)  # noqa: S101  # a put answers a put
+            assert isinstance(done, PutResult)  # noqa: S101 - a put answers a put
             result = done
         prev = None if result.prev is None else Item.of(result.prev)
         await self.answer(request, PutReply(revision=result.revision, prev_kv=prev))
@@ -118,7 +118,7 @@ class KeyEndpoints:
         else:
             delete = DeleteOp(key, end, body.prev_kv)
             done = await _conditional(view, delete, key, body.condition, body.guard)
-            assert isinstance(done, DeleteResult)  # noqa: S101  # a delete answers a delete
+            assert isinstance(done, DeleteResult)  # noqa: S101 - a delete answers a delete
             result = done
         gone = [Item.of(kv) for kv in result.prev]
         await self.answer(

@@ -3,11 +3,6 @@
 import asyncio
 
 from micro import Request
-from micro_etcd._errors import (
-    EtcdInvalidArgumentError,
-    EtcdLeaseNotFoundError,
-    EtcdPermissionDeniedError,
-)
 from micro_etcd._service_errors import EtcdLockBusyError
 from micro_etcd._service_kv import KeyEndpoints
 from micro_etcd._service_models import (
@@ -19,6 +14,11 @@ from micro_etcd._service_models import (
     ReleaseBody,
 )
 from micro_etcd._service_view import View, parse
+from micro_etcd.errors import (
+    EtcdInvalidArgumentError,
+    EtcdLeaseNotFoundError,
+    EtcdPermissionDeniedError,
+)
 
 
 class LeaseEndpoints:

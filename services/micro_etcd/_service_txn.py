@@ -1,7 +1,6 @@
 """The txn endpoint: every operation and comparison is checked, then all are done at one revision."""
 
 from micro import Request
-from micro_etcd._errors import EtcdInvalidArgumentError
 from micro_etcd._kv import RangeOptions
 from micro_etcd._service_kv import KeyEndpoints
 from micro_etcd._service_models import Item
@@ -26,6 +25,7 @@ from micro_etcd._types import (
     RangeRequestSortTarget,
     RangeResult,
 )
+from micro_etcd.errors import EtcdInvalidArgumentError
 
 OPERATORS = {
     "=": CompareCompareResult.EQUAL,

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from micro import Request, ServiceError
 from micro_etcd._communicator import EtcdCommunicator
-from micro_etcd._errors import EtcdLeaseNotFoundError, EtcdPermissionDeniedError
 from micro_etcd._keys import Namespace
 from micro_etcd._kv import KV
 from micro_etcd._service_config import NamespaceRule, Right
 from micro_etcd._service_errors import OUTCOME
 from micro_etcd._service_models import Body
 from micro_etcd._types import LeaseInfo
+from micro_etcd.errors import EtcdLeaseNotFoundError, EtcdPermissionDeniedError
 
 B = TypeVar("B", bound=Body)
 _log = logging.getLogger("micro.etcd.service")

@@ -21,13 +21,6 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 
 from micro import Client, MicroError, Request, ServiceError
-from micro_etcd._errors import (
-    EtcdError,
-    EtcdHistoryLostError,
-    EtcdInvalidArgumentError,
-    EtcdTooManyRequestError,
-    EtcdUnavailableError,
-)
 from micro_etcd._service_errors import code_of, error_headers
 from micro_etcd._service_kv import MARGIN, KeyEndpoints
 from micro_etcd._service_models import Item
@@ -35,6 +28,13 @@ from micro_etcd._service_view import View, parse
 from micro_etcd._service_watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd._types import KeyValue, WatchCreateRequestFilterType
 from micro_etcd._watch import Event, EventStream, WatchBatch, WatchOptions
+from micro_etcd.errors import (
+    EtcdError,
+    EtcdHistoryLostError,
+    EtcdInvalidArgumentError,
+    EtcdTooManyRequestError,
+    EtcdUnavailableError,
+)
 
 WATCH = "Etcd-Watch"
 SEQ = "Etcd-Seq"

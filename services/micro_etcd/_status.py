@@ -4,9 +4,9 @@ import asyncio
 
 from micro_etcd._channel import Channel
 from micro_etcd._connection import Connection
-from micro_etcd._errors import EtcdError
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd._types import EndpointStatus
+from micro_etcd.errors import EtcdError
 
 STATUS = "/etcdserverpb.Maintenance/Status"
 

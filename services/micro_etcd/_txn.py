@@ -61,16 +61,16 @@ class Compare:
 class CompareBuilder:
     """One aspect of a key, waiting for `==`, `!=`, `>` or `<` and an operand."""
 
-    __hash__ = None  # type: ignore[assignment]  # `==` builds a comparison
+    __hash__ = None  # type: ignore[assignment]  # as `==` builds a comparison
 
     def __init__(self, key: "CompareKey", target: CompareCompareTarget) -> None:
         self._key = key
         self._target = target
 
-    def __eq__(self, other: object) -> Compare:  # type: ignore[override]
+    def __eq__(self, other: object) -> Compare:  # type: ignore[override]  # builds a comparison
         return self._build(other, CompareCompareResult.EQUAL)
 
-    def __ne__(self, other: object) -> Compare:  # type: ignore[override]
+    def __ne__(self, other: object) -> Compare:  # type: ignore[override]  # builds a comparison
         return self._build(other, CompareCompareResult.NOT_EQUAL)
 
     def __gt__(self, other: object) -> Compare:

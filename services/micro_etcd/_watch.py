@@ -11,7 +11,11 @@ from micro_etcd._channel import UNAVAILABLE, ByteStream, Channel, StatusError
 from micro_etcd._codec import Codec
 from micro_etcd._connection import TRANSIENT, Connection, backoff
 from micro_etcd._cursor import WatchCursor
-from micro_etcd._errors import (
+from micro_etcd._keys import Namespace
+from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._ports import Batches
+from micro_etcd._types import KeyValue, T, WatchCreateRequestFilterType, WatchEvent, WatchEventType
+from micro_etcd.errors import (
     EtcdCompactedError,
     EtcdError,
     EtcdHistoryLostError,
@@ -21,10 +25,6 @@ from micro_etcd._errors import (
     EtcdUnavailableError,
     error_from_status,
 )
-from micro_etcd._keys import Namespace
-from micro_etcd._pb import micro_etcd_pb2 as pb
-from micro_etcd._ports import Batches
-from micro_etcd._types import KeyValue, T, WatchCreateRequestFilterType, WatchEvent, WatchEventType
 
 WATCH = "/etcdserverpb.Watch/Watch"
 RANGE = "/etcdserverpb.KV/Range"
@@ -289,18 +289,8 @@ class EventStream:
         return batches
 
     def _event(self, event: pb.Event) -> Event:
-        prev = self._keyvalue(event.prev_kv) if event.HasField("prev_kv") else None
-        return Event(WatchEventType(event.type), self._keyvalue(event.kv), prev)
-
-    def _keyvalue(self, kv: pb.KeyValue) -> KeyValue:
-        return KeyValue(
-            self._namespace.strip(kv.key),
-            kv.value,
-            kv.create_revision,
-            kv.mod_revision,
-            kv.version,
-            kv.lease,
-        )
+        prev = self._namespace.read(event.prev_kv) if event.HasField("prev_kv") else None
+        return Event(WatchEventType(event.type), self._namespace.read(event.kv), prev)
 
 
 async def _next(stream: ByteStream) -> pb.WatchResponse:

@@ -1,59 +1,283 @@
-"""The error classes, under the module name etcetra's users import them from."""
+"""The errors of the etcd client, and the one place where a gRPC status becomes one of them.
 
-from micro_etcd._errors import (
-    EtcdAbortedError,
-    EtcdAlreadyExistsError,
-    EtcdBadRequestError,
-    EtcdCompactedError,
-    EtcdDataLossError,
-    EtcdDeadlineExceededError,
-    EtcdError,
-    EtcdFutureRevisionError,
-    EtcdHistoryLostError,
-    EtcdInternalError,
-    EtcdInvalidArgumentError,
-    EtcdLeaseExistsError,
-    EtcdLeaseNotFoundError,
-    EtcdLockLostError,
-    EtcdNoSpaceError,
-    EtcdNotFoundError,
-    EtcdOutcomeUnknownError,
-    EtcdOutOfRangeError,
-    EtcdPermissionDeniedError,
-    EtcdRequestTooLargeError,
-    EtcdTooManyRequestError,
-    EtcdUnauthenticatedError,
-    EtcdUnavailableError,
-    EtcdUnimplementedError,
-    EtcdUnknownError,
-    EtcetraError,
+The module is public under this name because etcetra's users import its errors from there.
+
+EtcdError                         message, code (gRPC number), name (stable), outcome
+├── EtcdUnknownError
+├── EtcdInvalidArgumentError
+│   └── EtcdRequestTooLargeError
+├── EtcdDeadlineExceededError
+├── EtcdNotFoundError             a lease, member or user
+│   └── EtcdLeaseNotFoundError
+├── EtcdAlreadyExistsError
+│   └── EtcdLeaseExistsError
+├── EtcdPermissionDeniedError
+├── EtcdUnauthenticatedError
+├── EtcdTooManyRequestError
+│   └── EtcdNoSpaceError          the NOSPACE alarm is raised
+├── EtcdBadRequestError           FAILED_PRECONDITION
+├── EtcdAbortedError
+├── EtcdOutOfRangeError
+│   ├── EtcdCompactedError        compact_revision
+│   └── EtcdFutureRevisionError
+├── EtcdUnimplementedError
+├── EtcdInternalError
+├── EtcdUnavailableError
+├── EtcdDataLossError
+│   └── EtcdHistoryLostError      the store was wiped or restored behind a watch
+├── EtcdOutcomeUnknownError       a write that may or may not have been applied
+└── EtcdLockLostError             a lock or leadership that ended before its holder
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+
+class EtcdError(Exception):
+    """Root of every error this package raises; gRPC's own types never leave it.
+
+    Attributes:
+        message: What etcd or the client said.
+        debug_map: Details for a log, never needed to understand the message.
+        code: The gRPC status number; also `int(error)`.
+        name: A stable upper-case name, fit for a header.
+        outcome: For writes: `not-applied`, or `unknown` when the server may have applied it.
+    """
+
+    code: int = 2
+    name: ClassVar[str] = "UNKNOWN"
+    outcome: ClassVar[Literal["not-applied", "unknown"]] = "not-applied"
+
+    def __init__(self, message: str, debug_map: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.debug_map = dict(debug_map) if debug_map is not None else {}
+
+    def __int__(self) -> int:
+        return self.code
+
+
+EtcetraError = EtcdError  # the name etcetra's users catch
+
+
+class EtcdUnknownError(EtcdError):
+    """The server failed without saying how."""
+
+
+class EtcdInvalidArgumentError(EtcdError):
+    """The request can never succeed: empty key, duplicate key in a txn, too many operations."""
+
+    code = 3
+    name = "INVALID_ARGUMENT"
+
+
+class EtcdRequestTooLargeError(EtcdInvalidArgumentError):
+    """The request exceeds the server's size limit (1.5 MiB unless configured)."""
+
+    name = "REQUEST_TOO_LARGE"
+
+
+class EtcdDeadlineExceededError(EtcdError):
+    """No answer came within the time allowed, and nothing was changed by asking."""
+
+    code = 4
+    name = "DEADLINE_EXCEEDED"
+
+
+class EtcdNotFoundError(EtcdError):
+    """A lease, member or user does not exist. A missing key is not an error."""
+
+    code = 5
+    name = "NOT_FOUND"
+
+
+class EtcdLeaseNotFoundError(EtcdNotFoundError):
+    """The lease has expired or was revoked."""
+
+    name = "LEASE_NOT_FOUND"
+
+
+class EtcdAlreadyExistsError(EtcdError):
+    """The thing to be created exists."""
+
+    code = 6
+    name = "ALREADY_EXISTS"
+
+
+class EtcdLeaseExistsError(EtcdAlreadyExistsError):
+    """A lease with the requested id exists."""
+
+    code = 9
+    name = "LEASE_EXISTS"
+
+
+class EtcdPermissionDeniedError(EtcdError):
+    """The user may not do this with these keys."""
+
+    code = 7
+    name = "PERMISSION_DENIED"
+
+
+class EtcdUnauthenticatedError(EtcdError):
+    """The credentials are wrong, missing, or their token stays refused after renewal."""
+
+    code = 16
+    name = "UNAUTHENTICATED"
+
+
+class EtcdTooManyRequestError(EtcdError):
+    """The server refuses work for the moment; nothing was applied."""
+
+    code = 8
+    name = "TOO_MANY_REQUESTS"
+
+
+class EtcdNoSpaceError(EtcdTooManyRequestError):
+    """The database has reached its quota and refuses writes until space is freed."""
+
+    name = "NO_SPACE"
+
+
+class EtcdBadRequestError(EtcdError):
+    """A precondition of the request does not hold (FAILED_PRECONDITION)."""
+
+    code = 9
+    name = "FAILED_PRECONDITION"
+
+
+class EtcdAbortedError(EtcdError):
+    """The operation was aborted by the server."""
+
+    code = 10
+    name = "ABORTED"
+
+
+class EtcdOutOfRangeError(EtcdError):
+    """A revision or a time to live lies outside what the server has or allows."""
+
+    code = 11
+    name = "OUT_OF_RANGE"
+
+
+class EtcdCompactedError(EtcdOutOfRangeError):
+    """The revision asked for is compacted: its history is gone for good.
+
+    Attributes:
+        compact_revision: The oldest revision still to be had, 0 when the server does not say.
+    """
+
+    name = "COMPACTED"
+
+    def __init__(
+        self,
+        message: str,
+        debug_map: Mapping[str, object] | None = None,
+        *,
+        compact_revision: int = 0,
+    ) -> None:
+        super().__init__(message, debug_map)
+        self.compact_revision = compact_revision
+
+
+class EtcdFutureRevisionError(EtcdOutOfRangeError):
+    """The revision asked for does not exist yet."""
+
+    name = "FUTURE_REVISION"
+
+
+class EtcdUnimplementedError(EtcdError):
+    """The server is too old for this request."""
+
+    code = 12
+    name = "UNIMPLEMENTED"
+
+
+class EtcdInternalError(EtcdError):
+    """The server or the transport broke an invariant."""
+
+    code = 13
+    name = "INTERNAL"
+
+
+class EtcdUnavailableError(EtcdError):
+    """No endpoint answered; nothing was applied."""
+
+    code = 14
+    name = "UNAVAILABLE"
+
+
+class EtcdDataLossError(EtcdError):
+    """Data is corrupt or lost."""
+
+    code = 15
+    name = "DATA_LOSS"
+
+
+class EtcdHistoryLostError(EtcdDataLossError):
+    """The store is older than, or another than, what was seen before: wiped or restored."""
+
+    name = "HISTORY_LOST"
+
+
+class EtcdOutcomeUnknownError(EtcdError):
+    """A write was sent and its answer never came: it may or may not have been applied.
+
+    `code` is that of the failure underneath (`__cause__`). Read the key again, or make the write
+    conditional (a txn on `mod_revision`), before repeating it.
+    """
+
+    code = 14
+    name = "OUTCOME_UNKNOWN"
+    outcome = "unknown"
+
+
+class EtcdLockLostError(EtcdError):
+    """The lock or leadership ended before its holder was done; others may hold it by now."""
+
+    code = 10
+    name = "LOCK_LOST"
+
+
+_BY_CODE: dict[int, type[EtcdError]] = {
+    3: EtcdInvalidArgumentError,
+    4: EtcdDeadlineExceededError,
+    5: EtcdNotFoundError,
+    6: EtcdAlreadyExistsError,
+    7: EtcdPermissionDeniedError,
+    8: EtcdTooManyRequestError,
+    9: EtcdBadRequestError,
+    10: EtcdAbortedError,
+    11: EtcdOutOfRangeError,
+    12: EtcdUnimplementedError,
+    13: EtcdInternalError,
+    14: EtcdUnavailableError,
+    15: EtcdDataLossError,
+    16: EtcdUnauthenticatedError,
+}
+
+# One status has several meanings, so the text decides first. etcd keeps these texts stable: Go's client matches
+# them as well (api/v3rpc/rpctypes/error.go).
+_BY_TEXT: tuple[tuple[str, type[EtcdError]], ...] = (
+    ("required revision has been compacted", EtcdCompactedError),
+    ("required revision is a future revision", EtcdFutureRevisionError),
+    ("database space exceeded", EtcdNoSpaceError),
+    ("request is too large", EtcdRequestTooLargeError),
+    ("requested lease not found", EtcdLeaseNotFoundError),
+    ("lease already exists", EtcdLeaseExistsError),
+    ("authentication failed", EtcdUnauthenticatedError),
+    ("user name is empty", EtcdUnauthenticatedError),
+    ("authentication is not enabled", EtcdUnauthenticatedError),
+    ("invalid auth token", EtcdUnauthenticatedError),
+    ("revision of auth store is old", EtcdUnauthenticatedError),
+    ("permission denied", EtcdPermissionDeniedError),
 )
 
-__all__ = [
-    "EtcdAbortedError",
-    "EtcdAlreadyExistsError",
-    "EtcdBadRequestError",
-    "EtcdCompactedError",
-    "EtcdDataLossError",
-    "EtcdDeadlineExceededError",
-    "EtcdError",
-    "EtcdFutureRevisionError",
-    "EtcdHistoryLostError",
-    "EtcdInternalError",
-    "EtcdInvalidArgumentError",
-    "EtcdLeaseExistsError",
-    "EtcdLeaseNotFoundError",
-    "EtcdLockLostError",
-    "EtcdNoSpaceError",
-    "EtcdNotFoundError",
-    "EtcdOutOfRangeError",
-    "EtcdOutcomeUnknownError",
-    "EtcdPermissionDeniedError",
-    "EtcdRequestTooLargeError",
-    "EtcdTooManyRequestError",
-    "EtcdUnauthenticatedError",
-    "EtcdUnavailableError",
-    "EtcdUnimplementedError",
-    "EtcdUnknownError",
-    "EtcetraError",
-]
+
+def error_from_status(code: int, text: str) -> EtcdError:
+    """Return the typed error for a gRPC status number and its text."""
+    for part, kind in _BY_TEXT:
+        if part in text:
+            return kind(text)
+    error = _BY_CODE.get(code, EtcdUnknownError)(text if text else f"status {code} without a text")
+    error.debug_map["status"] = code
+    return error

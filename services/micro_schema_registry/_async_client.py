@@ -8,7 +8,7 @@ import httpx
 
 from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
 from micro_schema_registry._catalog import Catalog
-from micro_schema_registry._clients import ApicurioClient, documented
+from micro_schema_registry._clients import ApicurioClient, WithoutCookies, documented
 from micro_schema_registry._flight import AsyncFlights
 from micro_schema_registry._models import CachedSchema, IdType, SchemaContent
 from micro_schema_registry._operations import Operations
@@ -25,6 +25,10 @@ def _method(
         return await self._run(make(self._core, *args, **kwargs))
 
     return documented(run, make)
+
+
+class _HttpClient(WithoutCookies, httpx.AsyncClient):  # type: ignore[override]  # nobody sets any
+    pass
 
 
 class _Through(httpx.AsyncBaseTransport):
@@ -46,7 +50,8 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         max_retries: repetitions of a request that met a transport error or 429, 502, 503, 504.
         retry_backoff_ms: longest wait before the first repetition, doubled for each further one; the wait is random.
         retry_max_backoff_ms: upper bound of one wait, also when the server sends Retry-After.
-        http_client: sends instead of an own client, with its own authentication; it is not closed here.
+        http_client: sends instead of an own client, with its own authentication; it is not closed here. The own one is as httpx makes
+            it, but ignores cookies.
         auth: for the own client: ``BearerAuth``, ``KeycloakAuth`` or any of httpx.
         cache_max_size: how many schemas, and how many contents by id, are kept.
         cache_ttl_seconds: how long "the newest version" is believed; None: until ``forget`` or a registration.
@@ -61,7 +66,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     def _connect(self, http_client: httpx.AsyncClient | None, policy: RetryPolicy) -> None:
         self._flights = AsyncFlights()
         if http_client is None:
-            http_client = httpx.AsyncClient(auth=self._auth, verify=shared_ssl_context())
+            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
         self._http = http_client
         self._sender = AsyncRetryTransport(policy, transport=_Through(http_client))
 

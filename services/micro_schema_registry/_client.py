@@ -8,7 +8,7 @@ import httpx
 
 from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
 from micro_schema_registry._catalog import Catalog
-from micro_schema_registry._clients import ApicurioClient, documented
+from micro_schema_registry._clients import ApicurioClient, WithoutCookies, documented
 from micro_schema_registry._flight import Flights
 from micro_schema_registry._models import CachedSchema, IdType, SchemaContent
 from micro_schema_registry._operations import Operations
@@ -25,6 +25,10 @@ def _method(
         return self._run(make(self._core, *args, **kwargs))
 
     return documented(run, make)
+
+
+class _HttpClient(WithoutCookies, httpx.Client):  # type: ignore[override]  # nobody sets any
+    pass
 
 
 class _Through(httpx.BaseTransport):
@@ -48,7 +52,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
         self._flights = Flights()
         if http_client is None:
-            http_client = httpx.Client(auth=self._auth, verify=shared_ssl_context())
+            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
         self._http = http_client
         self._sender = RetryTransport(policy, transport=_Through(http_client))
 

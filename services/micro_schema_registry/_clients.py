@@ -19,6 +19,23 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class WithoutCookies:
+    """Make an httpx client neither keep nor send cookies: a registry has no sessions, and looking for them is a tenth of a fetch."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """What the registry has set: nothing, whatever it sends."""
+        return _NO_COOKIES
+
+
 class ApicurioClient(ABC, Generic[H]):
     """Hold the configuration of a client; the subclasses send."""
 
@@ -55,6 +72,8 @@ class ApicurioClient(ABC, Generic[H]):
             http_client,
             RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms),
         )
+        if self._owns_http:
+            self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections untold
 
     @property
     def group_id(self) -> str:

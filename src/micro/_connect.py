@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from typing import Any
 
@@ -90,11 +91,7 @@ class FirstConnection:
         error = next((found for found in self._errors if _refused(found)), self._errors[-1])
         if _refused(error):
             return f"{servers} refused the connection: {_text(error)}"
-        hint = (
-            ""
-            if self._settings.retry
-            else "; start one with `micro server`, or wait for one with options.retry()"
-        )
+        hint = "" if self._settings.retry else _hint(error)
         return f"cannot connect to {servers}: {_text(error)}{hint}"
 
 
@@ -103,6 +100,12 @@ def _refused(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, nats.errors.Error) and any(word in text for word in _REFUSALS)
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "; check the host name"
+    return "; start one with `micro server`, or wait for one with options.retry() or `micro run --retry`"
 
 
 def _text(error: BaseException) -> str:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._callbacks import Callbacks
+from micro._cancellation import Cancellation
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._link import Link
 from micro._middleware import Middleware
 from micro._options import ConnectOption
 from micro._service import DoneHandler, ErrorHandler, Service, add_service
+from micro._signals import StopSignals
 
 if TYPE_CHECKING:
     from micro._contracts import ContractRegistry, OnIncompatible
@@ -31,8 +33,6 @@ T = TypeVar("T")
 
 Check = Callable[[], Awaitable[object] | object]
 """A readiness check, sync or async: raises or returns False when something is missing."""
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Context:
@@ -58,10 +58,10 @@ class Context:
         self._services: list[Service] = []
         self._coordination: Coordination | None = None
         self._checks: dict[str, Check] = {}
-        self._cancel = asyncio.Event()
+        self._cancel = Cancellation()
         self._failure: MicroError | None = None
-        self._trapped: list[signal.Signals] = []
         self._hurried: asyncio.Future[Any] | None = None
+        self._signals = StopSignals(stopping=self.cancelled, stop=self.cancel, hurry=self._hurry)
 
     @property
     def client(self) -> NatsClient:
@@ -201,18 +201,7 @@ class Context:
         Raises:
             Exception: Whatever the coroutine raised.
         """
-        task = asyncio.ensure_future(coro)
-        cancelled = asyncio.ensure_future(self._cancel.wait())
-        try:
-            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            task.cancel()
-            cancelled.cancel()
-            await asyncio.wait({task, cancelled})
-        if not task.cancelled():
-            task.result()
-        elif not self.cancelled():
-            raise StoppedError("a coroutine of the context was cancelled from elsewhere")
+        await self._cancel.bound(coro)
 
     def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Add a callback, sync or async, to run when the context ends."""
@@ -268,10 +257,7 @@ class Context:
 
         A second one cancels the requests in flight, a third one has its usual effect.
         """
-        loop = asyncio.get_running_loop()
-        for number in signals if signals else STOP_SIGNALS:
-            loop.add_signal_handler(number, self._signalled, number)
-            self._trapped.append(number)
+        self._signals.trap(*signals)
 
     async def run_forever(
         self,
@@ -320,25 +306,13 @@ class Context:
             try:
                 suppressed = await self._stack.__aexit__(exc_type, exc, traceback)
             finally:
-                self._untrap()
+                self._signals.release()
                 self._services.clear()
                 await self._callbacks.close()
         return suppressed
 
-    def _signalled(self, number: signal.Signals) -> None:
-        if not self.cancelled():
-            logger.info("%s: stopping", number.name)
-            self.cancel()
-        else:
-            logger.warning("%s again: cancelling what is in flight", number.name)
-            self._untrap()
-            self._hurried = asyncio.gather(*(service.abort() for service in self._services))
-
-    def _untrap(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in self._trapped:
-            loop.remove_signal_handler(number)
-        self._trapped.clear()
+    def _hurry(self) -> None:
+        self._hurried = asyncio.gather(*(service.abort() for service in self._services))
 
     async def _move(self, client: NatsClient) -> None:
         await asyncio.gather(*(service.move(client) for service in self._services))

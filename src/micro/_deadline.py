@@ -5,38 +5,40 @@ Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 
 from micro._headers import encode_headers
-from micro._request import DEADLINE
+
+HEADER = "Micro-Timeout-Ms"
+"""For the service, so that handlers do not see it among the headers."""
+
+LINE = b"\r\n" + HEADER.encode() + b":"
+"""What a header block has in it that says how long the caller waits."""
 
 current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
 """The deadline of the request that is being handled; its own requests inherit it."""
 
-_LINE = b"\r\n" + DEADLINE.encode() + b":"
 _MAX_DIGITS = 12
 
 
-def from_block(headers: bytes, now: float) -> float | None:
+def from_block(headers: bytes) -> float | None:
     """Return the deadline in a header block as it travels, None when it has none that can be read."""
-    start = headers.find(_LINE)
+    start = headers.find(LINE)
     if start < 0:
         return None
-    start += len(_LINE)
-    return _read(headers[start : headers.find(b"\r", start)], now)
+    start += len(LINE)
+    return from_value(headers[start : headers.find(b"\r", start)])
 
 
-def from_text(value: str | None, now: float) -> float | None:
+def from_value(value: bytes) -> float | None:
     """Return the deadline that the value of the header says, None for none that can be read."""
-    return None if value is None else _read(value.encode(), now)
-
-
-def _read(value: bytes, now: float) -> float | None:
     digits = value.strip()
-    usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
-    return now + int(digits) / 1000 if usable else None
+    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        return None
+    return asyncio.get_running_loop().time() + int(digits) / 1000
 
 
 def header_value(seconds: float) -> str:
@@ -47,5 +49,5 @@ def header_value(seconds: float) -> str:
 @lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
 def alone(milliseconds: int) -> tuple[Mapping[str, str], bytes]:
     """Return the headers that tell nothing but a time-out, and the same as they go over the wire."""
-    headers = {DEADLINE: str(max(0, milliseconds))}
+    headers = {HEADER: str(max(0, milliseconds))}
     return headers, encode_headers(headers)

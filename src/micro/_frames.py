@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-Sink: TypeAlias = Callable[[bytes, bytes, bytes, bytes | None], None]
-"""Takes one message: subject, reply subject (may be empty), payload, header block. Must not raise."""
+Message: TypeAlias = "tuple[bytes, bytes, bytes, bytes | None]"
+"""Subject, reply subject (may be empty), payload, header block."""
+
+Sink: TypeAlias = Callable[[list[Message]], None]
+"""Takes messages that came one right after the other. Must not raise."""
 
 _M, _H = b"MH"
 
@@ -65,7 +68,9 @@ class FrameSplitter:
     def _split(self, data: bytes) -> int:
         """Deal with all complete frames and return where the incomplete one begins."""
         routes, others, find = self._routes, self.others, data.find
-        size, position, messages, payload_bytes = len(data), 0, 0, 0
+        size, position, payload_bytes = len(data), 0, 0
+        last: Sink | None = None
+        run: list[Message] = []  # for that sink, which takes them in one call
         while (line_end := find(b"\r\n", position)) >= 0:
             kind = data[position]
             if kind != _M and kind != _H:
@@ -95,11 +100,18 @@ class FrameSplitter:
             if sink is None:
                 others.append(data[position : end + 2])
             else:
-                messages += 1
+                if sink is not last:
+                    self._hand_over(run, last)
+                    run, last = [], sink
                 payload_bytes += end - body
                 headers = data[start:body] if kind == _H else None
-                sink(words[1], words[3] if count == 5 else b"", data[body:end], headers)
+                run.append((words[1], words[3] if count == 5 else b"", data[body:end], headers))
             position = end + 2
-        self.messages += messages
         self.payload_bytes += payload_bytes
+        self._hand_over(run, last)
         return position
+
+    def _hand_over(self, run: list[Message], sink: Sink | None) -> None:
+        if sink is not None:
+            self.messages += len(run)
+            sink(run)

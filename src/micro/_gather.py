@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro import _transport
+from micro._frames import Message
 
 NO_RESPONDERS = "503"
 
@@ -71,7 +72,7 @@ class Replies:
     async def __aenter__(self) -> Self:
         inbox = self._nc.new_inbox()
         if self._transport is not None:
-            found = await self._transport.subscribe(inbox, "", self._receive_frame)
+            found = await self._transport.subscribe(inbox, "", self._receive_frames)
         else:
             found = await self._nc.subscribe(inbox, cb=self._receive)
         self._subscription = found
@@ -132,16 +133,14 @@ class Replies:
             self._arrival = None
             self._left -= loop.time() - began
 
-    def _receive_frame(
-        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
-        self._keep(_transport.message(self._nc, subject, reply, data, headers))
+    def _receive_frames(self, messages: list[Message]) -> None:
+        self._keep(_transport.as_msg(self._nc, message) for message in messages)
 
     async def _receive(self, message: Msg) -> None:
-        self._keep(message)
+        self._keep((message,))
 
-    def _keep(self, message: Msg) -> None:
-        self._received.append(message)
+    def _keep(self, messages: Iterable[Msg]) -> None:
+        self._received.extend(messages)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 

@@ -213,7 +213,8 @@ class Link:
 async def _shut(client: NatsClient) -> None:
     try:
         await client.close()
-    except (OSError, TypeError) as error:  # of nats-py, when the connection has just died
+    # Of nats-py, when the connection has just died, or was not even tried (AssertionError).
+    except (OSError, TypeError, AssertionError) as error:
         logger.debug("close: %s", error)
 
 

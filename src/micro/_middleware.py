@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from micro._errors import NoResponseError
 from micro._request import FrameRequest, Handler, NatsRequest, Request, Response
+
+R = TypeVar("R")
 
 NextHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 """What is behind a middleware: the next one, or the handler at last."""
@@ -35,7 +38,7 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
             if request.reply:
                 raise
             return None
-        response = returned if isinstance(returned, Response) else request.response
+        response = returned if isinstance(returned, Response) else request.given()
         if stack and not isinstance(returned, Response):
             raise TypeError(f"a middleware returned {returned!r}: expected a Response")
         if response is None and request.reply:
@@ -51,13 +54,13 @@ class Work:
 
     Attributes:
         call: The outermost middleware, which returns what to answer, or the bare handler, which
-            leaves that in the request.
+            leaves that in the request. Calling it runs nothing yet.
         direct: The bare handler as a plain function, if it never waits.
         wrapped: Whether there are middlewares.
     """
 
-    call: Callable[[NatsRequest], Awaitable[object]]
-    direct: Callable[[NatsRequest], None] | None = None
+    call: Callable[[NatsRequest], Coroutine[Any, Any, object]]
+    direct: Callable[[NatsRequest], object] | None = None
     wrapped: bool = False
 
 
@@ -69,11 +72,22 @@ def fold(
     """Return what `compose` runs, before it finds out what to answer."""
     stack = tuple(middlewares)
     if not stack:
-        return Work(handler, direct)  # a coroutine less for each request
+        return Work(_deferred(handler), direct)  # a coroutine less for each request
     following: NextHandler = _innermost(handler)
-    for middleware in reversed(stack):
+    for middleware in reversed(stack[1:]):
         following = _wrap(middleware, following)
-    return Work(following, wrapped=True)
+    return Work(_wrap(_deferred(stack[0]), following), wrapped=True)
+
+
+def _deferred(function: Callable[..., Awaitable[Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return a coroutine function: calling it runs nothing yet."""
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    async def call(*arguments: Any) -> Any:
+        return await function(*arguments)
+
+    return call
 
 
 def _innermost(handler: Handler) -> NextHandler:
@@ -90,12 +104,13 @@ def _innermost(handler: Handler) -> NextHandler:
         except BaseException as failure:
             received.failure = failure
             raise
-        response = received.response
-        if response is None:
+        if received.sent is None:
             raise NoResponseError("handler did not respond")
-        error = response.error()
-        if error is not None:
-            raise error
+        response = received.response = Response(received.sent, received.sent_headers)
+        if received.sent_headers is not None:
+            error = response.error()
+            if error is not None:
+                raise error
         return response
 
     return call
@@ -110,8 +125,10 @@ class _Foreign(NatsRequest):
         super().__init__(origin.subject(), "", origin.data(), origin.headers())
 
 
-def _wrap(middleware: Middleware, following: NextHandler) -> NextHandler:
-    def call(request: Request) -> Awaitable[Response]:
+def _wrap(
+    middleware: Callable[[Request, NextHandler], R], following: NextHandler
+) -> Callable[[Request], R]:
+    def call(request: Request) -> R:
         return middleware(request, following)
 
     return call

@@ -12,25 +12,30 @@ import asyncio
 import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from functools import partial
-from typing import Any, Protocol
+from operator import length_hint
+from typing import Any, NamedTuple, Protocol
 
 from micro._request import NatsRequest
 
 MAX_IDLE = 64
 
-_ENDED: Any = object()
-
-Steps = Generator[Any, None, None]
+Steps = Coroutine[Any, Any, object]
+"""A request being handled."""
 
 
 class Runner(Protocol):
-    """What works on requests."""
+    """What works on the requests of one endpoint; it is called as if in the task of the request."""
 
-    def run(self, request: NatsRequest) -> Coroutine[Any, Any, None]:
-        """Run one request to its end; raises only when its task is cancelled."""
+    def run_now(self, parked: Parked, requests: Iterator[NatsRequest]) -> Suspended | None:
+        """Run requests until one suspends, which is returned, or leaves something behind."""
+
+    def end(self, request: NatsRequest, returned: object, started: int) -> Steps | None:
+        """Answer a suspended request whose handler has returned; what is returned is awaited."""
+
+    def fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
+        """Answer a suspended request whose handler has raised; what is returned is awaited."""
 
     def until(self, request: NatsRequest) -> float | None:
         """Return when a request that suspends is to be cancelled, on the event loop's clock."""
@@ -39,17 +44,48 @@ class Runner(Protocol):
         """Take back the slot of a request that has ended, or that nobody is to wait for."""
 
 
-class _Parked:
-    __slots__ = ("context", "excused", "job", "runner", "task", "timer", "wake")
+class Suspended(NamedTuple):
+    """A request that waits for a future.
 
-    def __init__(self, context: contextvars.Context, wake: asyncio.Future[None]) -> None:
-        self.context = context
+    Attributes:
+        runner: Works on it.
+        request: The request.
+        started: When it began, of ``perf_counter_ns``.
+        steps: The handling of it.
+        waits_for: What its last step yielded.
+    """
+
+    runner: Runner
+    request: NatsRequest
+    started: int
+    steps: Steps
+    waits_for: Any
+
+
+class Parked:
+    """A task that is parked, or works on the request that has suspended in it.
+
+    Attributes:
+        task: The task.
+        context: Its context, in which requests are run.
+        pristine: What is in that context before a request.
+    """
+
+    __slots__ = ("context", "excused", "job", "pristine", "runner", "task", "timer", "wake")
+
+    def __init__(self, pristine: contextvars.Context, wake: asyncio.Future[None]) -> None:
+        self.pristine = pristine
+        self.context = pristine.copy()
         self.wake = wake
         self.excused = False
         self.runner: Runner | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.job: tuple[Steps, Any] | None = None  # a suspended request and what it waits for
+        self.job: Suspended | None = None
         self.task: asyncio.Task[None]
+
+    def is_clean(self) -> bool:
+        """Return whether no request has left anything behind."""
+        return self.context == self.pristine and not self.task.cancelling()
 
 
 class ParkedTasks:
@@ -59,60 +95,52 @@ class ParkedTasks:
         self._loop = asyncio.get_running_loop()
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
-        self._idle: list[_Parked] = []
-        self._all: set[_Parked] = set()
-        self._queue: deque[tuple[Runner, NatsRequest]] = deque()
-        self._refilling = False
+        self._idle: list[Parked] = []
+        self._all: set[Parked] = set()
+        self._queue: list[tuple[Runner, list[NatsRequest]]] = []
         self._closed = False
 
-    def start(self, runner: Runner, request: NatsRequest) -> None:
-        """Run a request up to where it first suspends; must not be called inside a task."""
-        idle = self._idle
-        parked = idle[-1] if idle else self._park()
-        task = parked.task
-        parked.runner = runner
-        steps: Steps = runner.run(request).__await__()
-        _enter_task(self._loop, task)
-        try:
-            waits_for = parked.context.run(next, steps, _ENDED)
-        except asyncio.CancelledError:  # it cancelled its own task; it has been answered
-            waits_for = _ENDED
-        finally:
-            _leave_task(self._loop, task)
-        if waits_for is not _ENDED:
-            idle.pop()
-            parked.job = (steps, waits_for)
-            moment = runner.until(request)
-            if moment is not None:
-                parked.timer = self._loop.call_at(moment, _expire, request, task)
-            if not parked.wake.done():  # it is when the request cancelled its own task
-                parked.wake.set_result(None)
-            return
-        if parked.excused:
-            parked.excused = False
-        else:
-            runner.release()
-        if parked.context != self._pristine or task.cancelling():
-            self._retire(parked)
+    def run(self, runner: Runner, requests: Iterator[NatsRequest]) -> bool:
+        """Run requests, perhaps not all of them; must not be called inside a task.
 
-    def call(self, function: Callable[[NatsRequest], None], request: NatsRequest) -> None:
-        """Call a function that never waits, as if in a task; must not be called inside one."""
-        idle = self._idle
-        parked = idle[-1] if idle else self._park()
+        The iterator keeps those that come after one that suspends or leaves something behind.
+
+        Returns:
+            Whether one has suspended that will release its slot.
+        """
+        parked = self._idle[-1] if self._idle else self._park()
+        parked.runner = runner
         _enter_task(self._loop, parked.task)
         try:
-            parked.context.run(function, request)
+            suspended = parked.context.run(runner.run_now, parked, requests)
         finally:
             _leave_task(self._loop, parked.task)
-        if parked.context != self._pristine or parked.task.cancelling():
-            self._retire(parked)
+        if suspended is not None:
+            self._idle.pop()
+            self._go_on_later(parked, suspended)
+            return not parked.excused
+        parked.excused = False
+        if not parked.is_clean():
+            self._idle.pop()
+            parked.task.cancel()
+        return False
+
+    def _go_on_later(self, parked: Parked, job: Suspended) -> None:
+        parked.job = job
+        moment = job.runner.until(job.request)
+        if moment is not None:
+            parked.timer = self._loop.call_at(moment, _expire, job.request, parked.task)
+        if not parked.wake.done():  # it is when the request cancelled its own task
+            parked.wake.set_result(None)
 
     def submit(self, runner: Runner, request: NatsRequest) -> None:
         """Run a request soon; may be called from anywhere, the end of another one included."""
-        self._queue.append((runner, request))
-        if not self._refilling:
-            self._refilling = True
-            self._loop.call_soon(self._refill)
+        if self._queue and self._queue[-1][0] is runner:
+            self._queue[-1][1].append(request)
+            return
+        if not self._queue:
+            self._loop.call_soon(self._run_submitted)
+        self._queue.append((runner, [request]))
 
     def current(self) -> Runner | None:
         """Return whose request the running task is working on, if it is one of these tasks."""
@@ -125,14 +153,16 @@ class ParkedTasks:
         Its slot is free from now on, and it ends by itself.
         """
         parked = self._current()
-        if parked is not None and parked.runner is not None and not parked.excused:
+        if parked is not None and not parked.excused:
             parked.excused = True
-            parked.runner.release()
+            if parked.job is not None:
+                parked.job.runner.release()
 
     def cancel(self, runner: Runner) -> None:
         """Cancel the tasks that work for one endpoint, but no excused one."""
         for parked in self._all:
-            if parked.job is not None and parked.runner is runner and not parked.excused:
+            job = parked.job
+            if job is not None and job.runner is runner and not parked.excused:
                 parked.task.cancel()
 
     async def close(self) -> None:
@@ -145,52 +175,52 @@ class ParkedTasks:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _current(self) -> _Parked | None:
+    def _current(self) -> Parked | None:
         task = asyncio.current_task()
         return next((parked for parked in self._all if parked.task is task), None)
 
-    def _retire(self, parked: _Parked) -> None:
-        self._idle.remove(parked)
-        parked.task.cancel()
+    def _run_submitted(self) -> None:
+        queue, self._queue = self._queue, []  # those that are added meanwhile have their own turn
+        for runner, requests in queue:
+            rest = iter(requests)
+            while left := length_hint(rest):
+                goes_on = self.run(runner, rest)
+                for _ in range(left - length_hint(rest) - goes_on):
+                    runner.release()
 
-    def _refill(self) -> None:
-        self._refilling = False
-        for _ in range(len(self._queue)):  # those that are added meanwhile have their own turn
-            self.start(*self._queue.popleft())
-
-    def _park(self) -> _Parked:
-        parked = _Parked(self._pristine.copy(), self._loop.create_future())
+    def _park(self) -> Parked:
+        parked = Parked(self._pristine, self._loop.create_future())
         self._all.add(parked)
         self._idle.append(parked)
         self._begin(parked)
         return parked
 
-    def _begin(self, parked: _Parked) -> None:
+    def _begin(self, parked: Parked) -> None:
         parked.task = self._loop.create_task(self._serve(parked), context=parked.context)
         parked.task.add_done_callback(lambda _: self._ended(parked))
 
-    async def _serve(self, parked: _Parked) -> None:
+    async def _serve(self, parked: Parked) -> None:
         while True:
             cancelled = await _interrupted(parked.wake)
-            if parked.job is None:
+            job = parked.job
+            if job is None:
                 return  # retired
             try:
-                await _go_on(*parked.job, cancelled)
+                await _finish(job, cancelled)
             finally:
                 parked.job = None
                 if parked.timer is not None:
                     parked.timer.cancel()
                     parked.timer = None
-                if not parked.excused and parked.runner is not None:
-                    parked.runner.release()
+                if not parked.excused:
+                    job.runner.release()
                 parked.excused = False
-            dirty = parked.context != self._pristine or parked.task.cancelling()
-            if dirty or self._closed or len(self._idle) >= MAX_IDLE:
+            if self._closed or len(self._idle) >= MAX_IDLE or not parked.is_clean():
                 return
             parked.wake = self._loop.create_future()
             self._idle.append(parked)
 
-    def _ended(self, parked: _Parked) -> None:
+    def _ended(self, parked: Parked) -> None:
         if parked.job is not None:
             # Its first request cancelled it before it could begin: another task goes on with that.
             parked.wake = self._loop.create_future()
@@ -215,10 +245,24 @@ async def _interrupted(wake: asyncio.Future[None]) -> asyncio.CancelledError | N
     return None
 
 
+async def _finish(job: Suspended, cancelled: BaseException | None) -> None:
+    """Go on with a request to its end, and answer it."""
+    try:
+        returned = await _go_on(job.steps, job.waits_for, cancelled)
+    except GeneratorExit:  # the event loop is gone, nobody can be answered
+        raise
+    except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
+        sending = job.runner.fail(job.request, error, job.started)
+    else:
+        sending = job.runner.end(job.request, returned, job.started)
+    if sending is not None:
+        await sending
+
+
 @types.coroutine
 def _go_on(
     steps: Steps, waits_for: Any, cancelled: BaseException | None
-) -> Generator[Any, None, None]:
+) -> Generator[Any, None, object]:
     """Go on with a request that waits for a future, as its task would have."""
     thrown = cancelled
     if thrown is not None and waits_for is not None and waits_for.cancel():
@@ -229,14 +273,10 @@ def _go_on(
                 yield waits_for
             except BaseException as error:  # noqa: BLE001 - raised again in the request
                 thrown = error
-        if thrown is None:
-            waits_for = next(steps, _ENDED)
-            if waits_for is _ENDED:
-                return
-        else:
-            # Out here, where sys.exc_info() does not show it to the request.
-            throw, thrown = partial(steps.throw, thrown), None
-            try:
-                waits_for = throw()
-            except StopIteration:
-                return
+        # Out here, where sys.exc_info() does not show what was thrown to the request.
+        step = partial(steps.send, None) if thrown is None else partial(steps.throw, thrown)
+        thrown = None
+        try:
+            waits_for = step()
+        except StopIteration as ended:
+            return ended.value

@@ -6,9 +6,12 @@ as for WebSocket connections and for clients that somebody else has connected.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from itertools import starmap
+from typing import Any, Protocol, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -16,9 +19,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro import _transport
-from micro._errors import ConfigError, PayloadTooLargeError
+from micro._errors import PayloadTooLargeError
 from micro._headers import check_headers, header_block
-from micro._request import DONE, NatsRequest
+from micro._request import FrameRequest, MsgRequest, NatsRequest
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
@@ -26,25 +29,27 @@ logger = logging.getLogger("micro.path")
 DOLLAR = ord("$")
 
 
+RequestsOf: TypeAlias = Callable[[Iterator[Any]], Iterator[NatsRequest]]
+"""Makes requests of messages, each when it is asked for it."""
+
+
 class Receiver(Protocol):
     """What takes in the requests of a subscription."""
 
-    def receive_frame(
-        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
-        """Take in a request straight from the socket; never inside a task."""
-
-    def admit(self, request: NatsRequest) -> bool:
-        """Take in a request, called inside a task; False when it is to be refused."""
-
-    async def refuse(self, request: NatsRequest) -> None:
-        """Answer a request that is not taken in."""
+    def receive(self, requests_of: RequestsOf, messages: list[Any]) -> None:
+        """Take in messages; never inside a task."""
 
 
 class Path(Protocol):
     """One of the two ways, over one connection."""
 
-    nc: NatsClient
+    @property
+    def nc(self) -> NatsClient:
+        """The connection."""
+
+    @property
+    def transport(self) -> FastTransport | None:
+        """The transport that messages go by, None on the public path."""
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
@@ -54,13 +59,14 @@ class Path(Protocol):
 
     def send(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None]:
+    ) -> Awaitable[None] | None:
         """Send the answer to a request, if it wants one.
 
         Never to a subject that begins with ``$``: these are the server's, and answering there would
         be acting for somebody who may not.
 
-        On the fast path it has been sent when this returns; the result is `DONE` then.
+        Returns:
+            None when it has been sent, else what is to be awaited for that.
 
         Raises:
             ConfigError: A header cannot be sent.
@@ -75,19 +81,34 @@ def path_of(nc: NatsClient) -> Path:
     return PublicPath(nc) if transport is None else FastPath(nc, transport)
 
 
+_REQUESTS_OF_MSGS = partial(map, MsgRequest)
+_REQUESTS_OF_FRAMES = partial(starmap, FrameRequest)
+
+
 class PublicPath:
     """Uses nothing but the public interface of nats-py."""
+
+    transport = None
 
     def __init__(self, nc: NatsClient) -> None:
         self.nc = nc
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
+        loop = asyncio.get_running_loop()
+        batch: list[
+            Msg
+        ] = []  # those of one turn of the event loop; it runs handlers outside of tasks
+
+        def hand_over() -> None:
+            taken = batch.copy()
+            batch.clear()
+            receiver.receive(_REQUESTS_OF_MSGS, taken)
 
         async def receive(msg: Msg) -> None:
-            request = NatsRequest(msg.subject, msg.reply, msg.data, msg.headers)
-            if not receiver.admit(request):
-                await receiver.refuse(request)
+            if not batch:
+                loop.call_soon(hand_over)
+            batch.append(msg)
 
         return await self.nc.subscribe(subject, queue=queue, cb=receive)
 
@@ -97,19 +118,19 @@ class PublicPath:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
             logger.debug("%s: unsubscribe: %s", subscription.subject, error)
+        await asyncio.sleep(0)  # what nats-py has delivered is handed over then
 
-    async def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
+    def send(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    ) -> Awaitable[None] | None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
         if not reply or reply[0] == "$":
-            return
+            return None
         size = len(data) + (check_headers(headers) if headers else 0)
         if size > self.nc.max_payload:  # nats-py would not count the headers, the server does
             raise PayloadTooLargeError(size, self.nc.max_payload)
-        try:
-            await self.nc.publish(reply, data, headers=headers or None)
-        except nats.errors.BadHeaderError as error:
-            raise ConfigError(f"invalid header: {error}") from error
+        return self.nc.publish(reply, data, headers=headers or None)
 
 
 class FastPath:
@@ -117,24 +138,23 @@ class FastPath:
 
     def __init__(self, nc: NatsClient, transport: FastTransport) -> None:
         self.nc = nc
-        self._transport = transport
+        self.transport = transport
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        return await self._transport.subscribe(subject, queue, receiver.receive_frame)
+        return await self.transport.subscribe(
+            subject, queue, partial(receiver.receive, _REQUESTS_OF_FRAMES)
+        )
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
         try:
-            await self._transport.unsubscribe(subscription)
+            await self.transport.unsubscribe(subscription)
         except nats.errors.Error as error:
             logger.debug("%s: unsubscribe: %s", subscription.subject, error)
 
-    def send(
-        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None]:
+    def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.raw_reply
         if reply and reply[0] != DOLLAR:
-            self._transport.publish(reply, data, header_block(headers) if headers else b"")
-        return DONE
+            self.transport.publish(reply, data, header_block(headers) if headers else b"")

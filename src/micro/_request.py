@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from typing import TypeAlias, cast
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeAlias, cast
 
+from nats.aio.msg import Msg
+
+from micro import _deadline
 from micro._errors import AlreadyRespondedError, ServiceError
 from micro._headers import decode_headers
 
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
-DEADLINE = "Micro-Timeout-Ms"
-"""How long the caller waits: for the service, so that handlers do not see it among the headers."""
-
 
 Answer: TypeAlias = tuple[bytes, "dict[str, str] | None"]
 """The payload and headers of an answer."""
 
 
-class _Done:
-    """An awaitable that is already done, so that `respond` costs no coroutine."""
-
-    __slots__ = ()
-
-    # A method of our own would cost as much again; static, as partial() is to become a method itself.
-    __await__ = staticmethod(partial(iter, ()))
+@types.coroutine
+def _nothing() -> Generator[Any, None, None]:
+    yield from ()
 
 
-DONE = cast(Awaitable[None], _Done())
+DONE: Awaitable[None] = _nothing()
+"""What `respond` returns: at its end already, so it can be awaited again and again for nothing."""
+
+next(cast(Generator[Any, None, None], DONE), None)
 
 
 class Request(ABC):
@@ -182,7 +181,9 @@ class NatsRequest(Request):
 
     Attributes:
         raw_reply: The subject that answers go to; empty when the caller wants none.
-        answer: What the handler answered, if it has.
+        sent: The payload that the handler answered, if it has.
+        sent_headers: The headers of that answer, if there are any.
+        response: The answer as middlewares read and change it, if there are some and it came so far.
         deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
         expired: Whether its handler was cancelled because its time was over.
         failure: What its handler raised behind middlewares; their own errors are none of it.
@@ -191,13 +192,14 @@ class NatsRequest(Request):
     __slots__ = (
         "_data",
         "_headers",
-        "_response",
         "_subject",
-        "answer",
         "deadline",
         "expired",
         "failure",
         "raw_reply",
+        "response",
+        "sent",
+        "sent_headers",
     )
 
     def __init__(
@@ -206,9 +208,10 @@ class NatsRequest(Request):
         self._subject = subject
         self._data = data
         self._headers = headers
-        self._response: Response | None = None
         self.raw_reply = reply.encode()
-        self.answer: Answer | None = None
+        self.sent: bytes | None = None
+        self.sent_headers: dict[str, str] | None = None
+        self.response: Response | None = None
         self.deadline: float | None = None
         self.expired = False
         self.failure: BaseException | None = None
@@ -229,13 +232,15 @@ class NatsRequest(Request):
 
     def respond(self, data: bytes, headers: dict[str, str] | None = None) -> Awaitable[None]:
         """Answer the request; see `Request.respond`."""
-        if self.answer is not None:
+        if self.sent is not None:
             raise AlreadyRespondedError(f"the request to {self.subject()!r} has been answered")
         if data.__class__ is not bytes:
             if not isinstance(data, bytes | bytearray | memoryview):
                 raise TypeError(f"answer must be bytes, not {type(data).__name__}")
             data = bytes(data)
-        self.answer = data, dict(headers) if headers else None
+        if headers:
+            self.sent_headers = dict(headers)
+        self.sent = data
         return DONE
 
     def remaining(self) -> float | None:
@@ -249,13 +254,19 @@ class NatsRequest(Request):
         """The subject that answers go to; empty when the caller wants none."""
         return self.raw_reply.decode(errors="replace")
 
-    @property
-    def response(self) -> Response | None:
-        """What the handler answered, if it has, as middlewares read and change it."""
-        if self._response is None and self.answer is not None:
-            data, headers = self.answer
-            self._response = Response(data, headers)
-        return self._response
+    def given(self) -> Response | None:
+        """Return what the handler answered, if it has, as its middlewares have left it."""
+        if self.response is None and self.sent is not None:
+            self.response = Response(self.sent, self.sent_headers)
+        return self.response
+
+    def is_late(self, error: BaseException) -> bool:
+        """Return whether an error says that the time was over: here, or for a request made here."""
+        if isinstance(error, asyncio.CancelledError):
+            return self.expired
+        # A request of the handler has inherited the deadline, and may see it a moment earlier.
+        left = self.remaining() if isinstance(error, TimeoutError) else None
+        return left is not None and left <= 0
 
 
 class FrameRequest(NatsRequest):
@@ -271,10 +282,11 @@ class FrameRequest(NatsRequest):
         self._data = data
         self._header_block = header_block
         self._headers = None
-        self._response = None
         self.raw_reply = reply
-        self.answer = None
-        self.deadline = None
+        self.sent = None
+        self.sent_headers = None
+        self.response = None
+        self.deadline = None if header_block is None else _deadline.from_block(header_block)
         self.expired = False
         self.failure = None
 
@@ -286,8 +298,19 @@ class FrameRequest(NatsRequest):
         """Return the headers, names in their original case; of a repeated name the last value."""
         if self._headers is None:
             self._headers = decode_headers(self._header_block) if self._header_block else {}
-            self._headers.pop(DEADLINE, None)
+            self._headers.pop(_deadline.HEADER, None)
         return self._headers
+
+
+class MsgRequest(NatsRequest):
+    """A request as nats-py has received it."""
+
+    __slots__ = ()
+
+    def __init__(self, msg: Msg) -> None:
+        super().__init__(msg.subject, msg.reply, msg.data, msg.headers)
+        if msg.headers and (told := msg.headers.pop(_deadline.HEADER, None)) is not None:
+            self.deadline = _deadline.from_value(told.encode())
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:

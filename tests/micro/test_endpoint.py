@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import nats.errors
 import pytest
@@ -141,12 +142,12 @@ async def test_one_at_a_time_keeps_the_order_of_arrival(nc: NatsClient, caller: 
     ],
 )
 async def test_more_than_may_wait_is_refused_at_once(
-    nc: NatsClient, caller: NatsClient, limits: dict[str, int]
+    nc: NatsClient, caller: NatsClient, limits: dict[str, Any]
 ) -> None:
     gate = Gate()
     client = micro.Client(caller)
     async with micro.add_service(nc, "full", "1.0.0") as service:
-        await service.add_endpoint("e", gate, subject="full.e", max_in_flight=1, **limits)  # type: ignore[arg-type]
+        await service.add_endpoint("e", gate, subject="full.e", max_in_flight=1, **limits)
         running = asyncio.create_task(client.request("full.e", b"1", timeout=LONG))
         await gate.entered.get()
         waiting = asyncio.create_task(client.request("full.e", b"2", timeout=LONG))

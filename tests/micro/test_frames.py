@@ -62,8 +62,8 @@ class Split:
         self.splitter = FrameSplitter({sid: self._sink(sid) for sid in sids})
 
     def _sink(self, sid: bytes) -> Any:
-        def take(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-            self.messages.append((sid, subject, reply, data, headers))
+        def take(messages: list[Message]) -> None:
+            self.messages += [(sid, *message) for message in messages]
 
         return take
 
@@ -187,7 +187,7 @@ def test_route_may_come_and_go_between_frames() -> None:
     splitter = FrameSplitter(routes)
     frame = b"MSG a 9 2\r\nhi\r\n"
     splitter.feed(frame)
-    routes[b"9"] = lambda subject, reply, data, headers: received.append(data)
+    routes[b"9"] = lambda messages: received.extend(data for _, _, data, _ in messages)
     splitter.feed(frame)
     del routes[b"9"]
     splitter.feed(frame)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 
 import micro
 from micro import Request
-from micro._parked import ParkedTasks
+from micro._parked import Parked, ParkedTasks, Suspended
 from micro._request import NatsRequest
 from micro.testing import NatsServer
 
@@ -351,8 +351,13 @@ async def test_task_cancelled_before_it_began_hands_its_request_on() -> None:
     """The very first step of the very first task: nothing has run it yet."""
     ended: list[str] = []
 
-    class Runner:
-        async def run(self, request: NatsRequest) -> None:
+    class Owner:
+        def run_now(self, parked: Parked, requests: Iterator[NatsRequest]) -> Suspended | None:
+            (request,) = requests
+            steps = self.handle()
+            return Suspended(self, request, 0, steps, steps.send(None))
+
+        async def handle(self) -> None:
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
@@ -360,6 +365,12 @@ async def test_task_cancelled_before_it_began_hands_its_request_on() -> None:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 ended.append("cancelled")
+
+        def end(self, request: NatsRequest, returned: object, started: int) -> None:
+            ended.append("answered")
+
+        def fail(self, request: NatsRequest, error: BaseException, started: int) -> None:
+            raise AssertionError("it has not failed") from error
 
         def until(self, request: NatsRequest) -> None:
             return None
@@ -369,8 +380,9 @@ async def test_task_cancelled_before_it_began_hands_its_request_on() -> None:
             done.set()
 
     pool, done = ParkedTasks(), asyncio.Event()
-    asyncio.get_running_loop().call_soon(pool.start, Runner(), NatsRequest("a", "", b"", None))
+    request = NatsRequest("a", "", b"", None)
+    asyncio.get_running_loop().call_soon(pool.run, Owner(), iter([request]))
     await done.wait()
     await pool.close()
 
-    assert ended == ["cancelled", "released"]
+    assert ended == ["cancelled", "answered", "released"]

@@ -62,8 +62,9 @@ async def test_first_answer_stands() -> None:
     with pytest.raises(AlreadyRespondedError) as caught:
         await request.respond(b"second")
     assert str(caught.value) == "the request to 'a' has been answered"
-    assert request.response is not None
-    assert request.response.data() == b"first"
+    given = request.given()
+    assert given is not None
+    assert given.data() == b"first"
 
 
 @pytest.mark.parametrize("data", [b"x", bytearray(b"x"), memoryview(b"x")])

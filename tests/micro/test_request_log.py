@@ -13,8 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro import Request, ServiceError
-from micro._request import DEADLINE
+from micro import Request, ServiceError, _deadline
 from micro.cli._program import Program
 
 LONG = 60.0
@@ -41,8 +40,20 @@ async def handle(request: Request) -> None:
         (b"raise", {}, "ERROR", 500, "handler of 'shop.pay' failed"),
         (b"silent", {}, "ERROR", 500, "handler of 'shop.pay' did not respond"),
         (b"header", {}, "ERROR", 500, "answer to 'shop.pay' cannot be sent: "),
-        (b"slow", {DEADLINE: "50"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
-        (b"slow", {DEADLINE: "0"}, "WARNING", 504, "request to 'shop.pay' is past its deadline"),
+        (
+            b"slow",
+            {_deadline.HEADER: "50"},
+            "WARNING",
+            504,
+            "request to 'shop.pay' is past its deadline",
+        ),
+        (
+            b"slow",
+            {_deadline.HEADER: "0"},
+            "WARNING",
+            504,
+            "request to 'shop.pay' is past its deadline",
+        ),
     ],
 )
 async def test_a_failed_request_is_logged_with_its_fields(

@@ -136,7 +136,7 @@ async def test_client_that_connects_again_has_a_new_inbox(
 async def test_handler_marked_as_cheap_must_not_return_an_awaitable(nc: NatsClient) -> None:
     @micro.cheap
     def handler(request: Request) -> None:
-        return asyncio.sleep(0)  # type: ignore[return-value]
+        return asyncio.sleep(0)  # type: ignore[return-value]  # wrong on purpose
 
     async with micro.add_service(nc, "cheap", "1.0.0") as service:
         await service.add_endpoint("cheap", handler, subject="asked.cheap")

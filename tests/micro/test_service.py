@@ -229,10 +229,10 @@ async def test_own_metadata_goes_before_generated(nc: NatsClient) -> None:
 async def test_schemas_become_hashes_when_info_would_be_too_large(
     nc: NatsClient, caller: NatsClient
 ) -> None:
-    wide = Literal[tuple(f"value-{number:05}" for number in range(3000))]  # type: ignore[valid-type]
+    wide = Literal[tuple(f"value-{number:05}" for number in range(3000))]  # type: ignore[valid-type]  # too long to write
 
     class Wide(BaseModel):
-        one: wide  # type: ignore[valid-type]
+        one: wide  # type: ignore[valid-type]  # as above
 
     async def small(value: int) -> None:
         return None

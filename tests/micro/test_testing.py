@@ -123,7 +123,7 @@ async def test_as_handler_tells_of_silence_and_second_answers() -> None:
 
 def test_as_handler_refuses_bad_declarations() -> None:
     with pytest.raises(ConfigError, match="invalid handler 7: expected a function"):
-        as_handler(7)  # type: ignore[arg-type]
+        as_handler(7)  # type: ignore[arg-type]  # wrong on purpose
 
 
 async def test_service_error_of_a_raw_handler_raised_under_a_middleware() -> None:
@@ -180,13 +180,20 @@ def test_server_that_does_not_start_says_why() -> None:
 def test_binary_is_that_of_the_environment_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("NATS_SERVER_BIN", "somewhere/nats-server")
-    assert server_binary() == "somewhere/nats-server"
-    monkeypatch.delenv("NATS_SERVER_BIN")
-    found = tmp_path / "nats-server"
+    chosen, found = tmp_path / "mine", tmp_path / "nats-server"
+    chosen.touch(mode=0o755)
     found.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("NATS_SERVER_BIN", str(chosen))
+    assert server_binary() == str(chosen)
+    monkeypatch.delenv("NATS_SERVER_BIN")
     assert server_binary() == str(found)
+
+
+def test_chosen_binary_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_SERVER_BIN", "/nowhere/nats-server")
+    with pytest.raises(ConfigError, match=r"^invalid NATS_SERVER_BIN '/nowhere/nats-server': "):
+        server_binary()
 
 
 def test_binary_is_bundled_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from nats.aio.transport import TcpTransport, Transport
 import micro
 from micro import ConfigError, Request, _transport, options
 from micro._fence import fence
+from micro._frames import Message
 from micro._parked import ParkedTasks
 from micro.testing import NatsServer, free_port, nats_server
 
@@ -162,7 +163,7 @@ def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _transport.unusable(client) == "Subscription._pending_queue"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
     assert _transport.unusable(client) == "Client._send_unsubscribe"
-    client._transport = TcpTransport()  # type: ignore[no-untyped-call]
+    client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours
     assert _transport.unusable(client) == "Client._transport"
 
 
@@ -559,10 +560,11 @@ async def test_server_that_stops_reading_fills_no_memory_and_may_go_on(fast: Con
     data = b"x" * 65536
     request = b"MSG big 1 answers %d\r\n%b\r\n" % (len(data), data)
 
-    def sink(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def sink(messages: list[Message]) -> None:
         nonlocal answered
-        answered += 1
-        transport.publish(reply, data)
+        for _, reply, data, _ in messages:
+            answered += 1
+            transport.publish(reply, data)
 
     async with Server() as server:
         nc = await fast(server.url)

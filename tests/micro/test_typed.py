@@ -44,7 +44,7 @@ async def raw(request: Request) -> None:
     await request.respond(request.data())
 
 
-async def raw_without_annotations(request):  # type: ignore[no-untyped-def]
+async def raw_without_annotations(request):  # type: ignore[no-untyped-def]  # on purpose
     await request.respond(request.data())
 
 
@@ -56,7 +56,7 @@ async def add_with_request(pair: Pair, request: Request) -> str:
     return f"{pair.a + pair.b} {request.headers()['Unit']}"
 
 
-async def add_with_optional_request(pair: Pair, request: Request = None) -> bool:  # type: ignore[assignment]
+async def add_with_optional_request(pair: Pair, request: Request = None) -> bool:  # type: ignore[assignment]  # wrong on purpose
     return request is not None
 
 
@@ -88,7 +88,7 @@ async def only_request(request: Request) -> list[str]:
     return [request.subject()]
 
 
-async def undeclared(pair: Pair):  # type: ignore[no-untyped-def]
+async def undeclared(pair: Pair):  # type: ignore[no-untyped-def]  # on purpose
     return {"a": pair.a}
 
 
@@ -216,7 +216,7 @@ async def test_invalid_payload_is_400_with_details(data: bytes) -> None:
 
 async def test_result_of_another_type_than_declared_is_an_error() -> None:
     async def wrong(pair: Pair) -> int:
-        return "text"  # type: ignore[return-value]
+        return "text"  # type: ignore[return-value]  # wrong on purpose
 
     with pytest.raises(ValueError, match="serializ"):
         await call(wrong, PAIR)
@@ -262,7 +262,7 @@ async def unknown_type(value: Unknown) -> int:
     return 1
 
 
-async def unresolvable(value: NotThere) -> int:  # type: ignore[name-defined]  # noqa: F821
+async def unresolvable(value: NotThere) -> int:  # type: ignore[name-defined]  # noqa: F821 - wrong on purpose
     return 1
 
 

@@ -173,7 +173,7 @@ async def test_one_leads_and_the_next_follows(store: Store) -> None:
 async def test_losing_the_leadership_cancels_the_body(store: Store) -> None:
     reached = asyncio.Event()
     cancelled = False
-    with pytest.raises(EtcdLockLostError, match="the leadership of 'job'"):  # noqa: PT012
+    with pytest.raises(EtcdLockLostError, match="the leadership of 'job'"):  # noqa: PT012 - raised on leaving
         async with store.leader("job") as leadership:
             await store.revoke_lease(leadership.lease)
             reached.set()
@@ -191,7 +191,7 @@ async def test_losing_the_leadership_cancels_the_body(store: Store) -> None:
 
 
 async def test_a_body_that_ignores_the_loss_is_told_on_leaving(store: Store) -> None:
-    with pytest.raises(EtcdLockLostError):  # noqa: PT012  # raised on leaving
+    with pytest.raises(EtcdLockLostError):  # noqa: PT012 - raised on leaving
         async with store.leader("job") as leadership:
             await store.revoke_lease(leadership.lease)
             with contextlib.suppress(asyncio.CancelledError):

@@ -14,6 +14,7 @@ from micro_etcd import (
     EtcdLeaseExistsError,
     EtcdLeaseNotFoundError,
     EtcdRequestTooLargeError,
+    EtcdTransactionAction,
     PutResult,
     RangeOptions,
     RangeRequestSortOrder,
@@ -166,9 +167,9 @@ async def test_big_prefix_does_not_hold_up_the_loop(shared_server: EtcdServer, p
         value = "x" * 1000
         for start in range(0, 28_000, 100):
 
-            def puts(action: object, start: int = start) -> None:
+            def puts(action: EtcdTransactionAction[str], start: int = start) -> None:
                 for number in range(start, start + 100):
-                    action.put(f"{prefix}{number:05}", value)  # type: ignore[attr-defined]
+                    action.put(f"{prefix}{number:05}", value)
 
             await communicator.txn(puts)
 
@@ -200,9 +201,9 @@ async def test_big_range_is_one_snapshot(etcd: EtcdClient[str], prefix: str) -> 
     """Pages and streams show one revision, whatever is written between them."""
     async with etcd.connect() as communicator:
 
-        def puts(action: object) -> None:
+        def puts(action: EtcdTransactionAction[str]) -> None:
             for number in range(100):
-                action.put(f"{prefix}{number:02}", "old")  # type: ignore[attr-defined]
+                action.put(f"{prefix}{number:02}", "old")
 
         await communicator.txn(puts)
         values: list[bytes] = []

@@ -173,7 +173,7 @@ async def test_a_lock_that_ends_is_noticed_and_its_writes_are_refused(
     store: NatsEtcd[str],
 ) -> None:
     lost = asyncio.Event()
-    with pytest.raises(EtcdLockLostError):  # noqa: PT012  # raised on leaving
+    with pytest.raises(EtcdLockLostError):  # noqa: PT012 - raised on leaving
         async with store.with_lock("l", ttl=2, on_lost=lost.set) as held:
             await store.kv.put(b"k", b"1", guard=held.guard)
             await asyncio.wait_for(lost.wait(), SECONDS)

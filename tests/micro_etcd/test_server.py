@@ -16,12 +16,12 @@ from micro_etcd.testing import EtcdCluster, EtcdServer, find_etcd, free_port
 def test_etcd_bin_comes_first_then_the_path_then_the_wheel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    on_path = tmp_path / "etcd"
-    on_path.write_text("#!/bin/sh\n")
-    on_path.chmod(0o755)
+    on_path, mine = tmp_path / "etcd", tmp_path / "mine"
+    on_path.touch(mode=0o755)
+    mine.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("ETCD_BIN", "/opt/mine")
-    assert find_etcd() == Path("/opt/mine")
+    monkeypatch.setenv("ETCD_BIN", str(mine))
+    assert find_etcd() == mine
     monkeypatch.delenv("ETCD_BIN")
     assert find_etcd() == on_path
     on_path.unlink()

@@ -47,8 +47,9 @@ def test_a_missing_extra_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
-    file = tmp_path / "etcd.toml"
+    file, no_table = tmp_path / "etcd.toml", tmp_path / "no_table.toml"
     file.write_text('[namespaces.app]\nprefix = "/app/"\nallow = ["fly"]\n')
+    no_table.write_text("etcd = 3\n")
     cases = [
         ((), {}, "micro_etcd: no namespace is configured, so nobody could do anything: see --help"),
         (("--config", "none.toml"), {}, "micro_etcd: cannot read configuration 'none.toml': "),
@@ -58,12 +59,37 @@ def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
             {"ETCD_NAMESPACES": "app"},
             "micro_etcd: invalid ETCD_NAMESPACES entry 'app': expected token=prefix:right+right",
         ),
+        (
+            ("--config", str(no_table)),
+            {},
+            "micro_etcd: invalid configuration: etcd: expected a table, such as [etcd]",
+        ),
+        (
+            ("--check",),
+            {"ETCD_ENDPOINTS": "a:x", "ETCD_NAMESPACES": "app=/app/:read"},
+            "micro_etcd: invalid configuration: etcd.endpoints: invalid etcd address 'a:x': expected ",
+        ),
     ]
     for arguments, environment, line in cases:
         found = run(*arguments, **environment)
         assert found.returncode == 1
         assert found.stderr.startswith(line)
         assert found.stderr.count("\n") == 1
+
+
+def test_options_that_contradict_are_wrong_usage() -> None:
+    for other in (("--check",), ("--config", "etcd.toml")):
+        found = run("--embedded", *other)
+        assert found.returncode == 2
+        assert "it goes with neither --config nor --check" in found.stderr
+
+
+def test_an_etcd_that_cannot_be_run_is_named(server_url: str) -> None:
+    found = run("--embedded", "--server", server_url, ETCD_BIN="/nowhere/etcd")
+    assert found.returncode == 1
+    assert found.stderr == (
+        "micro_etcd: invalid ETCD_BIN '/nowhere/etcd': expected a program that can be run\n"
+    )
 
 
 def test_check_reads_the_configuration_only(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ async def reading(etcd: NatsEtcd[str]) -> AsyncIterator[list[int]]:
 
     async def read() -> None:
         async for event in watch:
-            seen.append(int(event.value))  # noqa: PERF401  # read as it grows
+            seen.append(int(event.value))  # noqa: PERF401 - read as it grows
 
     await watch.stream.start()
     task = asyncio.create_task(read())

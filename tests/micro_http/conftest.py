@@ -37,6 +37,7 @@ class Server:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.connections = 0
         self.script: list[Reply] = []
         self.answer: Callable[[Seen], Reply] | None = None
         self.arrived = asyncio.Event()
@@ -56,6 +57,7 @@ class Server:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while await self._exchange(reader, writer):
                 pass

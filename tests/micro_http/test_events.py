@@ -28,7 +28,7 @@ def test_an_event_has_the_documented_fields_and_is_frozen() -> None:
         None,
     )
     with pytest.raises(FrozenInstanceError):
-        event.data = 1  # type: ignore[misc]
+        event.data = 1  # type: ignore[misc]  # wrong on purpose
 
 
 def test_a_clone_is_equal_and_deep() -> None:

@@ -5,6 +5,7 @@ import gzip
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpcore
 import httpx
@@ -56,19 +57,19 @@ def fetch(request: pytest.FixtureRequest) -> Fetch:
     """Send one request through a retrying client of either kind."""
 
     def fetch_sync(
-        policy: RetryPolicy, script: Script, method: str = "GET", **options: object
+        policy: RetryPolicy, script: Script, method: str = "GET", **options: Any
     ) -> httpx.Response:
         transport = RetryTransport(policy, transport=httpx.MockTransport(script))
         with httpx.Client(transport=transport) as client:
-            return client.request(method, URL, **options)  # type: ignore[arg-type]
+            return client.request(method, URL, **options)
 
     def fetch_async(
-        policy: RetryPolicy, script: Script, method: str = "GET", **options: object
+        policy: RetryPolicy, script: Script, method: str = "GET", **options: Any
     ) -> httpx.Response:
         async def main() -> httpx.Response:
             transport = AsyncRetryTransport(policy, transport=httpx.MockTransport(script))
             async with httpx.AsyncClient(transport=transport) as client:
-                return await client.request(method, URL, **options)  # type: ignore[arg-type]
+                return await client.request(method, URL, **options)
 
         return asyncio.run(main())
 

@@ -81,9 +81,10 @@ async def test_a_token_provider_is_asked_for_each_request() -> None:
 
 
 def test_a_bearer_needs_one_source() -> None:
-    for options in ({}, {"token": "a", "token_provider": lambda: "b"}):
+    wrong: list[dict[str, Any]] = [{}, {"token": "a", "token_provider": lambda: "b"}]
+    for options in wrong:
         with pytest.raises(ValueError, match="exactly one"):
-            BearerAuth(**options)  # type: ignore[arg-type]
+            BearerAuth(**options)
 
 
 async def test_keycloak_is_asked_once_by_concurrent_requests() -> None:

@@ -223,8 +223,8 @@ CONTRADICTIONS: list[Callable[[Any], object]] = [
     lambda client: AvroSerializer(
         client, "a", schema=USER, auto_register=True, use_latest_version=True
     ),
-    lambda client: AvroSerializer(client, "a", use_id="x"),  # type: ignore[arg-type]
-    lambda client: AvroSerializer(client, "a", wire_format="x"),  # type: ignore[arg-type]
+    lambda client: AvroSerializer(client, "a", use_id="x"),  # type: ignore[arg-type]  # wrong on purpose
+    lambda client: AvroSerializer(client, "a", wire_format="x"),  # type: ignore[arg-type]  # wrong on purpose
     lambda client: AvroDeserializer(client, artifact_id="a"),
     lambda client: AvroDeserializer(client, use_latest_version=True),
     lambda client: AvroDeserializer(
@@ -233,7 +233,7 @@ CONTRADICTIONS: list[Callable[[Any], object]] = [
     lambda client: AvroDeserializer(
         client, use_latest_version=True, artifact_id="a", artifact_resolver=lambda ctx: "b"
     ),
-    lambda client: AvroDeserializer(client, use_id="x"),  # type: ignore[arg-type]
+    lambda client: AvroDeserializer(client, use_id="x"),  # type: ignore[arg-type]  # wrong on purpose
 ]
 
 

@@ -283,7 +283,7 @@ BAD_INPUT: dict[str, Act] = {
     "line break": lambda r: r.get_schema("a\nb"),
     "version": lambda r: r.get_schema("user", version="tag=1"),
     "empty version": lambda r: r.get_version("user", ""),
-    "rule": lambda r: r.set_rule("BOGUS", "FULL"),  # type: ignore[arg-type]
+    "rule": lambda r: r.set_rule("BOGUS", "FULL"),  # type: ignore[arg-type]  # wrong on purpose
     "rule config": lambda r: r.set_rule("VALIDITY", "BOGUS"),
     "both scopes": lambda r: r.get_rules(artifact_id="user", everywhere=True),
     "search": lambda r: r.search_artifacts(content=USER, name="user"),

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from tests.micro_http.conftest import Reply, Server
 from tests.micro_schema_registry.stub import SCHEMA, URL, Stub, problem, version
 
 import micro_schema_registry
@@ -356,6 +357,45 @@ async def test_the_settings_of_a_given_client_are_kept() -> None:
     assert str(seen[0].url) == f"{URL}/ids/contentIds/1"
     assert seen[0].headers["X-Api-Key"] == "k"
     assert seen[0].headers["Authorization"].startswith("Basic ")
+
+
+async def fetch_four(url: str) -> None:
+    """Fetch two contents with a client of one's own, then two with one that is given."""
+    async with httpx.AsyncClient() as http:
+        for given in (None, http):
+            async with AsyncApicurioRegistryClient(url, "g", http_client=given) as client:
+                await client.get_schema_by_content_id(1)
+                await client.get_schema_by_content_id(2)
+
+
+async def fetch_four_blocking(url: str) -> None:
+    def fetch() -> None:
+        with httpx.Client() as http:
+            for given in (None, http):
+                with ApicurioRegistryClient(url, "g", http_client=given) as client:
+                    client.get_schema_by_content_id(1)
+                    client.get_schema_by_content_id(2)
+
+    await asyncio.to_thread(fetch)
+
+
+@pytest.mark.parametrize("fetch", [fetch_four, fetch_four_blocking], ids=["async", "blocking"])
+async def test_every_client_keeps_its_connection_but_only_a_given_one_cookies(
+    fetch: Callable[[str], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = Server()
+    server.answer = lambda _: Reply(
+        body=json.dumps(SCHEMA).encode(), headers={"Set-Cookie": "route=a; Path=/"}
+    )
+    await server.start()
+    try:
+        await fetch(server.url)
+    finally:
+        await server.stop()
+
+    assert [seen.headers.get("cookie") for seen in server.seen] == [None, None, None, "route=a"]
+    assert server.connections == 2
 
 
 async def test_registration_sends_what_others_send() -> None:

@@ -265,4 +265,4 @@ def test_on_incompatible_has_two_values(nc: Client) -> None:
     registry = EmbeddedRegistry(nc, "g")
 
     with pytest.raises(micro.ConfigError, match="expected 'refuse' or 'warn'"):
-        micro.add_service(nc, "orders", "1.0.0", contracts=registry, on_incompatible="no")  # type: ignore[arg-type]
+        micro.add_service(nc, "orders", "1.0.0", contracts=registry, on_incompatible="no")  # type: ignore[arg-type]  # wrong on purpose

@@ -17,7 +17,7 @@ from micro_schema_registry._errors import (
     SchemaNotFoundError,
     SchemaRegistrationError,
 )
-from micro_schema_registry._models import Reference, content_hash, schema_text
+from micro_schema_registry._models import IdType, Reference, content_hash, schema_text
 from micro_schema_registry._protocol import SchemaRegistry
 from micro_schema_registry._store import EmbeddedRegistry
 
@@ -122,14 +122,15 @@ async def test_what_is_not_there_is_named_in_the_error(embedded: EmbeddedRegistr
         with pytest.raises(SchemaNotFoundError) as no_version:
             await embedded.get_schema("User", version=version)
         assert no_version.value.version == version
-    for id_type, value in (
+    unknown: list[tuple[IdType, int | str]] = [
         ("globalId", made.content_id),
         ("contentId", made.global_id),
         ("globalId", 10**6),
         ("contentHash", "0" * 64),
-    ):
+    ]
+    for id_type, value in unknown:
         with pytest.raises(SchemaNotFoundError) as no_id:
-            await embedded.get_content(id_type, value)  # type: ignore[arg-type]
+            await embedded.get_content(id_type, value)
         assert (no_id.value.id_type, no_id.value.id_value) == (id_type, value)
 
 

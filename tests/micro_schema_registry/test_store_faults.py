@@ -125,7 +125,7 @@ async def test_a_cancelled_registration_leaves_a_sound_registry(
     for stop_after in range(14):
         async with jetstream.connect() as connection:
             limited = _Limited(connection, stop_after)
-            other = EmbeddedRegistry(limited, "g", bucket=bucket)  # type: ignore[arg-type]
+            other = EmbeddedRegistry(limited, "g", bucket=bucket)  # type: ignore[arg-type]  # not a whole client
             task = asyncio.create_task(other.register_schema("A", schema(f"f{stop_after}")))
             limited.task = task
             await asyncio.wait([task])
@@ -156,7 +156,7 @@ class _Limited:
         return self._nc.max_payload
 
     def jetstream(self, **options: Any) -> Any:
-        return JetStreamContext(self, **options)  # type: ignore[arg-type]
+        return JetStreamContext(self, **options)  # type: ignore[arg-type]  # not a whole client
 
     async def request(self, *args: Any, **options: Any) -> Any:
         if self._left == 0 and self.task is not None:

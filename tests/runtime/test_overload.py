@@ -232,7 +232,7 @@ async def test_answers_that_cannot_be_sent_become_500(nc: NatsClient) -> None:
                 await request.respond(b"first")
                 await request.respond(b"second")
             case b"wrong type":
-                await request.respond("text")  # type: ignore[arg-type]
+                await request.respond("text")  # type: ignore[arg-type]  # wrong on purpose
 
     async with micro.add_service(nc, "odd", "1.0.0") as service:
         await service.add_endpoint("answer", answer)

@@ -18,6 +18,7 @@ from micro.cli import (
     _server,
     _stats,
 )
+from micro.cli._flags import make_help
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +46,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool,
@@ -59,3 +59,6 @@ def root(
     Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answered, 4 timed out,
     5 the service answered with an error, 130 interrupted.
     """
+
+
+app.callback(help=make_help(root))(root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 import time
 from collections import Counter
 from contextlib import nullcontext
@@ -17,11 +16,19 @@ from rich.table import Table
 
 from micro._client import Client
 from micro._errors import ServiceError
-from micro.cli._discover import STALL, complete_name
+from micro.cli._discover import complete_name
 from micro.cli._flags import Connection, Json, add_command, parse_duration
 from micro.cli._link import connected
-from micro.cli._output import NoAnswerError, add_row, execute, make_console, make_table, print_json
-from micro.cli._request import find_subject
+from micro.cli._output import (
+    NoAnswerError,
+    add_row,
+    execute,
+    make_console,
+    make_table,
+    print_json,
+    read_payload,
+)
+from micro.cli._request import look_up
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 REFRESH = 0.5
@@ -137,7 +144,7 @@ def bench(  # noqa: PLR0913 - flags of a command
       micro bench math add '{"a": 1, "b": 2}' -c 256 -d 30s
       micro bench echo echo --json
     """
-    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
+    payload = read_payload(data)
     work = _bench(connection, service, endpoint, payload, concurrency, duration, as_json)
     execute(work, as_json=as_json)
 
@@ -154,8 +161,7 @@ async def _bench(  # noqa: PLR0913 - what the command was given
     console = make_console()
     async with connected(connection.settings()) as link:
         client = Client(link.nc)
-        found = await client.info(service, max_wait=connection.timeout, max_interval=STALL)
-        subject = find_subject(found, service, endpoint)
+        subject = await look_up(link, service, endpoint, connection.timeout)
         run = Bench(client, subject, payload, connection.timeout)
         live = Live(_table(run.result()), console=console, auto_refresh=False)
         shown = console.is_terminal and not as_json

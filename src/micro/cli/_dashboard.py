@@ -44,8 +44,6 @@ def dashboard(
       micro dashboard --port 0 --server nats://10.0.0.1:4222 --creds viewer.creds
       micro dashboard --interval 500ms --json
     """
-    if interval <= 0:
-        raise typer.BadParameter("expected more than 0", param_hint="--interval")
     try:
         from micro.dashboard import serve
     except ModuleNotFoundError as exc:

@@ -11,10 +11,10 @@ import nats.errors
 import typer
 
 from micro._client import Client
-from micro._errors import MicroError
+from micro._errors import ConfigError, MicroError
 from micro._models import ServiceInfo
 from micro.cli._flags import Connection, Json, add_command
-from micro.cli._link import connected
+from micro.cli._link import Link, connected
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
 STALL = 0.3
@@ -85,6 +85,8 @@ def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json
 async def _ls(connection: Connection, as_json: bool) -> None:
     async with connected(connection.settings()) as link:
         found = await Client(link.nc).info(max_wait=connection.timeout, max_interval=STALL)
+    if link.complaints and not found:
+        raise nobody(link)
     services = _by_version(found)
     if as_json:
         print_json(services)
@@ -121,7 +123,7 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
         async with asking as replies:
             answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
     if not answers:
-        raise nobody(name)
+        raise nobody(link, name)
     if as_json:
         print_json([{**reply.as_dict(), "rtt_ms": round(rtt, 3)} for reply, rtt in answers])
         return
@@ -138,7 +140,7 @@ async def _info(connection: Connection, name: str | None, id: str | None, as_jso
         key=lambda one: (one.name, one.version, one.id),
     )
     if not found:
-        raise nobody(name, id)
+        raise nobody(link, name, id)
     if as_json:
         print_json([one.as_dict() for one in found])
         return
@@ -160,10 +162,16 @@ def _print_info(one: ServiceInfo) -> None:
     print_line("")
 
 
-def nobody(name: str | None, id: str | None = None) -> NoAnswerError:
-    """Return the error for a question that no instance answered."""
+def nobody(link: Link, name: str | None = None, id: str | None = None) -> MicroError:
+    """Return the error for a question that no instance answered, or that the server refused."""
+    if link.complaints:
+        return ConfigError(f"the server refuses the question: {link.complaints[0]}")
     if name is None:
-        return NoAnswerError("no service answered")
-    if id is None:
-        return NoAnswerError(f"no instance of service {name!r} answered")
-    return NoAnswerError(f"no instance {id!r} of service {name!r} answered")
+        return NoAnswerError("no service answered; `micro doctor` checks whether any could")
+    which = "" if id is None else f" {id!r}"
+    hint = (
+        "`micro ls` lists the services that run"
+        if id is None
+        else f"`micro ping {name}` lists them"
+    )
+    return NoAnswerError(f"no instance{which} of service {name!r} answered; {hint}")

@@ -18,7 +18,7 @@ from micro._request import Request
 from micro._service import Service, add_service
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
-from micro.cli._output import Exit, print_json, print_line
+from micro.cli._output import Exit, execute, print_json, print_line
 
 SERVICE = "micro-doctor"
 _ROUND_TRIPS = 5
@@ -71,7 +71,7 @@ def doctor(connection: Connection, as_json: Json = False) -> None:
         if not as_json:
             _print(finding)
 
-    asyncio.run(_examine(connection, note))
+    execute(_examine(connection, note), as_json=as_json)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if any(finding.status is Status.failed for finding in findings):

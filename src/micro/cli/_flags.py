@@ -20,10 +20,10 @@ _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str | float) -> float:
-    """Read seconds from ``5``, ``0.5``, ``5s``, ``500ms``, ``2m`` or ``1h``."""
+    """Read seconds, more than 0, from ``5``, ``0.5``, ``5s``, ``500ms``, ``2m`` or ``1h``."""
     # Defaults come through here too, as numbers.
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", str(text).strip())
-    if found is None:
+    if found is None or not float(found[1]):
         raise typer.BadParameter("expected a duration such as 5, 0.5, 500ms, 5s or 2m")
     return float(found[1]) * _UNITS[found[2]]
 
@@ -140,11 +140,14 @@ def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any)
 
     A parameter ``connection: Connection`` becomes one flag per field.
     """
-    # The mark keeps typer from filling the lines of the examples into a paragraph.
-    text = inspect.getdoc(command) or ""
-    app.command(help=text.replace("Examples:\n", "\b\nExamples:\n"), **settings)(
-        _with_connection(command)
-    )
+    app.command(help=make_help(command), **settings)(_with_connection(command))
+
+
+def make_help(command: Callable[..., None]) -> str:
+    """Return a docstring as typer wants it: paragraphs are lines, and nothing refills the examples."""
+    text, examples, rest = (inspect.getdoc(command) or "").partition("Examples:\n")
+    lines = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+    return lines + (f"\b\n{examples}{rest}" if examples else "")
 
 
 def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
@@ -160,5 +163,5 @@ def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, connection=connection)
 
     parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*others, *fields.values())]
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
 from enum import IntEnum
@@ -86,8 +87,6 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
         fail(str(exc), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(exc))
     except ConfigError as exc:
         fail(str(exc), Exit.USAGE, as_json=as_json)
-    except nats.errors.NoRespondersError:
-        fail("nobody listens on this subject", Exit.NO_ANSWER, as_json=as_json)
     except NoAnswerError as exc:
         fail(str(exc), Exit.NO_ANSWER, as_json=as_json)
     except TimeoutError as exc:
@@ -104,6 +103,11 @@ def fail(
         print_json({"error": {"message": message, **({} if details is None else details)}})
     typer.echo(f"micro: {clean(message)}", err=True)
     raise typer.Exit(code)
+
+
+def read_payload(text: str) -> bytes:
+    """Return the payload an argument means: standard input for ``-``, else its bytes as they came."""
+    return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
 
 
 def shown_payload(data: bytes) -> Any:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated
 
+import nats.errors
 import typer
 
+from micro import _subjects
 from micro._client import Client
 from micro._errors import ConfigError
 from micro._models import ServiceInfo
 from micro.cli._discover import STALL, complete_name, nobody
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
-from micro.cli._output import NoAnswerError, execute, print_json, shown_payload, write_payload
+from micro.cli._output import (
+    NoAnswerError,
+    execute,
+    print_json,
+    read_payload,
+    shown_payload,
+    write_payload,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +63,7 @@ def request(
       micro request upload - < picture.png
       micro request echo hi -H Trace:7 --json
     """
-    payload = sys.stdin.buffer.read() if data == "-" else data.encode()
+    payload = read_payload(data)
     execute(_request(connection, target, payload, service, header or [], as_json), as_json=as_json)
 
 
@@ -72,11 +80,14 @@ async def _request(
         client = Client(link.nc)
         subject = target
         if service is not None:
-            found = await client.info(service, max_wait=connection.timeout, max_interval=STALL)
-            subject = find_subject(found, service, target)
+            subject = await look_up(link, service, target, connection.timeout)
+        check_subject(subject)
         start = time.perf_counter()
         try:
             reply = await client.request(subject, payload, headers, connection.timeout)
+        except nats.errors.NoRespondersError:
+            hint = "`micro info` lists the subjects of services"
+            raise NoAnswerError(f"nobody listens on {subject!r}; {hint}") from None
         except TimeoutError as exc:
             raise _explain(link, subject, connection.timeout) from exc
         elapsed = time.perf_counter() - start
@@ -93,15 +104,26 @@ async def _request(
         write_payload(reply.data)
 
 
-def find_subject(found: list[ServiceInfo], service: str, endpoint: str) -> str:
-    """Return the subject of an endpoint, as the instances of a service tell it.
+async def look_up(link: Link, service: str, endpoint: str, timeout: float) -> str:
+    """Ask a service for the subject of one of its endpoints.
 
     Raises:
         NoAnswerError: No instance answered, or none has such an endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
+    found = await Client(link.nc).info(service, max_wait=timeout, max_interval=STALL)
     if not found:
-        raise nobody(service)
+        raise nobody(link, service)
+    return find_subject(found, service, endpoint)
+
+
+def find_subject(found: list[ServiceInfo], service: str, endpoint: str) -> str:
+    """Return the subject of an endpoint, as the instances of a service tell it.
+
+    Raises:
+        NoAnswerError: No instance has such an endpoint.
+        ConfigError: Endpoints of this name listen on different subjects.
+    """
     endpoints = [one for instance in found for one in instance.endpoints]
     subjects = sorted({one.subject for one in endpoints if one.name == endpoint})
     if not subjects:
@@ -115,6 +137,17 @@ def find_subject(found: list[ServiceInfo], service: str, endpoint: str) -> str:
             f"ask one of {', '.join(subjects)} without --service"
         )
     return subjects[0]
+
+
+def check_subject(subject: str) -> None:
+    """Refuse what no request can be sent to; the server's own ``$`` subjects can be.
+
+    Raises:
+        ConfigError: It is no subject, or has wildcards.
+    """
+    _subjects.check_subject(subject, allow_wildcards=True)
+    if {"*", ">"} & set(subject.split(".")):
+        raise ConfigError(f"invalid subject {subject!r}: a request goes to one, without wildcards")
 
 
 def _parse_header(text: str) -> tuple[str, str]:

@@ -62,7 +62,7 @@ def run(  # noqa: PLR0913 - the flags of one command
       micro run app:setup --reload
       micro run app:setup --workers 4 --loop uvloop --server nats://10.0.0.1:4222
       micro run app:setup --json --health :8080
-      kill -HUP PID    # replace the workers one by one, with the code as it is now
+      kill -HUP PID    # replaces the workers one by one, with new code
     """
     if health is not None and (workers is not None or reload):
         fail(

@@ -35,12 +35,13 @@ def server(
 ) -> None:
     """Run the bundled nats-server in the foreground until Ctrl-C.
 
-    Everything after -- goes to nats-server. NATS_SERVER_BIN names another binary.
+    Everything after -- goes to nats-server; the host and port of a configuration file do not count,
+    those of --host and --port do. NATS_SERVER_BIN names another binary.
 
     Examples:
       micro server
       micro server --port 4333 --jetstream --store-dir ./data
-      micro server -- --config nats.conf -DV
+      micro server --port 4333 -- --config nats.conf -DV
     """
     if store_dir is not None and not jetstream:
         fail("--store-dir needs --jetstream", Exit.USAGE, as_json=as_json)

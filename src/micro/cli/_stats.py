@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client import Client
+from micro._figures import Rate, own_figures, rate_between
 from micro._models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
 from micro.cli._flags import Connection, Json, add_command, parse_duration
@@ -32,14 +33,6 @@ Interval = Annotated[
 
 
 @dataclass(frozen=True)
-class Rate:
-    """What an endpoint did per second since the look before."""
-
-    requests: float
-    errors: float
-
-
-@dataclass(frozen=True)
 class Look:
     """All counters at one moment, in seconds of a monotonic clock."""
 
@@ -55,23 +48,12 @@ class Look:
         }
 
     def rates(self, before: Look) -> dict[_Key, Rate]:
-        """Return what happened since ``before``, for endpoints that both saw.
-
-        Counters that were reset in between start from 0.
-        """
+        """Return what happened since ``before``, for endpoints that both saw."""
         old, seconds = before.counters(), self.at - before.at
-        rates: dict[_Key, Rate] = {}
-        if seconds <= 0:
-            return rates
-        for key, now in self.counters().items():
-            then = old.get(key)
-            if then is None:
-                continue
-            reset = now.num_requests < then.num_requests
-            requests = now.num_requests - (0 if reset else then.num_requests)
-            errors = now.num_errors - (0 if reset else then.num_errors)
-            rates[key] = Rate(requests / seconds, max(0, errors) / seconds)
-        return rates
+        rates = {
+            key: rate_between(old.get(key), now, seconds) for key, now in self.counters().items()
+        }
+        return {key: rate for key, rate in rates.items() if rate is not None}
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +79,6 @@ def stats(
       micro stats echo --watch --interval 500ms
       micro stats --json
     """
-    _check(interval)
     work = (
         _watch(connection, name, interval, as_json=as_json)
         if watch
@@ -119,22 +100,16 @@ def top(
       micro top echo --interval 500ms
       micro top --json | jq '.[].endpoints[].requests_per_second'
     """
-    _check(interval)
     execute(
         _watch(connection, name, interval, as_json=as_json, busiest_first=True), as_json=as_json
     )
-
-
-def _check(interval: float) -> None:
-    if interval <= 0:
-        raise typer.BadParameter("expected more than 0", param_hint="--interval")
 
 
 async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
     async with connected(connection.settings()) as link:
         look = await _look(Client(link.nc), name, connection.timeout)
     if not look.services:
-        raise nobody(name)
+        raise nobody(link, name)
     if as_json:
         print_json(_plain(look, None))
     else:
@@ -209,8 +184,7 @@ def live_table(
 
 
 def _load(endpoint: EndpointStats) -> Iterable[str]:
-    own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
-    values = own if isinstance(own, dict) else {}
+    values = own_figures(endpoint)
     for key in ("p50_ns", "p95_ns", "p99_ns"):
         yield _duration(values[key]) if isinstance(values.get(key), int) else "-"
     for key in ("in_flight", "queued", "rejected"):

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from micro._figures import Rate, bounded, own_figures, rate_between
 from micro._models import EndpointStats, ServiceInfo, ServiceStats
 
 SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
 MAX_CODES = 64
 MAX_DIGITS = 18
-MAX_COUNT = 1_000_000_000_000_000_000
-"""What anybody may claim to have counted; more would not fit the arithmetic."""
 
 _Instance = tuple[str, str]
 _Endpoint = tuple[str, str]
@@ -38,19 +37,6 @@ class Look:
     infos: Mapping[_Instance, ServiceInfo]
     stats: Mapping[_Instance, ServiceStats]
     rtts: Mapping[_Instance, float]
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What happened per second since the look before."""
-
-    requests: float
-    errors: float
-
-    def __add__(self, other: Rate | None) -> Rate:
-        if other is None:
-            return self
-        return Rate(self.requests + other.requests, self.errors + other.errors)
 
 
 def overview(look: Look, before: Look | None) -> list[dict[str, Any]]:
@@ -80,15 +66,15 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
     stats, rtt = look.stats.get(key), look.rtts.get(key)
     found = look.infos[key] if stats is None else stats
     endpoints = [] if stats is None else stats.endpoints
-    rate = _sum_rates(rate_of(key, endpoint, look, before) for endpoint in endpoints)
+    rate = _sum_rates(_rate(key, endpoint, look, before) for endpoint in endpoints)
     return {
         "id": found.id,
         "version": found.version,
         "metadata": found.metadata,
         "started": None if stats is None else stats.model_dump(mode="json")["started"],
         "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
-        "num_requests": sum(_bounded(endpoint.num_requests) for endpoint in endpoints),
-        "num_errors": sum(_bounded(endpoint.num_errors) for endpoint in endpoints),
+        "num_requests": sum(bounded(endpoint.num_requests) for endpoint in endpoints),
+        "num_errors": sum(bounded(endpoint.num_errors) for endpoint in endpoints),
         **_plain(rate),
     }
 
@@ -102,7 +88,7 @@ def _endpoints(
     }
     for key in keys:
         for one in look.stats[key].endpoints if key in look.stats else ():
-            rate = rate_of(key, one, look, before)
+            rate = _rate(key, one, look, before)
             counted.setdefault((one.name, one.subject), []).append((one, rate))
     return [
         {
@@ -117,14 +103,13 @@ def _endpoints(
 
 
 def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
-    requests = sum(_bounded(part.num_requests) for part in parts)
-    time = sum(_bounded(part.processing_time) for part in parts)
-    datas = [part.data.get("micro") for part in parts if isinstance(part.data, dict)]
-    own = [data for data in datas if isinstance(data, dict)]
+    requests = sum(bounded(part.num_requests) for part in parts)
+    time = sum(bounded(part.processing_time) for part in parts)
+    own = [figures for part in parts if (figures := own_figures(part))]
     return {
         "queue_groups": sorted({part.queue_group for part in parts if part.queue_group}),
         "num_requests": requests,
-        "num_errors": sum(_bounded(part.num_errors) for part in parts),
+        "num_errors": sum(bounded(part.num_errors) for part in parts),
         "average_ns": time // requests if requests else None,
         "last_error": next((part.last_error for part in parts if part.last_error), ""),
         "own": _own(own) if own else None,
@@ -139,34 +124,21 @@ def _own(parts: list[dict[str, Any]]) -> dict[str, Any]:
         codes = part.get("errors")
         for code, count in codes.items() if isinstance(codes, dict) else ():
             if isinstance(count, int) and (code in errors or len(errors) < MAX_CODES):
-                errors[code] = errors.get(code, 0) + _bounded(count)
+                errors[code] = errors.get(code, 0) + bounded(count)
     return {**found, "errors": errors}
 
 
 def _counts(parts: list[dict[str, Any]], key: str) -> list[int]:
-    return [_bounded(part[key]) for part in parts if isinstance(part.get(key), int)]
+    return [bounded(part[key]) for part in parts if isinstance(part.get(key), int)]
 
 
-def _bounded(count: int) -> int:
-    return max(0, min(count, MAX_COUNT))
-
-
-def rate_of(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
-    """Return what an endpoint of an instance did since ``before``, None if it was not there.
-
-    Counters that were reset in between start from 0.
-    """
-    if before is None or key not in before.stats or look.at <= before.at:
+def _rate(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
+    """Return what an endpoint of an instance did since ``before``, None if it was not there."""
+    if before is None or key not in before.stats:
         return None
     same = (now.name, now.subject)
     olds = [one for one in before.stats[key].endpoints if (one.name, one.subject) == same]
-    if not olds:
-        return None
-    then, seconds = olds[0], look.at - before.at
-    reset = now.num_requests < then.num_requests
-    requests = _bounded(now.num_requests) - (0 if reset else _bounded(then.num_requests))
-    errors = _bounded(now.num_errors) - (0 if reset else _bounded(then.num_errors))
-    return Rate(requests / seconds, max(0, errors) / seconds)
+    return rate_between(olds[0] if olds else None, now, look.at - before.at)
 
 
 def _sum_rates(rates: Iterable[Rate | None]) -> Rate | None:

@@ -48,6 +48,7 @@ def test_table_has_the_same_figures(cli: Cli) -> None:
         (["nobody", "echo"], Exit.NO_ANSWER, "no instance of service 'nobody' answered"),
         (["echo", "sum"], Exit.NO_ANSWER, "service 'echo' has no endpoint 'sum'"),
         (["echo", "echo", "-c", "0"], Exit.USAGE, "Invalid value"),
+        (["echo", "echo", "-d", "0s"], Exit.USAGE, "expected a duration such as"),
     ],
 )
 def test_mistake_ends_with_its_code(

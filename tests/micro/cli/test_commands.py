@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 from micro import __version__
 from micro._errors import ConfigError
 from micro._models import ServiceInfo
+from micro.cli._app import app
 from micro.cli._request import find_subject
 from micro.testing import NatsServer, nats_server
 
@@ -18,8 +21,9 @@ from .conftest import Cli, Running
 
 pytestmark = pytest.mark.usefixtures("service")
 
-COMMANDS = ("run", "ls", "ping", "info", "stats", "request", "bench", "server", "doctor")
+COMMANDS = sorted(get_group(app).commands)
 CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
+NO_SERVICE = "no instance of service 'nobody' answered; `micro ls` lists the services that run"
 
 
 def test_ls_groups_instances_by_version(cli: Cli) -> None:
@@ -61,12 +65,18 @@ def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ping", "nobody"], "no instance of service 'nobody' answered"),
-        (["info", "nobody"], "no instance of service 'nobody' answered"),
-        (["info", "echo", "nobody"], "no instance 'nobody' of service 'echo' answered"),
-        (["stats", "nobody"], "no instance of service 'nobody' answered"),
-        (["request", "nobody"], "nobody listens on this subject"),
-        (["request", "--service", "nobody", "a"], "no instance of service 'nobody' answered"),
+        (["ping", "nobody"], NO_SERVICE),
+        (["info", "nobody"], NO_SERVICE),
+        (
+            ["info", "echo", "nobody"],
+            "no instance 'nobody' of service 'echo' answered; `micro ping echo` lists them",
+        ),
+        (["stats", "nobody"], NO_SERVICE),
+        (
+            ["request", "nobody"],
+            "nobody listens on 'nobody'; `micro info` lists the subjects of services",
+        ),
+        (["request", "--service", "nobody", "a"], NO_SERVICE),
         (
             ["request", "--service", "echo", "sum"],
             "service 'echo' has no endpoint 'sum': expected one of add, echo, pid, slow",
@@ -163,16 +173,52 @@ def test_a_malformed_header_is_wrong_usage(cli: Cli) -> None:
     assert (done.code, done.err) == (2, "micro: invalid header 'Trace': expected NAME:VALUE\n")
 
 
-def test_a_request_that_is_not_permitted_says_so(cli: Cli) -> None:
-    user = 'user: me, password: pw, permissions: { publish: { deny: ["echo"] } }'
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["request", "echo"], "request"),
+        (["request", "--service", "echo", "e"], "question"),
+        (["ls"], "question"),
+        (["ping"], "question"),
+        (["info", "echo"], "question"),
+        (["stats"], "question"),
+    ],
+)
+def test_what_is_not_permitted_is_told(cli: Cli, arguments: list[str], what: str) -> None:
+    user = 'user: me, password: pw, permissions: { publish: { deny: ["echo", "$SRV.>"] } }'
     with nats_server(config=f"authorization {{ users = [ {{ {user} }} ] }}") as server:
         done = cli.quick(
-            *("request", "echo", "-s", server.url, "--user", "me", "--password", "pw"),
+            *(*arguments, "-s", server.url, "--user", "me", "--password", "pw"),
             *("--timeout", "500ms"),
         )
 
     assert done.code == 2
-    assert "the server refuses the request: permissions violation for publish" in done.err
+    assert f"the server refuses the {what}: permissions violation for publish" in done.err
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("", "invalid subject '': expected tokens separated by dots"),
+        ("a.>", "invalid subject 'a.>': a request goes to one, without wildcards"),
+        ("a b", "invalid subject 'a b': expected tokens separated by dots, without white space"),
+    ],
+)
+def test_a_subject_that_is_none_is_wrong_usage(cli: Cli, subject: str, message: str) -> None:
+    done = cli.quick("request", subject)
+
+    assert done.code == 2
+    assert done.err.startswith(f"micro: {message}")
+
+
+def test_subjects_of_the_server_can_be_asked(cli: Cli) -> None:
+    assert cli.quick("request", "$SRV.PING.echo", "--json").json["data"]["name"] == "echo"
+
+
+def test_an_argument_is_sent_as_the_bytes_it_is(cli: Cli) -> None:
+    done = cli("request", "echo", os.fsdecode(b"\xff\xfe"), "--json")
+
+    assert done.json["data"] == {"base64": "//4="}
 
 
 def test_an_interval_of_nothing_is_wrong_usage(cli: Cli) -> None:
@@ -256,7 +302,7 @@ def test_every_command_has_help_with_examples_and_json(cli: Cli) -> None:
 
         assert done.code == 0
         assert "Examples:" in words
-        assert "--json" in words
+        assert ("--json" in words) is (command != "exporter")  # Prometheus has a format of its own
         assert f"micro {command}" in done.out
         if command != "server":
             assert {f"--{flag}" for flag in (*CONNECTION, "context", "timeout")} <= set(words)
@@ -312,4 +358,4 @@ def test_top_wants_an_interval(cli: Cli) -> None:
     done = cli.quick("top", "--interval", "0")
 
     assert done.code == 2
-    assert "expected more than 0" in done.err
+    assert "expected a duration such as" in done.err

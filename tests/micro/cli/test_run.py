@@ -42,7 +42,7 @@ async def _pids(url: str, count: int) -> set[str]:
 def ready(running: Running, count: int) -> list[str]:
     """Wait for so many workers to be ready, and return their process ids."""
     lines = [running.line("is ready") for _ in range(count)]
-    return [str(re.search(r"worker (\d+) is ready", line)[1]) for line in lines]  # type: ignore[index]
+    return [re.findall(r"worker (\d+) is ready", line)[0] for line in lines]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

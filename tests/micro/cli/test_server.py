@@ -41,3 +41,12 @@ def test_a_store_without_jetstream_is_wrong_usage(cli: Cli) -> None:
     done = cli.quick("server", "--store-dir", "data")
 
     assert (done.code, done.err) == (2, "micro: --store-dir needs --jetstream\n")
+
+
+def test_a_chosen_binary_that_cannot_be_run_is_named(cli: Cli) -> None:
+    done = cli("server", NATS_SERVER_BIN="/nowhere/nats-server")
+
+    assert (done.code, done.err) == (
+        2,
+        "micro: invalid NATS_SERVER_BIN '/nowhere/nats-server': expected a program that can be run\n",
+    )
