@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from micro import _deadline, _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
-from micro._headers import STATUS, header_block
+from micro._headers import STATUS, encode_headers, header_block
 
 NO_RESPONDERS = "503"
 
@@ -176,6 +176,12 @@ def _whole(
     if told is None:
         return headers, header_block(headers) if headers else b""
     if not headers:
-        return _deadline.alone(int(told * 1000))
+        return _alone(_deadline.header_value(told))
     whole = {**headers, _deadline.HEADER: _deadline.header_value(told)}
     return whole, header_block(whole)
+
+
+@lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
+def _alone(time: str) -> tuple[Mapping[str, str], bytes]:
+    headers = {_deadline.HEADER: time}
+    return headers, encode_headers(headers)
