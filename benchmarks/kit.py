@@ -161,12 +161,19 @@ class Services:
         wait_for_answer(self.port, subject(name), payload)
 
     def measure(
-        self, name: str, *, seconds: float, window: int, size: int = 64, headers: bool = False,
+        self, name: str, *, seconds: float, window: int, size: int = 64, headers: bool | str = False,
         text: str | None = None, settle: float = 0.03,
     ) -> dict[str, float]:  # fmt: skip
-        """Load one service, and return what `load` reports, ``rate`` and ``cpu_us`` per request."""
+        """Load one service, and return what `load` reports, ``rate`` and ``cpu_us`` per request.
+
+        ``headers`` is whether requests have the usual two, or the one line that they have.
+        """
         command = [compiled("load"), str(self.port), subject(name), str(seconds), str(window)]
-        command += [str(size), "1" if headers else "0", *([text] if text is not None else [])]
+        command += [
+            str(size),
+            headers if isinstance(headers, str) else str(int(headers)),
+            *([text] if text is not None else []),
+        ]
         before = cpu_seconds(self.pids[name])
         done = subprocess.run(
             pinned(LOAD_CORE, command), capture_output=True, text=True, check=True

@@ -1,8 +1,9 @@
 /* Asks a NATS subject over one socket and keeps a number of requests outstanding.
  *
  *   cc -O2 -o load load.c
- *   load PORT SUBJECT SECONDS WINDOW PAYLOAD_BYTES HEADERS(0|1) [PAYLOAD_TEXT]
+ *   load PORT SUBJECT SECONDS WINDOW PAYLOAD_BYTES HEADERS [PAYLOAD_TEXT]
  *
+ * HEADERS is 0 for none, 1 for two as they are usual, or one line to be sent.
  * Prints one line of JSON: answers within the time, seconds, latencies in microseconds, error answers, all answers. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,13 +22,15 @@
 #define SAMPLES (1u << 22) /* latencies kept */
 #define CHUNK (256u << 10)
 
-static const char HEADERS[] = "NATS/1.0\r\nX-Trace-Id: 4bf92f3577b34da6a3ce929d0e0e4736\r\nX-Caller: bench\r\n\r\n";
+static const char USUAL[] = "NATS/1.0\r\nX-Trace-Id: 4bf92f3577b34da6a3ce929d0e0e4736\r\nX-Caller: bench\r\n\r\n";
 
 typedef struct { char *data; size_t start, end, room; } Buffer;
 
 static Buffer out, in;
-static int sock, with_headers;
+static int sock;
 static const char *subject;
+static char headers[512];
+static size_t head;
 static char inbox[64], *payload;
 static size_t payload_size;
 static uint64_t sent, answered, errors;
@@ -55,11 +58,10 @@ static void reserve(Buffer *b, size_t size) {
 }
 
 static void ask(double t) {
-  size_t head = with_headers ? sizeof HEADERS - 1 : 0;
   reserve(&out, payload_size + head + 512);
   char *p = out.data + out.end;
-  if (with_headers)
-    p += sprintf(p, "HPUB %s %s.%lu %zu %zu\r\n%s", subject, inbox, (unsigned long)sent, head, head + payload_size, HEADERS);
+  if (head)
+    p += sprintf(p, "HPUB %s %s.%lu %zu %zu\r\n%s", subject, inbox, (unsigned long)sent, head, head + payload_size, headers);
   else
     p += sprintf(p, "PUB %s %s.%lu %zu\r\n", subject, inbox, (unsigned long)sent, payload_size);
   memcpy(p, payload, payload_size);
@@ -153,7 +155,9 @@ int main(int argc, char **argv) {
   payload = malloc(payload_size + 1);
   memset(payload, 'x', payload_size);
   if (argc > 7) memcpy(payload, argv[7], payload_size);
-  with_headers = atoi(argv[6]);
+  if (!strcmp(argv[6], "1")) strcpy(headers, USUAL);
+  else if (strcmp(argv[6], "0")) snprintf(headers, sizeof headers, "NATS/1.0\r\n%s\r\n\r\n", argv[6]);
+  head = strlen(headers);
   latencies = malloc(SAMPLES * sizeof *latencies);
   open_connection(atoi(argv[1]));
 

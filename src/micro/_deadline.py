@@ -6,7 +6,11 @@ Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
+
+from micro._headers import encode_headers
 
 HEADER = "Micro-Timeout-Ms"
 """For the service, so that handlers do not see it among the headers."""
@@ -40,3 +44,10 @@ def from_value(value: bytes) -> float | None:
 def header_value(seconds: float) -> str:
     """Return the value of the header for a time-out."""
     return str(max(0, int(seconds * 1000)))
+
+
+@lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
+def alone(milliseconds: int) -> tuple[Mapping[str, str], bytes]:
+    """Return the headers that tell nothing but a time-out, and the same as they go over the wire."""
+    headers = {HEADER: str(max(0, milliseconds))}
+    return headers, encode_headers(headers)

@@ -53,7 +53,6 @@ class Dispatcher:
         self._pool = pool
         self._active = 0  # requests that have suspended
         self._waiting = Waiting(limits, self._refuse)
-        self._refusing: set[asyncio.Task[object]] = set()
         self._drained: list[asyncio.Future[None]] = []
 
     def answer_through(self, path: Path) -> None:
@@ -127,13 +126,7 @@ class Dispatcher:
         sending = self._runner.refuse(request, reason)
         if sending is not None:
             self._active += 1
-            task = asyncio.get_running_loop().create_task(sending)
-            self._refusing.add(task)
-            task.add_done_callback(self._refused)
-
-    def _refused(self, task: asyncio.Task[object]) -> None:
-        self._refusing.discard(task)
-        self._release()
+            self._pool.wait_for(sending, self._release)
 
     def _release(self) -> None:
         """Give a slot that has become free to the next request."""

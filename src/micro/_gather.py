@@ -134,7 +134,7 @@ class Replies:
             self._left -= loop.time() - began
 
     def _receive_frames(self, messages: list[Message]) -> None:
-        self._keep(_transport.as_msg(self._nc, message) for message in messages)
+        self._keep(_transport.message(self._nc, *message) for message in messages)
 
     async def _receive(self, message: Msg) -> None:
         self._keep((message,))

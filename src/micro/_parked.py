@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import partial
 from operator import length_hint
 from typing import Any, NamedTuple, Protocol
@@ -98,6 +98,7 @@ class ParkedTasks:
         self._idle: list[Parked] = []
         self._all: set[Parked] = set()
         self._queue: list[tuple[Runner, list[NatsRequest]]] = []
+        self._others: set[asyncio.Task[object]] = set()  # else nobody would hold them
         self._closed = False
 
     def run(self, runner: Runner, requests: Iterator[NatsRequest]) -> bool:
@@ -141,6 +142,17 @@ class ParkedTasks:
         if not self._queue:
             self._loop.call_soon(self._run_submitted)
         self._queue.append((runner, [request]))
+
+    def wait_for(self, sending: Steps, then: Callable[[], None]) -> None:
+        """Send an answer that is nobody's to wait for, and tell when it has been sent."""
+
+        def end(task: asyncio.Task[object]) -> None:
+            self._others.discard(task)
+            then()
+
+        task = self._loop.create_task(sending)
+        self._others.add(task)
+        task.add_done_callback(end)
 
     def current(self) -> Runner | None:
         """Return whose request the running task is working on, if it is one of these tasks."""

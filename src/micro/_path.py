@@ -43,9 +43,7 @@ class Receiver(Protocol):
 class Path(Protocol):
     """One of the two ways, over one connection."""
 
-    @property
-    def nc(self) -> NatsClient:
-        """The connection."""
+    nc: NatsClient
 
     @property
     def transport(self) -> FastTransport | None:

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from micro import _deadline, _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
-from micro._headers import STATUS, encode_headers, header_block
+from micro._headers import STATUS, header_block
 
 NO_RESPONDERS = "503"
 
@@ -119,10 +119,11 @@ class Requester:
         self._sid = _transport.sid(found)
 
     def _receive_frames(self, messages: list[Message]) -> None:
-        for message in messages:
-            waiting = self._waiting.pop(message[0], None)
+        for subject, reply, data, headers in messages:
+            waiting = self._waiting.pop(subject, None)
             if waiting is not None and not waiting[0].done():
-                waiting[0].set_result(_transport.as_msg(self._nc, message))
+                answer = _transport.message(self._nc, subject, reply, data, headers)
+                waiting[0].set_result(answer)
 
     async def _receive(self, msg: Msg) -> None:
         waiting = self._waiting.pop(msg.subject.encode(), None)
@@ -176,12 +177,6 @@ def _whole(
     if told is None:
         return headers, header_block(headers) if headers else b""
     if not headers:
-        return _alone(_deadline.header_value(told))
+        return _deadline.alone(int(told * 1000))
     whole = {**headers, _deadline.HEADER: _deadline.header_value(told)}
     return whole, header_block(whole)
-
-
-@lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
-def _alone(time: str) -> tuple[Mapping[str, str], bytes]:
-    headers = {_deadline.HEADER: time}
-    return headers, encode_headers(headers)

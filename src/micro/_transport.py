@@ -23,7 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._frames import Message, Sink
+from micro._frames import Sink
 from micro._headers import decode_headers, encode_headers
 from micro._stream import Stream, StreamOwner
 
@@ -328,9 +328,10 @@ class FastTransport(Transport):
         frames.clear()
 
 
-def as_msg(nc: NatsClient, message: Message) -> Msg:
+def message(
+    nc: NatsClient, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+) -> Msg:
     """Return what a sink was given as a message of nats-py, headers read by our own rules."""
-    subject, reply, data, headers = message
     further = reply.decode(errors="replace") if reply else ""
     found = decode_headers(headers) if headers else None
     return Msg(nc, subject.decode(), further, data, found or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,27 @@ async def running(setup: Setup, *options: ConnectOption) -> AsyncIterator[micro.
     finally:
         ctx.cancel()
         await task
+
+
+@contextlib.asynccontextmanager
+async def told(name: str, text: str, *, within: float) -> AsyncIterator[None]:
+    """Wait at the end of the block until a logger has said something, in it or then."""
+    logger, said = logging.getLogger(name), asyncio.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text in record.getMessage():
+                said.set()
+
+    listener, level = Listener(), logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+        await asyncio.wait_for(said.wait(), within)
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
 
 
 async def until_served(url: str, service: str, subject: str, *, within: float) -> float:

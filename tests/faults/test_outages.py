@@ -17,7 +17,8 @@ import micro
 from micro import options
 from micro.testing import NatsServer, free_port, nats_server
 
-from .kit import Tally, running, until_served
+from . import losses
+from .kit import running, until_served
 
 
 async def setup(ctx: micro.Context) -> None:
@@ -40,25 +41,11 @@ def frozen(server: NatsServer) -> Iterator[None]:
 
 @pytest.mark.parametrize("down", [0.1, 2.5])
 async def test_restart_of_the_server_is_recovered_from_at_once(path: str, down: float) -> None:
-    port = free_port()
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(nats_server(port=port))
-        async with running(setup, options.servers(server.url)):
-            server.stop()
-            await asyncio.sleep(down)
-            # In a thread: the program must be able to connect as soon as there is a server.
-            again = await asyncio.to_thread(stack.enter_context, nats_server(port=port))
-            recovery = await until_served(again.url, "faults", "echo", within=30)
-            caller = await nats.connect(again.url)
-            tally = Tally(caller)
-            await tally.send("echo", b"x", rate=500, seconds=1)
-            found = await micro.Client(caller).ping("faults")
-            await caller.close()
+    outcome = await losses.restart_of_the_server(down)
 
-    print(f"{path}: {down} s down, back {recovery:.3f} s after it is up (bar 0.75 s)")
-    assert recovery < 5
-    assert set(tally.outcomes) == {"ok"}
-    assert len(found) == 1
+    print(f"{path}: {down} s down: {outcome} (bar 0, back 0.75 s after it is up)")
+    assert outcome.seconds[0] < 5
+    assert outcome.failures == []
 
 
 async def test_death_of_the_own_node_of_three_moves_the_service(path: str) -> None:

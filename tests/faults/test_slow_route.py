@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import nats
@@ -15,7 +16,7 @@ import micro
 from micro import options
 from micro.testing import free_port, nats_server
 
-from .kit import running, until_served
+from .kit import Setup, running, until_served
 
 DELAY = 0.05
 
@@ -93,6 +94,46 @@ async def test_requests_on_their_way_to_a_lame_duck_are_not_lost(
 
     print(f"{path}: {DELAY} s between the nodes, {len(load.failures)} of {load.sent} lost (bar 0)")
     assert load.sent > 100
+    assert load.failures == []
+
+
+async def test_requests_on_their_way_to_an_instance_that_leaves_are_not_lost(path: str) -> None:
+    """Its server hands them on, as it would not if it went with it."""
+    seen: Counter[str] = Counter()
+
+    def programs(name: str) -> Setup:
+        async def echo(request: micro.Request) -> None:
+            seen[name] += 1
+            await request.respond(request.data())
+
+        async def setup(ctx: micro.Context) -> None:
+            service = await ctx.add_service("far", "1.0.0")
+            await service.add_endpoint("echo", echo)
+
+        return setup
+
+    first, second = free_port(), free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        route = await stack.enter_async_context(delayed(second))
+        far = CONFIG.format(name="b", port=second, routes="")
+        near = CONFIG.format(name="a", port=first, routes=f'"nats://127.0.0.1:{route}"')
+        two = await asyncio.to_thread(stack.enter_context, nats_server(config=far))
+        one = await asyncio.to_thread(stack.enter_context, nats_server(config=near))
+        caller = await nats.connect(one.url)
+        load = Load(caller)
+        for stays in (one, two):
+            async with running(programs("stays"), options.servers(stays.url)):
+                await until_served(one.url, "far", "echo", within=30)
+                async with load.steady("echo", 500):
+                    for _ in range(5):
+                        known = seen["leaves"]
+                        async with running(programs("leaves"), options.servers(two.url)):
+                            async with asyncio.timeout(20):
+                                while seen["leaves"] < known + 10:
+                                    await asyncio.sleep(0.01)
+        await caller.close()
+
+    print(f"{path}: {DELAY} s between the nodes, {len(load.failures)} of {load.sent} lost (bar 0)")
     assert load.failures == []
 
 

@@ -93,19 +93,3 @@ async def test_second_signal_answers_a_stuck_request_and_ends(path: str, start: 
     assert code == 0
     assert answer.headers is not None
     assert answer.headers["Nats-Service-Error-Code"] == "503"
-
-
-async def test_twenty_in_flight_are_finished(path: str, start: Start) -> None:
-    with nats_server() as server:
-        caller: NatsClient = await nats.connect(server.url)
-        instance = await (await start(server.url)).ready()
-        asked = [asyncio.create_task(caller.request("slow", timeout=5)) for _ in range(20)]
-        await caller.flush()
-        await caller.request("echo", timeout=5)  # behind the others on the same connection
-        instance.signal()
-        answers = await asyncio.gather(*asked)
-        code = await ended(instance, path, "20 in flight, all answered (bar 0.2 s)")
-        await caller.close()
-
-    assert [answer.data for answer in answers] == [b"slow"] * 20
-    assert code == 0

@@ -56,9 +56,9 @@ class Instance:
 Start = Callable[..., Coroutine[Any, Any, Instance]]
 
 
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Start the program with ``start(url, key="value")``."""
+@asynccontextmanager
+async def starting() -> AsyncIterator[Start]:
+    """Start the program with ``start(url, key="value")``; it is ended with the block."""
     started: list[asyncio.subprocess.Process] = []
 
     async def run(url: str, **settings: str) -> Instance:
@@ -74,11 +74,20 @@ async def start() -> AsyncIterator[Start]:
         started.append(process)
         return Instance(process)
 
-    yield run
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    try:
+        yield run
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start the program with ``start(url, key="value")``."""
+    async with starting() as run:
+        yield run
 
 
 @pytest.fixture
