@@ -5,7 +5,6 @@ Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -15,30 +14,27 @@ from micro._headers import encode_headers
 HEADER = "Micro-Timeout-Ms"
 """For the service, so that handlers do not see it among the headers."""
 
-LINE = b"\r\n" + HEADER.encode() + b":"
-"""What a header block has in it that says how long the caller waits."""
-
 current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
 """The deadline of the request that is being handled; its own requests inherit it."""
 
+_LINE = b"\r\n" + HEADER.encode() + b":"
 _MAX_DIGITS = 12
 
 
-def from_block(headers: bytes) -> float | None:
-    """Return the deadline in a header block as it travels, None when it has none that can be read."""
-    start = headers.find(LINE)
+def told(headers: bytes) -> float | None:
+    """Return the seconds that a header block as it travels tells, None for none that can be read."""
+    start = headers.find(_LINE)
     if start < 0:
         return None
-    start += len(LINE)
-    return from_value(headers[start : headers.find(b"\r", start)])
+    start += len(_LINE)
+    return seconds(headers[start : headers.find(b"\r", start)])
 
 
-def from_value(value: bytes) -> float | None:
-    """Return the deadline that the value of the header says, None for none that can be read."""
+@lru_cache(maxsize=1024)  # most callers give the same time
+def seconds(value: bytes) -> float | None:
+    """Return the seconds that the value of the header says, None for none that can be read."""
     digits = value.strip()
-    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        return None
-    return asyncio.get_running_loop().time() + int(digits) / 1000
+    return int(digits) / 1000 if digits.isdigit() and len(digits) <= _MAX_DIGITS else None
 
 
 def header_value(seconds: float) -> str:

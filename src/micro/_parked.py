@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
+from micro import _deadline
 from micro._request import NatsRequest
 from micro._steps import Steps, go_on
 
@@ -91,6 +92,7 @@ class ParkedTasks:
         self._loop = asyncio.get_running_loop()
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
+        self._pristine.run(_deadline.current.set, None)
         self._idle: list[Parked] = []
         self._all: set[Parked] = set()
         self._queue: list[tuple[Runner, list[NatsRequest]]] = []
@@ -217,6 +219,8 @@ class ParkedTasks:
                 await _finish(job, cancelled)
             finally:
                 parked.job = None
+                if job.request.deadline is not None:
+                    _deadline.current.set(None)
                 if parked.timer is not None:
                     parked.timer.cancel()
                     parked.timer = None

@@ -6,6 +6,7 @@ import asyncio
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from time import monotonic
 from typing import Any, TypeAlias, cast
 
 from nats.aio.msg import Msg
@@ -184,7 +185,7 @@ class NatsRequest(Request):
         sent_headers: The headers of that answer, if there are any.
         response: The answer as middlewares read and change it, if there are some and it came so far.
         deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
-        expired: Whether its handler was cancelled because its time was over.
+        expired: Whether its time was over before it began, or its handler was cancelled because of that.
         failure: What its handler raised behind middlewares; their own errors are none of it.
     """
 
@@ -246,7 +247,7 @@ class NatsRequest(Request):
         """Return for how many seconds the caller still waits; None when it has not said."""
         if self.deadline is None:
             return None
-        return self.deadline - asyncio.get_running_loop().time()
+        return self.deadline - monotonic()
 
     @property
     def reply(self) -> str:
@@ -290,9 +291,11 @@ class FrameRequest(NatsRequest):
         self.sent = None
         self.sent_headers = None
         self.response = None
-        self.deadline = None if header_block is None else _deadline.from_block(header_block)
+        self.deadline = None
         self.expired = False
         self.failure = None
+        if header_block is not None and (told := _deadline.told(header_block)) is not None:
+            self.deadline, self.expired = monotonic() + told, told <= 0
 
     @property
     def reply(self) -> str:
@@ -328,8 +331,10 @@ class MsgRequest(NatsRequest):
         self.deadline = None
         self.expired = False
         self.failure = None
-        if headers and (told := headers.pop(_deadline.HEADER, None)) is not None:
-            self.deadline = _deadline.from_value(told.encode())
+        if headers and (value := headers.pop(_deadline.HEADER, None)) is not None:
+            told = _deadline.seconds(value.encode())
+            if told is not None:
+                self.deadline, self.expired = monotonic() + told, told <= 0
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:

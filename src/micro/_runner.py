@@ -68,6 +68,7 @@ class Runner:
         """
         work, transport = self._work, self._transport
         call, direct, wrapped = work.call, work.direct, work.wrapped
+        inherit = _deadline.current.set  # by the requests that handlers make
         context, pristine, task = parked.context, parked.pristine, parked.task
         counters = self._outcomes.counters
         frames, room = (transport.frames, transport.room) if transport is not None else ([], -1)
@@ -77,9 +78,12 @@ class Runner:
                 data = headers = sending = None
                 started = perf_counter_ns()
                 try:
-                    if direct is None or request.deadline is not None:
-                        begin = call if request.deadline is None else self._call_in_time
-                        steps = begin(request)
+                    if request.deadline is not None:
+                        if request.expired:
+                            raise asyncio.CancelledError
+                        inherit(request.deadline)
+                    if direct is None:
+                        steps = call(request)
                         waits_for = steps.send(None)
                         return Suspended(self, request, started, steps, waits_for)
                     returned = direct(request)
@@ -111,6 +115,8 @@ class Runner:
                     suspended = self._begin_to_send(request, sending, started)
                     if suspended is not None:
                         return suspended
+                if request.deadline is not None:
+                    inherit(None)
                 if context != pristine or task.cancelling():
                     break
         finally:
@@ -199,14 +205,3 @@ class Runner:
             if following is not None:
                 await following
         return _ANSWERED
-
-    async def _call_in_time(self, request: NatsRequest) -> object:
-        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
-        if request.deadline is None or self._clock() >= request.deadline:
-            request.expired = True
-            raise asyncio.CancelledError
-        token = _deadline.current.set(request.deadline)
-        try:
-            return await self._work.call(request)
-        finally:
-            _deadline.current.reset(token)

@@ -52,8 +52,10 @@ class Waiting:
         return True
 
     def take(self) -> NatsRequest:
-        """Remove and return the one that has waited longest."""
+        """Remove and return the one that has waited longest, and mark it if that was too long."""
         request, _ = self._queue.popleft()
+        if request.deadline is not None and self._loop.time() >= request.deadline:
+            request.expired = True
         self._bytes -= len(request.data())
         return request
 
