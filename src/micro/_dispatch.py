@@ -53,7 +53,7 @@ class Dispatcher:
         self._pool = pool
         self._active = 0  # requests that have suspended
         self._waiting = Waiting(limits, self._refuse)
-        self._drained: list[asyncio.Future[None]] = []
+        self._drained: asyncio.Future[None] | None = None
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
@@ -117,9 +117,9 @@ class Dispatcher:
 
     async def _until_idle(self) -> None:
         while self._active:
-            done = asyncio.get_running_loop().create_future()
-            self._drained.append(done)
-            await done
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._drained})
 
     def _refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
@@ -134,8 +134,6 @@ class Dispatcher:
             self._pool.submit(self._runner, self._waiting.take())
         else:
             self._active -= 1
-        if self._drained:
-            for done in self._drained:
-                if not done.done():
-                    done.set_result(None)
-            self._drained.clear()
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None

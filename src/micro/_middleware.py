@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micro._errors import NoResponseError
 from micro._request import FrameRequest, Handler, MsgRequest, NatsRequest, Request, Response
@@ -48,8 +47,7 @@ def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
     return chain
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """A handler folded with its middlewares, in the form that requests are run in.
 
     Attributes:

@@ -71,6 +71,7 @@ class Runner:
         inherit = _deadline.current.set  # by the requests that handlers make
         context, pristine, task = parked.context, parked.pristine, parked.task
         counters = self._outcomes.counters
+        recent = counters.recent
         frames, room = (transport.frames, transport.room) if transport is not None else ([], -1)
         count = spent = payload_bytes = 0
         try:
@@ -106,7 +107,7 @@ class Runner:
                     else:
                         sending = self._answer(request, data, None)
                     elapsed = perf_counter_ns() - started
-                    counters.recent.append(elapsed)
+                    recent.append(elapsed)
                     spent += elapsed
                     count += 1
                 elif returned is not _ANSWERED:

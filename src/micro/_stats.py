@@ -20,13 +20,13 @@ class EndpointCounters:
     """
 
     __slots__ = (
+        "_recent",
         "errors",
         "expired",
         "last_error",
         "num_errors",
         "num_requests",
         "processing_time",
-        "recent",
         "rejected",
     )
 
@@ -39,7 +39,14 @@ class EndpointCounters:
         self.rejected = self.expired = 0
         self.last_error = ""
         self.errors: dict[int, int] = {}
-        self.recent: deque[int] = deque(maxlen=RECENT)
+        self._recent: deque[int] | None = None  # most endpoints of a large service are idle
+
+    @property
+    def recent(self) -> deque[int]:
+        """How long the latest handlers took."""
+        if self._recent is None:
+            self._recent = deque(maxlen=RECENT)
+        return self._recent
 
     def handled(self, elapsed_ns: int) -> None:
         """Count a request whose handler has ended."""
@@ -56,7 +63,7 @@ class EndpointCounters:
 
     def quantiles(self) -> dict[str, int]:
         """Return how long handlers took, by quantile; empty before the first request."""
-        times = sorted(self.recent)
+        times = sorted(self._recent or ())
         last = len(times) - 1
         return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 
