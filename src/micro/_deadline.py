@@ -5,7 +5,6 @@ Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -23,9 +22,23 @@ current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
 
 _MAX_DIGITS = 12
 
+_ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
+"""Bytes of a header block that has nothing else in it: callers send the same few again and again."""
+
 
 def from_block(headers: bytes) -> float | None:
-    """Return the deadline in a header block as it travels, None when it has none that can be read."""
+    """Return the seconds in a header block as it travels, None when it has none that can be read."""
+    return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
+
+
+def from_value(value: bytes) -> float | None:
+    """Return the seconds that the value of the header says, None for none that can be read."""
+    digits = value.strip()
+    usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return int(digits) / 1000 if usable else None
+
+
+def _read(headers: bytes) -> float | None:
     start = headers.find(LINE)
     if start < 0:
         return None
@@ -33,12 +46,7 @@ def from_block(headers: bytes) -> float | None:
     return from_value(headers[start : headers.find(b"\r", start)])
 
 
-def from_value(value: bytes) -> float | None:
-    """Return the deadline that the value of the header says, None for none that can be read."""
-    digits = value.strip()
-    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        return None
-    return asyncio.get_running_loop().time() + int(digits) / 1000
+_read_again = lru_cache(maxsize=1024)(_read)
 
 
 def header_value(seconds: float) -> str:

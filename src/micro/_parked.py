@@ -17,6 +17,7 @@ from functools import partial
 from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
+from micro import _deadline
 from micro._request import NatsRequest
 
 MAX_IDLE = 64
@@ -83,6 +84,11 @@ class Parked:
         self.job: Suspended | None = None
         self.task: asyncio.Task[None]
 
+    def inherit(self, deadline: float | None) -> contextvars.Context:
+        """Have requests made in this task end by a deadline; returns what is in its context now."""
+        _deadline.current.set(deadline)
+        return self.context.copy()
+
     def is_clean(self) -> bool:
         """Return whether no request has left anything behind."""
         return self.context == self.pristine and not self.task.cancelling()
@@ -95,6 +101,7 @@ class ParkedTasks:
         self._loop = asyncio.get_running_loop()
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
+        self._pristine.run(_deadline.current.set, None)  # as after a request
         self._idle: list[Parked] = []
         self._all: set[Parked] = set()
         self._queue: list[tuple[Runner, list[NatsRequest]]] = []
@@ -220,6 +227,8 @@ class ParkedTasks:
             try:
                 await _finish(job, cancelled)
             finally:
+                if job.request.deadline is not None:
+                    parked.inherit(None)
                 parked.job = None
                 if parked.timer is not None:
                     parked.timer.cancel()

@@ -184,7 +184,8 @@ class NatsRequest(Request):
         sent: The payload that the handler answered, if it has.
         sent_headers: The headers of that answer, if there are any.
         response: The answer as middlewares read and change it, if there are some and it came so far.
-        deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
+        patience: For how many seconds the caller waits; None when it has not said.
+        deadline: Until when that is, on the event loop's clock; set when it has come, or is run.
         expired: Whether its handler was cancelled because its time was over.
         failure: What its handler raised behind middlewares; their own errors are none of it.
     """
@@ -196,6 +197,7 @@ class NatsRequest(Request):
         "deadline",
         "expired",
         "failure",
+        "patience",
         "raw_reply",
         "response",
         "sent",
@@ -212,6 +214,7 @@ class NatsRequest(Request):
         self.sent: bytes | None = None
         self.sent_headers: dict[str, str] | None = None
         self.response: Response | None = None
+        self.patience: float | None = None
         self.deadline: float | None = None
         self.expired = False
         self.failure: BaseException | None = None
@@ -248,6 +251,11 @@ class NatsRequest(Request):
         if self.deadline is None:
             return None
         return self.deadline - asyncio.get_running_loop().time()
+
+    def arrived(self, moment: float) -> None:
+        """Count the time that the caller waits from a moment of the event loop's clock."""
+        if self.patience is not None and self.deadline is None:
+            self.deadline = moment + self.patience
 
     @property
     def reply(self) -> str:
@@ -286,7 +294,8 @@ class FrameRequest(NatsRequest):
         self.sent = None
         self.sent_headers = None
         self.response = None
-        self.deadline = None if header_block is None else _deadline.from_block(header_block)
+        self.patience = None if header_block is None else _deadline.from_block(header_block)
+        self.deadline = None
         self.expired = False
         self.failure = None
 
@@ -310,7 +319,7 @@ class MsgRequest(NatsRequest):
     def __init__(self, msg: Msg) -> None:
         super().__init__(msg.subject, msg.reply, msg.data, msg.headers)
         if msg.headers and (told := msg.headers.pop(_deadline.HEADER, None)) is not None:
-            self.deadline = _deadline.from_value(told.encode())
+            self.patience = _deadline.from_value(told.encode())
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter_ns
 
-from micro import _deadline
 from micro._middleware import Work
 from micro._outcome import Outcomes
 from micro._parked import Parked, Steps, Suspended
@@ -71,15 +70,25 @@ class Runner:
         counters = self._outcomes.counters
         frames, room = (transport.frames, transport.room) if transport is not None else ([], -1)
         count = spent = payload_bytes = 0
+        began, now = perf_counter_ns(), self._clock()
+        inherited: float | None = None  # the deadline that requests of handlers inherit
         try:
             for request in requests:
                 data = headers = sending = None
                 started = perf_counter_ns()
                 try:
-                    if direct is None or request.deadline is not None:
-                        begin = call if request.deadline is None else self._call_in_time
-                        steps = begin(request)
+                    if request.patience is not None or inherited is not None:
+                        request.arrived(now)
+                        if request.deadline != inherited:
+                            inherited = request.deadline
+                            pristine = parked.inherit(inherited)
+                        if inherited is not None and now + (started - began) / 1e9 >= inherited:
+                            request.expired = True
+                            raise asyncio.CancelledError
+                    if direct is None:
+                        steps = call(request)
                         waits_for = steps.send(None)
+                        inherited = None  # its task goes on, with its own
                         return Suspended(self, request, started, steps, waits_for)
                     returned = direct(request)
                     if returned is not None and returned is not DONE:
@@ -112,10 +121,13 @@ class Runner:
                 if sending is not None:
                     suspended = self._begin_to_send(request, sending, started)
                     if suspended is not None:
+                        inherited = None
                         return suspended
                 if context != pristine or task.cancelling():
                     break
         finally:
+            if inherited is not None:
+                parked.inherit(None)
             counters.num_requests += count
             counters.processing_time += spent
             if transport is not None:
@@ -188,14 +200,3 @@ class Runner:
             if following is not None:
                 await following
         return _ANSWERED
-
-    async def _call_in_time(self, request: NatsRequest) -> object:
-        """Handle a request whose caller has said how long it waits; its own requests inherit that."""
-        if request.deadline is None or self._clock() >= request.deadline:
-            request.expired = True
-            raise asyncio.CancelledError
-        token = _deadline.current.set(request.deadline)
-        try:
-            return await self._work.call(request)
-        finally:
-            _deadline.current.reset(token)

@@ -46,7 +46,9 @@ class Waiting:
             return False
         if self._queue is _NONE:
             self._queue = deque()
-        self._queue.append((request, self._loop.time()))
+        now = self._loop.time()
+        request.arrived(now)
+        self._queue.append((request, now))
         self._bytes = size
         self._watch()
         return True
