@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from micro._errors import NoResponseError
-from micro._request import FrameRequest, Handler, NatsRequest, Request, Response
+from micro._request import FrameRequest, Handler, MsgRequest, NatsRequest, Request, Response
 
 R = TypeVar("R")
 
@@ -93,12 +93,12 @@ def _deferred(function: Callable[..., Awaitable[Any]]) -> Callable[..., Coroutin
 def _innermost(handler: Handler) -> NextHandler:
     async def call(request: Request) -> Response:
         # A middleware may hand on a Request of its own making.
-        # (The type is compared first because isinstance() is slow for an abstract class.)
-        received = (
-            request
-            if type(request) is FrameRequest or isinstance(request, NatsRequest)
-            else _Foreign(request)
-        )
+        # (The types are compared first because isinstance() is slow for an abstract class.)
+        received: NatsRequest
+        if type(request) is FrameRequest or type(request) is MsgRequest:
+            received = request
+        else:
+            received = request if isinstance(request, NatsRequest) else _Foreign(request)
         try:
             await handler(received)
         except BaseException as failure:

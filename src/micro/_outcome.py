@@ -100,12 +100,15 @@ class Outcomes:
         self._log.log("reply", text, request, request.reply, code=403)
 
     def undeliverable(
-        self, request: NatsRequest, answer: Answer, error: Exception
+        self, request: NatsRequest, headers: dict[str, str] | None, error: Exception
     ) -> Answer | None:
-        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
+        """Count an answer that is lost, or return an error in place of one that cannot be sent.
+
+        The answer is known by its headers.
+        """
         unsendable = isinstance(error, nats.errors.BadHeaderError)
         lost = isinstance(error, nats.errors.Error | OSError) and not unsendable
-        if lost or answer is _INTERNAL_ERROR:
+        if lost or headers is _INTERNAL_ERROR[1]:
             reason = str(error) or type(error).__name__
             self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import types
 from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
 from micro import _deadline
 from micro._request import NatsRequest
+from micro._steps import Steps, go_on
 
 MAX_IDLE = 64
-
-Steps = Coroutine[Any, Any, object]
-"""A request being handled."""
 
 
 class Runner(Protocol):
@@ -269,7 +265,7 @@ async def _interrupted(wake: asyncio.Future[None]) -> asyncio.CancelledError | N
 async def _finish(job: Suspended, cancelled: BaseException | None) -> None:
     """Go on with a request to its end, and answer it."""
     try:
-        returned = await _go_on(job.steps, job.waits_for, cancelled)
+        returned = await go_on(job.steps, job.waits_for, cancelled)
     except GeneratorExit:  # the event loop is gone, nobody can be answered
         raise
     except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
@@ -278,26 +274,3 @@ async def _finish(job: Suspended, cancelled: BaseException | None) -> None:
         sending = job.runner.end(job.request, returned, job.started)
     if sending is not None:
         await sending
-
-
-@types.coroutine
-def _go_on(
-    steps: Steps, waits_for: Any, cancelled: BaseException | None
-) -> Generator[Any, None, object]:
-    """Go on with a request that waits for a future, as its task would have."""
-    thrown = cancelled
-    if thrown is not None and waits_for is not None and waits_for.cancel():
-        thrown = None  # cancelling a task cancels what it waits for, which then raises
-    while True:
-        if thrown is None:
-            try:
-                yield waits_for
-            except BaseException as error:  # noqa: BLE001 - raised again in the request
-                thrown = error
-        # Out here, where sys.exc_info() does not show what was thrown to the request.
-        step = partial(steps.send, None) if thrown is None else partial(steps.throw, thrown)
-        thrown = None
-        try:
-            waits_for = step()
-        except StopIteration as ended:
-            return ended.value

@@ -20,8 +20,10 @@ from nats.aio.subscription import Subscription
 
 from micro import _transport
 from micro._errors import PayloadTooLargeError
+from micro._frames import Message
 from micro._headers import check_headers, header_block
 from micro._request import FrameRequest, MsgRequest, NatsRequest
+from micro._steps import go_on
 from micro._transport import FastTransport
 
 logger = logging.getLogger("micro.path")
@@ -57,8 +59,8 @@ class Path(Protocol):
 
     def send(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None] | None:
-        """Send the answer to a request, if it wants one.
+    ) -> Awaitable[object] | None:
+        """Send the answer to a request, if it wants one; called inside a task.
 
         Never to a subject that begins with ``$``: these are the server's, and answering there would
         be acting for somebody who may not.
@@ -83,6 +85,37 @@ _REQUESTS_OF_MSGS = partial(map, MsgRequest)
 _REQUESTS_OF_FRAMES = partial(starmap, FrameRequest)
 
 
+class _Turn:
+    """Messages of one turn of the event loop, which runs handlers itself, outside of tasks."""
+
+    __slots__ = ("_messages", "_receiver")
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._messages: list[Msg] = []
+
+    async def receive(self, msg: Msg) -> None:
+        if not self._messages:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._messages.append(msg)
+
+    def _hand_over(self) -> None:
+        messages, self._messages = self._messages, []
+        self._receiver.receive(_REQUESTS_OF_MSGS, messages)
+
+
+class _FrameSink:
+    """Hands messages of the transport over; a third of the size of a `partial` that does."""
+
+    __slots__ = ("_receiver",)
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __call__(self, messages: list[Message]) -> None:
+        self._receiver.receive(_REQUESTS_OF_FRAMES, messages)
+
+
 class PublicPath:
     """Uses nothing but the public interface of nats-py."""
 
@@ -93,22 +126,8 @@ class PublicPath:
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        loop = asyncio.get_running_loop()
-        batch: list[
-            Msg
-        ] = []  # those of one turn of the event loop; it runs handlers outside of tasks
-
-        def hand_over() -> None:
-            taken = batch.copy()
-            batch.clear()
-            receiver.receive(_REQUESTS_OF_MSGS, taken)
-
-        async def receive(msg: Msg) -> None:
-            if not batch:
-                loop.call_soon(hand_over)
-            batch.append(msg)
-
-        return await self.nc.subscribe(subject, queue=queue, cb=receive)
+        turn = _Turn(receiver)
+        return await self.nc.subscribe(subject, queue=queue, cb=turn.receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
@@ -120,15 +139,24 @@ class PublicPath:
 
     def send(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Awaitable[None] | None:
+    ) -> Awaitable[object] | None:
         """Send the answer to a request, if it wants one; see `Path.send`."""
         reply = request.reply
         if not reply or reply[0] == "$":
             return None
-        size = len(data) + (check_headers(headers) if headers else 0)
-        if size > self.nc.max_payload:  # nats-py would not count the headers, the server does
-            raise PayloadTooLargeError(size, self.nc.max_payload)
-        return self.nc.publish(reply, data, headers=headers or None)
+        size = len(data)
+        if headers:  # nats-py would not count them, the server does
+            size += check_headers(headers)
+            if size > self.nc.max_payload:
+                raise PayloadTooLargeError(size, self.nc.max_payload)
+        publishing = self.nc.publish(reply, data, headers=headers or None)
+        try:
+            waits_for = publishing.send(None)
+        except StopIteration:
+            return None
+        except nats.errors.MaxPayloadError:
+            raise PayloadTooLargeError(size, self.nc.max_payload) from None
+        return go_on(publishing, waits_for)  # the server is slow to take what is sent
 
 
 class FastPath:
@@ -140,9 +168,7 @@ class FastPath:
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        return await self.transport.subscribe(
-            subject, queue, partial(receiver.receive, _REQUESTS_OF_FRAMES)
-        )
+        return await self.transport.subscribe(subject, queue, _FrameSink(receiver))
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""

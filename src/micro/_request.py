@@ -180,7 +180,6 @@ class NatsRequest(Request):
     """A request that came over NATS, and the answer its handler has given so far.
 
     Attributes:
-        raw_reply: The subject that answers go to; empty when the caller wants none.
         sent: The payload that the handler answered, if it has.
         sent_headers: The headers of that answer, if there are any.
         response: The answer as middlewares read and change it, if there are some and it came so far.
@@ -193,12 +192,12 @@ class NatsRequest(Request):
     __slots__ = (
         "_data",
         "_headers",
+        "_reply",
         "_subject",
         "deadline",
         "expired",
         "failure",
         "patience",
-        "raw_reply",
         "response",
         "sent",
         "sent_headers",
@@ -210,7 +209,7 @@ class NatsRequest(Request):
         self._subject = subject
         self._data = data
         self._headers = headers
-        self.raw_reply = reply.encode()
+        self._reply = reply
         self.sent: bytes | None = None
         self.sent_headers: dict[str, str] | None = None
         self.response: Response | None = None
@@ -260,7 +259,12 @@ class NatsRequest(Request):
     @property
     def reply(self) -> str:
         """The subject that answers go to; empty when the caller wants none."""
-        return self.raw_reply.decode(errors="replace")
+        return self._reply
+
+    @property
+    def raw_reply(self) -> bytes:
+        """The same as it goes over the wire."""
+        return self._reply.encode()
 
     def given(self) -> Response | None:
         """Return what the handler answered, if it has, as its middlewares have left it."""
@@ -280,7 +284,7 @@ class NatsRequest(Request):
 class FrameRequest(NatsRequest):
     """A request as it came off the wire; what nobody asks for is never decoded."""
 
-    __slots__ = ("_header_block", "_raw_subject")
+    __slots__ = ("_header_block", "_raw_subject", "raw_reply")
 
     def __init__(
         self, subject: bytes, reply: bytes, data: bytes, header_block: bytes | None
@@ -290,7 +294,7 @@ class FrameRequest(NatsRequest):
         self._data = data
         self._header_block = header_block
         self._headers = None
-        self.raw_reply = reply
+        self.raw_reply = reply  # type: ignore[misc]  # a slot, as it is read for each request
         self.sent = None
         self.sent_headers = None
         self.response = None
@@ -298,6 +302,11 @@ class FrameRequest(NatsRequest):
         self.deadline = None
         self.expired = False
         self.failure = None
+
+    @property
+    def reply(self) -> str:
+        """The subject that answers go to; empty when the caller wants none."""
+        return self.raw_reply.decode(errors="replace")
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""
@@ -317,8 +326,18 @@ class MsgRequest(NatsRequest):
     __slots__ = ()
 
     def __init__(self, msg: Msg) -> None:
-        super().__init__(msg.subject, msg.reply, msg.data, msg.headers)
-        if msg.headers and (told := msg.headers.pop(_deadline.HEADER, None)) is not None:
+        # Not by way of the parent's __init__: this runs once for each request.
+        self._subject = msg.subject
+        self._data = msg.data
+        self._headers = headers = msg.headers
+        self._reply = msg.reply
+        self.sent = None
+        self.sent_headers = None
+        self.response = None
+        self.patience = self.deadline = None
+        self.expired = False
+        self.failure = None
+        if headers and (told := headers.pop(_deadline.HEADER, None)) is not None:
             self.patience = _deadline.from_value(told.encode())
 
 

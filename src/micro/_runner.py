@@ -13,9 +13,10 @@ from time import perf_counter_ns
 
 from micro._middleware import Work
 from micro._outcome import Outcomes
-from micro._parked import Parked, Steps, Suspended
+from micro._parked import Parked, Suspended
 from micro._path import DOLLAR, Path
 from micro._request import DONE, Answer, NatsRequest, Response
+from micro._steps import Steps
 from micro._typed import refuse_to_wait
 
 _ANSWERED = object()
@@ -102,16 +103,13 @@ class Runner:
                     data, headers = returned.answer()
                 elif not wrapped and returned is not _ANSWERED:
                     data, headers = request.sent, request.sent_headers
-                reply = request.raw_reply
-                if (
-                    type(data) is bytes
-                    and len(data) <= room
-                    and not headers
-                    and reply
-                    and reply[0] != DOLLAR
-                ):
-                    frames.append(b"PUB %b %d\r\n%b\r\n" % (reply, len(data), data))
-                    payload_bytes += len(data)
+                if type(data) is bytes and not headers:
+                    size = len(data)
+                    if size <= room and (reply := request.raw_reply) and reply[0] != DOLLAR:
+                        frames.append(b"PUB %b %d\r\n%b\r\n" % (reply, size, data))
+                        payload_bytes += size
+                    else:
+                        sending = self._answer(request, data, None)
                     elapsed = perf_counter_ns() - started
                     counters.recent.append(elapsed)
                     spent += elapsed
@@ -159,13 +157,13 @@ class Runner:
         if answer is None or answer[1]:
             answer = self._outcomes.examined(request, returned, answer, started)
         self._outcomes.counters.handled(perf_counter_ns() - started)
-        return self._answer(request, answer)
+        return None if answer is None else self._answer(request, *answer)
 
     def fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
         """Count and answer a request whose handler has raised; see `end`."""
         answer = self._outcomes.failed(request, error, started)
         self._outcomes.counters.handled(perf_counter_ns() - started)
-        return self._answer(request, answer)
+        return None if answer is None else self._answer(request, *answer)
 
     def until(self, request: NatsRequest) -> float | None:
         """Return when a request that suspends is to be cancelled, on the event loop's clock."""
@@ -176,27 +174,40 @@ class Runner:
 
     def refuse(self, request: NatsRequest, reason: str) -> Steps | None:
         """Answer 503 to a request that is not run; see `end`."""
-        return self._answer(request, self._outcomes.refused(request, reason))
+        answer = self._outcomes.refused(request, reason)
+        if self._transport is not None:
+            return self._answer(request, *answer)
+        return self._refuse_in_task(request, answer)
 
-    def _answer(self, request: NatsRequest, answer: Answer | None) -> Steps | None:
-        while answer is not None:
-            try:
-                sending = self._send(request, *answer)
-            except Exception as error:  # noqa: BLE001 - a handler may have answered anything
-                answer = self._outcomes.undeliverable(request, answer, error)
-            else:
-                return None if sending is None else self._confirm(sending, request, answer)
-        return None
+    async def _refuse_in_task(self, request: NatsRequest, answer: Answer) -> None:
+        sending = self._answer(request, *answer)
+        if sending is not None:
+            await sending
+
+    def _answer(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    ) -> Steps | None:
+        try:
+            sending = self._send(request, data, headers)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            return self._answer_instead(request, headers, error)
+        return None if sending is None else self._confirm(sending, request, headers)
+
+    def _answer_instead(
+        self, request: NatsRequest, headers: dict[str, str] | None, error: Exception
+    ) -> Steps | None:
+        answer = self._outcomes.undeliverable(request, headers, error)
+        return None if answer is None else self._answer(request, *answer)
 
     async def _confirm(
-        self, sending: Awaitable[None], request: NatsRequest, answer: Answer
+        self, sending: Awaitable[object], request: NatsRequest, headers: dict[str, str] | None
     ) -> object:
         try:
             await sending
         except asyncio.CancelledError:
             pass  # the answer is nats-py's by now; a second one must not follow
         except Exception as error:  # noqa: BLE001 - a handler may have answered anything
-            following = self._answer(request, self._outcomes.undeliverable(request, answer, error))
+            following = self._answer_instead(request, headers, error)
             if following is not None:
                 await following
         return _ANSWERED

@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,17 +66,42 @@ def bind(handler: AnyHandler) -> BoundHandler:
         if getattr(handler, _CHEAP, False) and call is not handler:
             return _bind_directly(handler)
         return BoundHandler(call, _no_schema, _no_schema)
-    decode, request_schema = _decoder(payload)
-    encode, response_schema = _encoder(result)
+    decoder = _decoder(payload)
+    encoder = _encoder(result)
+    return BoundHandler(
+        _typed(call, decoder, encoder, wants_request=wants_request),
+        decoder.schema,
+        encoder.schema,
+    )
 
-    invoke = _invocation(call, decode, wants_request=wants_request)
+
+def _typed(
+    call: Callable[..., Awaitable[Any]],
+    decoder: _Decoder,
+    encoder: _Encoder,
+    *,
+    wants_request: bool,
+) -> Handler:
+    decode, invalid = decoder.decode, decoder.invalid
+    model, encode_model, encode = encoder.model, encoder.encode_model, encoder.encode
 
     async def typed(request: Request) -> None:
-        answer = await invoke(request)
+        try:
+            payload = decode(request.data())
+        except invalid as error:
+            raise _refusal(error) from error
+        answer = await (call(payload, request) if wants_request else call(payload))
+        if answer.__class__ is model:
+            await request.respond(encode_model(answer))
+        elif answer is not None or not _answered(request):
+            await request.respond(encode(answer))
+
+    async def without_payload(request: Request) -> None:
+        answer = await (call(request) if wants_request else call())
         if answer is not None or not _answered(request):
             await request.respond(encode(answer))
 
-    return BoundHandler(typed, request_schema, response_schema)
+    return typed if decode is not _no_decode else without_payload
 
 
 def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
@@ -93,19 +119,6 @@ def refuse_to_wait(result: object) -> None:
         if inspect.iscoroutine(result):
             result.close()
         raise TypeError("a handler marked as cheap must not return an awaitable")
-
-
-def _invocation(
-    call: Callable[..., Awaitable[Any]],
-    decode: Callable[[bytes], Any] | None,
-    *,
-    wants_request: bool,
-) -> Callable[[Request], Awaitable[Any]]:
-    if decode is None:
-        return call if wants_request else lambda _: call()
-    if wants_request:
-        return lambda request: call(decode(request.data()), request)
-    return lambda request: call(decode(request.data()))
 
 
 def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
@@ -204,47 +217,62 @@ def _no_schema() -> None:
     return None
 
 
-def _decoder(
-    payload: Any,
-) -> tuple[Callable[[bytes], Any] | None, Callable[[], dict[str, Any] | None]]:
+class _Decoder(NamedTuple):
+    """How payloads become values: what it raises for one that is invalid, and the JSON Schema."""
+
+    decode: Callable[[bytes], Any]
+    invalid: tuple[type[Exception], ...] = ()
+    schema: Callable[[], dict[str, Any] | None] = _no_schema
+
+
+def _decoder(payload: Any) -> _Decoder:
     if payload is _UNSET:
-        return None, _no_schema
+        return _Decoder(_no_decode)
     if payload is bytes:
-        return bytes, _no_schema
+        return _Decoder(bytes)
     from pydantic import TypeAdapter, ValidationError  # costs more to import than all the rest
 
     adapter = _adapter(TypeAdapter, payload)
-    validate = adapter.validator.validate_json
-
-    def decode(data: bytes) -> Any:
-        try:
-            return validate(data)
-        except ValidationError as exc:
-            details = exc.json(include_url=False, include_input=False).encode()
-            headers = {"Content-Type": "application/json"}
-            raise ServiceError(400, "invalid request", data=details, headers=headers) from exc
-
-    return decode, lambda: _schema(adapter, "validation")
+    decode = adapter.validator.validate_json
+    return _Decoder(decode, (ValidationError,), lambda: _schema(adapter, "validation"))
 
 
-def _encoder(result: Any) -> tuple[Callable[[Any], bytes], Callable[[], dict[str, Any] | None]]:
+def _no_decode(data: bytes) -> None:
+    return None
+
+
+def _refusal(error: Any) -> ServiceError:
+    details = error.json(include_url=False, include_input=False).encode()
+    headers = {"Content-Type": "application/json"}
+    return ServiceError(400, "invalid request", data=details, headers=headers)
+
+
+class _Encoder(NamedTuple):
+    """How results become payloads, those that are just the declared model in a third of the time."""
+
+    encode: Callable[[Any], bytes]
+    schema: Callable[[], dict[str, Any] | None] = _no_schema
+    model: Any = _UNSET
+    encode_model: Callable[[Any], bytes] = bytes
+
+
+def _encoder(result: Any) -> _Encoder:
     if result is bytes:
-        return bytes, _no_schema
+        return _Encoder(bytes)
     if result in (None, type(None)):
-        return lambda _: b"", _no_schema
+        return _Encoder(lambda _: b"")
     from pydantic import BaseModel, TypeAdapter
 
     adapter = _adapter(TypeAdapter, Any if result is _UNSET else result)
     to_json: Callable[..., bytes] = adapter.serializer.to_json
-    model = result if isinstance(result, type) and issubclass(result, BaseModel) else None
-
-    def encode(answer: Any) -> bytes:
-        if model is not None and answer.__class__ is model:
-            return to_json(answer)  # validated when it was made; three times as fast
-        # A result of another type than declared is a bug of the handler, not a warning.
-        return to_json(answer, warnings="error")
-
-    return encode, _no_schema if result is _UNSET else lambda: _schema(adapter, "serialization")
+    # A result of another type than declared is a bug of the handler, not a warning.
+    encode = partial(to_json, warnings="error")
+    if result is _UNSET:
+        return _Encoder(encode)
+    is_model = isinstance(result, type) and issubclass(result, BaseModel)
+    # One that is just the model was validated when it was made.
+    model = result if is_model else _UNSET
+    return _Encoder(encode, lambda: _schema(adapter, "serialization"), model, to_json)
 
 
 def _adapter(factory: Any, annotation: Any) -> Any:

@@ -1,0 +1,39 @@
+"""Coroutines that are stepped by hand, because most of them never suspend and a task costs more."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+Steps = Coroutine[Any, Any, object]
+
+
+@types.coroutine
+def go_on(
+    steps: Steps, waits_for: Any, cancelled: BaseException | None = None
+) -> Generator[Any, None, object]:
+    """Go on with a coroutine whose last step has yielded a future, as its task would have.
+
+    Args:
+        steps: The coroutine.
+        waits_for: What it has yielded.
+        cancelled: Raised in it first, if its task has been cancelled meanwhile.
+    """
+    thrown = cancelled
+    if thrown is not None and waits_for is not None and waits_for.cancel():
+        thrown = None  # cancelling a task cancels what it waits for, which then raises
+    while True:
+        if thrown is None:
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - raised again in the request
+                thrown = error
+        # Out here, where sys.exc_info() does not show what was thrown to the request.
+        step = partial(steps.send, None) if thrown is None else partial(steps.throw, thrown)
+        thrown = None
+        try:
+            waits_for = step()
+        except StopIteration as ended:
+            return ended.value
