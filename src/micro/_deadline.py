@@ -14,27 +14,39 @@ from micro._headers import encode_headers
 HEADER = "Micro-Timeout-Ms"
 """For the service, so that handlers do not see it among the headers."""
 
+LINE = b"\r\n" + HEADER.encode() + b":"
+"""What a header block has in it that says how long the caller waits."""
+
 current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
 """The deadline of the request that is being handled; its own requests inherit it."""
 
-_LINE = b"\r\n" + HEADER.encode() + b":"
 _MAX_DIGITS = 12
 
-
-def told(headers: bytes) -> float | None:
-    """Return the seconds that a header block as it travels tells, None for none that can be read."""
-    start = headers.find(_LINE)
-    if start < 0:
-        return None
-    start += len(_LINE)
-    return seconds(headers[start : headers.find(b"\r", start)])
+_ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
+"""Bytes of a header block that has nothing else in it: callers send the same few again and again."""
 
 
-@lru_cache(maxsize=1024)  # most callers give the same time
-def seconds(value: bytes) -> float | None:
+def from_block(headers: bytes) -> float | None:
+    """Return the seconds in a header block as it travels, None when it has none that can be read."""
+    return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
+
+
+def from_value(value: bytes) -> float | None:
     """Return the seconds that the value of the header says, None for none that can be read."""
     digits = value.strip()
-    return int(digits) / 1000 if digits.isdigit() and len(digits) <= _MAX_DIGITS else None
+    usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return int(digits) / 1000 if usable else None
+
+
+def _read(headers: bytes) -> float | None:
+    start = headers.find(LINE)
+    if start < 0:
+        return None
+    start += len(LINE)
+    return from_value(headers[start : headers.find(b"\r", start)])
+
+
+_read_again = lru_cache(maxsize=1024)(_read)
 
 
 def header_value(seconds: float) -> str:

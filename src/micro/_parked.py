@@ -80,6 +80,11 @@ class Parked:
         self.job: Suspended | None = None
         self.task: asyncio.Task[None]
 
+    def inherit(self, deadline: float | None) -> contextvars.Context:
+        """Have requests made in this task end by a deadline; returns what is in its context now."""
+        _deadline.current.set(deadline)
+        return self.context.copy()
+
     def is_clean(self) -> bool:
         """Return whether no request has left anything behind."""
         return self.context == self.pristine and not self.task.cancelling()
@@ -92,7 +97,7 @@ class ParkedTasks:
         self._loop = asyncio.get_running_loop()
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
-        self._pristine.run(_deadline.current.set, None)
+        self._pristine.run(_deadline.current.set, None)  # as after a request
         self._idle: list[Parked] = []
         self._all: set[Parked] = set()
         self._queue: list[tuple[Runner, list[NatsRequest]]] = []
@@ -218,9 +223,9 @@ class ParkedTasks:
             try:
                 await _finish(job, cancelled)
             finally:
-                parked.job = None
                 if job.request.deadline is not None:
-                    _deadline.current.set(None)
+                    parked.inherit(None)
+                parked.job = None
                 if parked.timer is not None:
                     parked.timer.cancel()
                     parked.timer = None

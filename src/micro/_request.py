@@ -6,7 +6,6 @@ import asyncio
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from time import monotonic
 from typing import Any, TypeAlias, cast
 
 from nats.aio.msg import Msg
@@ -184,8 +183,9 @@ class NatsRequest(Request):
         sent: The payload that the handler answered, if it has.
         sent_headers: The headers of that answer, if there are any.
         response: The answer as middlewares read and change it, if there are some and it came so far.
-        deadline: Until when the caller waits, on the event loop's clock; None when it has not said.
-        expired: Whether its time was over before it began, or its handler was cancelled because of that.
+        patience: For how many seconds the caller waits; None when it has not said.
+        deadline: Until when that is, on the event loop's clock; set when it has come, or is run.
+        expired: Whether its handler was cancelled because its time was over.
         failure: What its handler raised behind middlewares; their own errors are none of it.
     """
 
@@ -197,6 +197,7 @@ class NatsRequest(Request):
         "deadline",
         "expired",
         "failure",
+        "patience",
         "response",
         "sent",
         "sent_headers",
@@ -212,6 +213,7 @@ class NatsRequest(Request):
         self.sent: bytes | None = None
         self.sent_headers: dict[str, str] | None = None
         self.response: Response | None = None
+        self.patience: float | None = None
         self.deadline: float | None = None
         self.expired = False
         self.failure: BaseException | None = None
@@ -247,7 +249,12 @@ class NatsRequest(Request):
         """Return for how many seconds the caller still waits; None when it has not said."""
         if self.deadline is None:
             return None
-        return self.deadline - monotonic()
+        return self.deadline - asyncio.get_running_loop().time()
+
+    def arrived(self, moment: float) -> None:
+        """Count the time that the caller waits from a moment of the event loop's clock."""
+        if self.patience is not None and self.deadline is None:
+            self.deadline = moment + self.patience
 
     @property
     def reply(self) -> str:
@@ -291,11 +298,10 @@ class FrameRequest(NatsRequest):
         self.sent = None
         self.sent_headers = None
         self.response = None
+        self.patience = None if header_block is None else _deadline.from_block(header_block)
         self.deadline = None
         self.expired = False
         self.failure = None
-        if header_block is not None and (told := _deadline.told(header_block)) is not None:
-            self.deadline, self.expired = monotonic() + told, told <= 0
 
     @property
     def reply(self) -> str:
@@ -328,13 +334,11 @@ class MsgRequest(NatsRequest):
         self.sent = None
         self.sent_headers = None
         self.response = None
-        self.deadline = None
+        self.patience = self.deadline = None
         self.expired = False
         self.failure = None
-        if headers and (value := headers.pop(_deadline.HEADER, None)) is not None:
-            told = _deadline.seconds(value.encode())
-            if told is not None:
-                self.deadline, self.expired = monotonic() + told, told <= 0
+        if headers and (told := headers.pop(_deadline.HEADER, None)) is not None:
+            self.patience = _deadline.from_value(told.encode())
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter_ns
 
-from micro import _deadline
 from micro._middleware import Work
 from micro._outcome import Outcomes
 from micro._parked import Parked, Suspended
@@ -68,24 +67,30 @@ class Runner:
         """
         work, transport = self._work, self._transport
         call, direct, wrapped = work.call, work.direct, work.wrapped
-        inherit = _deadline.current.set  # by the requests that handlers make
         context, pristine, task = parked.context, parked.pristine, parked.task
         counters = self._outcomes.counters
         recent = counters.recent
         frames, room = (transport.frames, transport.room) if transport is not None else ([], -1)
         count = spent = payload_bytes = 0
+        began, now = perf_counter_ns(), self._clock()
+        inherited: float | None = None  # the deadline that requests of handlers inherit
         try:
             for request in requests:
                 data = headers = sending = None
                 started = perf_counter_ns()
                 try:
-                    if request.deadline is not None:
-                        if request.expired:
+                    if request.patience is not None or inherited is not None:
+                        request.arrived(now)
+                        if request.deadline != inherited:
+                            inherited = request.deadline
+                            pristine = parked.inherit(inherited)
+                        if inherited is not None and now + (started - began) / 1e9 >= inherited:
+                            request.expired = True
                             raise asyncio.CancelledError
-                        inherit(request.deadline)
                     if direct is None:
                         steps = call(request)
                         waits_for = steps.send(None)
+                        inherited = None  # its task goes on, with its own
                         return Suspended(self, request, started, steps, waits_for)
                     returned = direct(request)
                     if returned is not None and returned is not DONE:
@@ -115,12 +120,13 @@ class Runner:
                 if sending is not None:
                     suspended = self._begin_to_send(request, sending, started)
                     if suspended is not None:
+                        inherited = None
                         return suspended
-                if request.deadline is not None:
-                    inherit(None)
                 if context != pristine or task.cancelling():
                     break
         finally:
+            if inherited is not None:
+                parked.inherit(None)
             counters.num_requests += count
             counters.processing_time += spent
             if transport is not None:

@@ -46,16 +46,16 @@ class Waiting:
             return False
         if self._queue is _NONE:
             self._queue = deque()
-        self._queue.append((request, self._loop.time()))
+        now = self._loop.time()
+        request.arrived(now)
+        self._queue.append((request, now))
         self._bytes = size
         self._watch()
         return True
 
     def take(self) -> NatsRequest:
-        """Remove and return the one that has waited longest, and mark it if that was too long."""
+        """Remove and return the one that has waited longest."""
         request, _ = self._queue.popleft()
-        if request.deadline is not None and self._loop.time() >= request.deadline:
-            request.expired = True
         self._bytes -= len(request.data())
         return request
 

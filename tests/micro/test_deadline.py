@@ -269,6 +269,48 @@ async def test_a_deadline_is_gone_after_the_request(
     assert second > 1000
 
 
+async def test_each_request_of_a_read_has_its_own_deadline(
+    service: micro.Service, caller: NatsClient
+) -> None:
+    """Some have none, some share one, some suspend, some wait for a slot, some leave a task behind."""
+    times = [None, "60000", "60000", "90000", None, "30000", None, "60000"] * 10
+    seen: dict[int, list[float | None]] = {}
+    left: list[asyncio.Task[None]] = []
+
+    async def look(request: Request) -> None:
+        number = int(request.data())
+        found = seen[number] = [request.remaining(), inherited()]
+        if number % 3 == 0:
+            await asyncio.sleep(0.001)
+            found.append(inherited())
+        if number % 5 == 0:
+            left.append(asyncio.create_task(later(found)))
+        await request.respond(b"")
+
+    async def later(found: list[float | None]) -> None:
+        await asyncio.sleep(0.01)
+        found.append(inherited())
+
+    def inherited() -> float | None:
+        deadline = _deadline.current.get()
+        return None if deadline is None else deadline - asyncio.get_running_loop().time()
+
+    await service.add_endpoint("look", look, max_in_flight=5, pending_msgs_limit=100)
+    headers = [None if time is None else {_deadline.HEADER: time} for time in times]
+    await asyncio.gather(
+        *(caller.request("look", b"%d" % n, LONG, headers=headers[n]) for n in range(len(times)))
+    )
+    await asyncio.gather(*left)
+
+    assert len(seen) == len(times)
+    for number, found in seen.items():
+        time = times[number]
+        assert len(found) == 2 + (number % 3 == 0) + (number % 5 == 0)
+        for value in found:
+            assert (value is None) == (time is None)
+            assert value is None or time is None or 0 < int(time) / 1000 - value < 20
+
+
 async def test_a_request_of_a_handler_that_is_late_ends_in_504(
     service: micro.Service, nc: NatsClient, caller: NatsClient
 ) -> None:
@@ -356,5 +398,5 @@ async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClien
         (b"NATS/1.0\r\n\r\n", None),
     ],
 )
-def test_the_seconds_that_a_header_block_tells(block: bytes, expected: float | None) -> None:
-    assert _deadline.told(block) == expected
+def test_the_time_in_a_header_block(block: bytes, expected: float | None) -> None:
+    assert _deadline.from_block(block) == expected
