@@ -11,7 +11,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro import _permissions, _transport
+from micro import _natspy, _permissions
 from micro._ratelimit import LimitedLog, TokenBucket
 from micro._subjects import VERBS, control_subject
 
@@ -61,7 +61,7 @@ class Discovery:
 
     async def start(self) -> None:
         """Subscribe; a fence must follow."""
-        _transport.guard(self._nc)
+        _natspy.guard(self._nc)
         _permissions.expect(self._nc, self.subjects)
         for subject, answer in self._answers.items():
             self._subscriptions.append(await self._nc.subscribe(subject, cb=self._callback(answer)))

@@ -8,7 +8,7 @@ import logging
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 
-from micro import _permissions, _transport
+from micro import _natspy, _permissions
 from micro._fence import fence
 from micro._path import Path, Receiver
 
@@ -70,7 +70,7 @@ class Listener:
     async def leave(self) -> None:
         """Ask the server for no more; what it has sent until then is still received."""
         if self._subscription is not None and self._nc.is_connected:
-            await _transport.leave(self._nc, self._subscription)
+            await _natspy.leave(self._nc, self._subscription)
             await settle(self._nc)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client as NatsClient
 
-from micro import _transport
+from micro import _natspy
 from micro._errors import PermissionDeniedError
 
 # nats-py lower-cases what the server says, so subjects are compared without regard to case.
@@ -19,7 +19,7 @@ _refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
 
 def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
     """Watch for refusals of subjects that are about to be subscribed to; earlier ones are forgotten."""
-    _transport.watch_errors(nc, _record)
+    _natspy.watch_errors(nc, _record)
     known = _refused.get(nc)
     if known:
         known.difference_update(subject.lower() for subject in subjects)

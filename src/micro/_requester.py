@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
-from micro import _deadline, _transport
+from micro import _deadline, _natspy, _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
 from micro._headers import STATUS, header_block
@@ -70,7 +70,7 @@ class Requester:
             PayloadTooLargeError: It exceeds the server's ``max_payload``.
             ConfigError: A header cannot be sent.
         """
-        if not self._inbox or not _transport.knows(self._nc, self._sid):
+        if not self._inbox or not _natspy.knows(self._nc, self._sid):
             await self._open()
         loop = self._loop
         self._number += 1
@@ -102,7 +102,7 @@ class Requester:
         return answer
 
     async def _open(self) -> None:
-        _transport.guard(self._nc)
+        _natspy.guard(self._nc)
         inbox = self._nc.new_inbox()
         self._loop = asyncio.get_running_loop()
         # Set before the subscription is: its SUB goes ahead of the requests of others meanwhile.
@@ -116,7 +116,7 @@ class Requester:
         except BaseException:
             self._inbox = b""
             raise
-        self._sid = _transport.sid(found)
+        self._sid = _natspy.sid(found)
 
     def _receive_frames(self, messages: list[Message]) -> None:
         for subject, reply, data, headers in messages:

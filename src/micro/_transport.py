@@ -1,8 +1,7 @@
 """A transport for nats-py that keeps the messages of our subscriptions to itself.
 
 nats-py connects, authenticates, pings, reconnects and resubscribes as ever, and gets every frame that is
-not ours verbatim. This is the only module that may touch private names of nats-py; `unusable` lists
-them. Whoever changes one of them gets the public path instead.
+not ours verbatim.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import ParseResult
-from weakref import WeakSet
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -22,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
+from micro import _natspy
 from micro._errors import ConfigError, PayloadTooLargeError
 from micro._frames import Sink
 from micro._headers import decode_headers, encode_headers
@@ -30,53 +28,6 @@ from micro._stream import Stream, StreamOwner
 logger = logging.getLogger("micro.transport")
 
 VARIABLE = "MICRO_TRANSPORT"
-
-# Attributes of a client that has not connected, and what they must be then.
-_CLIENT: dict[str, Any] = {
-    "_transport": None,
-    "_pending": [],
-    "_pending_data_size": 0,
-    "_max_pending_size": 0,
-    "_subs": {},
-}
-_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
-# The same of a subscription with the id 7.
-_SUBSCRIPTION = {"_id": 7, "_message_iterator": None}
-_QUEUE = "_pending_queue"
-_TRANSPORT_METHODS = frozenset(
-    [
-        "connect",
-        "connect_tls",
-        "write",
-        "writelines",
-        "read",
-        "readline",
-        "drain",
-        "wait_closed",
-        "close",
-        "at_eof",
-        "__bool__",
-    ]
-)
-
-
-def unusable(nc: NatsClient) -> str | None:
-    """Return what of nats-py is not as this module knows it, None when all is."""
-    for name, expected in _CLIENT.items():
-        if not hasattr(nc, name) or getattr(nc, name) != expected:
-            return f"Client.{name}"
-    for name in _CLIENT_METHODS:
-        if not callable(getattr(nc, name, None)):
-            return f"Client.{name}"
-    subscription = Subscription(nc, 7, "a")
-    for name, wanted in _SUBSCRIPTION.items():
-        if getattr(subscription, name, _SUBSCRIPTION) != wanted:
-            return f"Subscription.{name}"
-    if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
-        return f"Subscription.{_QUEUE}"
-    if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
-        return "Transport"
-    return None
 
 
 def install(nc: NatsClient, servers: Iterable[str]) -> None:
@@ -91,13 +42,13 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", "fast", "public"):
         raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
-    guard(nc)
+    _natspy.guard(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
     if wanted == "public" or websocket or fast(nc) is not None:
         return
-    changed = unusable(nc)
+    changed = _natspy.unusable(nc)
     if changed is None:
-        nc._transport = FastTransport(nc)  # noqa: SLF001
+        _natspy.put_transport(nc, FastTransport(nc))
     elif wanted == "fast":
         raise ConfigError(f"{VARIABLE}=fast is impossible: nats-py has another {changed}")
     else:
@@ -106,28 +57,8 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
 
 def fast(nc: NatsClient) -> FastTransport | None:
     """Return the fast transport of a client, None for one that goes the public path."""
-    found = getattr(nc, "_transport", None)
+    found = _natspy.transport_of(nc)
     return found if isinstance(found, FastTransport) else None
-
-
-def sid(subscription: Subscription) -> int:
-    """Return the id of a subscription on the wire."""
-    found: int = subscription._id  # noqa: SLF001
-    return found
-
-
-def knows(nc: NatsClient, sid: int | None) -> bool:
-    """Return whether a client still has a subscription; closing it ends all of them."""
-    return sid is None or sid in nc._subs  # noqa: SLF001
-
-
-async def leave(nc: NatsClient, subscription: Subscription) -> None:
-    """Ask the server to end a subscription, and keep it for the messages that are under way.
-
-    nats-py's ``unsubscribe()`` throws those away, and ``drain()`` waits with a PING that overtakes
-    the UNSUB. Follow with a fence, then with ``unsubscribe()``.
-    """
-    await nc._send_unsubscribe(subscription._id)  # noqa: SLF001 - the public API has no such step
 
 
 class FastTransport(Transport):
@@ -172,9 +103,7 @@ class FastTransport(Transport):
             message = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
             # A sink must not be called inside a task.
             asyncio.get_running_loop().call_soon(sink, [message])
-        # Nothing comes into its queue any more, which takes three times as much memory as an endpoint.
-        subscription._pending_queue = self._no_messages  # noqa: SLF001
-        subscription._message_iterator = None  # noqa: SLF001 - it holds the queue
+        _natspy.let_go_of_queue(subscription, self._no_messages)
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
@@ -303,7 +232,7 @@ class FastTransport(Transport):
         if nc.is_closed:
             raise nats.errors.ConnectionClosedError
         waiting = self._waiting_bytes + nc.pending_data_size + size
-        if waiting > nc._max_pending_size:  # noqa: SLF001
+        if waiting > _natspy.max_pending_size(nc):
             raise nats.errors.OutboundBufferLimitError
         self._waiting_bytes += size
 
@@ -319,11 +248,7 @@ class FastTransport(Transport):
         nc.stats["out_msgs"] += len(frames)
         nc.stats["out_bytes"] += self.payload_bytes
         self.payload_bytes = self._waiting_bytes = 0
-        pending = nc._pending  # noqa: SLF001
-        if pending:  # published before the answers, so sent before them
-            nc._pending = []  # noqa: SLF001
-            nc._pending_data_size = 0  # noqa: SLF001
-            frames[:0] = pending
+        frames[:0] = _natspy.take_pending(nc)  # published before the answers, so sent before them
         stream.write(b"".join(frames))
         frames.clear()
 
@@ -338,67 +263,4 @@ def message(
 
 
 def _route(subscription: Subscription) -> bytes:
-    return b"%d" % sid(subscription)
-
-
-def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
-    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
-
-    The public API keeps only the last one. Once per connection; a second call does nothing.
-    """
-    if not isinstance(nc._error_cb, _Watch):  # noqa: SLF001
-        nc._error_cb = _Watch(nc, record, nc._error_cb)  # noqa: SLF001
-
-
-class _Watch:
-    def __init__(
-        self,
-        nc: NatsClient,
-        record: Callable[[NatsClient, Exception], None],
-        following: Callable[[Exception], Awaitable[None]],
-    ) -> None:
-        self._nc = nc
-        self._record = record
-        self._following = following
-
-    async def __call__(self, error: Exception) -> None:
-        self._record(self._nc, error)
-        await self._following(error)
-
-
-def guard(nc: NatsClient) -> None:
-    """Keep messages that nats-py cannot decode from ending its read loop, for good and in silence.
-
-    That is headers with a status line that is no UTF-8, which are read by our own rules, and messages
-    with a reply subject that is none, which are left out. Once per connection; a second call does
-    nothing.
-    """
-    if nc in _guarded:
-        return
-    _guarded.add(nc)
-    build, process = nc._build_message, nc._process_headers  # noqa: SLF001
-
-    def build_or_skip(
-        sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg | None:
-        try:
-            built: Msg | None = build(sid, subject, reply, data, headers)
-        except UnicodeDecodeError as error:
-            logger.debug("%r: message left out: %s", subject, error)
-            return None
-        return built
-
-    async def process_or_decode(headers: bytes) -> dict[str, str] | None:
-        try:
-            return await process(headers)
-        except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
-            return decode_headers(headers)
-
-    def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
-        return process_or_decode(headers) if headers else process(headers)
-
-    nc._build_message = build_or_skip  # type: ignore[method-assign]  # noqa: SLF001
-    nc._process_headers = process_any  # type: ignore[method-assign]  # noqa: SLF001
-
-
-_guarded: WeakSet[NatsClient] = WeakSet()
+    return str(_natspy.sid(subscription)).encode()

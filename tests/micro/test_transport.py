@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport, Transport
 
 import micro
-from micro import ConfigError, Request, _transport, options
+from micro import ConfigError, Request, _natspy, _transport, options
 from micro._fence import fence
 from micro._frames import Message
 from micro._parked import ParkedTasks
@@ -123,7 +123,7 @@ class Without(NatsClient):
         delattr(self, self.missing)
 
 
-@pytest.mark.parametrize("name", [*_transport._CLIENT])
+@pytest.mark.parametrize("name", [*_natspy._CLIENT])
 def test_renamed_attribute_of_nats_py_means_the_public_path_and_one_warning(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,20 +151,39 @@ def test_changed_attribute_is_an_error_where_the_fast_path_is_demanded(
 
 def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     client = NatsClient()
-    assert _transport.unusable(client) is None
+    assert _natspy.unusable(client) is None
 
     monkeypatch.setattr(Transport, "__abstractmethods__", frozenset({"connect"}))
-    assert _transport.unusable(client) == "Transport"
+    assert _natspy.unusable(client) == "Transport"
     monkeypatch.setattr(Subscription, "__init__", lambda self, conn, number, subject: None)
-    assert _transport.unusable(client) == "Subscription._id"
+    assert _natspy.unusable(client) == "Subscription._id"
     monkeypatch.setattr(Subscription, "_id", 7, raising=False)
-    assert _transport.unusable(client) == "Subscription._message_iterator"
+    assert _natspy.unusable(client) == "Subscription._message_iterator"
     monkeypatch.setattr(Subscription, "_message_iterator", None, raising=False)
-    assert _transport.unusable(client) == "Subscription._pending_queue"
+    assert _natspy.unusable(client) == "Subscription._pending_queue"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
-    assert _transport.unusable(client) == "Client._send_unsubscribe"
+    assert _natspy.unusable(client) == "Client._send_unsubscribe"
     client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours
-    assert _transport.unusable(client) == "Client._transport"
+    assert _natspy.unusable(client) == "Client._transport"
+
+
+async def test_public_path_does_without_what_a_release_of_nats_py_has_renamed() -> None:
+    drained: list[str] = []
+
+    class Renamed:
+        async def drain(self) -> None:
+            drained.append("drained")
+
+    client: Any = Renamed()
+    _natspy.guard(client)
+    _natspy.watch_errors(client, lambda nc, error: None)
+    await _natspy.leave(client, client)
+
+    assert vars(client) == {}
+    assert drained == ["drained"]
+    assert _natspy.transport_of(client) is None
+    assert _natspy.sid(client) is None
+    assert _natspy.knows(client, 7)
 
 
 # -- messages
@@ -572,7 +591,7 @@ async def test_server_that_stops_reading_fills_no_memory_and_may_go_on(fast: Con
         assert found is not None
         transport = found
         subscription = await transport.subscribe("big", "", sink)
-        assert _transport.sid(subscription) == 1
+        assert _natspy.sid(subscription) == 1
         await nc.flush()
         server.reading.clear()
         sending = asyncio.create_task(_send(server.writer, request, 256))

@@ -1,0 +1,191 @@
+"""What the framework knows of nats-py beyond its public interface; no other module touches that.
+
+`unusable` checks it when a client is made: if a release of nats-py has changed one of these names, the
+client goes the public path instead. What that one would like to use as well, it does without then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+from weakref import WeakSet
+
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.aio.transport import Transport
+
+from micro._headers import decode_headers
+
+logger = logging.getLogger("micro.transport")
+
+# Attributes of a client that has not connected, and what they must be then.
+_CLIENT: dict[str, Any] = {
+    "_transport": None,
+    "_pending": [],
+    "_pending_data_size": 0,
+    "_max_pending_size": 0,
+    "_subs": {},
+}
+_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
+# The same of a subscription with the id 7.
+_SUBSCRIPTION = {"_id": 7, "_message_iterator": None}
+_QUEUE = "_pending_queue"
+_TRANSPORT_METHODS = frozenset(
+    [
+        "connect",
+        "connect_tls",
+        "write",
+        "writelines",
+        "read",
+        "readline",
+        "drain",
+        "wait_closed",
+        "close",
+        "at_eof",
+        "__bool__",
+    ]
+)
+
+
+def unusable(nc: NatsClient) -> str | None:
+    """Return what of nats-py is not as this module knows it, None when all is."""
+    for name, expected in _CLIENT.items():
+        if not hasattr(nc, name) or getattr(nc, name) != expected:
+            return f"Client.{name}"
+    for name in _CLIENT_METHODS:
+        if not callable(getattr(nc, name, None)):
+            return f"Client.{name}"
+    subscription = Subscription(nc, 7, "a")
+    for name, wanted in _SUBSCRIPTION.items():
+        if getattr(subscription, name, _SUBSCRIPTION) != wanted:
+            return f"Subscription.{name}"
+    if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
+        return f"Subscription.{_QUEUE}"
+    if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
+        return "Transport"
+    return None
+
+
+def sid(subscription: Subscription) -> int | None:
+    """Return the id of a subscription on the wire."""
+    return getattr(subscription, "_id", None)
+
+
+def knows(nc: NatsClient, sid: int | None) -> bool:
+    """Return whether a client still has a subscription; closing it ends all of them."""
+    return sid is None or sid in getattr(nc, "_subs", (sid,))
+
+
+async def leave(nc: NatsClient, subscription: Subscription) -> None:
+    """Ask the server to end a subscription, and keep it for the messages that are under way.
+
+    nats-py's ``unsubscribe()`` throws those away, and ``drain()`` waits with a PING that overtakes
+    the UNSUB. Follow with a fence, then with ``unsubscribe()``.
+    """
+    send = getattr(nc, "_send_unsubscribe", None)
+    if send is None:
+        await subscription.drain()  # type: ignore[no-untyped-call]  # it has no annotations
+    else:
+        await send(sid(subscription))
+
+
+def transport_of(nc: NatsClient) -> Transport | None:
+    """Return what a client sends and receives through; None before it connects."""
+    return getattr(nc, "_transport", None)
+
+
+def put_transport(nc: NatsClient, transport: Transport) -> None:
+    """Have a client that has not connected yet send and receive through another transport."""
+    nc._transport = transport
+
+
+def max_pending_size(nc: NatsClient) -> int:
+    """Return how many bytes a client keeps while there is no connection."""
+    return nc._max_pending_size
+
+
+def take_pending(nc: NatsClient) -> list[bytes]:
+    """Take what a client is about to send."""
+    pending: list[bytes] = nc._pending
+    if pending:
+        nc._pending = []
+        nc._pending_data_size = 0
+    return pending
+
+
+def let_go_of_queue(subscription: Subscription, instead: asyncio.Queue[Msg]) -> None:
+    """Take the queue from a subscription that gets no messages: three times the size of an endpoint."""
+    subscription._pending_queue = instead
+    subscription._message_iterator = None  # it holds the queue
+
+
+def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
+    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
+
+    The public API keeps only the last one. Once per connection; a second call does nothing.
+    """
+    found = getattr(nc, "_error_cb", None)
+    if found is not None and not isinstance(found, _Watch):
+        nc._error_cb = _Watch(nc, record, found)
+
+
+class _Watch:
+    def __init__(
+        self,
+        nc: NatsClient,
+        record: Callable[[NatsClient, Exception], None],
+        following: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        self._nc = nc
+        self._record = record
+        self._following = following
+
+    async def __call__(self, error: Exception) -> None:
+        self._record(self._nc, error)
+        await self._following(error)
+
+
+def guard(nc: NatsClient) -> None:
+    """Keep messages that nats-py cannot decode from ending its read loop, for good and in silence.
+
+    That is headers with a status line that is no UTF-8, which are read by our own rules, and messages
+    with a reply subject that is none, which are left out. Once per connection; a second call does
+    nothing.
+    """
+    if nc in _guarded:
+        return
+    _guarded.add(nc)
+    build = getattr(nc, "_build_message", None)
+    process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
+        nc, "_process_headers", None
+    )
+    if build is None or process is None:
+        return
+
+    def build_or_skip(
+        sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        try:
+            built: Msg | None = build(sid, subject, reply, data, headers)
+        except UnicodeDecodeError as error:
+            logger.debug("%r: message left out: %s", subject, error)
+            return None
+        return built
+
+    async def process_or_decode(headers: bytes) -> dict[str, str] | None:
+        try:
+            return await process(headers)
+        except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
+            return decode_headers(headers)
+
+    def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
+        return process_or_decode(headers) if headers else process(headers)
+
+    nc._build_message = build_or_skip  # type: ignore[method-assign]
+    nc._process_headers = process_any  # type: ignore[method-assign]
+
+
+_guarded: WeakSet[NatsClient] = WeakSet()
