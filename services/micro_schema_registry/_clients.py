@@ -120,5 +120,5 @@ def documented(method: F, make: Callable[..., Any]) -> F:
     source = getattr(SchemaRegistry, make.__name__)
     for name in ("__name__", "__qualname__", "__doc__"):
         setattr(method, name, getattr(source, name))
-    method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]
+    method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]  # functions have it
     return method

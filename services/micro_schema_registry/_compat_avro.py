@@ -53,7 +53,7 @@ def _without_logical_types(schema: Any) -> Any:
 
 def _causes(reader: Schema, writer: Schema, path: str, seen: set[tuple[int, int]]) -> list[Cause]:
     """Ask the checker for a verdict, then descend to the innermost pairs with the same verdict: it loses the places."""
-    result = ReaderWriterCompatibilityChecker().get_compatibility(  # type: ignore[no-untyped-call]
+    result = ReaderWriterCompatibilityChecker().get_compatibility(  # type: ignore[no-untyped-call]  # it has no annotations
         reader, writer
     )
     if result.compatibility is not SchemaCompatibilityType.incompatible:

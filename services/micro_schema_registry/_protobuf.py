@@ -87,7 +87,7 @@ class _Refusing:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def syntaxError(self, *details: Any) -> NoReturn:  # noqa: N802 (the parser's name)
+    def syntaxError(self, *details: Any) -> NoReturn:  # noqa: N802 - the parser's name
         _, _, line, column, reason, _ = details
         raise ValueError(f"not a Protobuf schema: {self._source}:{line}:{column}: {reason}")
 

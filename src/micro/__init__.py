@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from micro import options
-from micro._context import Context, run
+from micro._context import Context
 from micro._endpoint import Endpoint
 from micro._errors import (
     AlreadyRespondedError,
@@ -36,6 +36,7 @@ from micro._errors import (
 from micro._middleware import Middleware, NextHandler
 from micro._options import ConnectOption
 from micro._request import Handler, Request, Response
+from micro._run import run
 from micro._scope import Group
 from micro._service import Service, add_service
 from micro._typed import cheap

@@ -12,7 +12,7 @@ from micro._middleware import Work
 from micro._outcome import Outcomes, Report
 from micro._parked import ParkedTasks
 from micro._path import Path, RequestsOf
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 from micro._request_log import RequestLog
 from micro._runner import Runner
 from micro._waiting import Waiting

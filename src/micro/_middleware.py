@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micro._errors import NoResponseError
-from micro._request import FrameRequest, Handler, MsgRequest, NatsRequest, Request, Response
+from micro._received import FrameRequest, MsgRequest, NatsRequest
+from micro._request import Handler, Request, Response
 
 R = TypeVar("R")
 

@@ -184,8 +184,8 @@ def guard(nc: NatsClient) -> None:
     def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
         return process_or_decode(headers) if headers else process(headers)
 
-    nc._build_message = build_or_skip  # type: ignore[method-assign]
-    nc._process_headers = process_any  # type: ignore[method-assign]
+    nc._build_message = build_or_skip  # type: ignore[method-assign]  # once, for all its messages
+    nc._process_headers = process_any  # type: ignore[method-assign]  # once, for all its messages
 
 
 _guarded: WeakSet[NatsClient] = WeakSet()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import nats.errors
 
 from micro._errors import NoResponseError, ServiceError
-from micro._request import Answer, NatsRequest, Response, one_line, received_error
+from micro._received import NatsRequest
+from micro._request import Answer, Response, one_line, received_error
 from micro._request_log import RequestLog
 from micro._stats import EndpointCounters
 

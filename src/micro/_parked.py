@@ -16,7 +16,7 @@ from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
 from micro import _deadline
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 from micro._steps import Steps, go_on
 
 MAX_IDLE = 64

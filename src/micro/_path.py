@@ -22,7 +22,7 @@ from micro import _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
 from micro._headers import check_headers, header_block
-from micro._request import FrameRequest, MsgRequest, NatsRequest
+from micro._received import FrameRequest, MsgRequest, NatsRequest
 from micro._steps import go_on
 from micro._transport import FastTransport
 

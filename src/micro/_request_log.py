@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from micro._ratelimit import LimitedLog
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 
 logger = logging.getLogger("micro.requests")
 

@@ -15,7 +15,8 @@ from micro._middleware import Work
 from micro._outcome import Outcomes
 from micro._parked import Parked, Suspended
 from micro._path import DOLLAR, Path
-from micro._request import DONE, Answer, NatsRequest, Response
+from micro._received import NatsRequest
+from micro._request import DONE, Answer, Response
 from micro._steps import Steps
 from micro._typed import refuse_to_wait
 

@@ -19,7 +19,8 @@ from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 from micro._errors import ConfigError, ServiceError
-from micro._request import DONE, Handler, NatsRequest, Request
+from micro._received import NatsRequest
+from micro._request import DONE, Handler, Request
 
 AnyHandler = Callable[..., Any]
 """A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""

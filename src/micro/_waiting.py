@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from micro._limits import Limits
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 
 Arrival = tuple[NatsRequest, float]
 """A request, and when it came."""

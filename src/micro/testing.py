@@ -17,7 +17,8 @@ from pathlib import Path
 
 from micro._errors import ConfigError, MicroError, NoResponseError, ServiceError
 from micro._middleware import Middleware, compose
-from micro._request import Handler, NatsRequest, Request, Response
+from micro._received import NatsRequest
+from micro._request import Handler, Request, Response
 from micro._typed import AnyHandler, bind
 
 __all__ = [

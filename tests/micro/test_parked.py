@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 import micro
 from micro import Request
 from micro._parked import Parked, ParkedTasks, Suspended
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 from micro.testing import NatsServer
 
 from .path_kit import PATHS, connections

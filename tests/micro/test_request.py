@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
 from micro._headers import check_headers
-from micro._request import NatsRequest, received_error
+from micro._received import NatsRequest
+from micro._request import received_error
 from micro.testing import make_request
 
 

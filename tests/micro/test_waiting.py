@@ -11,7 +11,7 @@ from nats.aio.client import Client as NatsClient
 import micro
 from micro import Request, ServiceError
 from micro._limits import Limits
-from micro._request import NatsRequest
+from micro._received import NatsRequest
 from micro._waiting import Waiting
 
 
