@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -211,10 +212,19 @@ def nats_server(
 
 
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that was free a moment ago, and another one each time."""
+    while True:
+        # Below those that systems give to outgoing connections, which would take it any moment.
+        port = 10_000 + secrets.randbelow(22_000)
+        if port in _given_out:
+            continue
+        _given_out.add(port)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+_given_out: set[int] = set()
 
 
 def _wait_until_open(server: NatsServer, log: Path, timeout: float = 20.0) -> None:

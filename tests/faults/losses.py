@@ -33,7 +33,7 @@ LAME_DUCK = """
 server_name: {name}
 lame_duck_grace_period: "{grace}s"
 lame_duck_duration: "30s"
-cluster {{ name: test, listen: "127.0.0.1:{port}", routes: ["nats://127.0.0.1:{other}"] }}
+cluster {{ name: "{cluster}", listen: "127.0.0.1:{port}", routes: ["nats://127.0.0.1:{other}"] }}
 """
 
 
@@ -139,8 +139,10 @@ async def echo(request: micro.Request) -> None:
 async def lame_duck(grace: float = 8) -> Outcome:
     """Announce the end of the server; the seconds are those until the service is with another one."""
     first, second = free_port(), free_port()
-    one_config = LAME_DUCK.format(name="a", port=first, other=second, grace=grace)
-    two_config = LAME_DUCK.format(name="b", port=second, other=first, grace=grace)
+    # A cluster of another process that has had one of these ports must not be joined.
+    shape = {"cluster": f"c{first}", "grace": grace}
+    one_config = LAME_DUCK.format(name="a", port=first, other=second, **shape)
+    two_config = LAME_DUCK.format(name="b", port=second, other=first, **shape)
     with nats_server(config=one_config) as one, nats_server(config=two_config) as two:
         async with running(setup, options.servers(one.url, two.url)) as ctx:
             url = ctx.client.connected_url

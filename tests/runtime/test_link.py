@@ -22,15 +22,19 @@ LAME_DUCK = """
 server_name: {name}
 lame_duck_grace_period: "3s"
 lame_duck_duration: "30s"
-cluster {{ name: test, listen: "127.0.0.1:{port}", routes: ["nats://127.0.0.1:{other}"] }}
+cluster {{ name: "{cluster}", listen: "127.0.0.1:{port}", routes: ["nats://127.0.0.1:{other}"] }}
 """
 
 
 async def test_lame_duck_is_left_at_once_and_nothing_is_lost() -> None:
     first, second = free_port(), free_port()
     with (
-        nats_server(config=LAME_DUCK.format(name="a", port=first, other=second)) as one,
-        nats_server(config=LAME_DUCK.format(name="b", port=second, other=first)) as two,
+        nats_server(
+            config=LAME_DUCK.format(name="a", cluster=f"c{first}", port=first, other=second)
+        ) as one,
+        nats_server(
+            config=LAME_DUCK.format(name="b", cluster=f"c{first}", port=second, other=first)
+        ) as two,
     ):
         async with running(one.url, two.url) as ctx:
             url = ctx.client.connected_url

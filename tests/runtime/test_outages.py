@@ -152,7 +152,7 @@ async def test_answers_finished_during_a_restart_arrive_after_it() -> None:
 
 CLUSTER = """
 server_name: {name}
-cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+cluster {{ name: "{cluster}", listen: "127.0.0.1:{port}", routes: [{routes}] }}
 """
 
 
@@ -163,7 +163,11 @@ def cluster(size: int = 3) -> Iterator[list[NatsServer]]:
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(
-                nats_server(config=CLUSTER.format(name=f"n{port}", port=port, routes=routes))
+                nats_server(
+                    config=CLUSTER.format(
+                        name=f"n{port}", cluster=f"c{ports[0]}", port=port, routes=routes
+                    )
+                )
             )
             for port in ports
         ]
