@@ -8,6 +8,7 @@ came together. Everything that is not usual it leaves to the other methods.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter_ns
 
@@ -75,17 +76,22 @@ class Runner:
         count = spent = payload_bytes = 0
         began, now = perf_counter_ns(), self._clock()
         inherited: float | None = None  # the deadline that requests of handlers inherit
+        ends = math.inf  # the same on the clock of `began`
         try:
             for request in requests:
                 data = headers = sending = None
                 started = perf_counter_ns()
                 try:
-                    if request.patience is not None or inherited is not None:
-                        request.arrived(now)
-                        if request.deadline != inherited:
-                            inherited = request.deadline
-                            pristine = parked.inherit(inherited)
-                        if inherited is not None and now + (started - began) / 1e9 >= inherited:
+                    patience = request.patience
+                    if patience is not None or inherited is not None:
+                        deadline = request.deadline
+                        if deadline is None and patience is not None:
+                            deadline = request.deadline = now + patience
+                        if deadline != inherited:
+                            inherited = deadline
+                            pristine = parked.inherit(deadline)
+                            ends = began + (math.inf if deadline is None else deadline - now) * 1e9
+                        if started >= ends:
                             request.expired = True
                             raise asyncio.CancelledError
                     if direct is None:

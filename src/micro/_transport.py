@@ -29,6 +29,9 @@ logger = logging.getLogger("micro.transport")
 
 VARIABLE = "MICRO_TRANSPORT"
 
+MANY = 128
+"""Messages that leave before the turn of the event loop is over: the server may begin with them."""
+
 
 def install(nc: NatsClient, servers: Iterable[str]) -> None:
     """Give a client that has not connected yet the fast transport, where that is possible.
@@ -65,7 +68,7 @@ class FastTransport(Transport):
     """Connects for nats-py, and demultiplexes what comes in.
 
     What is published through it in one turn of the event loop, or while one batch of messages is dealt
-    with, leaves in one write, after whatever nats-py has in its own buffer. While there is no connection
+    with, leaves in one write (in some more if it is much), after whatever nats-py has in its own buffer. While there is no connection
     it waits for the next one, up to the pending size of nats-py.
 
     Args:
@@ -144,6 +147,9 @@ class FastTransport(Transport):
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
+        elif len(self.frames) % MANY == 0 and self.room < 0:
+            self._flush()
+            self._flush_due = True  # it still is
 
     # -- what nats-py uses
 
