@@ -33,6 +33,9 @@ def write_certificates(folder: Path) -> None:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["ca"].public_key()),
                 critical=False,
             )
+            .add_extension(
+                _key_usage(ca=name == "ca"), critical=True
+            )  # from Python 3.13 on demanded
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]),
@@ -48,3 +51,17 @@ def write_certificates(folder: Path) -> None:
                 serialization.NoEncryption(),
             )
         )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
