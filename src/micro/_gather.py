@@ -14,7 +14,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro import _transport
+from micro import _natspy, _transport
 from micro._frames import Message
 
 NO_RESPONDERS = "503"
@@ -74,7 +74,7 @@ class Replies:
         if self._transport is not None:
             found = await self._transport.subscribe(inbox, "", self._receive_frames)
         else:
-            found = await self._nc.subscribe(inbox, cb=self._receive)
+            found = await _natspy.subscribe(self._nc, inbox, "", self._receive)
         self._subscription = found
         try:
             await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
@@ -136,7 +136,7 @@ class Replies:
     def _receive_frames(self, messages: list[Message]) -> None:
         self._keep(_transport.message(self._nc, *message) for message in messages)
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, message: Msg) -> None:
         self._keep((message,))
 
     def _keep(self, messages: Iterable[Msg]) -> None:

@@ -2,6 +2,10 @@
 
 `unusable` checks it when a client is made: if a release of nats-py has changed one of these names, the
 client goes the public path instead. What that one would like to use as well, it does without then.
+
+One thing is public but not documented: the ``future`` of a subscription is given every message of it, at
+once, where a callback is given them by a queue and a task of each subscription. `gives_messages_at_once`
+tries whether that is so.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from functools import cache
+from typing import Any, cast
 from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
@@ -31,7 +36,7 @@ _CLIENT: dict[str, Any] = {
 }
 _CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
 # The same of a subscription with the id 7.
-_SUBSCRIPTION = {"_id": 7, "_message_iterator": None}
+_SUBSCRIPTION = {"_id": 7}
 _QUEUE = "_pending_queue"
 _TRANSPORT_METHODS = frozenset(
     [
@@ -66,7 +71,58 @@ def unusable(nc: NatsClient) -> str | None:
         return f"Subscription.{_QUEUE}"
     if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
         return "Transport"
-    return None
+    return None if gives_messages_at_once() else "Subscription.future"
+
+
+class _Inlet:
+    """In place of a subscription's future: calls a function with each message."""
+
+    __slots__ = ("set_result",)
+
+    def __init__(self, receive: Callable[[Msg], None]) -> None:
+        self.set_result = receive
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@cache
+def gives_messages_at_once() -> bool:
+    """Return whether nats-py gives every message, not only the first, to the future of a subscription."""
+    received: list[Msg] = []
+    try:
+        nc = NatsClient()
+        nc._subs[7] = Subscription(nc, 7, "a", future=cast(Any, _Inlet(received.append)))
+        for _ in range(2):
+            steps = nc._process_msg(7, b"a", b"", b"", b"")
+            try:
+                steps.send(None)
+            except StopIteration:
+                continue
+            steps.close()
+        return len(received) == 2 and 7 in nc._subs
+    except Exception as error:  # noqa: BLE001 - whatever a release may have changed
+        logger.debug("nats-py does not give messages to futures: %s", error)
+        return False
+
+
+async def subscribe(
+    nc: NatsClient, subject: str, queue: str, receive: Callable[[Msg], None]
+) -> Subscription:
+    """Subscribe, and have a function called with each message as soon as it is read."""
+    if not gives_messages_at_once():
+
+        async def call(msg: Msg) -> None:
+            receive(msg)
+
+        return await nc.subscribe(subject, queue=queue, cb=call)
+    found = await nc.subscribe(subject, queue=queue, future=cast(Any, _Inlet(receive)))
+    if isinstance(getattr(found, _QUEUE, None), asyncio.Queue):
+        found._pending_queue = _NO_MESSAGES  # it takes three times the memory of an endpoint
+    return found
+
+
+_NO_MESSAGES: asyncio.Queue[Msg] = asyncio.Queue()
 
 
 def sid(subscription: Subscription) -> int | None:
@@ -114,12 +170,6 @@ def take_pending(nc: NatsClient) -> list[bytes]:
         nc._pending = []
         nc._pending_data_size = 0
     return pending
-
-
-def let_go_of_queue(subscription: Subscription, instead: asyncio.Queue[Msg]) -> None:
-    """Take the queue from a subscription that gets no messages: three times the size of an endpoint."""
-    subscription._pending_queue = instead
-    subscription._message_iterator = None  # it holds the queue
 
 
 def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:

@@ -18,7 +18,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro import _transport
+from micro import _natspy, _transport
 from micro._errors import PayloadTooLargeError
 from micro._frames import Message
 from micro._headers import check_headers, header_block
@@ -94,7 +94,7 @@ class _Turn:
         self._receiver = receiver
         self._messages: list[Msg] = []
 
-    async def receive(self, msg: Msg) -> None:
+    def receive(self, msg: Msg) -> None:
         if not self._messages:
             asyncio.get_running_loop().call_soon(self._hand_over)
         self._messages.append(msg)
@@ -126,8 +126,7 @@ class PublicPath:
 
     async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        turn = _Turn(receiver)
-        return await self.nc.subscribe(subject, queue=queue, cb=turn.receive)
+        return await _natspy.subscribe(self.nc, subject, queue, _Turn(receiver).receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""

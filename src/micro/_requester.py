@@ -112,7 +112,7 @@ class Requester:
             if self._transport is not None:
                 found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frames)
             else:
-                found = await self._nc.subscribe(f"{inbox}.*", cb=self._receive)
+                found = await _natspy.subscribe(self._nc, f"{inbox}.*", "", self._receive)
         except BaseException:
             self._inbox = b""
             raise
@@ -125,7 +125,7 @@ class Requester:
                 answer = _transport.message(self._nc, subject, reply, data, headers)
                 waiting[0].set_result(answer)
 
-    async def _receive(self, msg: Msg) -> None:
+    def _receive(self, msg: Msg) -> None:
         waiting = self._waiting.pop(msg.subject.encode(), None)
         if waiting is not None and not waiting[0].done():
             waiting[0].set_result(msg)

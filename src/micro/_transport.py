@@ -11,6 +11,7 @@ import logging
 import os
 import ssl
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import ParseResult
 
 import nats.errors
@@ -92,21 +93,13 @@ class FastTransport(Transport):
         self._waiting_bytes = 0  # of frames that came while there was no connection
         self._flush_due = False
         self._max_payload = nc.max_payload  # of the server connected to last
-        self._no_messages: asyncio.Queue[Msg] = asyncio.Queue()
 
     # -- what the framework uses
 
     async def subscribe(self, subject: str, queue: str, sink: Sink) -> Subscription:
         """Subscribe, and have the messages handed to a sink; a fence must follow."""
-        subscription = await self._nc.subscribe(subject, queue=queue)
+        subscription = await _natspy.subscribe(self._nc, subject, queue, partial(_too_early, sink))
         self._routes[_route(subscription)] = sink
-        while subscription.pending_msgs:  # received while the call above was waiting
-            msg = await subscription.next_msg()
-            headers = encode_headers(msg.headers) if msg.headers else None
-            message = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
-            # A sink must not be called inside a task.
-            asyncio.get_running_loop().call_soon(sink, [message])
-        _natspy.let_go_of_queue(subscription, self._no_messages)
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
@@ -257,6 +250,13 @@ class FastTransport(Transport):
         frames[:0] = _natspy.take_pending(nc)  # published before the answers, so sent before them
         stream.write(b"".join(frames))
         frames.clear()
+
+
+def _too_early(sink: Sink, msg: Msg) -> None:
+    """Hand over what nats-py has received before the route was known; never inside a task."""
+    headers = encode_headers(msg.headers) if msg.headers else None
+    received = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
+    asyncio.get_running_loop().call_soon(sink, [received])
 
 
 def message(

@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport, Transport
 
 import micro
-from micro import ConfigError, Request, _natspy, _transport, options
+from micro import ConfigError, Request, Until, _natspy, _transport, options
 from micro._fence import fence
 from micro._frames import Message
 from micro._parked import ParkedTasks
@@ -153,18 +153,80 @@ def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     client = NatsClient()
     assert _natspy.unusable(client) is None
 
+    monkeypatch.setattr(_natspy, "gives_messages_at_once", lambda: False)
+    assert _natspy.unusable(client) == "Subscription.future"
     monkeypatch.setattr(Transport, "__abstractmethods__", frozenset({"connect"}))
     assert _natspy.unusable(client) == "Transport"
     monkeypatch.setattr(Subscription, "__init__", lambda self, conn, number, subject: None)
     assert _natspy.unusable(client) == "Subscription._id"
     monkeypatch.setattr(Subscription, "_id", 7, raising=False)
-    assert _natspy.unusable(client) == "Subscription._message_iterator"
-    monkeypatch.setattr(Subscription, "_message_iterator", None, raising=False)
     assert _natspy.unusable(client) == "Subscription._pending_queue"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
     assert _natspy.unusable(client) == "Client._send_unsubscribe"
     client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours
     assert _natspy.unusable(client) == "Client._transport"
+
+
+class GivesOnlyTheFirst(NatsClient):
+    """A client of a release of nats-py that ends a subscription whose future has a message."""
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        await super()._process_msg(sid, subject, reply, data, headers)
+        self._subs.pop(sid, None)
+
+
+class KeepsAll(NatsClient):
+    """A client of a release of nats-py that has nothing to do with futures any more."""
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        """Lose the message."""
+
+
+class Renames(NatsClient):
+    """A client of a release of nats-py that calls it otherwise."""
+
+    _process_msg = None  # type: ignore[assignment]  # as if it were not there
+
+
+class Hangs(NatsClient):
+    """A client of a release of nats-py that has to wait before it hands over."""
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("client", [GivesOnlyTheFirst, KeepsAll, Renames, Hangs])
+async def test_release_of_nats_py_that_gives_futures_no_message_is_found_out(
+    client: type[NatsClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = _natspy.gives_messages_at_once.__wrapped__
+    assert trial()
+    monkeypatch.setattr(_natspy, "NatsClient", client)
+    assert not trial()
+
+
+async def test_public_path_works_with_callbacks_where_futures_get_no_message(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_natspy, "gives_messages_at_once", lambda: False)
+    async with connections("public") as connect:
+        nc, caller = await connect(server.url), await connect(server.url)
+        async with micro.add_service(nc, "old", "1.0.0") as service:
+            await service.add_endpoint("old", echo)
+            client = micro.Client(caller)
+            answers = await asyncio.gather(*(client.request("old", b"%d" % i) for i in range(100)))
+            async with client.request_many(
+                "old", b"again", until=Until(max_wait=5, max_count=1)
+            ) as replies:
+                more = [reply.data async for reply in replies]
+    assert [answer.data for answer in answers] == [b"%d" % i for i in range(100)]
+    assert more == [b"again"]
 
 
 async def test_public_path_does_without_what_a_release_of_nats_py_has_renamed() -> None:
