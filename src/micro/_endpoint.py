@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from micro._dispatch import Dispatcher
@@ -108,9 +108,9 @@ class Endpoint:
         """The queue group it is a member of; empty when none."""
         return self._config.queue_group
 
-    async def start(self) -> None:
+    def start(self) -> Coroutine[Any, Any, None]:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
-        await self._listener.join(self._owner())
+        return self._listener.join(self._owner())
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.

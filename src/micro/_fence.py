@@ -33,8 +33,10 @@ _pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyD
 _open: WeakKeyDictionary[NatsClient, _Round] = WeakKeyDictionary()
 
 
-async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
-    """Return when the server has processed every command given to ``nc`` so far.
+def fence(
+    nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True
+) -> asyncio.Future[None]:
+    """Return a future that is done when the server has processed every command given to ``nc`` so far.
 
     All messages the server sent before that have then been handed to their subscriptions.
 
@@ -49,7 +51,7 @@ async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = Tru
     found = _open.get(nc)
     if found is None:
         found = _open[nc] = _Round(nc)
-    await found.join(timeout, reconnects)
+    return found.join(timeout, reconnects)
 
 
 class _Waiter(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from itertools import starmap
 from typing import Any, Protocol, TypeAlias
@@ -51,7 +51,9 @@ class Path(Protocol):
     def transport(self) -> FastTransport | None:
         """The transport that messages go by, None on the public path."""
 
-    async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
+    def subscribe(
+        self, subject: str, queue: str, receiver: Receiver
+    ) -> Coroutine[Any, Any, Subscription]:
         """Subscribe on behalf of a receiver; a fence must follow."""
 
     async def unsubscribe(self, subscription: Subscription) -> None:
@@ -124,9 +126,11 @@ class PublicPath:
     def __init__(self, nc: NatsClient) -> None:
         self.nc = nc
 
-    async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
+    def subscribe(
+        self, subject: str, queue: str, receiver: Receiver
+    ) -> Coroutine[Any, Any, Subscription]:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        return await _natspy.subscribe(self.nc, subject, queue, _Turn(receiver).receive)
+        return _natspy.subscribe(self.nc, subject, queue, _Turn(receiver).receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""
@@ -165,9 +169,11 @@ class FastPath:
         self.nc = nc
         self.transport = transport
 
-    async def subscribe(self, subject: str, queue: str, receiver: Receiver) -> Subscription:
+    def subscribe(
+        self, subject: str, queue: str, receiver: Receiver
+    ) -> Coroutine[Any, Any, Subscription]:
         """Subscribe on behalf of a receiver; a fence must follow."""
-        return await self.transport.subscribe(subject, queue, _FrameSink(receiver))
+        return self.transport.subscribe(subject, queue, _FrameSink(receiver))
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; does nothing when the connection is closed."""

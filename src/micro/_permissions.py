@@ -31,7 +31,9 @@ def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
     Raises:
         PermissionDeniedError: It has, by name.
     """
-    known = _refused.get(nc, set())
+    known = _refused.get(nc)
+    if not known:
+        return
     refused = tuple(subject for subject in subjects if subject.lower() in known)
     if refused:
         raise PermissionDeniedError(refused, owner)

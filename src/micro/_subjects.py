@@ -15,7 +15,9 @@ RESERVED_METADATA_PREFIX = "_nats"
 VERBS = ("PING", "INFO", "STATS")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_TOKEN = re.compile(r"[^\s.*>\ud800-\udfff]+")
+_TOKEN = r"[^\s.*>\ud800-\udfff]+"
+_TOKENS = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*")
+_WILDCARDS = re.compile(rf"(?:(?:\*|{_TOKEN})\.)*(?:[*>]|{_TOKEN})")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PRERELEASE = rf"(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _VERSION = re.compile(
@@ -86,19 +88,15 @@ def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
     """
     if not isinstance(subject, str) or not subject:
         raise ConfigError(f"invalid subject {subject!r}: expected tokens separated by dots")
-    tokens = subject.split(".")
-    for position, token in enumerate(tokens):
-        if _TOKEN.fullmatch(token):
-            continue
-        if token == "*" or (token == ">" and position == len(tokens) - 1):  # noqa: S105 - a wildcard
-            if allow_wildcards:
-                continue
+    if not _TOKENS.fullmatch(subject):
+        if not _WILDCARDS.fullmatch(subject):
+            raise ConfigError(
+                f"invalid subject {subject!r}: expected tokens separated by dots, without white "
+                "space, '*' and '>' only as whole tokens, '>' last"
+            )
+        if not allow_wildcards:
             raise ConfigError(f"invalid subject {subject!r}: wildcards need allow_wildcards=True")
-        raise ConfigError(
-            f"invalid subject {subject!r}: expected tokens separated by dots, without white space, "
-            "'*' and '>' only as whole tokens, '>' last"
-        )
-    if subject.startswith("$") and not allow_wildcards:
+    if subject[0] == "$" and not allow_wildcards:
         raise ConfigError(
             f"invalid subject {subject!r}: '$' subjects are the server's and need allow_wildcards=True"
         )
@@ -111,7 +109,7 @@ def check_prefix(kind: str, prefix: object) -> str:
     Raises:
         ConfigError: It holds a wildcard, white space or an empty token.
     """
-    if isinstance(prefix, str) and all(_TOKEN.fullmatch(token) for token in prefix.split(".")):
+    if isinstance(prefix, str) and _TOKENS.fullmatch(prefix):
         return prefix
     raise ConfigError(
         f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"

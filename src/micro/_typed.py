@@ -189,8 +189,10 @@ def _is_request(annotation: Any) -> bool:
 
 
 def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
+    if inspect.iscoroutinefunction(handler):
+        return handler
     call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
+    if inspect.iscoroutinefunction(call):
         return handler
     if getattr(handler, _CHEAP, False):
 
