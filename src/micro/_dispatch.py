@@ -46,7 +46,12 @@ class Dispatcher:
         self._outcomes = Outcomes(log, report, wrapped=work.wrapped)
         self.counters = self._outcomes.counters
         self._runner = Runner(
-            work, self._outcomes, path, timeout=limits.timeout, release=self._release
+            work,
+            self._outcomes,
+            path,
+            timeout=limits.timeout,
+            clock=pool.clock,
+            release=self._release,
         )
         self._max_in_flight = limits.max_in_flight
         self._prefixes = limits.reply_prefixes

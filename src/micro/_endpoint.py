@@ -8,6 +8,7 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from micro._dispatch import Dispatcher
@@ -15,7 +16,7 @@ from micro._limits import Limits, limits
 from micro._listener import Listener
 from micro._middleware import Middleware, fold
 from micro._parked import ParkedTasks
-from micro._path import Path
+from micro._path import Path, RequestsOf
 from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
 from micro._typed import AnyHandler, BoundHandler, bind
@@ -50,11 +51,11 @@ class EndpointConfig(NamedTuple):
             ConfigError: A limit is negative, or nothing could run.
         """
         return limits(
-            max_in_flight=self.max_in_flight,
-            timeout=self.timeout,
-            pending_msgs=self.pending_msgs_limit,
-            pending_bytes=self.pending_bytes_limit,
-            reply_prefixes=self.reply_prefixes,
+            self.max_in_flight,
+            self.timeout,
+            self.pending_msgs_limit,
+            self.pending_bytes_limit,
+            self.reply_prefixes,
         )
 
 
@@ -78,20 +79,32 @@ class Endpoint:
     def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
         bound = bind(handler)
         self._config = config
-        self._left = home.left
+        self._limits = config.limits()
+        self._bound = bound
+        self._home = home
         self._schemas = _schemas(bound)
-        self._dispatcher = Dispatcher(
-            RequestLog(config.service, config.name, config.instance),
-            fold(bound.call, config.middlewares, bound.direct),
-            limits=config.limits(),
-            pool=home.pool,
-            path=path,
-            report=home.report,
-        )
+        self._path = path
         self._listener = self._listen(path)
         self._former: tuple[Listener, ...] = ()  # on connections that are being left
         self._data: Any = None
         self._stopping = False
+
+    @cached_property
+    def _dispatcher(self) -> Dispatcher:
+        """Made for the first request, or whoever asks: most endpoints of a large service are idle."""
+        config = self._config
+        return Dispatcher(
+            RequestLog(config.service, config.name, config.instance),
+            fold(self._bound.call, config.middlewares, self._bound.direct),
+            limits=self._limits,
+            pool=self._home.pool,
+            path=self._path,
+            report=self._home.report,
+        )
+
+    def receive(self, requests_of: RequestsOf, messages: list[Any]) -> None:
+        """Take in requests; the listener calls it."""
+        self._dispatcher.receive(requests_of, messages)
 
     @property
     def name(self) -> str:
@@ -124,7 +137,7 @@ class Endpoint:
         if self._stopping and self._dispatcher.is_calling():
             return
         self._stopping = True
-        self._left(self)
+        self._home.left(self)
         await self.leave()
         await self.drain(timeout)
 
@@ -134,6 +147,7 @@ class Endpoint:
         await listener.join(self._owner())
         former, self._listener = self._listener, listener
         self._former = (*self._former, former)
+        self._path = path
         self._dispatcher.answer_through(path)
         await former.linger()
         await former.leave()
@@ -159,7 +173,7 @@ class Endpoint:
 
     def _listen(self, path: Path) -> Listener:
         config = self._config
-        return Listener(path, config.subject, config.queue_group, self._dispatcher)
+        return Listener(path, config.subject, config.queue_group, self)
 
     def _owner(self) -> str:
         return f"endpoint {self._config.name!r} of service {self._config.service!r}"

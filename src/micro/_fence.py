@@ -33,10 +33,8 @@ _pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyD
 _open: WeakKeyDictionary[NatsClient, _Round] = WeakKeyDictionary()
 
 
-def fence(
-    nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True
-) -> asyncio.Future[None]:
-    """Return a future that is done when the server has processed every command given to ``nc`` so far.
+async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
+    """Return when the server has processed every command given to ``nc`` so far.
 
     All messages the server sent before that have then been handed to their subscriptions.
 
@@ -51,7 +49,7 @@ def fence(
     found = _open.get(nc)
     if found is None:
         found = _open[nc] = _Round(nc)
-    return found.join(timeout, reconnects)
+    await found.join(timeout, reconnects)
 
 
 class _Waiter(NamedTuple):

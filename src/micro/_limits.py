@@ -32,7 +32,6 @@ class Limits(NamedTuple):
 
 @lru_cache(maxsize=64)  # most endpoints of a service have the same
 def limits(
-    *,
     max_in_flight: int | None,
     timeout: float | None,
     pending_msgs: int | None,

@@ -91,10 +91,15 @@ class Parked:
 
 
 class ParkedTasks:
-    """A pool whose tasks only ever see requests that suspend."""
+    """A pool whose tasks only ever see requests that suspend.
+
+    Attributes:
+        clock: That of the event loop.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.clock = self._loop.time
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
         self._pristine.run(_deadline.current.set, None)  # as after a request

@@ -33,6 +33,7 @@ class Runner:
         outcomes: What requests come to.
         path: The way that answers leave by.
         timeout: Seconds that a handler may take.
+        clock: That of the event loop.
         release: Told when a request that has suspended is done with.
     """
 
@@ -43,13 +44,14 @@ class Runner:
         path: Path,
         *,
         timeout: float | None,
+        clock: Callable[[], float],
         release: Callable[[], None],
     ) -> None:
         self.release = release
         self._work = work
         self._outcomes = outcomes
         self._timeout = timeout
-        self._clock = asyncio.get_running_loop().time
+        self._clock = clock
         self.answer_through(path)
 
     def answer_through(self, path: Path) -> None:

@@ -15,9 +15,7 @@ RESERVED_METADATA_PREFIX = "_nats"
 VERBS = ("PING", "INFO", "STATS")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_TOKEN = r"[^\s.*>\ud800-\udfff]+"
-_TOKENS = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*")
-_WILDCARDS = re.compile(rf"(?:(?:\*|{_TOKEN})\.)*(?:[*>]|{_TOKEN})")
+_SUBJECT = re.compile(r"(?:(?:\*|[^\s.*>]+)\.)*(?:[*>]|[^\s.*>]+)")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PRERELEASE = rf"(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _VERSION = re.compile(
@@ -88,15 +86,16 @@ def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
     """
     if not isinstance(subject, str) or not subject:
         raise ConfigError(f"invalid subject {subject!r}: expected tokens separated by dots")
-    if not _TOKENS.fullmatch(subject):
-        if not _WILDCARDS.fullmatch(subject):
-            raise ConfigError(
-                f"invalid subject {subject!r}: expected tokens separated by dots, without white "
-                "space, '*' and '>' only as whole tokens, '>' last"
-            )
-        if not allow_wildcards:
-            raise ConfigError(f"invalid subject {subject!r}: wildcards need allow_wildcards=True")
-    if subject[0] == "$" and not allow_wildcards:
+    if not _SUBJECT.fullmatch(subject) or not is_text(subject):
+        raise ConfigError(
+            f"invalid subject {subject!r}: expected tokens separated by dots, without white space, "
+            "'*' and '>' only as whole tokens, '>' last"
+        )
+    if allow_wildcards:
+        return subject
+    if _has_wildcards(subject):
+        raise ConfigError(f"invalid subject {subject!r}: wildcards need allow_wildcards=True")
+    if subject[0] == "$":
         raise ConfigError(
             f"invalid subject {subject!r}: '$' subjects are the server's and need allow_wildcards=True"
         )
@@ -109,11 +108,21 @@ def check_prefix(kind: str, prefix: object) -> str:
     Raises:
         ConfigError: It holds a wildcard, white space or an empty token.
     """
-    if isinstance(prefix, str) and _TOKENS.fullmatch(prefix):
+    if (
+        isinstance(prefix, str)
+        and _SUBJECT.fullmatch(prefix)
+        and not _has_wildcards(prefix)
+        and is_text(prefix)
+    ):
         return prefix
     raise ConfigError(
         f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"
     )
+
+
+def _has_wildcards(subject: str) -> bool:
+    """Return whether a subject has wildcards, which are whole tokens."""
+    return "*" in subject or ">" in subject
 
 
 def check_queue_group(queue_group: object) -> str:

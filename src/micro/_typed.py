@@ -164,12 +164,11 @@ def _is_plain(handler: AnyHandler) -> bool:
     if code.co_argcount != 1 or code.co_kwonlyargcount or several or handler.__defaults__:
         return False
     known = handler.__globals__
-    meant = {
-        name: known.get(given, given) if isinstance(given, str) else given
-        for name, given in handler.__annotations__.items()
-    }
-    result = meant.pop("return", None)
-    return result in (None, "None") and all(each is Request for each in meant.values())
+    for name, given in handler.__annotations__.items():
+        meant = known.get(given, given) if isinstance(given, str) else given
+        if meant not in ((None, "None") if name == "return" else (Request,)):
+            return False
+    return True
 
 
 def _is_filled(parameter: inspect.Parameter) -> bool:

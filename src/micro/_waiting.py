@@ -25,14 +25,13 @@ class Waiting:
         late: Given each request that has waited too long, when it is out of the queue.
     """
 
-    __slots__ = ("_bytes", "_late", "_limits", "_loop", "_queue", "_timer")
+    __slots__ = ("_bytes", "_late", "_limits", "_queue", "_timer")
 
     def __init__(self, limits: Limits, late: Callable[[NatsRequest], None]) -> None:
         self._limits = limits
         self._late = late
         self._queue = _NONE
         self._bytes = 0
-        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -46,7 +45,7 @@ class Waiting:
             return False
         if self._queue is _NONE:
             self._queue = deque()
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         request.arrived(now)
         self._queue.append((request, now))
         self._bytes = size
@@ -63,11 +62,12 @@ class Waiting:
         limit = self._limits.timeout
         if limit is not None and self._timer is None and self._queue:
             moment = self._queue[0][1] + limit
-            self._timer = self._loop.call_at(moment, self._hand_out_late_ones, limit)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(moment, self._hand_out_late_ones, limit)
 
     def _hand_out_late_ones(self, max_seconds: float) -> None:
         self._timer = None
-        arrived_before = self._loop.time() - max_seconds
+        arrived_before = asyncio.get_running_loop().time() - max_seconds
         while self._queue and self._queue[0][1] <= arrived_before:
             self._late(self.take())
         self._watch()

@@ -257,6 +257,14 @@ async def test_schemas_become_hashes_when_info_would_be_too_large(
     assert after["endpoints"][0]["metadata"]["micro.request.schema.sha256"] == digest
 
 
+async def test_idle_service_can_be_measured_from_another_thread(nc: NatsClient) -> None:
+    async with micro.add_service(nc, "idle", "1.0.0") as service:
+        await service.add_endpoint("idle", echo)
+        (endpoint,) = (await asyncio.to_thread(service.stats)).endpoints
+    assert endpoint.num_requests == 0
+    assert endpoint.data["micro"]["in_flight"] == 0
+
+
 async def test_stats_handlers_sync_and_async(nc: NatsClient, caller: NatsClient) -> None:
     def sync(endpoint: micro.Endpoint) -> dict[str, str]:
         return {"name": endpoint.name}
