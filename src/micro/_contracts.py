@@ -15,8 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
+from micro._bound import BoundHandler
 from micro._errors import ConfigError, IncompatibleContractError
-from micro._typed import BoundHandler
 
 logger = logging.getLogger("micro.contracts")
 

@@ -11,15 +11,16 @@ from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from micro._bound import BoundHandler
 from micro._dispatch import Dispatcher
-from micro._limits import Limits, limits
 from micro._listener import Listener
-from micro._middleware import Middleware, fold
+from micro._middleware import fold
 from micro._parked import ParkedTasks
 from micro._path import Path, RequestsOf
 from micro._request_log import RequestLog
 from micro._subjects import MAX_METADATA_BYTES
-from micro._typed import AnyHandler, BoundHandler, bind
+from micro._terms import Terms
+from micro._typed import AnyHandler, bind
 
 logger = logging.getLogger("micro.endpoint")
 
@@ -28,35 +29,15 @@ RESPONSE_SCHEMA = "micro.response.schema"
 
 
 class EndpointConfig(NamedTuple):
-    """What an endpoint is, after inheritance; None means the framework's default."""
+    """What an endpoint is, after inheritance."""
 
     service: str
     instance: str
     name: str
     subject: str
-    queue_group: str
     metadata: dict[str, str]
-    pending_bytes_limit: int | None
-    pending_msgs_limit: int | None
-    max_in_flight: int | None
-    timeout: float | None
-    reply_prefixes: tuple[str, ...] | None
-    middlewares: tuple[Middleware, ...]
+    terms: Terms
     stats_handler: Callable[[Endpoint], Any] | None
-
-    def limits(self) -> Limits:
-        """Return the limits; by default eight requests may wait for each that runs.
-
-        Raises:
-            ConfigError: A limit is negative, or nothing could run.
-        """
-        return limits(
-            self.max_in_flight,
-            self.timeout,
-            self.pending_msgs_limit,
-            self.pending_bytes_limit,
-            self.reply_prefixes,
-        )
 
 
 class Home(NamedTuple):
@@ -79,7 +60,7 @@ class Endpoint:
     def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
         bound = bind(handler)
         self._config = config
-        self._limits = config.limits()
+        self._limits = config.terms.limits()
         self._bound = bound
         self._home = home
         self._schemas = _schemas(bound)
@@ -95,7 +76,7 @@ class Endpoint:
         config = self._config
         return Dispatcher(
             RequestLog(config.service, config.name, config.instance),
-            fold(self._bound.call, config.middlewares, self._bound.direct),
+            fold(self._bound.call, config.terms.middlewares, self._bound.direct),
             limits=self._limits,
             pool=self._home.pool,
             path=self._path,
@@ -119,7 +100,7 @@ class Endpoint:
     @property
     def queue_group(self) -> str:
         """The queue group it is a member of; empty when none."""
-        return self._config.queue_group
+        return self._config.terms.queue_group
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
@@ -172,8 +153,7 @@ class Endpoint:
         self._dispatcher.counters.reset()
 
     def _listen(self, path: Path) -> Listener:
-        config = self._config
-        return Listener(path, config.subject, config.queue_group, self)
+        return Listener(path, self.subject, self.queue_group, self)
 
     def _owner(self) -> str:
         return f"endpoint {self._config.name!r} of service {self._config.service!r}"
@@ -188,7 +168,7 @@ class Endpoint:
         return {
             "name": config.name,
             "subject": config.subject,
-            "queue_group": config.queue_group,
+            "queue_group": self.queue_group,
             "metadata": {**found, **config.metadata},
         }
 
@@ -212,7 +192,7 @@ class Endpoint:
         found = {
             "name": config.name,
             "subject": config.subject,
-            "queue_group": config.queue_group,
+            "queue_group": self.queue_group,
             **self._dispatcher.counters.snapshot(),
         }
         own = {**self._dispatcher.load(), **self._dispatcher.counters.details()}

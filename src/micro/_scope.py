@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from micro import _subjects
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._middleware import Middleware
+from micro._terms import Terms
 from micro._typed import AnyHandler
-
-N = TypeVar("N", int, float)
 
 AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
 
 
 class Scope(NamedTuple):
-    """What a service or group hands down to its endpoints; None means "not said here"."""
+    """Where endpoints are added.
+
+    Attributes:
+        service: The name of the service.
+        instance: Its id.
+        prefix: What their subjects begin with; empty for nothing.
+        terms: What they inherit.
+    """
 
     service: str
     instance: str
-    prefix: str = ""
-    queue_group: str | None = None
-    pending_bytes_limit: int | None = None
-    pending_msgs_limit: int | None = None
-    max_in_flight: int | None = None
-    timeout: float | None = None
-    reply_prefixes: tuple[str, ...] | None = None
-    middlewares: tuple[Middleware, ...] = ()
+    prefix: str
+    terms: Terms
 
 
 class EndpointOwner:
@@ -85,25 +85,23 @@ class EndpointOwner:
         """
         scope = self._scope
         config = EndpointConfig(
-            service=scope.service,
-            instance=scope.instance,
-            name=_subjects.check_name("endpoint", name),
-            subject=_subjects.check_subject(
+            scope.service,
+            scope.instance,
+            _subjects.check_name("endpoint", name),
+            _subjects.check_subject(
                 _subjects.join(scope.prefix, name if subject is None else subject),
                 allow_wildcards=allow_wildcards,
             ),
-            queue_group=_subjects.inherited(
-                None if queue_group is None else _subjects.check_queue_group(queue_group),
-                scope.queue_group,
+            _subjects.check_metadata(metadata),
+            scope.terms.narrowed(
+                queue_group,
+                pending_bytes_limit,
+                pending_msgs_limit,
+                max_in_flight,
+                timeout,
+                middlewares,
             ),
-            metadata=_subjects.check_metadata(metadata),
-            pending_bytes_limit=_nearest(pending_bytes_limit, scope.pending_bytes_limit),
-            pending_msgs_limit=_nearest(pending_msgs_limit, scope.pending_msgs_limit),
-            max_in_flight=_nearest(max_in_flight, scope.max_in_flight),
-            timeout=_nearest(timeout, scope.timeout),
-            reply_prefixes=scope.reply_prefixes,
-            middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
-            stats_handler=stats_handler,
+            stats_handler,
         )
         return await self._add(config, handler)
 
@@ -135,28 +133,17 @@ class EndpointOwner:
         scope = self._scope
         if name:
             _subjects.check_prefix("group name", name)
-        if queue_group is not None:
-            _subjects.check_queue_group(queue_group)
-        child = Scope(
-            service=scope.service,
-            instance=scope.instance,
-            prefix=_subjects.join(scope.prefix, name),
-            queue_group=scope.queue_group if queue_group is None else queue_group,
-            pending_bytes_limit=_nearest(
-                pending_bytes_limit_by_endpoint, scope.pending_bytes_limit
-            ),
-            pending_msgs_limit=_nearest(pending_msgs_limit_by_endpoint, scope.pending_msgs_limit),
-            max_in_flight=_nearest(max_in_flight, scope.max_in_flight),
-            timeout=_nearest(timeout, scope.timeout),
-            reply_prefixes=scope.reply_prefixes,
-            middlewares=(*scope.middlewares, *(middlewares if middlewares is not None else ())),
+        terms = scope.terms.narrowed(
+            queue_group,
+            pending_bytes_limit_by_endpoint,
+            pending_msgs_limit_by_endpoint,
+            max_in_flight,
+            timeout,
+            middlewares,
         )
-        return Group(child, self._add)
+        prefix = _subjects.join(scope.prefix, name)
+        return Group(scope._replace(prefix=prefix, terms=terms), self._add)
 
 
 class Group(EndpointOwner):
     """Endpoints of a service under a common subject prefix; made by ``add_group``."""
-
-
-def _nearest(own: N | None, outer: N | None) -> N | None:
-    return outer if own is None else own

@@ -25,6 +25,7 @@ from micro._middleware import Middleware
 from micro._parked import ParkedTasks
 from micro._path import Path, path_of
 from micro._scope import EndpointOwner, Scope
+from micro._terms import Terms
 from micro._typed import AnyHandler, bind
 
 if TYPE_CHECKING:
@@ -318,17 +319,16 @@ def add_service(  # noqa: PLR0913 - the documented signature
         description=_subjects.check_description(description),
         metadata=_subjects.check_metadata(metadata),
     )
-    scope = Scope(
-        service=identity.name,
-        instance=identity.id,
-        queue_group=None if queue_group is None else _subjects.check_queue_group(queue_group),
-        pending_bytes_limit=pending_bytes_limit_by_endpoint,
-        pending_msgs_limit=pending_msgs_limit_by_endpoint,
-        max_in_flight=max_in_flight,
-        timeout=timeout,
-        reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes),
-        middlewares=tuple(middlewares) if middlewares is not None else (),
+    outermost = Terms(reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes))
+    terms = outermost.narrowed(
+        queue_group,
+        pending_bytes_limit_by_endpoint,
+        pending_msgs_limit_by_endpoint,
+        max_in_flight,
+        timeout,
+        middlewares,
     )
+    scope = Scope(identity.name, identity.id, "", terms)
     config = ServiceConfig(
         identity=identity,
         api_prefix=_subjects.check_prefix(

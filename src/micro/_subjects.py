@@ -159,14 +159,6 @@ def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
     return dict(metadata)
 
 
-def inherited(*levels: str | None) -> str:
-    """Return the first queue group that is set, innermost level first, else the default ``q``."""
-    for level in levels:
-        if level is not None:
-            return level
-    return DEFAULT_QUEUE_GROUP
-
-
 def join(*tokens: str) -> str:
     """Join subject parts with dots, leaving out the empty ones."""
     return ".".join(filter(None, tokens))

@@ -11,6 +11,7 @@ import micro
 from micro import ConfigError, Request
 from micro._endpoint import Endpoint, EndpointConfig
 from micro._scope import EndpointOwner, Scope
+from micro._terms import Terms
 
 
 async def handler(request: Request) -> None:
@@ -21,7 +22,8 @@ class Recorder(EndpointOwner):
     """An owner that keeps what it would add."""
 
     def __init__(self, **scope: Any) -> None:
-        super().__init__(Scope(service="s", instance="i", **scope), self.record)
+        said = {name: value for name, value in scope.items() if value is not None}
+        super().__init__(Scope("s", "i", "", Terms(**said)), self.record)
         self.added: list[EndpointConfig] = []
 
     async def record(self, config: EndpointConfig, handler: Any) -> Endpoint:
@@ -45,7 +47,7 @@ async def test_nearest_queue_group_that_is_said_wins(
     group = owner.add_group("outer", outer).add_group("inner", inner)
     await group.add_endpoint("e", handler, queue_group=endpoint)
     said = [level for level in (endpoint, inner, outer, service) if level is not None]
-    assert owner.only.queue_group == (said[0] if said else "q")
+    assert owner.only.terms.queue_group == (said[0] if said else "q")
 
 
 LIMITS = ["pending_bytes_limit", "pending_msgs_limit"]
@@ -69,7 +71,7 @@ async def test_pending_limits_are_inherited(
     owner = Recorder(**{limit: service})
     inner = owner.add_group("g", **{f"{limit}_by_endpoint": group}).add_group("h")
     await inner.add_endpoint("e", handler, **{limit: endpoint})
-    assert getattr(owner.only, limit) == expected
+    assert getattr(owner.only.terms, limit) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,22 +84,22 @@ async def test_max_in_flight_is_inherited(
     owner = Recorder(max_in_flight=service)
     inner = owner.add_group("g", max_in_flight=group).add_group("h")
     await inner.add_endpoint("e", handler, max_in_flight=endpoint)
-    assert owner.only.max_in_flight == expected
+    assert owner.only.terms.max_in_flight == expected
 
 
 async def test_defaults_of_the_limits() -> None:
     owner = Recorder()
     await owner.add_endpoint("e", handler)
-    limits = owner.only.limits()
-    assert (limits.max_in_flight, limits.pending_msgs) == (512, 4096)
-    assert limits.pending_bytes == 32 * 1024 * 1024
+    found = owner.only.terms.limits()
+    assert (found.max_in_flight, found.pending_msgs) == (512, 4096)
+    assert found.pending_bytes == 32 * 1024 * 1024
 
 
 @pytest.mark.parametrize(("running", "waiting"), [(1, 64), (8, 64), (9, 72), (1000, 8000)])
 async def test_eight_requests_wait_for_each_that_runs(running: int, waiting: int) -> None:
     owner = Recorder(max_in_flight=running)
     await owner.add_endpoint("e", handler)
-    assert owner.only.limits().pending_msgs == waiting
+    assert owner.only.terms.limits().pending_msgs == waiting
 
 
 @pytest.mark.parametrize(

@@ -201,24 +201,6 @@ def test_metadata_of_exactly_the_limit_is_accepted() -> None:
     assert len(subjects.check_metadata({"a": "x" * 131071})["a"]) == 131071
 
 
-@pytest.mark.parametrize(
-    ("levels", "expected"),
-    [
-        ((), "q"),
-        ((None, None), "q"),
-        ((None, "service"), "service"),
-        (("endpoint", "service"), "endpoint"),
-        (("", "service"), ""),
-        ((None, ""), ""),
-        (("endpoint", ""), "endpoint"),
-    ],
-)
-def test_innermost_queue_group_that_is_set_wins(
-    levels: tuple[str | None, ...], expected: str
-) -> None:
-    assert subjects.inherited(*levels) == expected
-
-
 def test_join_leaves_out_empty_parts() -> None:
     assert subjects.join("", "a", "", "b.c") == "a.b.c"
     assert subjects.join("", "") == ""
