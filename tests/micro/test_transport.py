@@ -466,6 +466,12 @@ class Late:
         await self.go.wait()
         await request.respond(request.data() + self._data)
 
+    async def serve(self, nc: NatsClient) -> micro.Service:
+        service = micro.add_service(nc, "late", "1.0.0")
+        await service.start()
+        await service.add_endpoint("late", self.handler)
+        return service
+
     async def collect(self, message: Any) -> None:
         self.received.append(message.data)
 
@@ -499,9 +505,7 @@ async def test_answers_given_while_disconnected_arrive_afterwards_once(connect: 
         gate = Gate(server.url)
         nc = await connect(server.url, **gate.keywords())
         caller = await connect(server.url, reconnected_cb=reconnected, **EAGER)
-        service = micro.add_service(nc, "late", "1.0.0")
-        await service.start()
-        await service.add_endpoint("late", late.handler, subject="late")
+        service = await late.serve(nc)
         await late.ask(caller, 10)
     await gate.lost.wait()
     late.go.set()
@@ -527,9 +531,7 @@ async def test_answers_beyond_the_pending_size_are_counted_as_lost(
         gate = Gate(server.url)
         nc = await connect(server.url, pending_size=5000, **gate.keywords())
         caller = await connect(server.url)
-        service = micro.add_service(nc, "late", "1.0.0")
-        await service.start()
-        await service.add_endpoint("late", late.handler, subject="late")
+        service = await late.serve(nc)
         await late.ask(caller, 10)
     await gate.lost.wait()
     late.go.set()
@@ -549,9 +551,7 @@ async def test_answers_that_never_leave_are_logged(
         gate = Gate(server.url)
         nc = await fast(server.url, **gate.keywords())
         caller = await fast(server.url)
-        service = micro.add_service(nc, "late", "1.0.0")
-        await service.start()
-        await service.add_endpoint("late", late.handler, subject="late")
+        service = await late.serve(nc)
         await late.ask(caller, 3)
     await gate.lost.wait()
     late.go.set()
@@ -567,9 +567,7 @@ async def test_answer_after_the_close_is_counted_as_lost(
 ) -> None:
     late = Late()
     nc, caller = await connect(server.url), await connect(server.url)
-    service = micro.add_service(nc, "late", "1.0.0")
-    await service.start()
-    await service.add_endpoint("late", late.handler, subject="late")
+    service = await late.serve(nc)
     await late.ask(caller, 1)
     await nc.close()
     late.go.set()
