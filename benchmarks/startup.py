@@ -38,7 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     count = parser.parse_args().rounds
-    kinds = {"nats-py": ("nats-py", "auto"), "fast": ("ours", "fast"), "public": ("ours", "public")}
+    kinds = {
+        "nats-py": ("nats-py", "auto"),
+        "nats-py, each confirmed": ("confirmed", "auto"),
+        "fast": ("ours", "fast"),
+        "public": ("ours", "public"),
+    }
     found: dict[int, kit.Results] = {size: {} for size in COUNTS}
     with kit.server() as server:
         for kind, path in kinds.values():

@@ -1,4 +1,6 @@
-"""A process with many endpoints. usage: endpoints.py URL KIND COUNT   KIND: nats-py | ours
+"""A process with many endpoints. usage: endpoints.py URL KIND COUNT   KIND: nats-py | confirmed | ours
+
+``confirmed`` is nats-py where each subscription waits for the server, as ours do.
 
 Prints "ready" when the server has all subscriptions.
 """
@@ -8,16 +10,24 @@ import sys
 from typing import Any
 
 
-async def plain(url: str, count: int) -> None:
+async def plain(url: str, count: int, confirm: bool) -> None:
     import nats
 
     async def echo(msg: Any) -> None:
         await msg.respond(msg.data)
 
     nc = await nats.connect(url)
-    for i in range(count):
-        await nc.subscribe(f"e.{i}", queue="q", cb=echo)
-    await nc.flush()
+
+    async def confirmed(subject: str) -> None:
+        await nc.subscribe(subject, queue="q", cb=echo)
+        await nc.flush()
+
+    if confirm:
+        await asyncio.gather(*(confirmed(f"e.{i}") for i in range(count)))
+    else:
+        for i in range(count):
+            await nc.subscribe(f"e.{i}", queue="q", cb=echo)
+        await nc.flush()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -42,4 +52,4 @@ def ours(url: str, count: int) -> None:
 if sys.argv[2] == "ours":
     ours(sys.argv[1], int(sys.argv[3]))
 else:
-    asyncio.run(plain(sys.argv[1], int(sys.argv[3])))
+    asyncio.run(plain(sys.argv[1], int(sys.argv[3]), sys.argv[2] == "confirmed"))
