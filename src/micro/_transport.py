@@ -253,10 +253,13 @@ class FastTransport(Transport):
 
 
 def _too_early(sink: Sink, msg: Msg) -> None:
-    """Hand over what nats-py has received before the route was known; never inside a task."""
+    """Hand over what nats-py has received before the route was known, but not where nats-py reads."""
+    asyncio.get_running_loop().call_soon(_hand_over, sink, msg)
+
+
+def _hand_over(sink: Sink, msg: Msg) -> None:
     headers = encode_headers(msg.headers) if msg.headers else None
-    received = (msg.subject.encode(), msg.reply.encode(), msg.data, headers)
-    asyncio.get_running_loop().call_soon(sink, [received])
+    sink([(msg.subject.encode(), msg.reply.encode(), msg.data, headers)])
 
 
 def message(

@@ -251,6 +251,44 @@ async def test_public_path_does_without_what_a_release_of_nats_py_has_renamed() 
 # -- messages
 
 
+class Slow(NatsClient):
+    """A client whose `subscribe` returns when two messages for the subscription have come."""
+
+    async def subscribe(self, *arguments: Any, **options: Any) -> Subscription:
+        found = await super().subscribe(*arguments, **options)
+        if found.subject == "slow":
+            before = self.stats["in_msgs"]
+            while self.stats["in_msgs"] < before + 2:
+                await asyncio.sleep(0.01)
+        return found
+
+
+async def test_messages_that_come_before_their_route_is_known_are_answered(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MICRO_TRANSPORT", "fast")
+    nc = Slow()
+    _transport.install(nc, [server.url])
+    await nc.connect(server.url)
+    caller = await nats.connect(server.url)
+    answers = await caller.subscribe("answers")
+    async with micro.add_service(nc, "slow", "1.0.0") as service:
+        adding = asyncio.create_task(service.add_endpoint("slow", echo))
+        await asyncio.sleep(0.1)
+        await caller.publish("slow", b"one", reply="answers", headers={"A-Name": "value"})
+        await caller.publish("slow", b"two", reply="answers")
+        await adding
+        await caller.publish("slow", b"three", reply="answers")
+        found = [await answers.next_msg(timeout=5) for _ in range(3)]
+    await nc.close()
+    await caller.close()
+    assert [(message.data, message.headers) for message in found] == [
+        (b"one", {"A-Name": "value"}),
+        (b"two", None),
+        (b"three", None),
+    ]
+
+
 @pytest.mark.parametrize("size", [0, 1, 4096, 70_000, 1_000_000])
 async def test_payloads_of_any_size_come_back(
     connect: Connect, server: NatsServer, size: int
