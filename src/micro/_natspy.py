@@ -35,8 +35,6 @@ _CLIENT: dict[str, Any] = {
     "_subs": {},
 }
 _CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
-# The same of a subscription with the id 7.
-_SUBSCRIPTION = {"_id": 7}
 _QUEUE = "_pending_queue"
 _TRANSPORT_METHODS = frozenset(
     [
@@ -64,9 +62,8 @@ def unusable(nc: NatsClient) -> str | None:
         if not callable(getattr(nc, name, None)):
             return f"Client.{name}"
     subscription = Subscription(nc, 7, "a")
-    for name, wanted in _SUBSCRIPTION.items():
-        if getattr(subscription, name, _SUBSCRIPTION) != wanted:
-            return f"Subscription.{name}"
+    if sid(subscription) != 7:
+        return "Subscription._id"
     if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
         return f"Subscription.{_QUEUE}"
     if Transport.__abstractmethods__ != _TRANSPORT_METHODS:

@@ -119,7 +119,7 @@ class _FrameSink:
 
 
 class PublicPath:
-    """Uses nothing but the public interface of nats-py."""
+    """Needs nothing but the public interface of nats-py."""
 
     transport = None
 

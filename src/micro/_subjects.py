@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from micro._errors import ConfigError
 
@@ -26,7 +26,7 @@ _VERSION = re.compile(
 )
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Return whether a value is a string that can be sent: one without halves of surrogate pairs."""
     if not isinstance(value, str):
         return False
@@ -45,7 +45,7 @@ def check_description(description: object) -> str:
     """
     if description is None:
         return ""
-    if not isinstance(description, str) or not is_text(description):
+    if not is_text(description):
         raise ConfigError(f"invalid description {description!r}: expected text")
     return description
 
@@ -108,12 +108,7 @@ def check_prefix(kind: str, prefix: object) -> str:
     Raises:
         ConfigError: It holds a wildcard, white space or an empty token.
     """
-    if (
-        isinstance(prefix, str)
-        and _SUBJECT.fullmatch(prefix)
-        and not _has_wildcards(prefix)
-        and is_text(prefix)
-    ):
+    if is_text(prefix) and _SUBJECT.fullmatch(prefix) and not _has_wildcards(prefix):
         return prefix
     raise ConfigError(
         f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"

@@ -69,8 +69,8 @@ class FastTransport(Transport):
     """Connects for nats-py, and demultiplexes what comes in.
 
     What is published through it in one turn of the event loop, or while one batch of messages is dealt
-    with, leaves in one write (in some more if it is much), after whatever nats-py has in its own buffer. While there is no connection
-    it waits for the next one, up to the pending size of nats-py.
+    with, leaves in one write (in some more if it is much), after whatever nats-py has in its own buffer.
+    While there is no connection it waits for the next one, up to the pending size of nats-py.
 
     Args:
         nc: The client that this is the transport of.

@@ -67,6 +67,10 @@ async def rolling_restarts(restarts: int = 8, rate: float = 2000, nodes: int = 1
         await until_served(urls[0], "runtime", "echo", within=30)
         load = Load(caller)
         async with load.steady("echo", rate), load.steady("slow", 24):
+            while (
+                load.sent < rate / 2
+            ):  # instances may start and leave in less time than this takes
+                await asyncio.sleep(0.01)
             for _ in range(restarts):
                 following = await (await start(next(homes))).ready()
                 await until_known(urls[0], 2)

@@ -12,7 +12,7 @@ async def test_rolling_restarts_lose_no_request(path: str, repeat: int) -> None:
     outcome = await losses.rolling_restarts(restarts=2, rate=1000)
 
     print(f"{path}: {outcome} (bar 0, exit 5 s)")
-    assert outcome.sent > 2 * 40  # more than the bursts
+    assert outcome.sent > 500
     assert outcome.failures == []
 
 
@@ -20,7 +20,7 @@ async def test_rolling_restarts_on_other_nodes_lose_no_request(path: str) -> Non
     outcome = await losses.rolling_restarts(restarts=4, rate=1000, nodes=3)
 
     print(f"{path}: {outcome} (bar 0)")
-    assert outcome.sent > 4 * 40  # more than the bursts
+    assert outcome.sent > 500
     assert outcome.failures == []
 
 
