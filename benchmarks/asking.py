@@ -20,12 +20,12 @@ async def ask(url: str, kind: str, concurrency: int, seconds: float) -> dict[str
     from nats.aio.client import Client as NatsClient
 
     import micro
-    from micro import _transport
+    from micro._wire import fast_transport
 
     nc = NatsClient()
     if kind != "nats-py":
-        os.environ[_transport.VARIABLE] = kind
-        _transport.install(nc, [url])
+        os.environ[fast_transport.VARIABLE] = kind
+        fast_transport.install(nc, [url])
     await nc.connect(url)
     client = micro.Client(nc)
     data = b"x" * 64

@@ -97,13 +97,13 @@ async def by_client(nc: NatsClient, verb: str) -> float:
 
 
 async def measure(url: str, count: int) -> dict[str, kit.Results]:
-    from micro import _transport
+    from micro._wire import fast_transport
 
     clients = {}
     for path in ("fast", "public"):
-        os.environ[_transport.VARIABLE] = path
+        os.environ[fast_transport.VARIABLE] = path
         clients[path] = NatsClient()
-        _transport.install(clients[path], [url])
+        fast_transport.install(clients[path], [url])
         await clients[path].connect(url)
     results: dict[str, kit.Results] = {verb: {} for verb in VERBS}
     for verb in VERBS:

@@ -10,7 +10,7 @@ import nats
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from micro import _transport
+from micro._wire import fast_transport
 from micro.testing import NatsServer, nats_server
 
 # Examples are not timed: the machine may be busy with other things.
@@ -50,7 +50,7 @@ def server() -> Iterator[NatsServer]:
 async def nc(server: NatsServer) -> AsyncIterator[NatsClient]:
     """A connection for the part under test, made as a context makes its own; see MICRO_TRANSPORT."""
     client = NatsClient()
-    _transport.install(client, [server.url])
+    fast_transport.install(client, [server.url])
     await client.connect(server.url)
     yield client
     await client.close()

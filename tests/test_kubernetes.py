@@ -21,7 +21,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from micro._service import DRAIN_TIMEOUT
+from micro._service.service import DRAIN_TIMEOUT
 from micro.testing import NatsServer, free_port, nats_server
 
 ROOT = Path(__file__).parents[1]

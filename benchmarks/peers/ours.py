@@ -9,8 +9,9 @@ from itertools import count
 from pydantic import BaseModel
 
 import micro
-from micro import NextHandler, Request, Response, _runner, options
-from micro._stats import EndpointCounters
+from micro import NextHandler, Request, Response, options
+from micro._endpoint import runner
+from micro._endpoint.counters import EndpointCounters
 
 numbers = count(1)
 
@@ -70,10 +71,10 @@ HANDLERS = {"echo": echo, "cheap": cheap, "sleep": sleep, "uneven": uneven, "typ
 def keep_no_times() -> None:
     """Take out of the running program what only quantiles need."""
     kept = "recent.append(elapsed)"
-    source = textwrap.dedent(inspect.getsource(_runner.Runner.run_now))
+    source = textwrap.dedent(inspect.getsource(runner.Runner.run_now))
     assert kept in source
-    exec(source.replace(kept, "pass"), vars(_runner))
-    _runner.Runner.run_now = vars(_runner)["run_now"]  # type: ignore[method-assign]
+    exec(source.replace(kept, "pass"), vars(runner))
+    runner.Runner.run_now = vars(runner)["run_now"]  # type: ignore[method-assign]
 
     def handled(self: EndpointCounters, elapsed_ns: int) -> None:
         self.num_requests += 1

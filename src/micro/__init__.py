@@ -19,8 +19,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from micro import options
-from micro._context import Context
-from micro._endpoint import Endpoint
+from micro._connection.settings import ConnectOption
+from micro._endpoint.endpoint import Endpoint
 from micro._errors import (
     AlreadyRespondedError,
     ConfigError,
@@ -33,20 +33,26 @@ from micro._errors import (
     ServiceError,
     StoppedError,
 )
-from micro._middleware import Middleware, NextHandler
-from micro._options import ConnectOption
-from micro._request import Handler, Request, Response
-from micro._run import run
-from micro._scope import Group
-from micro._service import Service, add_service
-from micro._typed import cheap
+from micro._handlers.middleware import Middleware, NextHandler
+from micro._handlers.request import Handler, Request, Response
+from micro._handlers.typed import cheap
+from micro._program.context import Context
+from micro._program.run import run
+from micro._service.groups import Group
+from micro._service.service import Service, add_service
 from micro._version import __version__
 
 if TYPE_CHECKING:
-    from micro._client import Client, InstanceClient, ServiceClient
-    from micro._contracts import ContractRegistry
-    from micro._gather import Replies, Until
-    from micro._models import EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats
+    from micro._client.client import Client, InstanceClient, ServiceClient
+    from micro._client.replies import Replies, Until
+    from micro._protocol.models import (
+        EndpointInfo,
+        EndpointStats,
+        PingInfo,
+        ServiceInfo,
+        ServiceStats,
+    )
+    from micro._service.contracts import ContractRegistry
 
 __all__ = [
     "AlreadyRespondedError",
@@ -90,17 +96,17 @@ __all__ = [
 # What a service does not need by itself is imported when it is first used. (The models need pydantic,
 # which costs more to import than everything else here.)
 _LATER = {
-    "Client": "_client",
-    "ContractRegistry": "_contracts",
-    "EndpointInfo": "_models",
-    "EndpointStats": "_models",
-    "InstanceClient": "_client",
-    "PingInfo": "_models",
-    "Replies": "_gather",
-    "ServiceClient": "_client",
-    "ServiceInfo": "_models",
-    "ServiceStats": "_models",
-    "Until": "_gather",
+    "Client": "_client.client",
+    "ContractRegistry": "_service.contracts",
+    "EndpointInfo": "_protocol.models",
+    "EndpointStats": "_protocol.models",
+    "InstanceClient": "_client.client",
+    "PingInfo": "_protocol.models",
+    "Replies": "_client.replies",
+    "ServiceClient": "_client.client",
+    "ServiceInfo": "_protocol.models",
+    "ServiceStats": "_protocol.models",
+    "Until": "_client.replies",
 }
 
 

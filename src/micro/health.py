@@ -25,10 +25,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from micro._context import Check, Context
 from micro._errors import MicroError
-from micro._fence import fence
+from micro._program.context import Check, Context
 from micro._ratelimit import LimitedLog
+from micro._wire.fence import fence
 
 __all__ = ["Health", "HealthServer", "Report"]
 

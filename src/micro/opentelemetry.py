@@ -27,11 +27,11 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
-from micro._client import DEFAULT_MAX_WAIT, Client
+from micro._client.client import DEFAULT_MAX_WAIT, Client
 from micro._errors import ServiceError
-from micro._middleware import Middleware, NextHandler
-from micro._request import Request, Response
-from micro._subjects import DEFAULT_API_PREFIX
+from micro._handlers.middleware import Middleware, NextHandler
+from micro._handlers.request import Request, Response
+from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro._version import __version__
 
 __all__ = ["TracedClient", "trace_requests"]

@@ -14,10 +14,10 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from micro import _credentials as ways
-from micro._backoff import Backoff
+from micro._connection import credentials as ways
+from micro._connection.backoff import Backoff
+from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError
-from micro._options import ConnectOption
 
 __all__ = [
     "ConnectOption",

@@ -40,12 +40,12 @@ import nats.errors
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from micro._client import Client
-from micro._context import Context
-from micro._fence import fence
-from micro._figures import own_figures
-from micro._models import EndpointStats, ServiceStats
-from micro._service import Service
+from micro._client.client import Client
+from micro._client.rates import own_figures
+from micro._program.context import Context
+from micro._protocol.models import EndpointStats, ServiceStats
+from micro._service.service import Service
+from micro._wire.fence import fence
 
 __all__ = ["DiscoveryCollector", "ServiceCollector"]
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from micro._errors import ConfigError, MicroError, NoResponseError, ServiceError
-from micro._middleware import Middleware, compose
-from micro._received import NatsRequest
-from micro._request import Handler, Request, Response
-from micro._typed import AnyHandler, bind
+from micro._handlers.middleware import Middleware, compose
+from micro._handlers.nats_request import NatsRequest
+from micro._handlers.request import Handler, Request, Response
+from micro._handlers.typed import AnyHandler, bind
 
 __all__ = [
     "NatsServer",

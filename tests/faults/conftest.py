@@ -13,7 +13,7 @@ from tests.micro.path_kit import PATHS
 from tests.runtime.conftest import Instance
 from tests.runtime.conftest import start as start  # a fixture
 
-from micro import _transport
+from micro._wire import fast_transport
 
 PROGRAM = Path(__file__).with_name("program.py")
 
@@ -23,7 +23,7 @@ Launch = Callable[..., Coroutine[Any, Any, Instance]]
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make contexts, and programs that are started, take one path."""
-    monkeypatch.setenv(_transport.VARIABLE, request.param)
+    monkeypatch.setenv(fast_transport.VARIABLE, request.param)
     return str(request.param)
 
 

@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro._options import ConnectOption
+from micro._connection.settings import ConnectOption
 
 Setup = Callable[[micro.Context], Awaitable[None]]
 

@@ -24,7 +24,8 @@ from tests.runtime.conftest import Load, starting
 from tests.runtime.test_outages import cluster
 
 import micro
-from micro import _transport, options
+from micro import options
+from micro._wire import fast_transport
 from micro.testing import free_port, nats_server
 
 from .kit import running, told, until_served
@@ -206,7 +207,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # outages are expected
     lost = 0
     for path, (name, row) in itertools.product(PATHS, ROWS.items()):
-        os.environ[_transport.VARIABLE] = path
+        os.environ[fast_transport.VARIABLE] = path
         for number in range(chosen.repeats if chosen.row in name else 0):
             outcome = asyncio.run(row())
             lost += len(outcome.failures)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from micro import _transport
+from micro._wire import fast_transport
 
 PATHS = ("fast", "public")
 
@@ -30,9 +30,9 @@ async def connections(path: str) -> AsyncIterator[Connect]:
         client = NatsClient()
         opened.append(client)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(_transport.VARIABLE, path)
-            _transport.install(client, [url])
-        assert (_transport.fast(client) is not None) == (path == "fast")
+            patch.setenv(fast_transport.VARIABLE, path)
+            fast_transport.install(client, [url])
+        assert (fast_transport.fast(client) is not None) == (path == "fast")
         await client.connect(**{"servers": url, "error_cb": ignore, **keywords})
         return client
 

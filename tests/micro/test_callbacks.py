@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from micro._callbacks import Callbacks, Notices
+from micro._connection.callbacks import Callbacks, Notices
 
 
 async def test_callbacks_run_in_order_and_one_after_the_other() -> None:

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 import micro
 from micro import ConfigError, PayloadTooLargeError, Request, ServiceError
-from micro._fence import fence
+from micro._wire.fence import fence
 
 
 async def echo(request: Request) -> None:

@@ -20,9 +20,10 @@ from cryptography.x509.oid import NameOID
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro import ConnectError, ConnectOption, _connect, options
-from micro._connect import FirstConnection
-from micro._options import resolve
+from micro import ConnectError, ConnectOption, options
+from micro._connection import first_connection
+from micro._connection.first_connection import FirstConnection
+from micro._connection.settings import resolve
 from micro.testing import NatsServer, free_port, nats_server
 
 AT_ONCE = 20.0
@@ -140,7 +141,7 @@ async def test_server_that_our_ca_does_not_know_is_told_at_once(tmp_path: Path) 
 async def test_retry_waits_for_a_server_and_says_so(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connect, "PROGRESS", 0.05)
+    monkeypatch.setattr(first_connection, "PROGRESS", 0.05)
     port = free_port()
     told = asyncio.Event()
 

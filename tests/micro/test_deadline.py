@@ -12,8 +12,9 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro import Request, ServiceError, _deadline
-from micro._fence import fence
+from micro import Request, ServiceError
+from micro._protocol import deadline as _deadline
+from micro._wire.fence import fence
 from micro.testing import NatsServer
 
 from .path_kit import PATHS, connections

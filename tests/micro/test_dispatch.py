@@ -12,7 +12,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
-from micro._fence import fence
+from micro._wire.fence import fence
 
 LONG = 60.0
 

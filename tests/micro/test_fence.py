@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from micro import ConnectError
-from micro._fence import fence
+from micro._wire.fence import fence
 from micro.testing import free_port, nats_server
 
 

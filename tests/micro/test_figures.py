@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from micro._figures import MAX_COUNT, Rate, bounded, own_figures, rate_between
-from micro._models import EndpointStats
+from micro._client.rates import MAX_COUNT, Rate, bounded, own_figures, rate_between
+from micro._protocol.models import EndpointStats
 
 
 def counted(requests: int, errors: int = 0, data: Any = None) -> EndpointStats:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.protocol.parser import Parser
 
-from micro._frames import FrameSplitter
+from micro._wire.frames import FrameSplitter
 
 Message = tuple[bytes, bytes, bytes, bytes | None]
 

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 import micro
 from micro import Replies, Until
-from micro._fence import fence
+from micro._wire.fence import fence
 from micro.testing import NatsServer
 
 from .path_kit import PATHS, connections

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client as NatsClient
 
-from micro._headers import decode_headers, encode_headers
+from micro._protocol.headers import decode_headers, encode_headers
 
 names = st.text(alphabet="ABCxyz019-_", min_size=1, max_size=10)
 values = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=20)

@@ -7,8 +7,8 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Middleware, NextHandler, NoResponseError, Request, Response, ServiceError
-from micro._middleware import compose
-from micro._received import NatsRequest
+from micro._handlers.middleware import compose
+from micro._handlers.nats_request import NatsRequest
 from micro.testing import RequestStub
 
 

@@ -18,9 +18,9 @@ import pytest
 from nats.aio.client import Server
 
 from micro import options
-from micro._backoff import Backoff
+from micro._connection.backoff import Backoff
+from micro._connection.settings import ConnectOption, resolve
 from micro._errors import ConfigError
-from micro._options import ConnectOption, resolve
 
 SECRET = "s3cr3t-value"
 SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode()

@@ -18,8 +18,9 @@ import pytest
 from nats.aio.client import Client
 
 import micro
-from micro import _transport, options
-from micro._options import ConnectOption, Settings, resolve
+from micro import options
+from micro._connection.settings import ConnectOption, Settings, resolve
+from micro._wire import fast_transport
 from micro.testing import free_port, nats_server
 
 from .certificates import write_certificates
@@ -28,7 +29,7 @@ from .certificates import write_certificates
 async def connect(settings: Settings, **more: Any) -> Client:
     """Connect once, and let the first refusal be the outcome."""
     client = Client()
-    _transport.install(client, settings.servers)
+    fast_transport.install(client, settings.servers)
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:

@@ -17,8 +17,8 @@ from nats.aio.msg import Msg
 
 import micro
 from micro import Request
-from micro._parked import Parked, ParkedTasks, Suspended
-from micro._received import NatsRequest
+from micro._endpoint.task_pool import Parked, ParkedTasks, Suspended
+from micro._handlers.nats_request import NatsRequest
 from micro.testing import NatsServer
 
 from .path_kit import PATHS, connections

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import micro
 from micro import Request, ServiceError, options
-from micro._fence import fence
+from micro._wire.fence import fence
 from micro.prometheus import DiscoveryCollector, ServiceCollector
 from micro.testing import nats_server
 

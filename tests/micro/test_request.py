@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
-from micro._headers import check_headers
-from micro._received import NatsRequest
-from micro._request import received_error
+from micro._handlers.nats_request import NatsRequest
+from micro._handlers.request import received_error
+from micro._protocol.headers import check_headers
 from micro.testing import make_request
 
 

@@ -13,7 +13,8 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro import Request, ServiceError, _deadline
+from micro import Request, ServiceError
+from micro._protocol import deadline
 from micro.cli._program import Program
 
 LONG = 60.0
@@ -42,14 +43,14 @@ async def handle(request: Request) -> None:
         (b"header", {}, "ERROR", 500, "answer to 'shop.pay' cannot be sent: "),
         (
             b"slow",
-            {_deadline.HEADER: "50"},
+            {deadline.HEADER: "50"},
             "WARNING",
             504,
             "request to 'shop.pay' is past its deadline",
         ),
         (
             b"slow",
-            {_deadline.HEADER: "0"},
+            {deadline.HEADER: "0"},
             "WARNING",
             504,
             "request to 'shop.pay' is past its deadline",

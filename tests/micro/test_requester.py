@@ -11,7 +11,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request
-from micro._requester import Requester, requester_of
+from micro._client.requester import Requester, requester_of
 from micro.testing import NatsServer
 
 from .path_kit import PATHS, Connect, connections

@@ -9,9 +9,9 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import ConfigError, Request
-from micro._endpoint import Endpoint, EndpointConfig
-from micro._scope import EndpointOwner, Scope
-from micro._terms import Terms
+from micro._endpoint.endpoint import Endpoint, EndpointConfig
+from micro._endpoint.options import Terms
+from micro._service.groups import EndpointOwner, Scope
 
 
 async def handler(request: Request) -> None:

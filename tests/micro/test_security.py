@@ -14,7 +14,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import PermissionDeniedError, Request, options
-from micro._fence import fence
+from micro._wire.fence import fence
 from micro.testing import NatsServer, nats_server
 
 from .path_kit import PATHS, connections, ignore

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 import micro
 from micro import ConfigError, Request, Service, ServiceError, StoppedError
-from micro._fence import fence
+from micro._wire.fence import fence
 from micro.testing import NatsServer
 
 LONG = 60.0

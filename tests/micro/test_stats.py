@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from micro._stats import EndpointCounters
+from micro._endpoint.counters import EndpointCounters
 
 EMPTY = {
     "num_requests": 0,

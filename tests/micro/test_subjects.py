@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro import ConfigError
-from micro import _subjects as subjects
+from micro._protocol import subjects
 
 SEMVER = re.compile(  # as nats.go has it, with \Z for $ and [0-9] for \d
     r"\A(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from micro._terms import Terms
+from micro._endpoint.options import Terms
 
 
 @pytest.mark.parametrize(

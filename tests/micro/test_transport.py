@@ -19,10 +19,11 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport, Transport
 
 import micro
-from micro import ConfigError, Request, Until, _natspy, _transport, options
-from micro._fence import fence
-from micro._frames import Message
-from micro._parked import ParkedTasks
+from micro import ConfigError, Request, Until, options
+from micro._endpoint.task_pool import ParkedTasks
+from micro._wire import fast_transport, nats_py
+from micro._wire.fence import fence
+from micro._wire.frames import Message
 from micro.testing import NatsServer, free_port, nats_server
 
 from .path_kit import PATHS, Connect, connections, ignore
@@ -65,7 +66,7 @@ async def serves(nc: NatsClient, subject: str) -> None:
 def test_other_value_of_the_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MICRO_TRANSPORT", "quick")
     with pytest.raises(ConfigError) as caught:
-        _transport.install(NatsClient(), [])
+        fast_transport.install(NatsClient(), [])
     assert str(caught.value) == (
         "invalid MICRO_TRANSPORT 'quick': expected 'auto', 'fast' or 'public'"
     )
@@ -77,8 +78,8 @@ def test_fast_path_is_the_normal_case(monkeypatch: pytest.MonkeyPatch, value: st
     if value is not None:
         monkeypatch.setenv("MICRO_TRANSPORT", value)
     client = NatsClient()
-    _transport.install(client, ["nats://localhost:4222", "tls://localhost"])
-    assert _transport.fast(client) is not None
+    fast_transport.install(client, ["nats://localhost:4222", "tls://localhost"])
+    assert fast_transport.fast(client) is not None
 
 
 @pytest.mark.parametrize("url", ["ws://localhost:8080", "wss://localhost"])
@@ -88,8 +89,8 @@ def test_websocket_goes_the_public_path(
 ) -> None:
     monkeypatch.setenv("MICRO_TRANSPORT", value)
     client = NatsClient()
-    _transport.install(client, [url])
-    assert _transport.fast(client) is None
+    fast_transport.install(client, [url])
+    assert fast_transport.fast(client) is None
     assert caplog.records == []
 
 
@@ -109,7 +110,7 @@ async def test_context_takes_the_path_of_the_variable(
         monkeypatch.setenv("MICRO_TRANSPORT", value)
         async with micro.Context() as ctx:
             await ctx.connect(options.servers(server.url))
-            found[value] = _transport.fast(ctx.client) is not None
+            found[value] = fast_transport.fast(ctx.client) is not None
     assert found == {"fast": True, "public": False}
 
 
@@ -123,16 +124,16 @@ class Without(NatsClient):
         delattr(self, self.missing)
 
 
-@pytest.mark.parametrize("name", [*_natspy._CLIENT])
+@pytest.mark.parametrize("name", [*nats_py._CLIENT])
 def test_renamed_attribute_of_nats_py_means_the_public_path_and_one_warning(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Without, "missing", name)
     monkeypatch.setenv("MICRO_TRANSPORT", "auto")
     client = Without()
-    _transport.install(client, [])
+    fast_transport.install(client, [])
 
-    assert _transport.fast(client) is None
+    assert fast_transport.fast(client) is None
     assert [record.getMessage() for record in caplog.records] == [
         f"nats-py has another Client.{name}: taking the slower public path"
     ]
@@ -143,7 +144,7 @@ def test_changed_attribute_is_an_error_where_the_fast_path_is_demanded(
 ) -> None:
     monkeypatch.setenv("MICRO_TRANSPORT", "fast")
     with pytest.raises(ConfigError) as caught:
-        _transport.install(Without(), [])
+        fast_transport.install(Without(), [])
     assert str(caught.value) == (
         "MICRO_TRANSPORT=fast is impossible: nats-py has another Client._pending"
     )
@@ -151,20 +152,20 @@ def test_changed_attribute_is_an_error_where_the_fast_path_is_demanded(
 
 def test_everything_private_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     client = NatsClient()
-    assert _natspy.unusable(client) is None
+    assert nats_py.unusable(client) is None
 
-    monkeypatch.setattr(_natspy, "gives_messages_at_once", lambda: False)
-    assert _natspy.unusable(client) == "Subscription.future"
+    monkeypatch.setattr(nats_py, "gives_messages_at_once", lambda: False)
+    assert nats_py.unusable(client) == "Subscription.future"
     monkeypatch.setattr(Transport, "__abstractmethods__", frozenset({"connect"}))
-    assert _natspy.unusable(client) == "Transport"
+    assert nats_py.unusable(client) == "Transport"
     monkeypatch.setattr(Subscription, "__init__", lambda self, conn, number, subject: None)
-    assert _natspy.unusable(client) == "Subscription._id"
+    assert nats_py.unusable(client) == "Subscription._id"
     monkeypatch.setattr(Subscription, "_id", 7, raising=False)
-    assert _natspy.unusable(client) == "Subscription._pending_queue"
+    assert nats_py.unusable(client) == "Subscription._pending_queue"
     monkeypatch.setattr(NatsClient, "_send_unsubscribe", None)
-    assert _natspy.unusable(client) == "Client._send_unsubscribe"
+    assert nats_py.unusable(client) == "Client._send_unsubscribe"
     client._transport = TcpTransport()  # type: ignore[no-untyped-call]  # of asyncio, not ours
-    assert _natspy.unusable(client) == "Client._transport"
+    assert nats_py.unusable(client) == "Client._transport"
 
 
 class GivesOnlyTheFirst(NatsClient):
@@ -205,16 +206,16 @@ class Hangs(NatsClient):
 async def test_release_of_nats_py_that_gives_futures_no_message_is_found_out(
     client: type[NatsClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = _natspy.gives_messages_at_once.__wrapped__
+    trial = nats_py.gives_messages_at_once.__wrapped__
     assert trial()
-    monkeypatch.setattr(_natspy, "NatsClient", client)
+    monkeypatch.setattr(nats_py, "NatsClient", client)
     assert not trial()
 
 
 async def test_public_path_works_with_callbacks_where_futures_get_no_message(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_natspy, "gives_messages_at_once", lambda: False)
+    monkeypatch.setattr(nats_py, "gives_messages_at_once", lambda: False)
     async with connections("public") as connect:
         nc, caller = await connect(server.url), await connect(server.url)
         async with micro.add_service(nc, "old", "1.0.0") as service:
@@ -237,15 +238,15 @@ async def test_public_path_does_without_what_a_release_of_nats_py_has_renamed() 
             drained.append("drained")
 
     client: Any = Renamed()
-    _natspy.guard(client)
-    _natspy.watch_errors(client, lambda nc, error: None)
-    await _natspy.leave(client, client)
+    nats_py.guard(client)
+    nats_py.watch_errors(client, lambda nc, error: None)
+    await nats_py.leave(client, client)
 
     assert vars(client) == {}
     assert drained == ["drained"]
-    assert _natspy.transport_of(client) is None
-    assert _natspy.sid(client) is None
-    assert _natspy.knows(client, 7)
+    assert nats_py.transport_of(client) is None
+    assert nats_py.sid(client) is None
+    assert nats_py.knows(client, 7)
 
 
 # -- messages
@@ -268,7 +269,7 @@ async def test_messages_that_come_before_their_route_is_known_are_answered(
 ) -> None:
     monkeypatch.setenv("MICRO_TRANSPORT", "fast")
     nc = Slow()
-    _transport.install(nc, [server.url])
+    fast_transport.install(nc, [server.url])
     await nc.connect(server.url)
     caller = await nats.connect(server.url)
     answers = await caller.subscribe("answers")
@@ -685,11 +686,11 @@ async def test_server_that_stops_reading_fills_no_memory_and_may_go_on(fast: Con
 
     async with Server() as server:
         nc = await fast(server.url)
-        found = _transport.fast(nc)
+        found = fast_transport.fast(nc)
         assert found is not None
         transport = found
         subscription = await transport.subscribe("big", "", sink)
-        assert _natspy.sid(subscription) == 1
+        assert nats_py.sid(subscription) == 1
         await nc.flush()
         server.reading.clear()
         sending = asyncio.create_task(_send(server.writer, request, 256))
@@ -717,7 +718,7 @@ async def test_half_open_connection_with_unsent_data_is_left(fast: Connect) -> N
     async with Server() as server:
         nc = await fast(server.url, ping_interval=0.1, max_outstanding_pings=1, **EAGER)
         await nc.flush()
-        transport = _transport.fast(nc)
+        transport = fast_transport.fast(nc)
         assert transport is not None
         server.reading.clear()
         for _ in range(64):

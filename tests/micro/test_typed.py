@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, SkipValidation
 
 import micro
 from micro import ConfigError, Request, ServiceError
-from micro._typed import bind
+from micro._handlers.typed import bind
 from micro.testing import RequestStub, make_request
 
 

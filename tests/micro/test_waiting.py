@@ -10,9 +10,9 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
+from micro._endpoint.request_queue import Waiting
+from micro._handlers.nats_request import NatsRequest
 from micro._limits import Limits
-from micro._received import NatsRequest
-from micro._waiting import Waiting
 
 
 def request(data: bytes) -> NatsRequest:

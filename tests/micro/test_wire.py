@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from micro._wire import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 
 
 @pytest.mark.parametrize(

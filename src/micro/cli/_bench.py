@@ -14,7 +14,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from micro._client import Client
+from micro._client.client import Client
 from micro._errors import ServiceError
 from micro.cli._discover import complete_name
 from micro.cli._flags import Connection, Json, add_command, parse_duration

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import nats.errors
 import typer
 
-from micro._client import Client
+from micro._client.client import Client
 from micro._errors import ConfigError, MicroError
-from micro._models import ServiceInfo
+from micro._protocol.models import ServiceInfo
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows

@@ -10,12 +10,12 @@ from enum import StrEnum
 import nats.errors
 import typer
 
-from micro._client import Client
+from micro._client.client import Client
+from micro._connection.settings import Settings
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
-from micro._fence import fence
-from micro._options import Settings
-from micro._request import Request
-from micro._service import Service, add_service
+from micro._handlers.request import Request
+from micro._service.service import Service, add_service
+from micro._wire.fence import fence
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected
 from micro.cli._output import Exit, execute, print_json, print_line

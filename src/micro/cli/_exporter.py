@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from micro import options
-from micro._context import Context
 from micro._errors import ConfigError, MicroError
+from micro._program.context import Context
 from micro.cli._discover import complete_name
 from micro.cli._flags import Address, Connection, add_command, parse_address
 from micro.cli._output import execute, print_line

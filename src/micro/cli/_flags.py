@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from micro import options
+from micro._connection.settings import ConnectOption, Settings, nkey, resolve
 from micro._errors import ConfigError
-from micro._options import ConnectOption, Settings, nkey, resolve
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client as NatsClient
 
-from micro import _transport
-from micro._connect import FirstConnection
-from micro._options import Settings
+from micro._connection.first_connection import FirstConnection
+from micro._connection.settings import Settings
+from micro._wire import fast_transport
 
 _log = logging.getLogger("micro.cli")
 
@@ -31,7 +31,7 @@ class Link:
             ConnectError: No server took us; the text says why.
         """
         if self._first is not None:
-            _transport.install(self.nc, self._settings.servers)
+            fast_transport.install(self.nc, self._settings.servers)
             await self._first.make(self.nc, {"error_cb": self._note})
             self._first = None
 

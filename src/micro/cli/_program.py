@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from micro import options
-from micro._context import Context
 from micro._errors import ConfigError
+from micro._program.context import Context
 from micro.cli._flags import Address, Connection
 from micro.cli._target import load_setup
 

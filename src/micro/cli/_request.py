@@ -8,10 +8,10 @@ from typing import Annotated
 import nats.errors
 import typer
 
-from micro import _subjects
-from micro._client import Client
+from micro._client.client import Client
 from micro._errors import ConfigError
-from micro._models import ServiceInfo
+from micro._protocol import subjects as _subjects
+from micro._protocol.models import ServiceInfo
 from micro.cli._discover import STALL, complete_name, nobody
 from micro.cli._flags import Connection, Json, add_command
 from micro.cli._link import Link, connected

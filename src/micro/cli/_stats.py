@@ -13,9 +13,9 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from micro._client import Client
-from micro._figures import Rate, own_figures, rate_between
-from micro._models import EndpointStats, ServiceStats
+from micro._client.client import Client
+from micro._client.rates import Rate, own_figures, rate_between
+from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
 from micro.cli._flags import Connection, Json, add_command, parse_duration
 from micro.cli._link import connected

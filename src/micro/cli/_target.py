@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from micro._context import Context
 from micro._errors import ConfigError
+from micro._program.context import Context
 
 Setup = Callable[[Context], Coroutine[Any, Any, None]]
 

@@ -9,9 +9,9 @@ from typing import Any
 import nats.errors
 from pydantic import BaseModel, ConfigDict, Field
 
-from micro._client import Client
+from micro._client.client import Client
 from micro._errors import ConfigError, MicroError, ServiceError
-from micro._subjects import check_subject
+from micro._protocol.subjects import check_subject
 from micro.dashboard._source import Source
 
 MAX_TIMEOUT = 60.0

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from micro._figures import Rate, bounded, own_figures, rate_between
-from micro._models import EndpointStats, ServiceInfo, ServiceStats
+from micro._client.rates import Rate, bounded, own_figures, rate_between
+from micro._protocol.models import EndpointStats, ServiceInfo, ServiceStats
 
 SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")

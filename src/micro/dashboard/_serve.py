@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import uvicorn
 
+from micro._connection.settings import Settings
 from micro._errors import MicroError
-from micro._options import Settings
 from micro.dashboard._app import make_app
 from micro.dashboard._source import Source
 from micro.dashboard._watch import Watch

@@ -8,9 +8,9 @@ from typing import Any
 from nats.aio.client import Client as NatsClient
 from nats.aio.client import ServerVersion
 
-from micro._connect import FirstConnection
+from micro._connection.first_connection import FirstConnection
+from micro._connection.settings import Settings
 from micro._errors import ConnectError
-from micro._options import Settings
 
 
 class Source:

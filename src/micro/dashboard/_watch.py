@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import nats.errors
 
-from micro._client import Client
-from micro._models import PingInfo
+from micro._client.client import Client
+from micro._protocol.models import PingInfo
 from micro.dashboard._overview import Look, overview
 from micro.dashboard._source import Source
 

@@ -12,7 +12,7 @@ from typer.main import get_group
 
 from micro import __version__
 from micro._errors import ConfigError
-from micro._models import ServiceInfo
+from micro._protocol.models import ServiceInfo
 from micro.cli._app import app
 from micro.cli._request import find_subject
 from micro.testing import NatsServer, nats_server

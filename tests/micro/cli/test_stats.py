@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from micro._figures import Rate
-from micro._models import ServiceStats
+from micro._client.rates import Rate
+from micro._protocol.models import ServiceStats
 from micro.cli._stats import Look, live_table
 
 KEY = ("i1", "add", "math.add")

@@ -20,7 +20,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from micro import options
-from micro._options import resolve
+from micro._connection.settings import resolve
 from micro.dashboard import serve
 from micro.testing import nats_server
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from micro._figures import MAX_COUNT
-from micro._models import EndpointInfo, EndpointStats, ServiceInfo, ServiceStats
+from micro._client.rates import MAX_COUNT
+from micro._protocol.models import EndpointInfo, EndpointStats, ServiceInfo, ServiceStats
 from micro.dashboard._overview import Look, overview
 
 STARTED = datetime(2026, 1, 2, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""The client: requests, gathered replies, discovery and rates."""

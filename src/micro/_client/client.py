@@ -1,0 +1,357 @@
+"""Asking services, and finding them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+
+from micro._client.replies import Replies, Until
+from micro._client.requester import requester_of
+from micro._errors import PayloadTooLargeError
+from micro._handlers.request import received_error
+from micro._protocol import deadline
+from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
+
+if TYPE_CHECKING:
+    from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
+
+logger = logging.getLogger("micro.client")
+
+M = TypeVar("M", bound="PingInfo")
+
+DEFAULT_MAX_WAIT = 0.5
+
+
+class Client:
+    """Calls endpoints, and finds services and their state (ADR-32).
+
+    The methods that gather take three limits, and the first one that is met ends them: ``max_wait``
+    seconds in all, ``max_interval`` seconds without an answer after the first, ``max_count`` answers.
+    Without responders they end at once. Answers that cannot be read are left out with a warning.
+
+    Args:
+        nc: The connected NATS client.
+        default_max_wait: Seconds to gather when ``max_wait`` is not given.
+        api_prefix: Prefix of the discovery subjects.
+
+    Raises:
+        ConfigError: The prefix is not a subject.
+    """
+
+    def __init__(
+        self,
+        nc: NatsClient,
+        default_max_wait: float = DEFAULT_MAX_WAIT,
+        api_prefix: str = DEFAULT_API_PREFIX,
+    ) -> None:
+        self.nc = nc
+        self.default_max_wait = default_max_wait
+        self.api_prefix = check_prefix("API prefix", api_prefix)
+        self._requester = requester_of(nc)
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 1,
+    ) -> Msg:
+        """Send a request and return the answer.
+
+        Args:
+            subject: The subject of the endpoint.
+            data: The payload.
+            headers: Further headers.
+            timeout: Seconds to wait for the answer. Inside a handler at most as long as its own caller
+                waits. The service is told, in the header ``Micro-Timeout-Ms``.
+
+        Raises:
+            ServiceError: The service answered with an error.
+            nats.errors.NoRespondersError: Nobody listens on the subject.
+            nats.errors.TimeoutError: No answer in time.
+            PayloadTooLargeError: The request exceeds the server's ``max_payload``.
+            ConfigError: A header cannot be sent.
+        """
+        payload = b"" if data is None else data
+        inherited = deadline.current.get()
+        if inherited is not None:
+            timeout = min(timeout, inherited - asyncio.get_running_loop().time())
+            if timeout <= 0:
+                raise nats.errors.TimeoutError
+        try:
+            answer = await self._requester.request(subject, payload, headers, timeout, tell=True)
+        except PayloadTooLargeError:  # perhaps for the sake of our own header
+            answer = await self._requester.request(subject, payload, headers, timeout)
+        if answer.headers:
+            error = received_error(answer.headers, subject, answer.data)
+            if error is not None:
+                raise error
+        return answer
+
+    def request_many(
+        self,
+        subject: str,
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        until: Until | None = None,
+    ) -> Replies:
+        """Send a request and yield its answers (ADR-47): ``async with ... as replies: async for ...``.
+
+        Args:
+            subject: The subject to ask.
+            data: The payload.
+            headers: Headers of the request.
+            until: When to stop waiting; ``default_max_wait`` seconds in all when not given.
+        """
+        limits = Until(max_wait=self.default_max_wait) if until is None else until
+        return Replies(self.nc, subject, data, headers, until=limits)
+
+    async def ping(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[PingInfo]:
+        """Ping all instances, of one service or of all.
+
+        Raises:
+            ConfigError: The service name is not acceptable.
+        """
+        async with self.ping_iter(service, max_wait, max_count, max_interval) as found:
+            return [answer async for answer in found]
+
+    async def info(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[ServiceInfo]:
+        """Get what all instances, of one service or of all, say of themselves.
+
+        Raises:
+            ConfigError: The service name is not acceptable.
+        """
+        async with self.info_iter(service, max_wait, max_count, max_interval) as found:
+            return [answer async for answer in found]
+
+    async def stats(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[ServiceStats]:
+        """Get the counters of all instances, of one service or of all.
+
+        Raises:
+            ConfigError: The service name is not acceptable.
+        """
+        async with self.stats_iter(service, max_wait, max_count, max_interval) as found:
+            return [answer async for answer in found]
+
+    def ping_iter(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
+        """Ping instances and yield each answer as it comes."""
+        from micro._protocol.models import PingInfo  # costs more to import than the rest of micro
+
+        replies = self._ask("PING", service, max_wait, max_count, max_interval)
+        return _read(replies, PingInfo)
+
+    def info_iter(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
+        """Ask instances for their INFO and yield each answer as it comes."""
+        from micro._protocol.models import ServiceInfo
+
+        replies = self._ask("INFO", service, max_wait, max_count, max_interval)
+        return _read(replies, ServiceInfo)
+
+    def stats_iter(
+        self,
+        service: str | None = None,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
+        """Ask instances for their STATS and yield each answer as it comes."""
+        from micro._protocol.models import ServiceStats
+
+        replies = self._ask("STATS", service, max_wait, max_count, max_interval)
+        return _read(replies, ServiceStats)
+
+    def service(self, service: str) -> ServiceClient:
+        """Return a client for the instances of one service.
+
+        Raises:
+            ConfigError: The name is not acceptable.
+        """
+        return ServiceClient(self, service)
+
+    def instance(self, service: str, id: str) -> InstanceClient:
+        """Return a client for one instance.
+
+        Raises:
+            ConfigError: The name or the id is not acceptable.
+        """
+        return InstanceClient(self, service, id)
+
+    def _ask(
+        self,
+        verb: str,
+        service: str | None,
+        max_wait: float | None,
+        max_count: int | None,
+        max_interval: float | None,
+    ) -> Replies:
+        name = None if service is None else check_name("service", service)
+        until = Until(
+            max_wait=self.default_max_wait if max_wait is None else max_wait,
+            max_count=max_count,
+            max_interval=max_interval,
+        )
+        return self.request_many(control_subject(verb, self.api_prefix, name), until=until)
+
+
+class ServiceClient:
+    """The instances of one service; made by `Client.service`."""
+
+    def __init__(self, client: Client, service: str) -> None:
+        self.client = client
+        self.service = check_name("service", service)
+
+    async def ping(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[PingInfo]:
+        """Ping all instances of the service."""
+        return await self.client.ping(self.service, max_wait, max_count, max_interval)
+
+    async def info(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[ServiceInfo]:
+        """Get what all instances of the service say of themselves."""
+        return await self.client.info(self.service, max_wait, max_count, max_interval)
+
+    async def stats(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> list[ServiceStats]:
+        """Get the counters of all instances of the service."""
+        return await self.client.stats(self.service, max_wait, max_count, max_interval)
+
+    def ping_iter(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
+        """Ping all instances of the service and yield each answer as it comes."""
+        return self.client.ping_iter(self.service, max_wait, max_count, max_interval)
+
+    def info_iter(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
+        """Ask all instances of the service for INFO and yield each answer as it comes."""
+        return self.client.info_iter(self.service, max_wait, max_count, max_interval)
+
+    def stats_iter(
+        self,
+        max_wait: float | None = None,
+        max_count: int | None = None,
+        max_interval: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
+        """Ask all instances of the service for STATS and yield each answer as it comes."""
+        return self.client.stats_iter(self.service, max_wait, max_count, max_interval)
+
+    def instance(self, id: str) -> InstanceClient:
+        """Return a client for one instance of the service.
+
+        Raises:
+            ConfigError: The id is not acceptable.
+        """
+        return self.client.instance(self.service, id)
+
+
+class InstanceClient:
+    """One instance of a service; made by `Client.instance`.
+
+    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance,
+    ``nats.errors.TimeoutError`` when it does not answer in time, and ``pydantic.ValidationError`` (a
+    ValueError) when what it answers cannot be read.
+    """
+
+    def __init__(self, client: Client, service: str, id: str) -> None:
+        self.client = client
+        self.service = check_name("service", service)
+        self.id = check_name("instance", id)
+
+    async def ping(self, timeout: float = DEFAULT_MAX_WAIT) -> PingInfo:
+        """Ping the instance."""
+        from micro._protocol.models import PingInfo
+
+        return await self._ask("PING", PingInfo, timeout)
+
+    async def info(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceInfo:
+        """Get what the instance says of itself."""
+        from micro._protocol.models import ServiceInfo
+
+        return await self._ask("INFO", ServiceInfo, timeout)
+
+    async def stats(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceStats:
+        """Get the counters of the instance."""
+        from micro._protocol.models import ServiceStats
+
+        return await self._ask("STATS", ServiceStats, timeout)
+
+    async def _ask(self, verb: str, model: type[M], timeout: float) -> M:
+        subject = control_subject(verb, self.client.api_prefix, self.service, self.id)
+        answer = await self.client.request(subject, timeout=timeout)
+        return model.model_validate_json(answer.data)
+
+
+@asynccontextmanager
+async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator[M]]:
+    async def answers() -> AsyncIterator[M]:
+        async for message in replies:
+            try:
+                answer = model.model_validate_json(message.data)
+            except ValueError as error:
+                logger.warning("unreadable %s: %s", model.__name__, _first_line(error))
+            else:
+                yield answer
+
+    async with replies:
+        yield answers()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

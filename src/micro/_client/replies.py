@@ -1,0 +1,156 @@
+"""Many replies to one request (ADR-47)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from micro._wire import fast_transport, nats_py
+from micro._wire.frames import Message
+
+NO_RESPONDERS = "503"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Until:
+    """When to stop waiting for replies; whatever comes first.
+
+    Attributes:
+        max_wait: Seconds in all.
+        max_interval: Seconds without a reply, counted from the first one on.
+        max_count: Replies.
+        sentinel: Told of each reply, returns False for one that ends the replies and is none itself.
+    """
+
+    max_wait: float
+    max_interval: float | None = None
+    max_count: int | None = None
+    sentinel: Callable[[Msg], bool] | None = None
+
+
+class Replies:
+    """The replies to one request: an async context manager that yields them as they come.
+
+    Time that the consumer spends between two replies is not charged to the limits.
+
+    Attributes:
+        reason: Why there are no more: ``timeout``, ``stall``, ``count``, ``sentinel`` or
+            ``no responders``; None before that.
+    """
+
+    def __init__(
+        self,
+        nc: NatsClient,
+        subject: str,
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        until: Until,
+    ) -> None:
+        self.reason: str | None = None
+        self._nc = nc
+        self._transport = fast_transport.fast(nc)
+        self._subject = subject
+        self._data = data
+        self._headers = dict(headers) if headers else None
+        self._until = until
+        self._left = until.max_wait
+        self._count = 0
+        self._received: deque[Msg] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Self:
+        inbox = self._nc.new_inbox()
+        if self._transport is not None:
+            found = await self._transport.subscribe(inbox, "", self._receive_frames)
+        else:
+            found = await nats_py.subscribe(self._nc, inbox, "", self._receive)
+        self._subscription = found
+        try:
+            await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Msg:
+        if self.reason is None and not self._received:
+            await self._wait()
+        if self.reason is None:
+            message = self._received.popleft()
+            self._judge(message)
+            if self.reason in (None, "count"):
+                return message
+        await self._close()
+        raise StopAsyncIteration
+
+    def _judge(self, message: Msg) -> None:
+        until = self._until
+        if not message.data and message.headers and message.headers.get("Status") == NO_RESPONDERS:
+            self.reason = "no responders"
+        elif until.sentinel is not None and not until.sentinel(message):
+            self.reason = "sentinel"
+        else:
+            self._count += 1
+            if until.max_count is not None and self._count >= until.max_count:
+                self.reason = "count"
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        limit, reason = self._left, "timeout"
+        stall = self._until.max_interval
+        if stall is not None and self._count and stall < limit:
+            limit, reason = stall, "stall"
+        self._arrival = loop.create_future()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(limit):
+                await self._arrival
+        except TimeoutError:
+            self.reason = reason
+        finally:
+            self._arrival = None
+            self._left -= loop.time() - began
+
+    def _receive_frames(self, messages: list[Message]) -> None:
+        self._keep(fast_transport.message(self._nc, *message) for message in messages)
+
+    def _receive(self, message: Msg) -> None:
+        self._keep((message,))
+
+    def _keep(self, messages: Iterable[Msg]) -> None:
+        self._received.extend(messages)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    async def _close(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                if self._transport is not None:
+                    await self._transport.unsubscribe(subscription)
+                else:
+                    await subscription.unsubscribe()
+            except nats.errors.Error:
+                self._received.clear()  # the connection is gone, and the subscription with it

@@ -1,0 +1,1 @@
+"""The NATS connection: settings, credentials, first connection, reconnection, callbacks."""

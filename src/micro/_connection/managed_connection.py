@@ -1,0 +1,256 @@
+"""The connection of a program: made once, watched, and made again when nats-py gives it up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+
+from micro._connection.callbacks import Callbacks
+from micro._connection.first_connection import FirstConnection
+from micro._connection.settings import ConnectOption, Settings, resolve
+from micro._errors import ConnectError, MicroError
+from micro._ratelimit import LimitedLog
+from micro._wire import fast_transport
+from micro._wire.fence import fence
+
+logger = logging.getLogger("micro.link")
+
+CHECK_INTERVAL = 10.0
+"""Seconds between two round trips that prove that the connection is heard."""
+
+CHECK_TIMEOUT = 15.0
+"""Seconds after which a connection that stays silent is given up."""
+
+REBUILD_DELAY = 2.0
+"""Seconds between two attempts to replace a connection that was closed."""
+
+_FAILURES = (MicroError, nats.errors.Error, OSError)
+
+
+class Link:
+    """The one connection that a context keeps.
+
+    nats-py reconnects by itself, but gives up for good on some errors of the server, can stop
+    reading without noticing, and waits until a server in lame duck mode throws it out. Here a closed
+    connection is replaced, with credentials that are read again; a silent one is made to reconnect;
+    and a server that is about to go is left before it does. What lives on the connection is told to
+    move each time.
+
+    Args:
+        client: The NATS client to begin with.
+        callbacks: Where the events of the connection go.
+        move: Moves everything that is subscribed to another client.
+        lost: Told when the connection is gone and will not be replaced.
+    """
+
+    def __init__(
+        self,
+        client: NatsClient,
+        callbacks: Callbacks,
+        *,
+        move: Callable[[NatsClient], Awaitable[None]],
+        lost: Callable[[MicroError], None],
+    ) -> None:
+        self._client = client
+        self._callbacks = callbacks
+        self._move = move
+        self._lost = lost
+        self._options: tuple[ConnectOption, ...] = ()
+        self._settings: Settings | None = None
+        self._bridge: NatsClient | None = None
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = LimitedLog(logger)
+
+    @property
+    def client(self) -> NatsClient:
+        """The NATS client; another one after the connection had to be replaced."""
+        return self._client
+
+    async def connect(self, options: Iterable[ConnectOption]) -> None:
+        """Make the connection.
+
+        Raises:
+            ConnectError: No server can be reached, or one refuses us.
+            ConfigError: The options are not acceptable.
+        """
+        self._options = tuple(options)
+        self._settings = resolve(self._options, os.environ)
+        await self._open(self._client, self._settings)
+        logger.info("connected to %s", ", ".join(self._settings.servers))
+        self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Close the connection; may be called twice."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for client in (self._bridge, self._client):
+            if client is not None:
+                await _shut(client)
+
+    async def _open(self, client: NatsClient, settings: Settings) -> None:
+        fast_transport.install(client, settings.servers)
+        events = _Events(self, client, FirstConnection(settings))
+        await events.first.make(client, events.callbacks())
+        events.connected = True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            client = self._client
+            if not client.is_connected:
+                continue
+            try:
+                await fence(client, CHECK_TIMEOUT, reconnects=False)
+            except ConnectError as error:
+                if client.is_connected:
+                    logger.error("connection is silent, reconnecting: %s", error)
+                    await client.force_reconnect()
+
+    def error(self, error: Exception) -> None:
+        """Pass on an asynchronous error of the connection."""
+        reason = str(error) or type(error).__name__  # a time-out of asyncio has no text
+        self._log.log(logging.WARNING, reason, "connection: %s", reason)
+        self._callbacks.call("error", error)
+
+    def disconnected(self, client: NatsClient) -> None:
+        """Pass on that the connection is lost."""
+        if client is self._client:
+            if not self._closing:
+                logger.warning("disconnected from the server")
+            self._callbacks.call("disconnected")
+
+    def reconnected(self, client: NatsClient) -> None:
+        """Pass on that the connection is back; what moved away comes back to it."""
+        if client is self._client:
+            logger.info("reconnected to the server")
+            self._callbacks.call("reconnected")
+            if self._bridge is not None:
+                self._spawn(self._return(self._bridge))
+
+    def closed(self, client: NatsClient) -> None:
+        """Replace a connection that nats-py gave up, unless its attempts were limited."""
+        if client is not self._client or self._settings is None:
+            return
+        if self._closing:
+            self._callbacks.call("closed")
+            return
+        reason = client.last_error
+        if self._settings.backoff.max_attempts == -1:
+            logger.error("connection closed, making a new one: %s", reason)
+            self._spawn(self._rebuild())
+        else:
+            self._callbacks.call("closed")
+            self._lost(ConnectError(f"the connection is closed for good: {reason}"))
+
+    def lame_duck(self, client: NatsClient) -> None:
+        """Leave a server that has announced its end, before it ends."""
+        if client is self._client and self._bridge is None and not self._closing:
+            self._spawn(self._evacuate())
+
+    async def _rebuild(self) -> None:
+        while True:
+            client = type(self._client)()
+            try:
+                settings = resolve(self._options, os.environ)
+                await self._open(client, settings._replace(retry=True))
+                await self._move(client)
+            except _FAILURES as error:
+                self._log.log(logging.ERROR, "rebuild", "no new connection yet: %s", error)
+                await _shut(client)
+                await asyncio.sleep(REBUILD_DELAY)
+            else:
+                self._client = client
+                logger.info("connection replaced")
+                self._callbacks.call("reconnected")
+                return
+
+    async def _evacuate(self) -> None:
+        """Move to another server at once; come back when nats-py has reconnected in its own time."""
+        current = self._client.connected_url
+        others = tuple(
+            f"{url.scheme}://{url.netloc}"
+            for url in self._client.servers
+            if current is None or url.netloc != current.netloc
+        )
+        if self._settings is None or not others:
+            logger.warning("server is shutting down, and no other one is known")
+            return
+        bridge = type(self._client)()
+        reconnects = self._client.stats["reconnects"]
+        try:
+            await self._open(bridge, self._settings._replace(servers=others, retry=False))
+            await self._move(bridge)
+        except _FAILURES as error:
+            logger.warning("server is shutting down, and no other one takes us: %s", error)
+            await _shut(bridge)
+        else:
+            logger.info("server is shutting down, moved to %s", ", ".join(others))
+            self._bridge = bridge
+            if self._client.is_connected and self._client.stats["reconnects"] != reconnects:
+                await self._return(bridge)  # it was quicker than the move
+
+    async def _return(self, bridge: NatsClient) -> None:
+        await self._move(self._client)
+        self._bridge = None
+        await _shut(bridge)
+
+
+async def _shut(client: NatsClient) -> None:
+    try:
+        await client.close()
+    # Of nats-py, when the connection has just died, or was not even tried (AssertionError).
+    except (OSError, TypeError, AssertionError) as error:
+        logger.debug("close: %s", error)
+
+
+class _Events:
+    """The callbacks of one client. nats-py awaits them where it reads: they only pass things on."""
+
+    def __init__(self, link: Link, client: NatsClient, first: FirstConnection) -> None:
+        self.first = first
+        self.connected = False
+        self._link = link
+        self._client = client
+
+    def callbacks(self) -> dict[str, Callable[..., Awaitable[None]]]:
+        return {
+            "error_cb": self.on_error,
+            "disconnected_cb": self.on_disconnected,
+            "reconnected_cb": self.on_reconnected,
+            "closed_cb": self.on_closed,
+            "lame_duck_mode_cb": self.on_lame_duck,
+        }
+
+    async def on_error(self, error: Exception) -> None:
+        if self.connected:
+            self._link.error(error)
+        else:
+            self.first.failed(error)
+
+    async def on_disconnected(self) -> None:
+        self._link.disconnected(self._client)
+
+    async def on_reconnected(self) -> None:
+        self._link.reconnected(self._client)
+
+    async def on_closed(self) -> None:
+        if self.connected:
+            self._link.closed(self._client)
+
+    async def on_lame_duck(self) -> None:
+        self._link.lame_duck(self._client)

@@ -1,0 +1,76 @@
+"""The named connection settings of the NATS CLI (ADR-21), read from its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from micro._connection.credentials import read_text
+from micro._errors import ConfigError
+
+# Settings that change who we are or how we get there, and that nothing here can honour.
+_UNSUPPORTED = ("nsc", "socks_proxy", "windows_cert_store")
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("url", "token", "user", "password", "creds", "nkey"), str),
+    **dict.fromkeys(("user_jwt", "user_seed", "ca", "cert", "key", "inbox_prefix"), str),
+    "tls_first": bool,
+}
+
+
+def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the context `name`: its keys as ADR-21 names them, without the empty ones.
+
+    Raises:
+        ConfigError: There is no such context, it is not a JSON object of the expected types,
+            or it uses a setting that only the NATS CLI can follow.
+    """
+    folder = _folder(environ) / "context"
+    path = folder / f"{name}.json"
+    known = sorted(entry.stem for entry in folder.glob("*.json"))
+    if name not in known:
+        names = ", ".join(repr(entry) for entry in known) or "none there yet"
+        raise ConfigError(
+            f"unknown NATS context {name!r}: expected one of those in {str(folder)!r} ({names})"
+        )
+    try:
+        content = json.loads(read_text(path, what="NATS context"))
+    except json.JSONDecodeError as exc:
+        raise ConfigError(
+            f"invalid NATS context {str(path)!r}: expected JSON, but {exc.msg} in line {exc.lineno}"
+        ) from exc
+    if not isinstance(content, dict):
+        raise ConfigError(f"invalid NATS context {str(path)!r}: expected a JSON object")
+    settings = {key: value for key, value in content.items() if value not in ("", None, False)}
+    _check(settings, path)
+    return settings
+
+
+def selected_context(environ: Mapping[str, str]) -> str | None:
+    """Return the name that ``nats context select`` wrote down, None if there is none."""
+    path = _folder(environ) / "context.txt"
+    return read_text(path, what="selected NATS context").strip() or None if path.exists() else None
+
+
+def _folder(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME")
+    if base:
+        return Path(base) / "nats"
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".config" / "nats"
+
+
+def _check(settings: Mapping[str, Any], path: Path) -> None:
+    for key in _UNSUPPORTED:
+        if key in settings:
+            raise ConfigError(
+                f"NATS context {str(path)!r} uses {key!r}, which only the NATS CLI can follow: "
+                "give servers and credentials instead"
+            )
+    for key in _TYPES.keys() & settings.keys():
+        expected = _TYPES[key]
+        if not isinstance(settings[key], expected):
+            raise ConfigError(
+                f"invalid NATS context {str(path)!r}: expected {key!r} to be a {expected.__name__}"
+            )

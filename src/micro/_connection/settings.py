@@ -1,0 +1,271 @@
+"""Connection options as values, and how they, contexts and the environment become one setting."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from micro._connection.backoff import Backoff
+from micro._connection.credentials import (
+    Credentials,
+    CredsFile,
+    NkeyFile,
+    NkeySeed,
+    Secret,
+    Token,
+    UserJwt,
+    UserPassword,
+    read_text,
+)
+from micro._connection.nats_contexts import read_context, selected_context
+from micro._connection.urls import split_servers
+from micro._errors import ConfigError
+
+_DEFAULTS: dict[str, Any] = {
+    "servers": ("nats://localhost:4222",),
+    "ping_interval": 10,
+    "max_outstanding_pings": 2,
+    "connect_timeout": 2,
+    "backoff": Backoff(),
+    "retry": False,
+}
+# What the environment calls the keys of a context.
+_ENVIRONMENT = {
+    "NATS_URL": "url",
+    "NATS_USER": "user",
+    "NATS_PASSWORD": "password",
+    "NATS_TOKEN": "token",
+    "NATS_CREDS": "creds",
+    "NATS_NKEY": "nkey",
+    "NATS_CA": "ca",
+    "NATS_CERT": "cert",
+    "NATS_KEY": "key",
+}
+# What a context calls the keyword arguments that need no work.
+_PLAIN = {"inbox_prefix": "inbox_prefix", "tls_first": "tls_handshake_first"}
+
+
+@dataclass(frozen=True)
+class ConnectOption:
+    """One part of how to connect; the functions of `micro.options` make them.
+
+    Attributes:
+        kind: The name of the function that made it. Its values stay out of the `repr`.
+    """
+
+    kind: str
+    values: Mapping[str, Any] = field(repr=False)
+
+
+class Settings(NamedTuple):
+    """How to connect, decided.
+
+    Attributes:
+        servers: URLs to try, without credentials, so that they may be shown.
+        retry: Whether to keep trying when no server can be reached at start.
+    """
+
+    servers: tuple[str, ...]
+    retry: bool
+    backoff: Backoff
+    credentials: Credentials | None
+    tls: TlsFiles | ssl.SSLContext | None
+    plain: Mapping[str, Any]
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keyword arguments for `nats.aio.client.Client.connect`, callbacks aside.
+
+        Each call returns a fresh set for one client: TLS files are read again, and the reconnect
+        handler counts the attempts of that client. Passwords, tokens and seeds in it are strings
+        that do not show themselves when printed.
+
+        Raises:
+            ConfigError: A TLS file cannot be used any more.
+        """
+        keywords: dict[str, Any] = {
+            **self.plain,
+            "servers": list(self.servers),
+            "max_reconnect_attempts": self.backoff.max_attempts,
+            "reconnect_to_server_handler": self.backoff.handler(),
+            # The handler serves reconnects; the first connect waits this between its rounds.
+            "reconnect_time_wait": self.backoff.max_delay,
+        }
+        if self.credentials is not None:
+            keywords |= self.credentials.keywords()
+        if self.tls is not None:
+            keywords["tls"] = self.tls.context() if isinstance(self.tls, TlsFiles) else self.tls
+        return keywords
+
+
+class TlsFiles(NamedTuple):
+    """PEM files. Without a CA those of the system are trusted."""
+
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+
+    def context(self) -> ssl.SSLContext:
+        """Read the files into a client context.
+
+        Raises:
+            ConfigError: A file cannot be read, or does not hold what it should.
+        """
+        given = {"CA": self.ca, "certificate": self.cert, "key": self.key}
+        for what, path in given.items():
+            if path is not None:
+                read_text(path, what=f"TLS {what}")
+        if self.key is not None and self.cert is None:
+            raise ConfigError(f"TLS key {str(self.key)!r} has no certificate: expected both")
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                # An encrypted key would make OpenSSL ask on the terminal.
+                context.load_cert_chain(self.cert, self.key, password="")
+        except ssl.SSLError as exc:
+            paths = ", ".join(repr(str(path)) for path in given.values() if path is not None)
+            raise ConfigError(
+                f"cannot use TLS files {paths}: "
+                "expected PEM, and a key that fits the certificate and is not encrypted"
+            ) from exc
+        return context
+
+
+def resolve(options: Iterable[ConnectOption], environ: Mapping[str, str]) -> Settings:
+    """Decide how to connect.
+
+    What comes first rules: the options, the context that one of them names, the environment
+    (``NATS_URL``, ``NATS_CREDS``, ``NATS_NKEY`` as file or seed, ``NATS_USER``, ``NATS_PASSWORD``,
+    ``NATS_TOKEN``, ``NATS_CA``, ``NATS_CERT``, ``NATS_KEY``), the context in ``NATS_CONTEXT``,
+    defaults. Credentials come whole from the first of these that has any, those in a server URL
+    included; a certificate comes with its key.
+
+    Raises:
+        ConfigError: A value is not acceptable, a file or package is missing, a context is unknown,
+            or one source holds two ways to authenticate.
+    """
+    explicit = _merge(options)
+    named = explicit.pop("context", None)
+    fallback = environ.get("NATS_CONTEXT") or None
+    if explicit.pop("selected_context", False) and fallback is None:
+        fallback = selected_context(environ)
+    layers = [explicit]
+    if named is not None:
+        layers.append(_from_context(named, environ))
+    layers.append(_from_environ(environ))
+    if named is None and fallback is not None:
+        layers.append(_from_context(fallback, environ))
+    values = dict(_DEFAULTS)
+    for layer in reversed(layers):
+        values |= layer
+    return _settings(values)
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    ca, (cert, key) = values.pop("ca", None), values.pop("cert", (None, None))
+    tls = values.pop("ssl_context", None)
+    if tls is None and (ca, cert, key) != (None, None, None):
+        tls = TlsFiles(ca, cert, key)
+        tls.context()  # the files are read at each connect; this tells now whether they can be
+    credentials: Credentials | None = values.pop("credentials", None)
+    if credentials is not None:
+        credentials.check()
+    return Settings(
+        servers=values.pop("servers"),
+        retry=values.pop("retry"),
+        backoff=values.pop("backoff"),
+        credentials=credentials,
+        tls=tls,
+        plain=values,
+    )
+
+
+def _merge(options: Iterable[ConnectOption]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    ways: list[Credentials] = []
+    for option in options:
+        if not isinstance(option, ConnectOption):
+            raise ConfigError(
+                f"invalid connect option of type {type(option).__name__!r}: "
+                "expected a value of micro.options, such as options.servers(...)"
+            )
+        merged |= option.values
+        ways += [value for key, value in option.values.items() if key == "credentials"]
+    if "ssl_context" in merged and merged.keys() & {"ca", "cert"}:
+        raise ConfigError("contradictory options tls and ssl_context: give one of them")
+    return _layer(merged, ways, source="the options")
+
+
+def _layer(values: dict[str, Any], ways: list[Credentials], *, source: str) -> dict[str, Any]:
+    """Part credentials from the servers of one source, and let it have one way to authenticate."""
+    layer = {key: value for key, value in values.items() if key != "credentials"}
+    if "servers" in layer:
+        layer["servers"], way = split_servers(layer["servers"])
+        ways = ways if way is None else [*ways, way]
+    kinds = list(dict.fromkeys(way.kind for way in ways))
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"contradictory credentials in {source}: {' and '.join(kinds)}; give one of them"
+        )
+    if ways:
+        layer["credentials"] = ways[-1]
+    return layer
+
+
+def _from_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    return _from_names(read_context(name, environ), source=f"the NATS context {name!r}")
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {key: environ[name] for name, key in _ENVIRONMENT.items() if environ.get(name)}
+    return _from_names(names, source="the environment")
+
+
+def _from_names(names: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Turn the keys of a context (ADR-21) into those of a layer."""
+    layer = {ours: names[theirs] for theirs, ours in _PLAIN.items() if theirs in names}
+    if "url" in names:
+        layer["servers"] = tuple(url for url in names["url"].split(",") if url.strip())
+    if "ca" in names:
+        layer["ca"] = _path(names["ca"])
+    if "cert" in names or "key" in names:
+        layer["cert"] = tuple(_path(names[k]) if k in names else None for k in ("cert", "key"))
+    return _layer(layer, _ways(names, source), source=source)
+
+
+def _ways(names: Mapping[str, Any], source: str) -> list[Credentials]:
+    ways: list[Credentials] = []
+    if "creds" in names:
+        ways.append(CredsFile(_path(names["creds"])))
+    if "user_jwt" in names:
+        seed = names.get("user_seed")
+        if seed is None and "nkey" in names:
+            seed = read_text(_path(names["nkey"]), what=NkeyFile.kind)
+        if seed is None:
+            raise ConfigError(
+                f"the user JWT in {source} has no seed: expected 'user_seed' or 'nkey'"
+            )
+        ways.append(UserJwt(Secret(names["user_jwt"]), Secret(seed)))
+    elif "nkey" in names:
+        ways.append(nkey(names["nkey"]))
+    if "token" in names:
+        ways.append(Token(Secret(names["token"])))
+    if "user" in names and "password" in names:
+        ways.append(UserPassword(names["user"], Secret(names["password"])))
+    elif "user" in names:  # the NATS CLI takes a user without a password for a token
+        ways.append(Token(Secret(names["user"])))
+    elif "password" in names:
+        raise ConfigError(f"the password in {source} has no user: expected both")
+    return ways
+
+
+def nkey(text: str) -> Credentials:
+    """Take `text` for a user seed if it looks like one, else for the path of a file with it."""
+    is_seed = text.startswith("SU") and len(text) == 58 and text.isalnum()
+    return NkeySeed(Secret(text)) if is_seed else NkeyFile(_path(text))
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()

@@ -1,0 +1,1 @@
+"""What happens to a request of an endpoint: admission, execution, answer, counters."""

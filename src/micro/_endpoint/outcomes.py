@@ -1,0 +1,128 @@
+"""What the requests of one endpoint have come to: their answers, and what is counted and logged of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import nats.errors
+
+from micro._endpoint.counters import EndpointCounters
+from micro._endpoint.request_log import RequestLog
+from micro._errors import NoResponseError, ServiceError
+from micro._handlers.nats_request import NatsRequest
+from micro._handlers.request import Answer, Response, one_line, received_error
+
+RETRY_AFTER_SECONDS = "1"
+
+_INTERNAL_ERROR = Response.of_error(ServiceError(500, "internal error")).answer()
+"""What goes out in place of an answer that cannot; if this cannot either, nothing does."""
+
+Report = Callable[[BaseException], None]
+"""Tell the service of a failed request."""
+
+
+class Outcomes:
+    """Finds the one answer to a request, whatever its handler did.
+
+    Args:
+        log: Where what goes wrong is logged.
+        report: Told of each failed request.
+        wrapped: Whether there are middlewares.
+
+    Attributes:
+        counters: What has been counted so far.
+        aborted: Whether handlers are being cancelled because the service stops.
+    """
+
+    __slots__ = ("_log", "_report", "_wrapped", "aborted", "counters")
+
+    def __init__(self, log: RequestLog, report: Report, *, wrapped: bool) -> None:
+        self.counters = EndpointCounters()
+        self.aborted = False
+        self._log = log
+        self._report = report
+        self._wrapped = wrapped
+
+    def examined(
+        self, request: NatsRequest, returned: object, answer: Answer | None, started: int
+    ) -> Answer | None:
+        """Return what to send in place of an answer that is missing or nobody's; count errors."""
+        if self._wrapped and not isinstance(returned, Response):
+            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
+            return self.failed(request, wrong, started)
+        if answer is None:
+            return self.failed(request, NoResponseError("handler did not respond"), started)
+        data, headers = answer
+        error = received_error(headers, "", data) if headers else None
+        if error is not None:
+            self._count(error)
+        return answer
+
+    def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
+        """Map what a handler raised to its answer; log and count it."""
+        if isinstance(error, ServiceError):
+            answer = error
+        elif request.is_late(error):
+            self.counters.expired += 1
+            answer = ServiceError(504, "deadline exceeded")
+            text = "request to %r is past its deadline"
+            self._log.log("late", text, request, code=504, since_ns=started)
+        elif isinstance(error, asyncio.CancelledError) and self.aborted:
+            answer = ServiceError(503, "service stopped")
+        elif isinstance(error, NoResponseError):
+            if not request.raw_reply:
+                return None
+            answer = ServiceError(500, "handler did not respond")
+            text = "handler of %r did not respond"
+            self._log.log("silent", text, request, code=500, since_ns=started)
+        else:
+            answer = ServiceError(500, "internal error")
+            kind, text = type(error).__name__, "handler of %r failed"
+            self._log.log(kind, text, request, code=500, since_ns=started, error=error)
+        self._count(answer, error)
+        given = request.given()
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            return given.answer()  # it stands, unless a middleware made it worthless
+        return Response.of_error(answer).answer()
+
+    def refused(self, request: NatsRequest, reason: str) -> Answer:
+        """Return the answer to a request that is not run."""
+        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        self._reject(error)
+        self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
+        return Response.of_error(error).answer()
+
+    def ignored(self, request: NatsRequest) -> None:
+        """Count a request whose answer would go where this service must not publish."""
+        self._reject(ServiceError(403, "reply subject not allowed"))
+        text = "request to %r ignored, its reply subject is %r"
+        self._log.log("reply", text, request, request.reply, code=403)
+
+    def undeliverable(
+        self, request: NatsRequest, headers: dict[str, str] | None, error: Exception
+    ) -> Answer | None:
+        """Count an answer that is lost, or return an error in place of one that cannot be sent.
+
+        The answer is known by its headers.
+        """
+        unsendable = isinstance(error, nats.errors.BadHeaderError)
+        lost = isinstance(error, nats.errors.Error | OSError) and not unsendable
+        if lost or headers is _INTERNAL_ERROR[1]:
+            reason = str(error) or type(error).__name__
+            self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
+            self._count(ServiceError(500, f"answer lost: {reason}"), error)
+            return None
+        self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
+        self._count(ServiceError(500, "internal error"), error)
+        return _INTERNAL_ERROR
+
+    def _reject(self, error: ServiceError) -> None:
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._count(error)
+
+    def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
+        self.counters.fail(answer.code, one_line(answer.description))
+        self._report(answer if error is None else error)

@@ -1,0 +1,73 @@
+"""Requests that wait for a free slot: bounded in number, in bytes, and where wanted in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from micro._handlers.nats_request import NatsRequest
+from micro._limits import Limits
+
+Arrival = tuple[NatsRequest, float]
+"""A request, and when it came."""
+
+_NONE: deque[Arrival] = deque(maxlen=0)
+"""The queue of those where none has ever waited: most endpoints, and a queue takes half a kilobyte."""
+
+
+class Waiting:
+    """A queue in the order of arrival.
+
+    Args:
+        limits: How many requests may wait, how many bytes their payloads may have together, and how
+            long one may wait.
+        late: Given each request that has waited too long, when it is out of the queue.
+    """
+
+    __slots__ = ("_bytes", "_late", "_limits", "_queue", "_timer")
+
+    def __init__(self, limits: Limits, late: Callable[[NatsRequest], None]) -> None:
+        self._limits = limits
+        self._late = late
+        self._queue = _NONE
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def keep(self, request: NatsRequest) -> bool:
+        """Add a request; False when there is no room for it."""
+        limits = self._limits
+        size = self._bytes + len(request.data())
+        if len(self._queue) >= limits.pending_msgs or size > limits.pending_bytes:
+            return False
+        if self._queue is _NONE:
+            self._queue = deque()
+        now = asyncio.get_running_loop().time()
+        request.arrived(now)
+        self._queue.append((request, now))
+        self._bytes = size
+        self._watch()
+        return True
+
+    def take(self) -> NatsRequest:
+        """Remove and return the one that has waited longest."""
+        request, _ = self._queue.popleft()
+        self._bytes -= len(request.data())
+        return request
+
+    def _watch(self) -> None:
+        limit = self._limits.timeout
+        if limit is not None and self._timer is None and self._queue:
+            moment = self._queue[0][1] + limit
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(moment, self._hand_out_late_ones, limit)
+
+    def _hand_out_late_ones(self, max_seconds: float) -> None:
+        self._timer = None
+        arrived_before = asyncio.get_running_loop().time() - max_seconds
+        while self._queue and self._queue[0][1] <= arrived_before:
+            self._late(self.take())
+        self._watch()

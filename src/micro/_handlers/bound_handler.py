@@ -1,0 +1,35 @@
+"""Handlers in the form that endpoints run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from micro._handlers.request import Handler, Request
+
+UNSET: Any = inspect.Parameter.empty
+"""In place of an annotation that is not there."""
+
+Schema: TypeAlias = Callable[[], dict[str, Any] | None]
+
+
+def no_schema() -> None:
+    """Return that there is no JSON Schema."""
+    return
+
+
+class BoundHandler(NamedTuple):
+    """A handler in the form that endpoints run.
+
+    Attributes:
+        call: The handler as ``async (request) -> None``.
+        request_schema: Returns the JSON Schema of the payload, None when it has none.
+        response_schema: The same for the answer.
+        direct: The handler as ``(request) -> None`` if it is a raw one that never waits.
+    """
+
+    call: Handler
+    request_schema: Schema = no_schema
+    response_schema: Schema = no_schema
+    direct: Callable[[Request], None] | None = None

@@ -1,0 +1,160 @@
+"""Handlers declared by their annotations: pydantic in, pydantic out.
+
+    async def add(pair: Pair) -> int: ...
+    async def find(query: Query, request: Request) -> list[Item]: ...
+    async def now() -> datetime: ...
+    async def echo(request: Request) -> None: ...        # not typed: answers by request.respond()
+
+The payload is JSON, except that a parameter or result of type ``bytes`` is the payload itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
+from types import FunctionType
+from typing import Any, TypeVar
+
+from micro._errors import ConfigError
+from micro._handlers.bound_handler import UNSET, BoundHandler
+from micro._handlers.request import DONE, Request
+
+AnyHandler = Callable[..., Any]
+"""A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CHEAP = "__micro_cheap__"
+
+
+def cheap(handler: F) -> F:
+    """Mark a synchronous handler as one that never blocks, to be run without a thread."""
+    setattr(handler, _CHEAP, True)
+    return handler
+
+
+def bind(handler: AnyHandler) -> BoundHandler:
+    """Return a raw, typed or synchronous handler in the form that endpoints run.
+
+    Raises:
+        ConfigError: It is not callable, or its parameters are not of a known form.
+    """
+    if not callable(handler):
+        raise ConfigError(f"invalid handler {handler!r}: expected a function")
+    payload, wants_request, result = _signature(handler)
+    call = _asynchronous(handler)
+    if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
+        if getattr(handler, _CHEAP, False) and call is not handler:
+            return _bind_directly(handler)
+        return BoundHandler(call)
+    from micro._handlers import typed_codecs
+
+    return typed_codecs.typed(call, payload, result, wants_request=wants_request)
+
+
+def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
+    async def call(request: Request) -> None:
+        result = handler(request)
+        if result is not None and result is not DONE:
+            refuse_to_wait(result)
+
+    return BoundHandler(call, direct=handler)
+
+
+def refuse_to_wait(result: object) -> None:
+    """Raise TypeError for a handler marked as cheap that has returned an awaitable all the same."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError("a handler marked as cheap must not return an awaitable")
+
+
+def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
+    """Return the payload's type or UNSET, whether the request is wanted, and the result's type."""
+    if _is_plain(handler):
+        return UNSET, True, None
+    name = getattr(handler, "__qualname__", repr(handler))
+    try:
+        signature = inspect.signature(handler, eval_str=True)
+    except (NameError, TypeError, ValueError) as exc:
+        raise ConfigError(f"cannot read the annotations of handler {name!r}: {exc}") from exc
+    result = _awaited(signature.return_annotation)
+    form = ConfigError(
+        f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"
+    )
+    parameters = [entry for entry in signature.parameters.values() if _is_filled(entry)]
+    if any(entry.kind is entry.KEYWORD_ONLY for entry in parameters):
+        raise form
+    types = [entry.annotation for entry in parameters if entry.kind is not entry.VAR_POSITIONAL]
+    match types:
+        case []:
+            # A decorator's (*arguments) says nothing of its own: it takes what a raw handler takes.
+            return UNSET, bool(parameters), result
+        case [only] if only is UNSET or _is_request(only):
+            return UNSET, True, result
+        case [payload]:
+            return payload, False, result
+        case [payload, second] if _is_request(second) and not _is_request(payload):
+            return payload, True, result
+    raise form
+
+
+def _is_plain(handler: AnyHandler) -> bool:
+    """Return whether it is a function of one request, as most are.
+
+    The general way takes longer than all the rest of adding an endpoint.
+    """
+    if not isinstance(handler, FunctionType) or hasattr(handler, "__wrapped__"):
+        return False
+    code = handler.__code__
+    several = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    if code.co_argcount != 1 or code.co_kwonlyargcount or several or handler.__defaults__:
+        return False
+    known = handler.__globals__
+    for name, given in handler.__annotations__.items():
+        meant = known.get(given, given) if isinstance(given, str) else given
+        if meant not in ((None, "None") if name == "return" else (Request,)):
+            return False
+    return True
+
+
+def _is_filled(parameter: inspect.Parameter) -> bool:
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return False
+    return parameter.default is UNSET or _is_request(parameter.annotation)
+
+
+def _awaited(result: Any) -> Any:
+    """Return what comes of the ``Awaitable[T]`` that a synchronous handler may return."""
+    awaitable = typing.get_origin(result) in (Awaitable, Coroutine)
+    return typing.get_args(result)[-1] if awaitable else result
+
+
+def _is_request(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Request)
+
+
+def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
+    if inspect.iscoroutinefunction(handler):
+        return handler
+    call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
+    if inspect.iscoroutinefunction(call):
+        return handler
+    if getattr(handler, _CHEAP, False):
+
+        def inline(*arguments: Any) -> Awaitable[Any]:
+            result = handler(*arguments)
+            return DONE if result is None else _resolved(result)
+
+        return inline
+
+    async def threaded(*arguments: Any) -> Any:
+        return await _resolved(await asyncio.to_thread(handler, *arguments))
+
+    return threaded
+
+
+async def _resolved(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

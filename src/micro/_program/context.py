@@ -1,0 +1,323 @@
+"""Running services as a program: connect, set up, wait, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from nats.aio.client import Client as NatsClient
+
+from micro._cancellation import Cancellation
+from micro._connection.callbacks import Callbacks
+from micro._connection.managed_connection import Link
+from micro._connection.settings import ConnectOption
+from micro._errors import ConfigError, MicroError, StoppedError
+from micro._handlers.middleware import Middleware
+from micro._program.stopping import StopSignals
+from micro._service.service import DoneHandler, ErrorHandler, Service, add_service
+
+if TYPE_CHECKING:
+    from micro._program.coordination import Coordination, Leadership, LiveSettings, Model
+    from micro._service.contracts import ContractRegistry, OnIncompatible
+
+logger = logging.getLogger("micro.context")
+
+T = TypeVar("T")
+
+Check = Callable[[], Awaitable[object] | object]
+"""A readiness check, sync or async: raises or returns False when something is missing."""
+
+
+class Context:
+    """A program that runs services: owns the connection and everything that is entered into it.
+
+    An async context manager. When it ends, its services stop first and all at once, without losing a
+    request; then everything entered or pushed is left in reverse order; the connection closes last.
+
+    Args:
+        client: A NATS client to connect with, by default a new one. One that is connected already
+            is used as it is, and left open.
+    """
+
+    def __init__(self, client: NatsClient | None = None) -> None:
+        self._callbacks = Callbacks()
+        self._link = Link(
+            NatsClient() if client is None else client,
+            self._callbacks,
+            move=self._move,
+            lost=self._lost,
+        )
+        self._stack = AsyncExitStack()
+        self._services: list[Service] = []
+        self._coordination: Coordination | None = None
+        self._checks: dict[str, Check] = {}
+        self._cancel = Cancellation()
+        self._failure: MicroError | None = None
+        self._hurried: asyncio.Future[Any] | None = None
+        self._signals = StopSignals(stopping=self.cancelled, stop=self.cancel, hurry=self._hurry)
+
+    @property
+    def client(self) -> NatsClient:
+        """The NATS client of this context; another one after the connection had to be replaced."""
+        return self._link.client
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that were added."""
+        return tuple(self._services)
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """The readiness checks, by name."""
+        return dict(self._checks)
+
+    def add_check(self, name: str, check: Check) -> None:
+        """Add a readiness check, of something that requests cannot be handled without.
+
+        `micro.health` runs it. It is passed unless it raises, returns False, or takes too long.
+
+        Args:
+            name: What is checked; the former check of that name is replaced.
+            check: Called without arguments, sync or async.
+        """
+        self._checks[name] = check
+
+    def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is lost."""
+        self._callbacks.add("disconnected", callback)
+
+    def add_reconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is back."""
+        self._callbacks.add("reconnected", callback)
+
+    def add_closed_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Add a callback for when the connection is closed for good."""
+        self._callbacks.add("closed", callback)
+
+    def add_error_callback(self, callback: Callable[[Exception], Awaitable[None]]) -> None:
+        """Add a callback for the asynchronous errors of the connection."""
+        self._callbacks.add("error", callback)
+
+    async def connect(self, *options: ConnectOption) -> None:
+        """Connect to the NATS server. Does not raise when the context is cancelled meanwhile.
+
+        Args:
+            options: Values from `micro.options`; the environment fills what they leave open.
+
+        Raises:
+            ConnectError: No server can be reached, or one refuses us.
+            ConfigError: The options are not acceptable.
+        """
+        if self.client.is_connected:
+            return
+        self._stack.push_async_callback(self._link.close)
+        await self.wait_for(self._link.connect(options))
+
+    async def add_service(  # noqa: PLR0913 - the documented signature
+        self,
+        name: str,
+        version: str,
+        description: str | None = None,
+        metadata: dict[str, str] | None = None,
+        queue_group: str | None = None,
+        pending_bytes_limit_by_endpoint: int | None = None,
+        pending_msgs_limit_by_endpoint: int | None = None,
+        now: Callable[[], datetime] | None = None,
+        id_generator: Callable[[], str] | None = None,
+        api_prefix: str | None = None,
+        *,
+        middlewares: Iterable[Middleware] | None = None,
+        max_in_flight: int | None = None,
+        timeout: float | None = None,
+        reply_prefixes: Iterable[str] | None = None,
+        error_handler: ErrorHandler | None = None,
+        done_handler: DoneHandler | None = None,
+        contracts: ContractRegistry | None = None,
+        on_incompatible: OnIncompatible = "refuse",
+    ) -> Service:
+        """Create and start a service; it stops with the context. Parameters as of `add_service`.
+
+        Raises:
+            ConfigError: A value is not acceptable.
+            StoppedError: The context is not connected.
+            PermissionDeniedError: The server refuses the discovery subjects.
+        """
+        if not self.client.is_connected and not self.client.is_reconnecting:
+            raise StoppedError(f"cannot add service {name!r}: the context is not connected")
+        service = add_service(
+            self.client,
+            name,
+            version,
+            description,
+            metadata,
+            queue_group,
+            pending_bytes_limit_by_endpoint,
+            pending_msgs_limit_by_endpoint,
+            now,
+            id_generator,
+            api_prefix,
+            middlewares=middlewares,
+            max_in_flight=max_in_flight,
+            timeout=timeout,
+            reply_prefixes=reply_prefixes,
+            error_handler=error_handler,
+            done_handler=done_handler,
+            contracts=contracts,
+            on_incompatible=on_incompatible,
+        )
+        await self.enter(service)
+        self._services.append(service)
+        return service
+
+    def reset(self) -> None:
+        """Reset the counters of all services."""
+        for service in self._services:
+            service.reset()
+
+    def cancel(self) -> None:
+        """Cancel the context: what waits for it goes on, `run_forever` ends."""
+        self._cancel.set()
+
+    def cancelled(self) -> bool:
+        """Return whether the context was cancelled."""
+        return self._cancel.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the context is cancelled."""
+        await self._cancel.wait()
+
+    async def wait_for(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine, and cancel it when the context is cancelled.
+
+        Does not raise in that case; `cancelled` tells.
+
+        Raises:
+            Exception: Whatever the coroutine raised.
+        """
+        await self._cancel.bound(coro)
+
+    def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        """Add a callback, sync or async, to run when the context ends."""
+
+        async def call() -> None:
+            found = callback()
+            if inspect.isawaitable(found):
+                await found
+
+        self._stack.push_async_callback(call)
+
+    async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
+        """Enter an async context manager, to be left when the context ends."""
+        return await self._stack.enter_async_context(async_context)
+
+    def use_etcd(self, etcd: Coordination) -> None:
+        """Take settings and leadership from a `micro_etcd.NatsEtcd` or `EtcdCommunicator`."""
+        self._coordination = etcd
+
+    async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
+        """Read settings, a pydantic model, and keep them up to date until the context ends.
+
+        Args:
+            prefix: What the keys begin with: ``<prefix><field>``, ``<prefix><field>/<field>``.
+            model: The pydantic model.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+            pydantic.ValidationError: The settings found are not valid. Later ones that are not only
+                count as rejected.
+        """
+        found: LiveSettings[Model] = await self.enter(self._shared().config(prefix, model))
+        return found
+
+    def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
+        """Return a context manager whose body runs in one process at a time.
+
+        Entering waits for one's turn; the body is cancelled when the leadership is lost, and leaving
+        then raises the store's error for that.
+
+        Raises:
+            ConfigError: `use_etcd` was not called.
+        """
+        return self._shared().leader(name)
+
+    def _shared(self) -> Coordination:
+        if self._coordination is None:
+            raise ConfigError("the context has no etcd: call use_etcd first")
+        return self._coordination
+
+    def trap_signal(self, *signals: signal.Signals) -> None:
+        """Cancel the context on these signals, SIGINT and SIGTERM when none is given.
+
+        A second one cancels the requests in flight, a third one has its usual effect.
+        """
+        self._signals.trap(*signals)
+
+    async def run_forever(
+        self,
+        setup: Callable[[Context], Coroutine[Any, Any, None]],
+        /,
+        *options: ConnectOption,
+        trap_signals: bool | tuple[signal.Signals, ...] = False,
+    ) -> None:
+        """Connect, set up, and run until the context is cancelled; then stop everything.
+
+        The context must not have been entered before. Does not raise when it is cancelled.
+
+        Args:
+            setup: ``async (context)``: adds services.
+            options: Values from `micro.options`.
+            trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
+
+        Raises:
+            ConnectError: The connection cannot be made, or is gone for good.
+            ConfigError: A declaration is not acceptable.
+            Exception: Whatever ``setup`` raised.
+        """
+        async with self:
+            if trap_signals:
+                self.trap_signal(*(trap_signals if isinstance(trap_signals, tuple) else ()))
+            await self.connect(*options)
+            if not self.cancelled():
+                await self.wait_for(setup(self))
+            await self.wait()
+            if self._failure is not None:
+                raise self._failure
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        try:
+            # Before anything else is left: a handler may use what was entered after its service.
+            await asyncio.gather(*(service.stop() for service in self._services))
+        finally:
+            try:
+                suppressed = await self._stack.__aexit__(exc_type, exc, traceback)
+            finally:
+                self._signals.release()
+                self._services.clear()
+                await self._callbacks.close()
+        return suppressed
+
+    def _hurry(self) -> None:
+        self._hurried = asyncio.gather(*(service.abort() for service in self._services))
+
+    async def _move(self, client: NatsClient) -> None:
+        await asyncio.gather(*(service.move(client) for service in self._services))
+
+    def _lost(self, error: MicroError) -> None:
+        logger.error("%s", error)
+        self._failure = error
+        self.cancel()

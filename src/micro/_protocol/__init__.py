@@ -1,0 +1,1 @@
+"""The rules of ADR-32 as pure data: subjects, headers, models, deadlines."""

@@ -1,0 +1,61 @@
+"""How much time a caller gives: told in a header, kept as a moment of the event loop's clock.
+
+Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when this was sent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import lru_cache
+
+from micro._protocol.headers import encode_headers
+
+HEADER = "Micro-Timeout-Ms"
+"""For the service, so that handlers do not see it among the headers."""
+
+LINE = b"\r\n" + HEADER.encode() + b":"
+"""What a header block has in it that says how long the caller waits."""
+
+current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
+"""The deadline of the request that is being handled; its own requests inherit it."""
+
+_MAX_DIGITS = 12
+
+_ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
+"""Bytes of a header block that has nothing else in it: callers send the same few again and again."""
+
+
+def from_block(headers: bytes) -> float | None:
+    """Return the seconds in a header block as it travels, None when it has none that can be read."""
+    return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
+
+
+def from_value(value: bytes) -> float | None:
+    """Return the seconds that the value of the header says, None for none that can be read."""
+    digits = value.strip()
+    usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return int(digits) / 1000 if usable else None
+
+
+def _read(headers: bytes) -> float | None:
+    start = headers.find(LINE)
+    if start < 0:
+        return None
+    start += len(LINE)
+    return from_value(headers[start : headers.find(b"\r", start)])
+
+
+_read_again = lru_cache(maxsize=1024)(_read)
+
+
+def header_value(seconds: float) -> str:
+    """Return the value of the header for a time-out."""
+    return str(max(0, int(seconds * 1000)))
+
+
+@lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
+def alone(milliseconds: int) -> tuple[Mapping[str, str], bytes]:
+    """Return the headers that tell nothing but a time-out, and the same as they go over the wire."""
+    headers = {HEADER: str(max(0, milliseconds))}
+    return headers, encode_headers(headers)

@@ -1,0 +1,184 @@
+"""Contracts: the schemas of typed endpoints are held against a registry before the endpoint is added.
+
+Group = name of the service, artifact = ``<endpoint>.request`` and ``<endpoint>.response``, type JSON. A request is compared
+BACKWARD (the new service must read what callers send already), a response FORWARD (callers must be able to read what
+the new service sends), unless the registry has another COMPATIBILITY rule for the artifact or the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+from micro._errors import ConfigError, IncompatibleContractError
+from micro._handlers.bound_handler import BoundHandler
+
+logger = logging.getLogger("micro.contracts")
+
+OnIncompatible = Literal["refuse", "warn"]
+
+PATIENCE = 5.0
+"""Seconds that one service waits in all for a registry that does not answer, before it starts without."""
+
+_RULE: Final = "COMPATIBILITY"
+_DIRECTIONS = {"request": "BACKWARD", "response": "FORWARD"}
+
+
+class RegisteredSchema(Protocol):
+    """What a registry says of a schema it holds."""
+
+    @property
+    def global_id(self) -> int:
+        """The id of this version of this artifact."""
+        ...
+
+    @property
+    def content_id(self) -> int:
+        """The id of the content, the same wherever it is registered."""
+        ...
+
+
+class CompatibilityVerdict(Protocol):
+    """Whether a schema may be the next version, and if not, why; ``str`` of a cause says where."""
+
+    @property
+    def compatible(self) -> bool:
+        """Whether it may."""
+        ...
+
+    @property
+    def causes(self) -> Sequence[object]:
+        """The reasons why not."""
+        ...
+
+
+class ContractRegistry(Protocol):
+    """The part of a schema registry that contracts need; every async client of ``micro_schema_registry`` has it."""
+
+    async def check_compatibility(
+        self, artifact_id: str, schema: str, *, artifact_type: str, group_id: str
+    ) -> CompatibilityVerdict:
+        """Say whether a schema may be the next version; nothing is stored."""
+        ...
+
+    async def register_schema(
+        self, artifact_id: str, schema: str, *, artifact_type: str, group_id: str
+    ) -> RegisteredSchema:
+        """Register a schema, or find the version that has the same content."""
+        ...
+
+    async def get_rules(
+        self, *, artifact_id: str | None = None, group_id: str
+    ) -> Mapping[str, str]:
+        """Return the rules of an artifact, else of the group."""
+        ...
+
+    async def set_rule(
+        self, rule: Literal["COMPATIBILITY"], config: str, *, artifact_id: str, group_id: str
+    ) -> None:
+        """Set a rule for an artifact."""
+        ...
+
+
+class Contracts:
+    """The contracts of one service.
+
+    Args:
+        service: The name of the service.
+        registry: Where its schemas are.
+        on_incompatible: What to do about a change that breaks a contract.
+
+    Raises:
+        ConfigError: ``on_incompatible`` is neither ``refuse`` nor ``warn``.
+    """
+
+    def __init__(
+        self, service: str, registry: ContractRegistry, on_incompatible: OnIncompatible
+    ) -> None:
+        if on_incompatible not in ("refuse", "warn"):
+            raise ConfigError(
+                f"invalid on_incompatible {on_incompatible!r}: expected 'refuse' or 'warn'"
+            )
+        self._service = service
+        self._registry = registry
+        self._refuse = on_incompatible == "refuse"
+        self._patience = PATIENCE
+
+    async def metadata(self, endpoint: str, handler: BoundHandler) -> dict[str, str]:
+        """Register the schemas of an endpoint; return its metadata ``schema.request`` and ``schema.response``.
+
+        Their form is ``JSON;global=17;content=9;sha256=...``, without ids what could not be registered: the registry does not
+        answer, or the change is incompatible and only warned of.
+
+        Raises:
+            IncompatibleContractError: A schema is not compatible with what callers know, and that is to be refused.
+        """
+        found: dict[str, str] = {}
+        for part, schema in (
+            ("request", _closed(handler.request_schema())),
+            ("response", handler.response_schema()),
+        ):
+            if schema is not None:
+                text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+                ids = await self._register(f"{endpoint}.{part}", text, _DIRECTIONS[part])
+                sha256 = hashlib.sha256(text.encode()).hexdigest()
+                found[f"schema.{part}"] = f"JSON{ids};sha256={sha256}"
+        return found
+
+    async def _register(self, artifact: str, text: str, direction: str) -> str:
+        if self._patience <= 0:
+            return ""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._agree(artifact, text, direction)
+        except IncompatibleContractError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a registry fails with, the service starts
+            self._patience -= time.monotonic() - began
+            reason = str(error) or type(error).__name__
+            logger.warning(
+                "service %s starts without a contract for %s: %s", self._service, artifact, reason
+            )
+            return ""
+
+    async def _agree(self, artifact: str, text: str, direction: str) -> str:
+        registry, group = self._registry, self._service
+        verdict = await registry.check_compatibility(
+            artifact, text, artifact_type="JSON", group_id=group
+        )
+        if not verdict.compatible:
+            error = IncompatibleContractError(group, artifact, tuple(map(str, verdict.causes)))
+            if self._refuse:
+                raise error
+            logger.warning("%s", error)
+            return ""
+        made = await registry.register_schema(artifact, text, artifact_type="JSON", group_id=group)
+        rules = {
+            **await registry.get_rules(group_id=group),
+            **await registry.get_rules(artifact_id=artifact, group_id=group),
+        }
+        if _RULE not in rules:
+            await registry.set_rule(_RULE, direction, artifact_id=artifact, group_id=group)
+        return f";global={made.global_id};content={made.content_id}"
+
+
+def _closed(schema: Any) -> Any:
+    """Return a request's schema without room for other members, except where it says itself what they may be.
+
+    Callers may rely on the named members only. Were the others permitted, a new optional member could break someone who
+    sends something else under that name already, so that nothing could ever be added.
+    """
+    if isinstance(schema, dict):
+        closed = {key: _closed(value) for key, value in schema.items()}
+        if isinstance(schema.get("properties"), dict):
+            closed.setdefault("additionalProperties", False)
+        return closed
+    if isinstance(schema, list):
+        return [_closed(value) for value in schema]
+    return schema

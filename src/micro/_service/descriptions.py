@@ -1,0 +1,100 @@
+"""What an instance says of itself: the bodies of its PING, INFO and STATS answers (ADR-32)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from micro._endpoint.endpoint import Endpoint
+from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+from micro._ratelimit import TokenBucket
+
+MAX_INFO_BYTES = 64 * 1024
+"""An INFO answer that would be larger carries hashes of the schemas in their place."""
+
+FRESH_STATS_PER_SECOND = 200
+"""STATS answers that are counted anew; a flood beyond this gets the last one again."""
+
+
+class Identity(NamedTuple):
+    """What never changes about an instance."""
+
+    name: str
+    id: str
+    version: str
+    description: str
+    metadata: dict[str, str]
+
+
+class Answers:
+    """Makes the answers of one instance.
+
+    Args:
+        identity: What never changes about it.
+        endpoints: Its endpoints; `changed` must be called after each change.
+        started: When it was started.
+    """
+
+    def __init__(
+        self, identity: Identity, endpoints: Collection[Endpoint], started: datetime
+    ) -> None:
+        self.started = started
+        self._endpoints = endpoints
+        self._identity = {
+            "name": identity.name,
+            "id": identity.id,
+            "version": identity.version,
+            "metadata": identity.metadata,
+        }
+        self._description = identity.description
+        self._ping = _encode(PING_TYPE, self._identity)
+        self._info: bytes | None = None
+        self._stats: bytes | None = None
+        self._fresh = TokenBucket(FRESH_STATS_PER_SECOND, 2 * FRESH_STATS_PER_SECOND)
+
+    def changed(self) -> None:
+        """Forget the INFO answer made before."""
+        self._info = None
+
+    async def ping(self) -> bytes:
+        """Return the answer to PING."""
+        return self._ping
+
+    async def info(self) -> bytes:
+        """Return the answer to INFO."""
+        return self.described()
+
+    async def stats(self) -> bytes:
+        """Return the answer to STATS, with what the statistics handlers say now."""
+        if self._stats is None or self._fresh.take():
+            for endpoint in tuple(self._endpoints):
+                await endpoint.refresh()
+            self._stats = self.measured()
+        return self._stats
+
+    def described(self) -> bytes:
+        """Return the answer to INFO, at most 64 KiB if leaving out schemas makes it so."""
+        if self._info is None:
+            self._info = self._describe(schemas=True)
+            if len(self._info) > MAX_INFO_BYTES:
+                self._info = self._describe(schemas=False)
+        return self._info
+
+    def measured(self) -> bytes:
+        """Return the answer to STATS, with what the statistics handlers said last."""
+        endpoints = [endpoint.measure() for endpoint in self._endpoints]
+        started = format_time(self.started)
+        return _encode(STATS_TYPE, {**self._identity, "started": started, "endpoints": endpoints})
+
+    def _describe(self, *, schemas: bool) -> bytes:
+        endpoints = [endpoint.describe(schemas=schemas) for endpoint in self._endpoints]
+        return _encode(
+            INFO_TYPE,
+            {**self._identity, "description": self._description, "endpoints": endpoints},
+        )
+
+
+def _encode(kind: str, body: Mapping[str, Any]) -> bytes:
+    return json.dumps({"type": kind, **body}, separators=(",", ":")).encode()

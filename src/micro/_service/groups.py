@@ -1,0 +1,149 @@
+"""Where endpoints and groups are added, and what they inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+
+from micro._endpoint.endpoint import Endpoint, EndpointConfig
+from micro._endpoint.options import Terms
+from micro._handlers.middleware import Middleware
+from micro._handlers.typed import AnyHandler
+from micro._protocol import subjects
+
+AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
+
+
+class Scope(NamedTuple):
+    """Where endpoints are added.
+
+    Attributes:
+        service: The name of the service.
+        instance: Its id.
+        prefix: What their subjects begin with; empty for nothing.
+        terms: What they inherit.
+    """
+
+    service: str
+    instance: str
+    prefix: str
+    terms: Terms
+
+
+class EndpointOwner:
+    """Adds endpoints and groups; a service and its groups alike."""
+
+    def __init__(self, scope: Scope, add: AddEndpoint) -> None:
+        self._scope = scope
+        self._add = add
+
+    async def add_endpoint(  # noqa: PLR0913 - the documented signature
+        self,
+        name: str,
+        handler: AnyHandler,
+        subject: str | None = None,
+        queue_group: str | None = None,
+        metadata: dict[str, str] | None = None,
+        pending_bytes_limit: int | None = None,
+        pending_msgs_limit: int | None = None,
+        middlewares: Iterable[Middleware] | None = None,
+        *,
+        max_in_flight: int | None = None,
+        timeout: float | None = None,
+        stats_handler: Callable[[Endpoint], Any] | None = None,
+        allow_wildcards: bool = False,
+    ) -> Endpoint:
+        """Add an endpoint: a handler for the requests to one subject.
+
+        Returns when the server has the subscription.
+
+        Args:
+            name: The name of the endpoint: letters, digits, ``-`` and ``_``.
+            handler: ``async (request)``, or a typed handler such as ``async (pair: Pair) -> int``;
+                ``def`` runs in a thread unless marked with `micro.cheap`.
+            subject: The last part of the subject, behind the group's; the name by default.
+            queue_group: Inherited from group and service by default; empty for none, so that every
+                instance gets every request.
+            metadata: Strings; at most 128 KiB.
+            pending_bytes_limit: Payload bytes that may wait for a free slot; 32 MiB by default.
+            pending_msgs_limit: Requests that may wait for a free slot, by default eight for each that
+                may run; more are refused with 503 at once.
+            middlewares: Run inside those of group and service, first one outermost.
+            max_in_flight: Requests that run side by side, 512 by default; 1 keeps the order of arrival.
+            timeout: Seconds that the handler may take, no limit by default; then it is cancelled and
+                its caller gets 504. A request waits no longer than that for its turn; then its caller
+                gets 503. A caller's own deadline cancels it too.
+            stats_handler: Called with the endpoint, sync or async, for ``data`` in STATS: any JSON.
+            allow_wildcards: Accept ``*``, ``>`` and a leading ``$`` in the subject.
+
+        Raises:
+            ConfigError: A value is not acceptable, or the service listens on the subject already.
+            StoppedError: The service is not running.
+            PermissionDeniedError: The server refuses the subscription.
+            IncompatibleContractError: The service has contracts, and a schema breaks one.
+            ConnectError: The server does not answer.
+        """
+        scope = self._scope
+        config = EndpointConfig(
+            scope.service,
+            scope.instance,
+            subjects.check_name("endpoint", name),
+            subjects.check_subject(
+                subjects.join(scope.prefix, name if subject is None else subject),
+                allow_wildcards=allow_wildcards,
+            ),
+            subjects.check_metadata(metadata),
+            scope.terms.narrowed(
+                queue_group,
+                pending_bytes_limit,
+                pending_msgs_limit,
+                max_in_flight,
+                timeout,
+                middlewares,
+            ),
+            stats_handler,
+        )
+        return await self._add(config, handler)
+
+    def add_group(  # noqa: PLR0913 - the documented signature and its additions
+        self,
+        name: str,
+        queue_group: str | None = None,
+        pending_bytes_limit_by_endpoint: int | None = None,
+        pending_msgs_limit_by_endpoint: int | None = None,
+        *,
+        middlewares: Iterable[Middleware] | None = None,
+        max_in_flight: int | None = None,
+        timeout: float | None = None,
+    ) -> Group:
+        """Add a group: endpoints that share a subject prefix and defaults.
+
+        Args:
+            name: The prefix, tokens separated by dots; empty adds none.
+            queue_group: Default of the group's endpoints; inherited, empty for none.
+            pending_bytes_limit_by_endpoint: Default of the group's endpoints; inherited.
+            pending_msgs_limit_by_endpoint: Default of the group's endpoints; inherited.
+            middlewares: Run inside those of the parent and around those of the endpoints.
+            max_in_flight: Default of the group's endpoints; inherited.
+            timeout: Default of the group's endpoints; inherited.
+
+        Raises:
+            ConfigError: The name or queue group is not acceptable.
+        """
+        scope = self._scope
+        if name:
+            subjects.check_prefix("group name", name)
+        terms = scope.terms.narrowed(
+            queue_group,
+            pending_bytes_limit_by_endpoint,
+            pending_msgs_limit_by_endpoint,
+            max_in_flight,
+            timeout,
+            middlewares,
+        )
+        prefix = subjects.join(scope.prefix, name)
+        return Group(scope._replace(prefix=prefix, terms=terms), self._add)
+
+
+class Group(EndpointOwner):
+    """Endpoints of a service under a common subject prefix; made by ``add_group``."""

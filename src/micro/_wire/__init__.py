@@ -1,0 +1,1 @@
+"""The bytes of NATS: the two transport paths, subscriptions, fences, nats-py."""

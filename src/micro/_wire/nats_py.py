@@ -1,0 +1,238 @@
+"""What the framework knows of nats-py beyond its public interface; no other module touches that.
+
+`unusable` checks it when a client is made: if a release of nats-py has changed one of these names, the
+client goes the public path instead. What that one would like to use as well, it does without then.
+
+One thing is public but not documented: the ``future`` of a subscription is given every message of it, at
+once, where a callback is given them by a queue and a task of each subscription. `gives_messages_at_once`
+tries whether that is so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import cache
+from typing import Any, cast
+from weakref import WeakSet
+
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.aio.transport import Transport
+
+from micro._protocol.headers import decode_headers
+
+logger = logging.getLogger("micro.transport")
+
+# Attributes of a client that has not connected, and what they must be then.
+_CLIENT: dict[str, Any] = {
+    "_transport": None,
+    "_pending": [],
+    "_pending_data_size": 0,
+    "_max_pending_size": 0,
+    "_subs": {},
+}
+_CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
+_QUEUE = "_pending_queue"
+_TRANSPORT_METHODS = frozenset(
+    [
+        "connect",
+        "connect_tls",
+        "write",
+        "writelines",
+        "read",
+        "readline",
+        "drain",
+        "wait_closed",
+        "close",
+        "at_eof",
+        "__bool__",
+    ]
+)
+
+
+def unusable(nc: NatsClient) -> str | None:
+    """Return what of nats-py is not as this module knows it, None when all is."""
+    for name, expected in _CLIENT.items():
+        if not hasattr(nc, name) or getattr(nc, name) != expected:
+            return f"Client.{name}"
+    for name in _CLIENT_METHODS:
+        if not callable(getattr(nc, name, None)):
+            return f"Client.{name}"
+    subscription = Subscription(nc, 7, "a")
+    if sid(subscription) != 7:
+        return "Subscription._id"
+    if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
+        return f"Subscription.{_QUEUE}"
+    if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
+        return "Transport"
+    return None if gives_messages_at_once() else "Subscription.future"
+
+
+class _Inlet:
+    """In place of a subscription's future: calls a function with each message."""
+
+    __slots__ = ("set_result",)
+
+    def __init__(self, receive: Callable[[Msg], None]) -> None:
+        self.set_result = receive
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@cache
+def gives_messages_at_once() -> bool:
+    """Return whether nats-py gives every message, not only the first, to the future of a subscription."""
+    received: list[Msg] = []
+    try:
+        nc = NatsClient()
+        nc._subs[7] = Subscription(nc, 7, "a", future=cast(Any, _Inlet(received.append)))
+        for _ in range(2):
+            steps = nc._process_msg(7, b"a", b"", b"", b"")
+            try:
+                steps.send(None)
+            except StopIteration:
+                continue
+            steps.close()
+        return len(received) == 2 and 7 in nc._subs
+    except Exception as error:  # noqa: BLE001 - whatever a release may have changed
+        logger.debug("nats-py does not give messages to futures: %s", error)
+        return False
+
+
+async def subscribe(
+    nc: NatsClient, subject: str, queue: str, receive: Callable[[Msg], None]
+) -> Subscription:
+    """Subscribe, and have a function called with each message as soon as it is read."""
+    if not gives_messages_at_once():
+
+        async def call(msg: Msg) -> None:
+            receive(msg)
+
+        return await nc.subscribe(subject, queue=queue, cb=call)
+    found = await nc.subscribe(subject, queue=queue, future=cast(Any, _Inlet(receive)))
+    if isinstance(getattr(found, _QUEUE, None), asyncio.Queue):
+        found._pending_queue = _NO_MESSAGES  # it takes three times the memory of an endpoint
+    return found
+
+
+_NO_MESSAGES: asyncio.Queue[Msg] = asyncio.Queue()
+
+
+def sid(subscription: Subscription) -> int | None:
+    """Return the id of a subscription on the wire."""
+    return getattr(subscription, "_id", None)
+
+
+def knows(nc: NatsClient, sid: int | None) -> bool:
+    """Return whether a client still has a subscription; closing it ends all of them."""
+    return sid is None or sid in getattr(nc, "_subs", (sid,))
+
+
+async def leave(nc: NatsClient, subscription: Subscription) -> None:
+    """Ask the server to end a subscription, and keep it for the messages that are under way.
+
+    nats-py's ``unsubscribe()`` throws those away, and ``drain()`` waits with a PING that overtakes
+    the UNSUB. Follow with a fence, then with ``unsubscribe()``.
+    """
+    send = getattr(nc, "_send_unsubscribe", None)
+    if send is None:
+        await subscription.drain()  # type: ignore[no-untyped-call]  # it has no annotations
+    else:
+        await send(sid(subscription))
+
+
+def transport_of(nc: NatsClient) -> Transport | None:
+    """Return what a client sends and receives through; None before it connects."""
+    return getattr(nc, "_transport", None)
+
+
+def put_transport(nc: NatsClient, transport: Transport) -> None:
+    """Have a client that has not connected yet send and receive through another transport."""
+    nc._transport = transport
+
+
+def max_pending_size(nc: NatsClient) -> int:
+    """Return how many bytes a client keeps while there is no connection."""
+    return nc._max_pending_size
+
+
+def take_pending(nc: NatsClient) -> list[bytes]:
+    """Take what a client is about to send."""
+    pending: list[bytes] = nc._pending
+    if pending:
+        nc._pending = []
+        nc._pending_data_size = 0
+    return pending
+
+
+def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
+    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
+
+    The public API keeps only the last one. Once per connection; a second call does nothing.
+    """
+    found = getattr(nc, "_error_cb", None)
+    if found is not None and not isinstance(found, _Watch):
+        nc._error_cb = _Watch(nc, record, found)
+
+
+class _Watch:
+    def __init__(
+        self,
+        nc: NatsClient,
+        record: Callable[[NatsClient, Exception], None],
+        following: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        self._nc = nc
+        self._record = record
+        self._following = following
+
+    async def __call__(self, error: Exception) -> None:
+        self._record(self._nc, error)
+        await self._following(error)
+
+
+def guard(nc: NatsClient) -> None:
+    """Keep messages that nats-py cannot decode from ending its read loop, for good and in silence.
+
+    That is headers with a status line that is no UTF-8, which are read by our own rules, and messages
+    with a reply subject that is none, which are left out. Once per connection; a second call does
+    nothing.
+    """
+    if nc in _guarded:
+        return
+    _guarded.add(nc)
+    build = getattr(nc, "_build_message", None)
+    process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
+        nc, "_process_headers", None
+    )
+    if build is None or process is None:
+        return
+
+    def build_or_skip(
+        sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        try:
+            built: Msg | None = build(sid, subject, reply, data, headers)
+        except UnicodeDecodeError as error:
+            logger.debug("%r: message left out: %s", subject, error)
+            return None
+        return built
+
+    async def process_or_decode(headers: bytes) -> dict[str, str] | None:
+        try:
+            return await process(headers)
+        except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
+            return decode_headers(headers)
+
+    def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
+        return process_or_decode(headers) if headers else process(headers)
+
+    nc._build_message = build_or_skip  # type: ignore[method-assign]  # once, for all its messages
+    nc._process_headers = process_any  # type: ignore[method-assign]  # once, for all its messages
+
+
+_guarded: WeakSet[NatsClient] = WeakSet()

@@ -1,0 +1,212 @@
+"""One TCP or TLS connection to a server: lines while it is set up, frames from then on."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
+
+from micro._wire.frames import FrameSplitter, Sink
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds for what is unsent to leave before a connection is cut; a dead peer would never take it."""
+
+READ_SIZE = 256 * 1024
+"""Bytes that are read at once; the system gives memory only for as many as ever came."""
+
+WRITE_LIMIT = 1024 * 1024
+"""Unsent bytes from which on nothing more is read, so that a stuck connection fills no memory."""
+
+
+class StreamOwner(NamedTuple):
+    """What the owner of a stream is told.
+
+    Attributes:
+        batch_begins: Messages are about to be handed to their sinks.
+        batch_ends: They have been: this many messages and payload bytes.
+        writable: The stream takes data (again).
+    """
+
+    batch_begins: Callable[[], None]
+    batch_ends: Callable[[int, int], None]
+    writable: Callable[[], None]
+
+
+class Stream(asyncio.BufferedProtocol):
+    """One connection, from its making to its end; a reconnect makes a new one.
+
+    It brings its own buffer, because asyncio would ask the system for 256 KiB, and give them back, each
+    time something can be read: at one request a time that is a third of all the work.
+
+    Args:
+        routes: Sinks of messages by subscription id.
+        owner: Told of what happens.
+
+    Attributes:
+        live: Whether messages go to their sinks and answers may be written.
+    """
+
+    def __init__(self, routes: Mapping[bytes, Sink], owner: StreamOwner) -> None:
+        self.live = False
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._splitter = FrameSplitter(routes)
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._early = b""  # received before the reader asked for frames
+        self._handed_over = False
+        self._paused = False
+        self._lost = False
+        self._changed: asyncio.Future[None] | None = None
+        self._unpaused: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def writable(self) -> bool:
+        """Whether it is live and takes more data now."""
+        return self.live and not self._paused
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is gone and everything has been read."""
+        return self._lost and not self._early and not self._splitter.others
+
+    # -- called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._use(cast(asyncio.Transport, transport))  # uvloop's is of no such class
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._buffer[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
+        if not self.live:
+            self._early += data
+            self._wake()
+            return
+        owner, splitter = self._owner, self._splitter
+        owner.batch_begins()
+        splitter.feed(data)
+        owner.batch_ends(splitter.messages, splitter.payload_bytes)
+        splitter.messages = splitter.payload_bytes = 0
+        if splitter.others:
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self.live = False
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self._wake()
+        self._unpause()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if self.live:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._unpause()
+        if self.live:
+            self._transport.resume_reading()
+            self._owner.writable()
+
+    # -- called by the owner
+
+    async def start_tls(self, context: ssl.SSLContext, hostname: str | None) -> None:
+        """Go on encrypted."""
+        transport = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=hostname
+        )
+        if transport is None:
+            raise ConnectionResetError("the connection was lost during the TLS handshake")
+        self._use(transport)
+
+    async def read_line(self) -> bytes:
+        """Return the next line while the connection is set up.
+
+        Raises:
+            ConnectionResetError: The connection ended before.
+        """
+        while b"\n" not in self._early:
+            if self._lost:
+                # nats-py would take an empty line for a server that is satisfied.
+                raise ConnectionResetError("the server closed the connection")
+            await self._change()
+        line, separator, self._early = self._early.partition(b"\n")
+        return line + separator
+
+    async def read_others(self) -> bytes:
+        """Return all frames that no sink took; waits for some, and is empty at the end.
+
+        The first call ends the setting up: from then on messages go to their sinks.
+        """
+        if not self._handed_over:
+            self._handed_over = True
+            # Not from here: sinks must be called by the event loop, not inside a task.
+            self._loop.call_soon(self._go_live)
+        others = self._splitter.others
+        while not others and not (self._lost and not self._early):
+            await self._change()
+        found = b"".join(others)
+        others.clear()
+        return found
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; those for a connection that is gone are dropped."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the connection takes more data, or is gone."""
+        while self._paused and not self._lost:
+            if self._unpaused is None:
+                self._unpaused = self._loop.create_future()
+            await asyncio.wait({self._unpaused})
+
+    def close(self) -> None:
+        """Read nothing more, send what is written, then close."""
+        self.live = False
+        self._transport.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed, and cut it when that takes too long."""
+        await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
+        if not self._closed.done():
+            self._transport.abort()
+
+    def _use(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_LIMIT)
+
+    def _go_live(self) -> None:
+        early, self._early = self._early, b""
+        if self._lost or self._transport.is_closing():
+            self._splitter.others.append(early)  # the server's last words
+            self._wake()
+            return
+        self.live = True
+        self._owner.writable()
+        if early:
+            self._received(early)
+
+    async def _change(self) -> None:
+        self._changed = self._loop.create_future()
+        try:
+            await self._changed
+        finally:
+            self._changed = None
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _unpause(self) -> None:
+        self._paused = False
+        if self._unpaused is not None:
+            self._unpaused.set_result(None)
+            self._unpaused = None

@@ -1,0 +1,92 @@
+"""One subscription of an endpoint on one connection: joining and leaving without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nats.aio.client import Client as NatsClient
+from nats.aio.subscription import Subscription
+
+from micro._wire import nats_py, permissions
+from micro._wire.fence import fence
+from micro._wire.paths import Path, Receiver
+
+logger = logging.getLogger("micro.listener")
+
+LINGER = 0.5
+"""Seconds in which a message crosses a cluster."""
+
+
+class Listener:
+    """A subject, perhaps in a queue group, on one connection.
+
+    Args:
+        path: The way over the connection.
+        subject: The subject.
+        queue_group: The queue group; empty for none.
+        receiver: Takes in the requests.
+    """
+
+    __slots__ = ("_nc", "_path", "_queue_group", "_receiver", "_subject", "_subscription")
+
+    def __init__(self, path: Path, subject: str, queue_group: str, receiver: Receiver) -> None:
+        self._nc = path.nc
+        self._path = path
+        self._subject = subject
+        self._queue_group = queue_group
+        self._receiver = receiver
+        self._subscription: Subscription | None = None
+
+    async def join(self, owner: str) -> None:
+        """Subscribe; returns when the server has the subscription.
+
+        Args:
+            owner: Whose subscription it is, for the error.
+
+        Raises:
+            PermissionDeniedError: The server refuses it.
+            ConnectError: The server does not answer.
+        """
+        permissions.expect(self._nc, [self._subject])
+        self._subscription = await self._path.subscribe(
+            self._subject, self._queue_group, self._receiver
+        )
+        try:
+            await fence(self._nc)
+            permissions.check(self._nc, [self._subject], owner)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def linger(self) -> None:
+        """Wait for what other servers have sent towards this connection before they knew a better one.
+
+        Not without a queue group: then each message comes over the other connection as well.
+        """
+        if self._queue_group and self._nc.is_connected:
+            await asyncio.sleep(LINGER)
+
+    async def leave(self) -> None:
+        """Ask the server for no more; what it has sent until then is still received."""
+        if self._subscription is not None and self._nc.is_connected:
+            await nats_py.leave(self._nc, self._subscription)
+            await settle(self._nc)
+
+    async def close(self) -> None:
+        """Admit what has been received, then end the subscription; may be called twice."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is None:
+            return
+        while subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)  # nats-py hands them over one by one
+        await self._path.unsubscribe(subscription)
+
+
+async def settle(nc: NatsClient) -> None:
+    """Wait until the server has processed what was sent, unless there is no server to wait for."""
+    if nc.is_connected:
+        try:
+            await fence(nc, reconnects=False)
+        except OSError as error:
+            logger.warning("cannot confirm with the server: %s", error)
