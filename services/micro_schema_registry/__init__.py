@@ -4,9 +4,11 @@ Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_sc
 """
 
 from micro_schema_registry import _extra  # noqa: F401 - first: without its extra nothing below can be imported
-from micro_schema_registry._async_client import AsyncApicurioRegistryClient
-from micro_schema_registry._auth import BearerAuth, KeycloakAuth
-from micro_schema_registry._client import ApicurioRegistryClient
+from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
+from micro_schema_registry._apicurio.auth import BearerAuth, KeycloakAuth
+from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
+from micro_schema_registry._embedded.registry import EmbeddedRegistry
+from micro_schema_registry._embedded.transfer import IdMap
 from micro_schema_registry._errors import (
     AuthenticationError,
     Cause,
@@ -25,7 +27,7 @@ from micro_schema_registry._errors import (
     SchemaRegistrationError,
     SerializationError,
 )
-from micro_schema_registry._models import (
+from micro_schema_registry._model.models import (
     ArtifactInfo,
     CachedSchema,
     CompatibilityResult,
@@ -35,13 +37,11 @@ from micro_schema_registry._models import (
     SchemaContent,
     VersionInfo,
 )
-from micro_schema_registry._nats_client import NatsRegistryClient
-from micro_schema_registry._protocol import SchemaRegistry
-from micro_schema_registry._service import ServiceOptions, add_registry_service
-from micro_schema_registry._service_backends import ServiceConfig, setup
-from micro_schema_registry._service_lookup import CacheOptions
-from micro_schema_registry._store import EmbeddedRegistry
-from micro_schema_registry._store_transfer import IdMap
+from micro_schema_registry._model.protocol import SchemaRegistry
+from micro_schema_registry._over_nats.client import NatsRegistryClient
+from micro_schema_registry._service.backends import ServiceConfig, setup
+from micro_schema_registry._service.lookup import CacheOptions
+from micro_schema_registry._service.service import ServiceOptions, add_registry_service
 
 __all__ = [
     "ApicurioRegistryClient",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import micro
-from micro_schema_registry._service_backends import BACKENDS, SETTINGS, ServiceConfig, setup
+from micro_schema_registry._service.backends import BACKENDS, SETTINGS, ServiceConfig, setup
 
 _EXAMPLES = """\
 examples:

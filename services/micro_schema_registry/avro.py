@@ -6,16 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import fastavro
 
-from micro_schema_registry._cache import Cache
-from micro_schema_registry._client import ApicurioRegistryClient
-from micro_schema_registry._errors import (
-    DeserializationError,
-    SchemaNotFoundError,
-    SerializationError,
-)
-from micro_schema_registry._models import CachedSchema, IfExists, Schema
-from micro_schema_registry._protocol import SchemaRegistry
-from micro_schema_registry._strategies import (
+from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
+from micro_schema_registry._artifact_ids import (
     ArtifactNames,
     ArtifactResolver,
     QualifiedRecordIdStrategy,
@@ -23,6 +15,14 @@ from micro_schema_registry._strategies import (
     TopicIdStrategy,
     TopicRecordIdStrategy,
 )
+from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._errors import (
+    DeserializationError,
+    SchemaNotFoundError,
+    SerializationError,
+)
+from micro_schema_registry._model.models import CachedSchema, IfExists, Schema
+from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry.serialization import (
     Headers,
     SerializationContext,

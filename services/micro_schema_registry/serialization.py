@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from micro_schema_registry._errors import DeserializationError, SerializationError
-from micro_schema_registry._models import CachedSchema
+from micro_schema_registry._model.models import CachedSchema
 
 UseId = Literal["globalId", "contentId"]
 Headers = Mapping[str, Any] | Iterable[tuple[str, Any]]

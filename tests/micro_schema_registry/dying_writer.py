@@ -11,7 +11,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._embedded.registry import EmbeddedRegistry
 
 STATUS = 9
 

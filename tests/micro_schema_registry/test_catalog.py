@@ -14,9 +14,9 @@ from micro_schema_registry import (
     RegistryConnectionError,
     RequestRefusedError,
 )
-from micro_schema_registry._cache import Cache
-from micro_schema_registry._frozen import FrozenDict, FrozenList, freeze
-from micro_schema_registry._models import parse_schema
+from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._model.frozen_json import FrozenDict, FrozenList, freeze
+from micro_schema_registry._model.models import parse_schema
 
 RULES = "/groups/g/rules"
 

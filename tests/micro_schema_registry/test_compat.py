@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micro_schema_registry._compat import SchemaText, incompatibilities, parse
+from micro_schema_registry._compatibility.levels import SchemaText, incompatibilities, parse
 
 OPEN = {"type": "object", "properties": {"a": {"type": "integer"}}}
 CLOSED = {**OPEN, "additionalProperties": False}

@@ -21,7 +21,7 @@ from micro_schema_registry import (
     SchemaRegistrationError,
     SchemaRegistry,
 )
-from micro_schema_registry._models import content_hash
+from micro_schema_registry._model.models import content_hash
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "string"}]}
 USER_WITH_COUNTRY = {

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from micro_schema_registry import Cause, InvalidPayloadError, RegistryError
-from micro_schema_registry._frozen import freeze
+from micro_schema_registry._model.frozen_json import freeze
 from micro_schema_registry.json_schema import JsonSchemaValidator
 
 

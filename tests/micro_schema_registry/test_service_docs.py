@@ -14,8 +14,9 @@ from tests.micro_schema_registry.conftest import running
 from tests.micro_schema_registry.jetstream import JetStreamServer
 
 import micro
-from micro_schema_registry import NatsRegistryClient, ServiceConfig, _service_problems
-from micro_schema_registry._service_backends import SETTINGS
+from micro_schema_registry import NatsRegistryClient, ServiceConfig
+from micro_schema_registry._service.backends import SETTINGS
+from micro_schema_registry._wire import problems
 
 ROOT = Path(__file__).parents[2]
 SERVICE = (ROOT / "docs/registry-service.md").read_text()
@@ -87,7 +88,7 @@ def test_every_kind_of_problem_is_in_the_tables() -> None:
     table = SERVICE[SERVICE.index("| `type`") :]
     documented = set(re.findall(r"^\| `([\w-]+)` \| \d|^\| `([\w-]+)` \| as", table, re.MULTILINE))
     kinds = {first or second for first, second in documented}
-    in_module = set(re.findall(r"^([a-z-]+)  +", _service_problems.__doc__ or "", re.MULTILINE))
+    in_module = set(re.findall(r"^([a-z-]+)  +", problems.__doc__ or "", re.MULTILINE))
 
     assert kinds == in_module - {"type"}
 

@@ -22,7 +22,7 @@ from micro_schema_registry import (
     ServiceOptions,
     add_registry_service,
 )
-from micro_schema_registry._service_cache import ByteCache
+from micro_schema_registry._service.byte_cache import ByteCache
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "string"}]}
 WITH_COUNTRY = {

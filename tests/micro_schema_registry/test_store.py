@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
+from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
     InvalidSchemaError,
@@ -17,9 +18,8 @@ from micro_schema_registry._errors import (
     SchemaNotFoundError,
     SchemaRegistrationError,
 )
-from micro_schema_registry._models import IdType, Reference, content_hash, schema_text
-from micro_schema_registry._protocol import SchemaRegistry
-from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._model.models import IdType, Reference, content_hash, schema_text
+from micro_schema_registry._model.protocol import SchemaRegistry
 
 
 def user(*names: str, default: bool = True) -> dict[str, Any]:

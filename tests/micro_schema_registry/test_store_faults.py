@@ -15,14 +15,14 @@ from nats.js import JetStreamContext
 from tests.micro_schema_registry import dying_writer
 from tests.micro_schema_registry.jetstream import JetStreamServer, cluster, single
 
+from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
     RegistryConnectionError,
     SchemaExistsError,
     SchemaNotFoundError,
 )
-from micro_schema_registry._models import CachedSchema
-from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._model.models import CachedSchema
 
 
 def schema(*names: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micro_schema_registry._store_history import (
+from micro_schema_registry._embedded.history import (
     Change,
     Deleted,
     Head,
@@ -14,7 +14,7 @@ from micro_schema_registry._store_history import (
     VersionAdded,
     read_change,
 )
-from micro_schema_registry._store_keys import Artifact, artifact_of
+from micro_schema_registry._embedded.keys import Artifact, artifact_of
 
 
 def added(version: str, **more: Any) -> VersionAdded:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tests.micro_schema_registry.jetstream import JetStreamServer
 
-from micro_schema_registry._compat import SchemaText, incompatibilities
+from micro_schema_registry._compatibility.levels import SchemaText, incompatibilities
+from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
     SchemaExistsError,
     SchemaRegistrationError,
 )
-from micro_schema_registry._models import CachedSchema
-from micro_schema_registry._store import EmbeddedRegistry
+from micro_schema_registry._model.models import CachedSchema
 
 _CONNECTIONS = 8
 _RACERS = 40

@@ -1,0 +1,1 @@
+"""The clients of an Apicurio Registry: blocking and async, REST paths, authentication."""

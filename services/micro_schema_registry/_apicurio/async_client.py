@@ -1,0 +1,155 @@
+"""AsyncApicurioRegistryClient: runs the operations with asyncio."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
+from micro_schema_registry._apicurio.base_client import ApicurioClient, WithoutCookies, documented
+from micro_schema_registry._apicurio.catalog import Catalog
+from micro_schema_registry._apicurio.operations import Operations
+from micro_schema_registry._apicurio.rest import Answer, Call, Operation
+from micro_schema_registry._caching.single_flight import AsyncFlights
+from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(
+    make: Callable[Concatenate[Operations, P], Operation[T]],
+) -> Callable[Concatenate["AsyncApicurioRegistryClient", P], Coroutine[Any, Any, T]]:
+    async def run(self: "AsyncApicurioRegistryClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(make(self._core, *args, **kwargs))
+
+    return documented(run, make)
+
+
+class _HttpClient(WithoutCookies, httpx.AsyncClient):  # type: ignore[override]  # nobody sets any
+    pass
+
+
+class _Through(httpx.AsyncBaseTransport):
+    """Send through a client, so that retries stand in front of its authentication and the caller's settings."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._client.send(request)
+
+
+class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
+    """Use an Apicurio Registry (v3 API) from coroutines; an async context manager.
+
+    Args:
+        url: of the API, such as ``http://registry:8080/apis/registry/v3``.
+        group_id: the group of every call that names none.
+        max_retries: repetitions of a request that met a transport error or 429, 502, 503, 504.
+        retry_backoff_ms: longest wait before the first repetition, doubled for each further one; the wait is random.
+        retry_max_backoff_ms: upper bound of one wait, also when the server sends Retry-After.
+        http_client: sends instead of an own client, with its own authentication; it is not closed here. The own one is as httpx makes
+            it, but ignores cookies.
+        auth: for the own client: ``BearerAuth``, ``KeycloakAuth`` or any of httpx.
+        cache_max_size: how many schemas, and how many contents by id, are kept.
+        cache_ttl_seconds: how long "the newest version" is believed; None: until ``forget`` or a registration.
+
+    Raises:
+        ValueError: a parameter cannot work.
+
+    The methods are those of ``SchemaRegistry``. Coroutines that want the same schema at the same time share one fetch; different schemas
+    never wait for each other.
+    """
+
+    def _connect(self, http_client: httpx.AsyncClient | None, policy: RetryPolicy) -> None:
+        self._flights = AsyncFlights()
+        if http_client is None:
+            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
+        self._http = http_client
+        self._sender = AsyncRetryTransport(policy, transport=_Through(http_client))
+
+    async def get_schema(
+        self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
+    ) -> CachedSchema:
+        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        core = self._core
+        key = (core.group_id if group_id is None else group_id, artifact_id, version)
+        cached = core.schemas.get(key)
+        if cached is None or self._closed:
+            return await self._share((core.epoch, key), lambda: self._run(core.fetch_schema(key)))
+        return cached
+
+    async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
+        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        core = self._core
+        key = (id_type, value)
+        cached = core.contents.get(key)
+        if cached is None or self._closed:
+            return await self._share(key, lambda: self._run(core.fetch_content(key)))
+        return cached
+
+    async def get_schema_by_global_id(self, global_id: int) -> Any:
+        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        return (await self.get_content("globalId", global_id)).schema
+
+    async def get_schema_by_content_id(self, content_id: int) -> Any:
+        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        return (await self.get_content("contentId", content_id)).schema
+
+    register_schema = _method(Operations.register_schema)
+    check_compatibility = _method(Operations.check_compatibility)
+    list_groups = _method(Catalog.list_groups)
+    list_artifacts = _method(Catalog.list_artifacts)
+    list_versions = _method(Catalog.list_versions)
+    search_artifacts = _method(Catalog.search_artifacts)
+    get_version = _method(Catalog.get_version)
+    get_references = _method(Catalog.get_references)
+    set_state = _method(Catalog.set_state)
+    get_rules = _method(Catalog.get_rules)
+    set_rule = _method(Catalog.set_rule)
+    delete_rule = _method(Catalog.delete_rule)
+    delete_artifact = _method(Catalog.delete_artifact)
+    delete_version = _method(Catalog.delete_version)
+    info = _method(Catalog.info)
+
+    async def aclose(self) -> None:
+        """End fetches under way and close the connections, unless ``http_client`` was given; may be called twice."""
+        self._closed = True
+        await self._flights.aclose()
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _share(self, key: Any, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        self._check_open()
+        return await self._flights.share(key, fetch)
+
+    async def _run(self, operation: Operation[T]) -> T:
+        """Run one operation: send what it yields, give it the answers, return its result."""
+        try:
+            step = next(operation)
+            while True:
+                if isinstance(step, Call):
+                    step = operation.send(await self._send(step))
+                else:
+                    await asyncio.sleep(step.seconds)
+                    step = next(operation)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def _send(self, call: Call) -> Answer:
+        self._check_open()
+        try:
+            response = await self._sender.handle_async_request(self._request(call))
+        except httpx.RequestError as exc:
+            raise self._failure(call, exc) from exc
+        return self._answer(call, response)

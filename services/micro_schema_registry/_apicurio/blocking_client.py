@@ -1,0 +1,140 @@
+"""ApicurioRegistryClient: runs the operations in the calling thread."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
+from micro_schema_registry._apicurio.base_client import ApicurioClient, WithoutCookies, documented
+from micro_schema_registry._apicurio.catalog import Catalog
+from micro_schema_registry._apicurio.operations import Operations
+from micro_schema_registry._apicurio.rest import Answer, Call, Operation
+from micro_schema_registry._caching.single_flight import Flights
+from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(
+    make: Callable[Concatenate[Operations, P], Operation[T]],
+) -> Callable[Concatenate["ApicurioRegistryClient", P], T]:
+    def run(self: "ApicurioRegistryClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(make(self._core, *args, **kwargs))
+
+    return documented(run, make)
+
+
+class _HttpClient(WithoutCookies, httpx.Client):  # type: ignore[override]  # nobody sets any
+    pass
+
+
+class _Through(httpx.BaseTransport):
+    """Send through a client, so that retries stand in front of its authentication and the caller's settings."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._client.send(request)
+
+
+class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
+    """Use an Apicurio Registry (v3 API) from threads; a context manager.
+
+    Arguments, attributes, errors and methods are those of ``AsyncApicurioRegistryClient``, without ``await``; closing is ``close()``. One client
+    serves any number of threads: those that want the same schema at the same time share one fetch, different schemas never
+    wait for each other.
+    """
+
+    def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
+        self._flights = Flights()
+        if http_client is None:
+            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
+        self._http = http_client
+        self._sender = RetryTransport(policy, transport=_Through(http_client))
+
+    def get_schema(
+        self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
+    ) -> CachedSchema:
+        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        core = self._core
+        key = (core.group_id if group_id is None else group_id, artifact_id, version)
+        cached = core.schemas.get(key)
+        if cached is None or self._closed:
+            return self._share((core.epoch, key), lambda: self._run(core.fetch_schema(key)))
+        return cached
+
+    def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
+        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        core = self._core
+        key = (id_type, value)
+        cached = core.contents.get(key)
+        if cached is None or self._closed:
+            return self._share(key, lambda: self._run(core.fetch_content(key)))
+        return cached
+
+    def get_schema_by_global_id(self, global_id: int) -> Any:
+        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        return self.get_content("globalId", global_id).schema
+
+    def get_schema_by_content_id(self, content_id: int) -> Any:
+        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        return self.get_content("contentId", content_id).schema
+
+    register_schema = _method(Operations.register_schema)
+    check_compatibility = _method(Operations.check_compatibility)
+    list_groups = _method(Catalog.list_groups)
+    list_artifacts = _method(Catalog.list_artifacts)
+    list_versions = _method(Catalog.list_versions)
+    search_artifacts = _method(Catalog.search_artifacts)
+    get_version = _method(Catalog.get_version)
+    get_references = _method(Catalog.get_references)
+    set_state = _method(Catalog.set_state)
+    get_rules = _method(Catalog.get_rules)
+    set_rule = _method(Catalog.set_rule)
+    delete_rule = _method(Catalog.delete_rule)
+    delete_artifact = _method(Catalog.delete_artifact)
+    delete_version = _method(Catalog.delete_version)
+    info = _method(Catalog.info)
+
+    def close(self) -> None:
+        """Close the connections, unless ``http_client`` was given; may be called twice."""
+        self._closed = True
+        if self._owns_http:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _share(self, key: Any, fetch: Callable[[], T]) -> T:
+        self._check_open()
+        return self._flights.share(key, fetch)
+
+    def _run(self, operation: Operation[T]) -> T:
+        """Run one operation: send what it yields, give it the answers, return its result."""
+        try:
+            step = next(operation)
+            while True:
+                if isinstance(step, Call):
+                    step = operation.send(self._send(step))
+                else:
+                    time.sleep(step.seconds)
+                    step = next(operation)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _send(self, call: Call) -> Answer:
+        self._check_open()
+        try:
+            response = self._sender.handle_request(self._request(call))
+        except httpx.RequestError as exc:
+            raise self._failure(call, exc) from exc
+        return self._answer(call, response)

@@ -1,0 +1,326 @@
+"""Operations on what stands around the schemas: lists, search, states, rules, references, deletion."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field
+
+from micro_schema_registry._apicurio.rest import (
+    GROUP_NOT_FOUND,
+    Answer,
+    Call,
+    Operation,
+    failure,
+    path,
+    post,
+    put,
+    read_problem,
+)
+from micro_schema_registry._errors import RegistryConnectionError, SchemaNotFoundError
+from micro_schema_registry._model.models import (
+    LATEST,
+    ArtifactInfo,
+    Page,
+    Reference,
+    RegistryInfo,
+    RuleType,
+    Schema,
+    VersionInfo,
+    VersionState,
+    check_id,
+    check_rule,
+    check_version,
+    schema_text,
+)
+
+T = TypeVar("T")
+_ALL = 500
+"""How many entries are asked for at once when all are wanted; the most that Apicurio gives."""
+
+
+class Catalog:
+    """Make the operations for the clients of one group."""
+
+    def __init__(self, group_id: str) -> None:
+        self.group_id = check_id("group_id", group_id)
+
+    def group(self, group_id: str | None) -> str:
+        """Return the group meant by a call."""
+        return self.group_id if group_id is None else check_id("group_id", group_id)
+
+    def artifact_path(self, artifact_id: str, group_id: str | None, *rest: str) -> str:
+        """Return the path of an artifact or of something below it."""
+        checked = check_id("artifact_id", artifact_id)
+        return path("groups", self.group(group_id), "artifacts", checked, *rest)
+
+    def missing(
+        self, answer: Answer, artifact_id: str, group_id: str | None, version: str | None = None
+    ) -> SchemaNotFoundError | RegistryConnectionError:
+        """Return the error for a failed call on an artifact."""
+        if answer.status == 404:
+            return SchemaNotFoundError(
+                self.group(group_id), artifact_id, version=version, problem=read_problem(answer)
+            )
+        return failure(answer)
+
+    def list_groups(self, *, offset: int = 0, limit: int = 20) -> Operation[Page[str]]:
+        """Make SchemaRegistry.list_groups."""
+        answer = yield Call("GET", "/groups", _window(offset, limit, "groupId"))
+        body = _ok(answer).read(_Groups)
+        return Page(tuple(group.group_id for group in body.groups), body.count)
+
+    def list_artifacts(
+        self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
+    ) -> Operation[Page[ArtifactInfo]]:
+        """Make SchemaRegistry.list_artifacts."""
+        group = self.group(group_id)
+
+        def fetch(offset: int, limit: int) -> Operation[Page[ArtifactInfo]]:
+            call = Call(
+                "GET", path("groups", group, "artifacts"), _window(offset, limit, "artifactId")
+            )
+            body = _ok((yield call)).read(_Artifacts)
+            return Page(body.artifacts, body.count)
+
+        if "*" not in group:
+            return (yield from fetch(offset, limit))
+        return (yield from _exact(fetch, lambda item: item.group_id == group, offset, limit))
+
+    def list_versions(
+        self, artifact_id: str, *, offset: int = 0, limit: int = 20, group_id: str | None = None
+    ) -> Operation[Page[VersionInfo]]:
+        """Make SchemaRegistry.list_versions."""
+        group = self.group(group_id)
+        where = self.artifact_path(artifact_id, group_id, "versions")
+
+        def fetch(offset: int, limit: int) -> Operation[Page[VersionInfo]]:
+            answer = yield Call("GET", where, _window(offset, limit, "globalId"))
+            if not answer.ok:
+                raise self.missing(answer, artifact_id, group_id)
+            body = answer.read(_Versions)
+            return Page(body.versions, body.count)
+
+        def is_meant(item: VersionInfo) -> bool:
+            return (item.group_id, item.artifact_id) == (group, artifact_id)
+
+        if "*" not in group + artifact_id:
+            return (yield from fetch(offset, limit))
+        return (yield from _exact(fetch, is_meant, offset, limit))
+
+    def search_artifacts(  # noqa: PLR0913 - every condition is optional
+        self,
+        *,
+        name: str | None = None,
+        content: Schema | None = None,
+        artifact_type: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        group_id: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> Operation[Page[ArtifactInfo]]:
+        """Make SchemaRegistry.search_artifacts."""
+        params: dict[str, Any] = _window(offset, limit, "artifactId")
+        if group_id is not None:
+            params["groupId"] = self.group(group_id)
+        if content is not None:
+            if not (name is None and artifact_type is None and labels is None):
+                raise ValueError(
+                    "content cannot be searched together with name, artifact_type or labels"
+                )
+            body = schema_text(content).encode()
+            answer = yield Call("POST", "/search/artifacts", params, body)
+        else:
+            if name is not None:
+                params["name"] = f"*{name}*"
+            if artifact_type is not None:
+                params["artifactType"] = artifact_type
+            if labels is not None:
+                params["labels"] = [f"{key}:{value}" for key, value in labels.items()]
+            answer = yield Call("GET", "/search/artifacts", params)
+        found = _ok(answer).read(_Artifacts)
+        return Page(found.artifacts, found.count)
+
+    def get_version(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> Operation[VersionInfo]:
+        """Make SchemaRegistry.get_version."""
+        expression = LATEST if version is None else check_version(version)
+        answer = yield Call(
+            "GET", self.artifact_path(artifact_id, group_id, "versions", expression)
+        )
+        if not answer.ok:
+            raise self.missing(answer, artifact_id, group_id, version)
+        return answer.read(VersionInfo)
+
+    def get_references(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> Operation[tuple[Reference, ...]]:
+        """Make SchemaRegistry.get_references."""
+        expression = LATEST if version is None else check_version(version)
+        where = self.artifact_path(artifact_id, group_id, "versions", expression, "references")
+        answer = yield Call("GET", where)
+        if not answer.ok:
+            raise self.missing(answer, artifact_id, group_id, version)
+        return tuple(answer.read(list[Reference]))
+
+    def set_state(
+        self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
+    ) -> Operation[None]:
+        """Make SchemaRegistry.set_state."""
+        expression = check_version(version)
+        where = self.artifact_path(artifact_id, group_id, "versions", expression, "state")
+        answer = yield put(where, {"state": state})
+        if not answer.ok:
+            raise self.missing(answer, artifact_id, group_id, version)
+
+    def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> Operation[None]:
+        """Make SchemaRegistry.delete_artifact."""
+        answer = yield Call("DELETE", self.artifact_path(artifact_id, group_id))
+        if not answer.ok:
+            raise self.missing(answer, artifact_id, group_id)
+
+    def delete_version(
+        self, artifact_id: str, version: str, *, group_id: str | None = None
+    ) -> Operation[None]:
+        """Make SchemaRegistry.delete_version."""
+        expression = check_version(version)
+        answer = yield Call(
+            "DELETE", self.artifact_path(artifact_id, group_id, "versions", expression)
+        )
+        if not answer.ok:
+            raise self.missing(answer, artifact_id, group_id, version)
+
+    def get_rules(
+        self,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> Operation[dict[str, str]]:
+        """Make SchemaRegistry.get_rules."""
+        where = self._rules_path(artifact_id, everywhere, group_id)
+        answer = yield Call("GET", where)
+        if not answer.ok:
+            if artifact_id is None and answer.status == 404:
+                return {}
+            raise self._rule_failure(answer, artifact_id, group_id)
+        rules = {}
+        for kind in answer.read(list[str]):
+            answer = yield Call("GET", where + path(kind))
+            if answer.ok:
+                rules[kind] = answer.read(_Rule).config
+            elif answer.status != 404:  # 404: it was removed since
+                raise failure(answer)
+        return rules
+
+    def set_rule(
+        self,
+        rule: RuleType,
+        config: str,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> Operation[None]:
+        """Make SchemaRegistry.set_rule: change it, else make it, and its group before that."""
+        check_rule(rule, config)
+        where = self._rules_path(artifact_id, everywhere, group_id)
+        body = {"ruleType": rule, "config": config}
+        answer = yield put(where + path(rule), body)
+        if answer.status == 404:
+            answer = yield from self._create_rule(where, body, artifact_id, group_id)
+        if answer.status == 409:  # somebody else made it since
+            answer = yield put(where + path(rule), body)
+        if not answer.ok:
+            raise self._rule_failure(answer, artifact_id, group_id)
+
+    def _create_rule(
+        self, where: str, body: dict[str, str], artifact_id: str | None, group_id: str | None
+    ) -> Operation[Answer]:
+        answer = yield post(where, body)
+        if artifact_id is None and read_problem(answer).name == GROUP_NOT_FOUND:
+            yield post("/groups", {"groupId": self.group(group_id)})
+            answer = yield post(where, body)
+        return answer
+
+    def delete_rule(
+        self,
+        rule: RuleType,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> Operation[None]:
+        """Make SchemaRegistry.delete_rule."""
+        where = self._rules_path(artifact_id, everywhere, group_id)
+        answer = yield Call("DELETE", where + path(rule))
+        if not answer.ok and answer.status != 404:
+            raise failure(answer)
+
+    def info(self) -> Operation[RegistryInfo]:
+        """Make SchemaRegistry.info."""
+        return _ok((yield Call("GET", "/system/info"))).read(RegistryInfo)
+
+    def _rules_path(self, artifact_id: str | None, everywhere: bool, group_id: str | None) -> str:
+        if artifact_id is not None:
+            if everywhere:
+                raise ValueError("a rule is for one artifact or everywhere, not both")
+            return self.artifact_path(artifact_id, group_id, "rules")
+        return "/admin/rules" if everywhere else path("groups", self.group(group_id), "rules")
+
+    def _rule_failure(
+        self, answer: Answer, artifact_id: str | None, group_id: str | None
+    ) -> Exception:
+        if artifact_id is None:
+            return failure(answer)
+        return self.missing(answer, artifact_id, group_id)
+
+
+class _Group(BaseModel):
+    group_id: str = Field(alias="groupId")
+
+
+class _Groups(BaseModel):
+    groups: tuple[_Group, ...]
+    count: int
+
+
+class _Artifacts(BaseModel):
+    artifacts: tuple[ArtifactInfo, ...]
+    count: int
+
+
+class _Versions(BaseModel):
+    versions: tuple[VersionInfo, ...]
+    count: int
+
+
+class _Rule(BaseModel):
+    config: str
+
+
+def _ok(answer: Answer) -> Answer:
+    if not answer.ok:
+        raise failure(answer)
+    return answer
+
+
+def _window(offset: int, limit: int, orderby: str) -> dict[str, str | int]:
+    return {"offset": offset, "limit": limit, "order": "asc", "orderby": orderby}
+
+
+def _exact(
+    fetch: Callable[[int, int], Operation[Page[T]]],
+    is_meant: Callable[[T], bool],
+    offset: int,
+    limit: int,
+) -> Operation[Page[T]]:
+    """List what an id with ``*`` in it means, though Apicurio takes that for a wildcard: get all matches, keep the exact ones."""
+    items: list[T] = []
+    seen = 0
+    while True:
+        page = yield from fetch(seen, _ALL)
+        items += filter(is_meant, page)
+        seen += len(page)
+        if not page.items or seen >= page.count:
+            return Page(tuple(items[offset : offset + limit]), len(items))

@@ -1,0 +1,1 @@
+"""Caches of immutable values, and one fetch for many callers."""

@@ -1,0 +1,1 @@
+"""The compatibility rules of Avro, JSON Schema and Protobuf."""

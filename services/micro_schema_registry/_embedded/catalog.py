@@ -1,0 +1,347 @@
+"""What the embedded registry holds: lists, search, states, rules and deletion; see SchemaRegistry for what each method promises."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from typing import TypeVar, cast
+
+from nats.aio.client import Client
+
+from micro_schema_registry._embedded.artifact_log import ArtifactLog
+from micro_schema_registry._embedded.bucket import Bucket
+from micro_schema_registry._embedded.contents import Contents
+from micro_schema_registry._embedded.history import (
+    Change,
+    Deleted,
+    Head,
+    RuleSet,
+    StateSet,
+    Version,
+)
+from micro_schema_registry._embedded.keys import Artifact
+from micro_schema_registry._embedded.rules import RuleBook
+from micro_schema_registry._errors import Problem, RequestRefusedError, SchemaNotFoundError
+from micro_schema_registry._model.models import (
+    ArtifactInfo,
+    Page,
+    Reference,
+    RegistryInfo,
+    RuleType,
+    Schema,
+    VersionInfo,
+    VersionState,
+    check_id,
+    check_rule,
+    check_version,
+    content_hash,
+    schema_text,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Hold the parts of one bucket."""
+
+    bucket: Bucket
+    log: ArtifactLog
+    contents: Contents
+    rules: RuleBook
+
+    @classmethod
+    def on(cls, nc: Client, name: str, *, replicas: int, timeout: float) -> "Store":
+        """Build the parts on a bucket; nothing is sent yet."""
+        bucket = Bucket(nc, name, replicas=replicas, timeout=timeout)
+        log, contents = ArtifactLog(bucket), Contents(bucket)
+        return cls(bucket, log, contents, RuleBook(bucket, log, contents))
+
+
+class StoreCatalog:
+    """Serve everything but registration and content."""
+
+    def __init__(self, store: Store, group_id: str) -> None:
+        self._store = store
+        self._group_id = check_id("group_id", group_id)
+        self._closed = False
+
+    @property
+    def group_id(self) -> str:
+        """The group of every call that names none."""
+        return self._group_id
+
+    async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
+        """Return the ids of groups that hold an artifact or a rule."""
+        self._check_open()
+        held = {artifact.group_id for artifact in await self._store.log.heads(None)}
+        ruled = {
+            group for group, rules in (await self._store.rules.shared()).groups.items() if rules
+        }
+        return _page(sorted(held | ruled), offset, limit)
+
+    async def list_artifacts(
+        self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
+    ) -> Page[ArtifactInfo]:
+        """Return the artifacts of a group."""
+        heads = await self._store.log.heads(self._group(group_id))
+        return _page([_artifact_info(*item) for item in heads.items()], offset, limit)
+
+    async def search_artifacts(  # noqa: PLR0913 - the protocol's signature
+        self,
+        *,
+        name: str | None = None,
+        content: Schema | None = None,
+        artifact_type: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        group_id: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> Page[ArtifactInfo]:
+        """Return artifacts that meet every condition given; reads the heads of the group, or of all groups."""
+        self._check_open()
+        holding: set[int] | None = None
+        if content is not None:
+            if not (name is None and artifact_type is None and labels is None):
+                raise ValueError(
+                    "content cannot be searched together with name, artifact_type or labels"
+                )
+            found = await self._store.contents.by_hash(content_hash(schema_text(content)))
+            holding = {item.content_id for item in found}
+        heads = await self._store.log.heads(group_id)
+        wanted = set((labels or {}).items())
+        matches = [
+            _artifact_info(artifact, head)
+            for artifact, head in heads.items()
+            if (name is None or name.casefold() in artifact.artifact_id.casefold())
+            and artifact_type in (None, head.artifact_type)
+            and wanted <= head.labels.items()
+            and (holding is None or holding & {v.content_id for v in head.present})
+        ]
+        return _page(matches, offset, limit)
+
+    async def list_versions(
+        self,
+        artifact_id: str,
+        *,
+        offset: int = 0,
+        limit: int = 20,
+        group_id: str | None = None,
+    ) -> Page[VersionInfo]:
+        """Return the versions of an artifact."""
+        artifact, head = await self._existing(artifact_id, group_id)
+        infos = [_version_info(artifact, head, version) for version in head.present]
+        return _page(infos, offset, limit)
+
+    async def get_version(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> VersionInfo:
+        """Return the description of a version."""
+        artifact, head, found = await self._find(artifact_id, version, group_id)
+        return _version_info(artifact, head, found)
+
+    async def get_references(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> tuple[Reference, ...]:
+        """Return what the content of a version refers to."""
+        _, _, found = await self._find(artifact_id, version, group_id)
+        return (await self._store.contents.known(found.content_id)).content.references
+
+    async def set_state(
+        self,
+        artifact_id: str,
+        version: str,
+        state: VersionState,
+        *,
+        group_id: str | None = None,
+    ) -> None:
+        """Move a version to another state.
+
+        Raises:
+            RequestRefusedError: the state is DRAFT: what was registered cannot become unregistered.
+            IncompatibleSchemaError: the version was disabled and breaks a rule beside those that came since.
+        """
+        artifact = self._artifact(artifact_id, group_id)
+        check_version(version)
+        if state == "DRAFT":
+            problem = Problem(
+                409, "ConflictException", "a registered version cannot become a draft"
+            )
+            raise RequestRefusedError(self._store.bucket.url, problem=problem)
+
+        async def decide(head: Head) -> Change | None:
+            found = self._require(artifact, head, version)
+            if found.state == state:
+                return None
+            if found.state == "DISABLED":
+                await self._store.rules.admit_again(artifact, head, found)
+            return StateSet(version=found.name, state=state)
+
+        await self._store.log.append(artifact, decide)
+
+    async def get_rules(
+        self,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> dict[str, str]:
+        """Return the rules set for an artifact, else for the group, or with ``everywhere`` for the whole registry."""
+        group = self._rule_group(artifact_id, everywhere, group_id)
+        if artifact_id is None:
+            return dict((await self._store.rules.shared()).of(group))
+        return dict((await self._existing(artifact_id, group))[1].rules)
+
+    async def set_rule(
+        self,
+        rule: RuleType,
+        config: str,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> None:
+        """Set a rule; a rule of an artifact counts for every registration that is not done yet."""
+        check_rule(rule, config)
+        await self._set_rule(rule, config, artifact_id, everywhere, group_id)
+
+    async def delete_rule(
+        self,
+        rule: RuleType,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> None:
+        """Remove a rule; one that is not set counts as removed."""
+        await self._set_rule(rule, None, artifact_id, everywhere, group_id)
+
+    async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
+        """Delete an artifact; its ids and version names are never given out again, its contents stay readable by content id."""
+        artifact = self._artifact(artifact_id, group_id)
+
+        async def decide(head: Head) -> Change | None:
+            _require_artifact(artifact, head)
+            return Deleted()
+
+        await self._store.log.append(artifact, decide)
+
+    async def delete_version(
+        self, artifact_id: str, version: str, *, group_id: str | None = None
+    ) -> None:
+        """Delete one version; its id and name are never given out again, its content stays readable by content id."""
+        artifact = self._artifact(artifact_id, group_id)
+        check_version(version)
+
+        async def decide(head: Head) -> Change | None:
+            return Deleted(version=self._require(artifact, head, version).name)
+
+        await self._store.log.append(artifact, decide)
+
+    async def info(self) -> RegistryInfo:
+        """Return name and version of this registry; asks the bucket for something, so it also says that it answers."""
+        self._check_open()
+        await self._store.rules.shared()
+        return RegistryInfo(
+            name="natsmicro embedded registry",
+            version=distribution_version("natsmicro"),
+            description=self._store.bucket.url,
+        )
+
+    async def _set_rule(
+        self,
+        rule: str,
+        config: str | None,
+        artifact_id: str | None,
+        everywhere: bool,
+        group_id: str | None,
+    ) -> None:
+        group = self._rule_group(artifact_id, everywhere, group_id)
+        if artifact_id is None:
+            await self._store.rules.set_shared(group, rule, config)
+            return
+        artifact = self._artifact(artifact_id, group)
+
+        async def decide(head: Head) -> Change | None:
+            _require_artifact(artifact, head)
+            return None if head.rules.get(rule) == config else RuleSet(rule=rule, config=config)
+
+        await self._store.log.append(artifact, decide)
+
+    def _rule_group(
+        self, artifact_id: str | None, everywhere: bool, group_id: str | None
+    ) -> str | None:
+        """Return the group whose rules are meant, None for the whole registry."""
+        group = self._group(group_id)
+        if everywhere and artifact_id is not None:
+            raise ValueError("a rule is for one artifact or everywhere, not both")
+        return None if everywhere else group
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("client is closed")
+
+    def _group(self, group_id: str | None) -> str:
+        self._check_open()
+        return self._group_id if group_id is None else check_id("group_id", group_id)
+
+    def _artifact(self, artifact_id: str, group_id: str | None) -> Artifact:
+        return Artifact(self._group(group_id), check_id("artifact_id", artifact_id))
+
+    async def _existing(self, artifact_id: str, group_id: str | None) -> tuple[Artifact, Head]:
+        artifact = self._artifact(artifact_id, group_id)
+        head = await self._store.log.head(artifact)
+        _require_artifact(artifact, head)
+        return artifact, head
+
+    async def _find(
+        self, artifact_id: str, version: str | None, group_id: str | None
+    ) -> tuple[Artifact, Head, Version]:
+        if version is not None:
+            check_version(version)
+        artifact = self._artifact(artifact_id, group_id)
+        head = await self._store.log.head(artifact)
+        return artifact, head, self._require(artifact, head, version)
+
+    def _require(self, artifact: Artifact, head: Head, version: str | None) -> Version:
+        found = head.find(version)
+        if found is None:
+            raise SchemaNotFoundError(*artifact, version=version, problem=_NOT_FOUND)
+        return found
+
+
+def _require_artifact(artifact: Artifact, head: Head) -> None:
+    if not head.exists:
+        raise SchemaNotFoundError(*artifact, problem=_NOT_FOUND)
+
+
+def _page(items: Sequence[T], offset: int, limit: int) -> Page[T]:
+    return Page(tuple(items[offset : offset + limit]), len(items))
+
+
+def _artifact_info(artifact: Artifact, head: Head) -> ArtifactInfo:
+    return ArtifactInfo(
+        artifact_id=artifact.artifact_id,
+        group_id=artifact.group_id,
+        artifact_type=head.artifact_type,
+        labels=head.labels,
+        created_on=head.created_on,
+        modified_on=head.modified_on,
+    )
+
+
+def _version_info(artifact: Artifact, head: Head, version: Version) -> VersionInfo:
+    return VersionInfo(
+        version=version.name,
+        global_id=version.global_id,
+        content_id=version.content_id,
+        artifact_id=artifact.artifact_id,
+        group_id=artifact.group_id,
+        artifact_type=head.artifact_type,
+        # Deleted ones are left out before anything is described.
+        state=cast(VersionState, version.state),
+        labels=version.labels,
+        created_on=version.created_on,
+    )
+
+
+_NOT_FOUND = Problem(404, "NotFoundException", "not found")

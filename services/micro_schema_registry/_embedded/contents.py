@@ -1,0 +1,105 @@
+"""Contents of the embedded store: each text is kept once per type and references, and never changed."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._embedded.bucket import Bucket, Stored
+from micro_schema_registry._embedded.keys import content_pattern
+from micro_schema_registry._errors import RegistryConnectionError
+from micro_schema_registry._model.models import Reference, content_hash, parse_schema
+
+_CACHE_SIZE = 1000
+# Larger ones are read again each time: together with the size of the cache this bounds its memory.
+_MAX_CACHED_BYTES = 64 * 1024
+
+
+class Content(BaseModel):
+    """Hold a text as it is stored, with its type and what it refers to (group ids filled in, ordered)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    artifact_type: str
+    text: str
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the text in hexadecimal."""
+        return content_hash(self.text)
+
+    @property
+    def key(self) -> str:
+        """The key in the bucket: equal exactly for equal contents."""
+        kind = self.artifact_type + "".join(ref.model_dump_json() for ref in self.references)
+        return f"c.{self.sha256}.{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class StoredContent:
+    """Hold content with its id, the revision at which it was first written."""
+
+    content_id: int
+    content: Content
+
+    @cached_property
+    def schema(self) -> Any:
+        """The text parsed, read-only; see CachedSchema."""
+        return parse_schema(self.content.text, self.content.artifact_type)
+
+
+class Contents:
+    """Write and find contents; those used last are kept in memory."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._by_id = Cache[int, StoredContent](_CACHE_SIZE)
+        self._by_key = Cache[str, StoredContent](_CACHE_SIZE)
+
+    async def put(self, content: Content) -> StoredContent:
+        """Write content unless it is there."""
+        known = self._by_key.get(content.key)
+        if known is not None:
+            return known
+        stored, _ = await self._bucket.create(content.key, content.model_dump_json().encode())
+        return self._kept(stored)
+
+    async def find(self, content: Content) -> StoredContent | None:
+        """Return content if it was ever written."""
+        known = self._by_key.get(content.key)
+        if known is not None:
+            return known
+        stored = await self._bucket.get(content.key)
+        return None if stored is None else self._kept(stored)
+
+    async def by_id(self, content_id: int) -> StoredContent | None:
+        """Return content by its id, None if that is not the id of content."""
+        known = self._by_id.get(content_id)
+        if known is not None:
+            return known
+        stored = await self._bucket.at(content_id)
+        if stored is None or not stored.key.startswith("c."):
+            return None
+        return self._kept(stored)
+
+    async def known(self, content_id: int) -> StoredContent:
+        """Return content that a version says to exist."""
+        found = await self.by_id(content_id)
+        if found is None:
+            raise RegistryConnectionError(self._bucket.url, f"content {content_id!r} is missing")
+        return found
+
+    async def by_hash(self, sha256: str) -> list[StoredContent]:
+        """Return the contents whose text has that SHA-256: one for each type and set of references."""
+        return [self._kept(stored) async for stored in self._bucket.scan(content_pattern(sha256))]
+
+    def _kept(self, stored: Stored) -> StoredContent:
+        content = StoredContent(stored.revision, Content.model_validate_json(stored.value))
+        if len(stored.value) <= _MAX_CACHED_BYTES:
+            self._by_id.put(content.content_id, content)
+            self._by_key.put(stored.key, content)
+        return content

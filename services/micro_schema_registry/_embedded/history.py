@@ -1,0 +1,169 @@
+"""The life of an artifact as a list of changes, and the head that puts them together; pure, no I/O."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal, NamedTuple
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from micro_schema_registry._model.models import LATEST, VersionState
+
+StoredState = VersionState | Literal["DELETED"]
+Labels = dict[str, str | None]
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Change(_Stored):
+    # Tells this write from an equal one of another client, see Bucket.create.
+    nonce: str = Field(default_factory=lambda: uuid4().hex)
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    def encoded(self) -> bytes:
+        """Return the bytes that are stored."""
+        return self.model_dump_json().encode()
+
+
+class VersionAdded(_Change):
+    """Add a version; ``artifact_type`` is that of the artifact if it is the first."""
+
+    kind: Literal["version"] = "version"
+    version: str
+    content_id: int
+    artifact_type: str
+    labels: Labels = Field(default_factory=dict)
+
+
+class StateSet(_Change):
+    """Move a version to another state."""
+
+    kind: Literal["state"] = "state"
+    version: str
+    state: VersionState
+
+
+class RuleSet(_Change):
+    """Set a rule of the artifact, or remove it (``config`` None)."""
+
+    kind: Literal["rule"] = "rule"
+    rule: str
+    config: str | None
+
+
+class Deleted(_Change):
+    """Delete a version, or with ``version`` None the artifact with all of them; what was written stays as a tombstone."""
+
+    kind: Literal["delete"] = "delete"
+    version: str | None = None
+
+
+Change = VersionAdded | StateSet | RuleSet | Deleted
+_CHANGE: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])
+
+
+def read_change(value: bytes) -> Change:
+    """Return a change from its bytes."""
+    return _CHANGE.validate_json(value)
+
+
+class Version(NamedTuple):
+    """Describe a version within a head; a list in JSON, since there may be thousands."""
+
+    name: str
+    global_id: int
+    content_id: int
+    state: StoredState
+    created_on: datetime
+    labels: Labels
+
+
+class Head(_Stored):
+    """Hold an artifact after its first ``slot`` changes; ``versions`` has the deleted ones too, whose names stay taken."""
+
+    slot: int = 0
+    artifact_type: str = ""
+    labels: Labels = Field(default_factory=dict)
+    created_on: datetime | None = None
+    modified_on: datetime | None = None
+    rules: dict[str, str] = Field(default_factory=dict)
+    versions: tuple[Version, ...] = ()
+
+    def encoded(self) -> bytes:
+        """Return the bytes that are stored."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    @property
+    def present(self) -> tuple[Version, ...]:
+        """The versions that are not deleted, oldest first."""
+        return tuple(version for version in self.versions if version.state != "DELETED")
+
+    @property
+    def served(self) -> tuple[Version, ...]:
+        """The versions that can be read and that new ones are compared with, oldest first."""
+        return tuple(v for v in self.versions if v.state not in {"DELETED", "DISABLED", "DRAFT"})
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an artifact: at least one version."""
+        return bool(self.present)
+
+    def find(self, expression: str | None) -> Version | None:
+        """Return a version by name, or by None or ``branch=latest`` the newest served one."""
+        if expression is None or expression == LATEST:
+            return next(reversed(self.served), None)
+        return next((v for v in self.present if v.name == expression), None)
+
+    def is_taken(self, name: str) -> bool:
+        """Say whether a version of that name exists or existed."""
+        return any(version.name == name for version in self.versions)
+
+    def next_name(self) -> str:
+        """Return the name of the next version: its number, leaving out names that were given by hand."""
+        taken = {version.name for version in self.versions}
+        number = len(taken) + 1
+        while str(number) in taken:
+            number += 1
+        return str(number)
+
+    def after(self, change: Change, revision: int) -> "Head":
+        """Return the head after one more change, which was written at ``revision``."""
+        following: Mapping[str, object]
+        match change:
+            case VersionAdded():
+                following = self._with_version(change, revision)
+            case StateSet(version=name, state=state):
+                following = {"versions": self._in_state(state, name)}
+            case RuleSet(rule=rule, config=config):
+                others = {key: value for key, value in self.rules.items() if key != rule}
+                following = {"rules": others if config is None else {**others, rule: config}}
+            case Deleted(version=None):
+                following = {"versions": self._in_state("DELETED", None), "rules": {}, "labels": {}}
+            case Deleted(version=name):
+                following = {"versions": self._in_state("DELETED", name)}
+        stamp = {"slot": self.slot + 1, "modified_on": change.at}
+        return self.model_copy(update={**following, **stamp})
+
+    def _with_version(self, change: VersionAdded, revision: int) -> Mapping[str, object]:
+        added = Version(
+            change.version, revision, change.content_id, "ENABLED", change.at, change.labels
+        )
+        versions = (*self.versions, added)
+        if self.exists:
+            return {"versions": versions}
+        return {
+            "versions": versions,
+            "artifact_type": change.artifact_type,
+            "labels": change.labels,
+            "created_on": change.at,
+        }
+
+    def _in_state(self, state: StoredState, name: str | None) -> tuple[Version, ...]:
+        return tuple(
+            version._replace(state=state)
+            if name in (None, version.name) and version.state != "DELETED"
+            else version
+            for version in self.versions
+        )

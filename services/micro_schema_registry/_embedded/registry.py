@@ -1,0 +1,271 @@
+"""A schema registry that needs nothing but NATS: contents and versions in one JetStream KV bucket."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from nats.aio.client import Client
+
+from micro_schema_registry._embedded.catalog import Store, StoreCatalog
+from micro_schema_registry._embedded.contents import Content, StoredContent
+from micro_schema_registry._embedded.history import Change, Head, Version, VersionAdded
+from micro_schema_registry._embedded.keys import Artifact, artifact_of
+from micro_schema_registry._embedded.transfer import IdMap, export_lines, import_lines
+from micro_schema_registry._errors import (
+    Cause,
+    IncompatibleSchemaError,
+    InvalidSchemaError,
+    Problem,
+    SchemaExistsError,
+    SchemaNotFoundError,
+    SchemaRegistrationError,
+)
+from micro_schema_registry._model.models import (
+    CachedSchema,
+    CompatibilityResult,
+    IdType,
+    IfExists,
+    Reference,
+    Schema,
+    SchemaContent,
+    check_version,
+    parse_schema,
+    schema_text,
+)
+
+
+class EmbeddedRegistry(StoreCatalog):
+    """Serve a schema registry from a JetStream KV bucket; implements SchemaRegistry.
+
+    Every client of the same bucket sees the same registry, at once. Ids are stream sequences of the bucket: unique, growing, with
+    gaps, the same on every replica and after a restore of the stream, different in a copy of the bucket (see ``export``).
+
+    ``nc`` stays the caller's: it is not closed here. The bucket is made on first use, with ``replicas`` copies (an existing
+    one keeps its own number). A call waits up to ``timeout`` seconds for the JetStream cluster before RegistryConnectionError.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        group_id: str,
+        *,
+        bucket: str = "schemas",
+        replicas: int = 1,
+        timeout: float = 10.0,
+    ) -> None:
+        super().__init__(Store.on(nc, bucket, replicas=replicas, timeout=timeout), group_id)
+
+    async def get_schema(
+        self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
+    ) -> CachedSchema:
+        """Return one version of a schema, by default the newest enabled one."""
+        artifact, head, found = await self._find(artifact_id, version, group_id)
+        if found.state == "DISABLED":
+            raise SchemaNotFoundError(*artifact, version=version, problem=_DISABLED)
+        return _cached(await self._store.contents.known(found.content_id), head, found)
+
+    async def get_schema_by_global_id(self, global_id: int) -> dict[str, object]:
+        """Return the parsed, read-only schema with that global id (one version of one artifact)."""
+        schema: dict[str, object] = (await self.get_content("globalId", global_id)).schema
+        return schema
+
+    async def get_schema_by_content_id(self, content_id: int) -> dict[str, object]:
+        """Return the parsed, read-only schema with that content id (the same for equal content)."""
+        schema: dict[str, object] = (await self.get_content("contentId", content_id)).schema
+        return schema
+
+    async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
+        """Return text, parsed form and type found by an immutable id."""
+        self._check_open()
+        found: StoredContent | None
+        if id_type == "contentHash":
+            found = next(iter(await self._store.contents.by_hash(str(value))), None)
+        elif id_type == "contentId":
+            found = await self._store.contents.by_id(int(value))
+        else:
+            found = await self._by_global_id(int(value))
+        if found is None:
+            raise SchemaNotFoundError.from_id(id_type, value, problem=_NO_SUCH_ID)
+        return SchemaContent(found.content.text, found.schema, found.content.artifact_type)
+
+    async def register_schema(  # noqa: PLR0913 - the protocol's signature
+        self,
+        artifact_id: str,
+        schema: Schema,
+        if_exists: IfExists = "FIND_OR_CREATE_VERSION",
+        *,
+        artifact_type: str = "AVRO",
+        references: Sequence[Reference] = (),
+        canonical: bool = False,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        group_id: str | None = None,
+    ) -> CachedSchema:
+        """Register a schema and return the version that holds it.
+
+        Any number of clients may register at the same moment: equal content gets one version, and content is held against every
+        version that came before it, whoever was faster. When RegistryConnectionError is raised the version may have been made all
+        the same; asking again with ``FIND_OR_CREATE_VERSION`` finds it.
+        """
+        artifact = self._artifact(artifact_id, group_id)
+        content = _content(artifact, schema, artifact_type, references)
+        if version is not None:
+            check_version(version)
+        taken: list[Version] = []
+
+        async def decide(head: Head) -> Change | None:
+            taken.clear()
+            if head.exists:
+                if if_exists == "FAIL":
+                    raise _exists(artifact, "the artifact exists")
+                _check_type(artifact, content, head)
+                if if_exists == "FIND_OR_CREATE_VERSION":
+                    taken.extend(await self._matching(head, content, canonical))
+            if taken:
+                return None
+            if version is not None and head.is_taken(version):
+                raise _exists(artifact, f"version {version!r} is taken")
+            await self._store.rules.admit(artifact, content, head)
+            stored = await self._store.contents.put(content)
+            return VersionAdded(
+                version=head.next_name() if version is None else version,
+                content_id=stored.content_id,
+                artifact_type=content.artifact_type,
+                labels=dict(labels or {}),
+            )
+
+        head, revision = await self._store.log.append(artifact, decide)
+        # The head may already hold versions that others added after this one.
+        found = taken[0] if taken else next(v for v in head.versions if v.global_id == revision)
+        return _cached(await self._store.contents.known(found.content_id), head, found)
+
+    async def check_compatibility(
+        self,
+        artifact_id: str,
+        schema: Schema,
+        *,
+        artifact_type: str = "AVRO",
+        references: Sequence[Reference] = (),
+        group_id: str | None = None,
+    ) -> CompatibilityResult:
+        """Say whether a schema would be accepted as the next version under the rules in force; nothing is stored."""
+        artifact = self._artifact(artifact_id, group_id)
+        head = await self._store.log.head(artifact)
+        try:
+            content = _content(artifact, schema, artifact_type, references)
+            if head.exists:
+                _check_type(artifact, content, head)
+            await self._store.rules.admit(artifact, content, head)
+        except (IncompatibleSchemaError, InvalidSchemaError) as exc:
+            return CompatibilityResult(False, exc.causes or (Cause(str(exc)),))
+        return CompatibilityResult(True)
+
+    async def export(self) -> AsyncIterator[str]:
+        """Yield the whole registry, all groups, as lines of JSON without line ends; ``import_lines`` reads them."""
+        self._check_open()
+        async for line in export_lines(self._store):
+            yield line
+
+    async def import_lines(self, lines: Iterable[str]) -> IdMap:
+        """Bring exported artifacts into this registry with versions, states and rules; return their new ids by the old ones.
+
+        May be repeated after a failure: what is there already is left as it is.
+
+        Raises:
+            SchemaExistsError: an artifact of that id is here which is not the exported one.
+            ValueError: a line is not from an export.
+        """
+        self._check_open()
+        return await import_lines(self._store, lines)
+
+    async def aclose(self) -> None:
+        """Refuse further calls; the NATS connection stays open. May be called twice."""
+        self._closed = True
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _by_global_id(self, global_id: int) -> StoredContent | None:
+        stored = await self._store.bucket.at(global_id)
+        if stored is None or not stored.key.startswith("v."):
+            return None
+        artifact = artifact_of(stored.key)
+        head = await self._store.log.head(artifact)
+        if not any(version.global_id == global_id for version in head.versions):
+            head = await self._store.log.newest(artifact)
+        for version in head.present:
+            if version.global_id == global_id and version.state != "DISABLED":
+                return await self._store.contents.known(version.content_id)
+        return None
+
+    async def _matching(self, head: Head, content: Content, canonical: bool) -> list[Version]:
+        """Return the newest version with this content, or none; served ones first."""
+        newest_first = [*reversed(head.served), *reversed(head.present)]
+        if not canonical:
+            stored = await self._store.contents.find(content)
+            return [
+                v for v in newest_first if stored is not None and v.content_id == stored.content_id
+            ][:1]
+        wanted = _canonical(content)
+        for version in newest_first:
+            other = await self._store.contents.known(version.content_id)
+            if _canonical(other.content) == wanted:
+                return [version]
+        return []
+
+
+def _content(
+    artifact: Artifact, schema: Schema, artifact_type: str, references: Sequence[Reference]
+) -> Content:
+    text = schema_text(schema)
+    if text.lstrip().startswith(("http://", "https://")):
+        raise ValueError("a schema cannot be a URL: nothing is fetched")
+    try:
+        parse_schema(text, artifact_type)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidSchemaError(artifact.artifact_id, exc) from exc
+    complete = [
+        reference.model_copy(update={"group_id": reference.group_id or artifact.group_id})
+        for reference in references
+    ]
+    complete.sort(key=lambda reference: reference.model_dump_json())
+    return Content(artifact_type=artifact_type, text=text, references=tuple(complete))
+
+
+def _canonical(content: Content) -> tuple[Any, ...]:
+    try:
+        text = json.dumps(json.loads(content.text), sort_keys=True)
+    except ValueError:
+        text = "".join(content.text.split())
+    return text, content.references
+
+
+def _check_type(artifact: Artifact, content: Content, head: Head) -> None:
+    if content.artifact_type != head.artifact_type:
+        reason = f"artifact type is {head.artifact_type!r}, not {content.artifact_type!r}"
+        problem = Problem(409, "ConflictException", reason)
+        raise SchemaRegistrationError(artifact.artifact_id, problem=problem)
+
+
+def _exists(artifact: Artifact, reason: str) -> SchemaExistsError:
+    problem = Problem(409, "ArtifactAlreadyExistsException", reason)
+    return SchemaExistsError(artifact.artifact_id, problem=problem)
+
+
+def _cached(stored: StoredContent, head: Head, version: Version) -> CachedSchema:
+    return CachedSchema(
+        stored.schema,
+        version.global_id,
+        version.content_id,
+        version.name,
+        head.artifact_type,
+        stored.content.text,
+    )
+
+
+_NO_SUCH_ID = Problem(404, "NotFoundException", "not found")
+_DISABLED = Problem(404, "VersionNotFoundException", "the version is disabled")

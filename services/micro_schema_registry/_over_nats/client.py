@@ -1,0 +1,347 @@
+"""NatsRegistryClient: asks the registry service over NATS."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from nats.aio.client import Client
+
+from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._errors import Problem, RegistryConnectionError
+from micro_schema_registry._model.models import (
+    ArtifactInfo,
+    CachedSchema,
+    CompatibilityResult,
+    IdType,
+    IfExists,
+    Page,
+    Reference,
+    RegistryInfo,
+    RuleType,
+    Schema,
+    SchemaContent,
+    VersionInfo,
+    VersionState,
+    check_id,
+    check_version,
+    parse_schema,
+    schema_text,
+)
+from micro_schema_registry._over_nats.caller import ServiceCaller
+from micro_schema_registry._service.service import GROUP
+from micro_schema_registry._wire import models as wire
+from micro_schema_registry._wire.problems import Question
+
+_ID_MEMBERS: dict[IdType, str] = {
+    "globalId": "global_id",
+    "contentId": "content_id",
+    "contentHash": "sha256",
+}
+
+
+class NatsRegistryClient:
+    """Use the registry service over NATS; implements SchemaRegistry, as the clients of Apicurio and the embedded registry do.
+
+    Content by id is kept, since it never changes; what a name stands for is asked each time, and answered from the memory of the service.
+
+    Args:
+        nc: the connection; it is not closed here.
+        group_id: the group of every call that names none.
+        prefix: of the service's subjects.
+        timeout: seconds that a call takes at most; the service is told.
+        cache_max_size: how many contents are kept.
+
+    Raises:
+        ValueError: the group id is blank, or a number is not positive.
+    """
+
+    def __init__(
+        self,
+        nc: Client,
+        group_id: str,
+        *,
+        prefix: str = GROUP,
+        timeout: float = 5.0,
+        cache_max_size: int = 1000,
+    ) -> None:
+        if timeout <= 0 or cache_max_size < 1:
+            raise ValueError(
+                f"invalid timeout {timeout!r} or cache_max_size {cache_max_size!r}: expected more than 0"
+            )
+        self._group_id = check_id("group_id", group_id)
+        self._caller = ServiceCaller(nc, prefix, timeout)
+        self._contents = Cache[tuple[IdType, int | str], SchemaContent](cache_max_size)
+        self._closed = False
+
+    @property
+    def group_id(self) -> str:
+        """The group of every call that names none."""
+        return self._group_id
+
+    async def get_schema(
+        self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
+    ) -> CachedSchema:
+        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        query = self._version(artifact_id, version, group_id)
+        found = await self._caller.ask("get", query, wire.SchemaAnswer)
+        return self._cached(found)
+
+    async def get_schema_by_global_id(self, global_id: int) -> Any:
+        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        return (await self.get_content("globalId", global_id)).schema
+
+    async def get_schema_by_content_id(self, content_id: int) -> Any:
+        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        return (await self.get_content("contentId", content_id)).schema
+
+    async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
+        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        self._check_open()
+        kept = self._contents.get((id_type, value))
+        if kept is not None:
+            return kept
+        query = wire.ContentQuery.model_validate({_ID_MEMBERS[id_type]: value})
+        question = Question(id_type=id_type, id_value=value)
+        found = await self._caller.ask("by-id", query, wire.ContentAnswer, question)
+        content = SchemaContent(found.content, parse_schema(found.content, found.type), found.type)
+        self._contents.put((id_type, value), content)
+        return content
+
+    async def register_schema(  # noqa: PLR0913 - the protocol's signature
+        self,
+        artifact_id: str,
+        schema: Schema,
+        if_exists: IfExists = "FIND_OR_CREATE_VERSION",
+        *,
+        artifact_type: str = "AVRO",
+        references: Sequence[Reference] = (),
+        canonical: bool = False,
+        version: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        group_id: str | None = None,
+    ) -> CachedSchema:
+        """Register a schema and return the version that holds it; see SchemaRegistry."""
+        draft = wire.Registration(
+            group=self._group(group_id),
+            artifact=check_id("artifact_id", artifact_id),
+            content=schema_text(schema),
+            type=artifact_type,
+            references=tuple(references),
+            if_exists=if_exists,
+            canonical=canonical,
+            version=None if version is None else check_version(version),
+            labels=None if labels is None else dict(labels),
+        )
+        return self._cached(await self._caller.ask("register", draft, wire.SchemaAnswer))
+
+    async def check_compatibility(
+        self,
+        artifact_id: str,
+        schema: Schema,
+        *,
+        artifact_type: str = "AVRO",
+        references: Sequence[Reference] = (),
+        group_id: str | None = None,
+    ) -> CompatibilityResult:
+        """Say whether a schema would be accepted as the next version; see SchemaRegistry."""
+        draft = wire.ContentDraft(
+            group=self._group(group_id),
+            artifact=check_id("artifact_id", artifact_id),
+            content=schema_text(schema),
+            type=artifact_type,
+            references=tuple(references),
+        )
+        verdict = await self._caller.ask("check", draft, wire.Verdict)
+        return CompatibilityResult(verdict.compatible, verdict.causes)
+
+    async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
+        """Return the ids of groups, in their order; see SchemaRegistry. ``limit`` is 500 at most."""
+        self._check_open()
+        page = await self._caller.ask(
+            "groups", wire.PageQuery(offset=offset, limit=limit), wire.GroupsPage
+        )
+        return Page(page.items, page.total)
+
+    async def list_artifacts(
+        self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
+    ) -> Page[ArtifactInfo]:
+        """Return the artifacts of a group; see SchemaRegistry. ``limit`` is 500 at most."""
+        query = wire.ArtifactsQuery(group=self._group(group_id), offset=offset, limit=limit)
+        page = await self._caller.ask("artifacts", query, wire.ArtifactsPage)
+        return Page(page.items, page.total)
+
+    async def list_versions(
+        self, artifact_id: str, *, offset: int = 0, limit: int = 20, group_id: str | None = None
+    ) -> Page[VersionInfo]:
+        """Return the versions of an artifact; see SchemaRegistry. ``limit`` is 500 at most."""
+        query = wire.VersionsQuery(
+            group=self._group(group_id),
+            artifact=check_id("artifact_id", artifact_id),
+            offset=offset,
+            limit=limit,
+        )
+        page = await self._caller.ask("versions", query, wire.VersionsPage)
+        return Page(page.items, page.total)
+
+    async def search_artifacts(  # noqa: PLR0913 - the protocol's signature
+        self,
+        *,
+        name: str | None = None,
+        content: Schema | None = None,
+        artifact_type: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        group_id: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> Page[ArtifactInfo]:
+        """Return artifacts that meet every condition given; see SchemaRegistry. ``limit`` is 500 at most."""
+        self._check_open()
+        query = wire.Search(
+            group=group_id,
+            name=name,
+            content=None if content is None else schema_text(content),
+            type=artifact_type,
+            labels=None if labels is None else dict(labels),
+            offset=offset,
+            limit=limit,
+        )
+        page = await self._caller.ask("search", query, wire.ArtifactsPage)
+        return Page(page.items, page.total)
+
+    async def get_version(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> VersionInfo:
+        """Return the description of a version in any state; see SchemaRegistry."""
+        query = self._version(artifact_id, version, group_id)
+        return await self._caller.ask("version", query, VersionInfo)
+
+    async def get_references(
+        self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
+    ) -> tuple[Reference, ...]:
+        """Return what the content of a version refers to; see SchemaRegistry."""
+        query = self._version(artifact_id, version, group_id)
+        return (await self._caller.ask("references", query, wire.References)).references
+
+    async def set_state(
+        self,
+        artifact_id: str,
+        version: str,
+        state: VersionState,
+        *,
+        group_id: str | None = None,
+    ) -> None:
+        """Move a version to another state; see SchemaRegistry."""
+        query = self._version(artifact_id, version, group_id)
+        change = wire.StateChange(**query.model_dump(), state=state)
+        await self._caller.ask("state.set", change, wire.Done)
+
+    async def get_rules(
+        self,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> dict[str, str]:
+        """Return the rules set for an artifact, else for the group, or everywhere; see SchemaRegistry."""
+        query = self._rules(artifact_id, everywhere, group_id)
+        return (await self._caller.ask("rules.get", query, wire.Rules)).rules
+
+    async def set_rule(
+        self,
+        rule: RuleType,
+        config: str,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> None:
+        """Set a rule for an artifact, else for the group, or everywhere; see SchemaRegistry."""
+        scope = self._rules(artifact_id, everywhere, group_id)
+        change = wire.RuleChange(**scope.model_dump(), rule=rule, config=config)
+        await self._caller.ask("rules.set", change, wire.Done)
+
+    async def delete_rule(
+        self,
+        rule: RuleType,
+        *,
+        artifact_id: str | None = None,
+        everywhere: bool = False,
+        group_id: str | None = None,
+    ) -> None:
+        """Remove a rule; see SchemaRegistry."""
+        scope = self._rules(artifact_id, everywhere, group_id)
+        await self._caller.ask(
+            "rules.set", wire.RuleChange(**scope.model_dump(), rule=rule), wire.Done
+        )
+
+    async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
+        """Delete an artifact with all its versions, where the service permits it; see SchemaRegistry."""
+        query = self._version(artifact_id, None, group_id)
+        await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
+
+    async def delete_version(
+        self, artifact_id: str, version: str, *, group_id: str | None = None
+    ) -> None:
+        """Delete one version, where the service permits it; see SchemaRegistry."""
+        query = self._version(artifact_id, version, group_id)
+        await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
+
+    async def info(self) -> RegistryInfo:
+        """Return name and version of the registry behind the service; see SchemaRegistry."""
+        self._check_open()
+        state = await self._caller.ask("info", wire.Nothing(), wire.ServiceState)
+        if not state.ready:
+            problem = Problem(503, title=state.reason)
+            raise RegistryConnectionError(self._caller.prefix, problem=problem)
+        return RegistryInfo(name=state.name, version=state.version, description=state.backend)
+
+    async def aclose(self) -> None:
+        """Refuse further calls; the connection stays open. May be called twice."""
+        self._closed = True
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("client is closed")
+
+    def _group(self, group_id: str | None) -> str:
+        self._check_open()
+        return self._group_id if group_id is None else check_id("group_id", group_id)
+
+    def _version(
+        self, artifact_id: str, version: str | None, group_id: str | None
+    ) -> wire.VersionQuery:
+        return wire.VersionQuery(
+            group=self._group(group_id),
+            artifact=check_id("artifact_id", artifact_id),
+            version=None if version is None else check_version(version),
+        )
+
+    def _rules(
+        self, artifact_id: str | None, everywhere: bool, group_id: str | None
+    ) -> wire.RulesQuery:
+        return wire.RulesQuery(
+            group=self._group(group_id),
+            artifact=None if artifact_id is None else check_id("artifact_id", artifact_id),
+            everywhere=everywhere,
+        )
+
+    def _cached(self, found: wire.SchemaAnswer) -> CachedSchema:
+        known = self._contents.get(("globalId", found.global_id))
+        if known is None or known.content != found.content:
+            parsed = parse_schema(found.content, found.type)
+            known = SchemaContent(found.content, parsed, found.type)
+            self._contents.put(("globalId", found.global_id), known)
+        return CachedSchema(
+            known.schema,
+            found.global_id,
+            found.content_id,
+            found.version,
+            found.type,
+            found.content,
+        )

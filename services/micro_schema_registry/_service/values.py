@@ -1,0 +1,65 @@
+"""Check JSON values against JSON and Avro schemas, compiled once for each content."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._errors import Cause
+from micro_schema_registry._wire.models import ContentAnswer
+
+Check = Callable[[Any], tuple[Cause, ...]]
+_COMPILED = 1000
+
+
+class ValueCheckers:
+    """Keep the compiled form of the schemas used last."""
+
+    def __init__(self) -> None:
+        self._checks = Cache[tuple[str | None, str], Check](_COMPILED)
+
+    def causes(self, schema: ContentAnswer, value: Any) -> tuple[Cause, ...]:
+        """Return what is wrong with a value; nothing when it fits.
+
+        Avro takes the JSON that fastavro would encode: a string is no ``bytes``, a union is given by its value.
+
+        Raises:
+            ValueError: values cannot be checked against schemas of that type, or the schema itself is wrong.
+        """
+        key = (schema.type, schema.sha256)
+        check = self._checks.get(key)
+        if check is None:
+            check = _compiled(schema)
+            self._checks.put(key, check)
+        return check(value)
+
+
+def _compiled(schema: ContentAnswer) -> Check:
+    # Both libraries take longer to import than all the rest of the package, and few services check values.
+    if schema.type == "JSON":
+        from micro_schema_registry.json_schema import JsonSchemaValidator
+
+        return JsonSchemaValidator(json.loads(schema.content)).causes
+    if schema.type not in {
+        "AVRO",
+        None,
+    }:  # Apicurio does not tell the type of content found by content id
+        raise ValueError(
+            f"cannot check values against {schema.type} schemas: expected AVRO or JSON"
+        )
+    import fastavro
+
+    try:
+        parsed = fastavro.parse_schema(json.loads(schema.content))
+    except Exception as exc:
+        raise ValueError(f"cannot check values: expected a complete Avro schema: {exc}") from exc
+
+    def check(value: Any) -> tuple[Cause, ...]:
+        try:
+            fastavro.schemaless_writer(io.BytesIO(), parsed, value, strict_allow_default=True)
+        except Exception as exc:  # noqa: BLE001 - fastavro raises whatever the value makes it stumble over
+            return (Cause(str(exc) or type(exc).__name__),)
+        return ()
+
+    return check
