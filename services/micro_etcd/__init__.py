@@ -2,7 +2,6 @@
 
 import micro_etcd._extra  # noqa: F401 - first: says what to install when the extra is missing
 from micro_etcd import errors
-from micro_etcd._action import EtcdTransactionAction
 from micro_etcd._aliases import (
     DeleteRangeRequestType,
     NoneType,
@@ -12,23 +11,16 @@ from micro_etcd._aliases import (
     TxnReturnType,
     TxnReturnValues,
 )
-from micro_etcd._client import EtcdClient, EtcdConnectionManager, EtcdLockManager
-from micro_etcd._communicator import EtcdCommunicator
-from micro_etcd._election import Election
-from micro_etcd._kv import KV, RangeOptions
-from micro_etcd._lease import LeaseKeeper, Leases
-from micro_etcd._live_config import LiveConfig
-from micro_etcd._lock import HeldLock
-from micro_etcd._nats_etcd import NatsEtcd
-from micro_etcd._queue import QueuePlace
-from micro_etcd._service import EtcdService, add_etcd_service, serve, setup_embedded
-from micro_etcd._service_config import EtcdSection, EtcdServiceSettings, NamespaceRule
-from micro_etcd._service_errors import (
-    EtcdConditionFailedError,
-    EtcdLockBusyError,
-    EtcdPayloadTooLargeError,
-)
-from micro_etcd._txn import (
+from micro_etcd._direct.client import EtcdClient, EtcdConnectionManager, EtcdLockManager
+from micro_etcd._direct.communicator import EtcdCommunicator
+from micro_etcd._direct.election import Election
+from micro_etcd._direct.kv import KV, RangeOptions
+from micro_etcd._direct.leases import LeaseKeeper, Leases
+from micro_etcd._direct.queue_place import QueuePlace
+from micro_etcd._direct.watch import Event, EventStream, Watch, WatchBatch, WatchOptions
+from micro_etcd._keyspace.live_config import LiveConfig
+from micro_etcd._keyspace.lock import HeldLock
+from micro_etcd._model.txn import (
     Compare,
     CompareBuilder,
     CompareKey,
@@ -38,7 +30,8 @@ from micro_etcd._txn import (
     TxnResponse,
     TxnResult,
 )
-from micro_etcd._types import (
+from micro_etcd._model.txn_builder import EtcdTransactionAction
+from micro_etcd._model.values import (
     CompareCompareResult,
     CompareCompareTarget,
     DeleteResult,
@@ -57,7 +50,14 @@ from micro_etcd._types import (
     WatchEvent,
     WatchEventType,
 )
-from micro_etcd._watch import Event, EventStream, Watch, WatchBatch, WatchOptions
+from micro_etcd._over_nats.client import NatsEtcd
+from micro_etcd._service.config import EtcdSection, EtcdServiceSettings, NamespaceRule
+from micro_etcd._service.service import EtcdService, add_etcd_service, serve, setup_embedded
+from micro_etcd._wire.errors import (
+    EtcdConditionFailedError,
+    EtcdLockBusyError,
+    EtcdPayloadTooLargeError,
+)
 from micro_etcd.errors import (
     EtcdAbortedError,
     EtcdAlreadyExistsError,

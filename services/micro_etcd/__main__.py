@@ -7,8 +7,8 @@ from pathlib import Path
 
 import micro
 from micro import ConfigError, Context, options
-from micro_etcd._service import Setup, serve, setup_embedded
-from micro_etcd._service_config import EtcdServiceSettings
+from micro_etcd._service.config import EtcdServiceSettings
+from micro_etcd._service.service import Setup, serve, setup_embedded
 from micro_etcd.errors import EtcdError
 
 EXAMPLES = """\

@@ -1,6 +1,6 @@
 """Names that etcetra's users may have in their annotations."""
 
-from micro_etcd._txn import DeleteOp, GetOp, PutOp, TxnResult
+from micro_etcd._model.txn import DeleteOp, GetOp, PutOp, TxnResult
 
 PutRequestType = PutOp
 RangeRequestType = GetOp

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from micro_etcd import EtcdCommunicator, EtcdError, EventStream, RangeOptions, WatchEventType
-from micro_etcd._keys import prefix_range
+from micro_etcd._model.keys import prefix_range
 
 Line = tuple[int, bytes, bytes]  # revision, key, value
 

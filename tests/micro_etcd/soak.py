@@ -29,7 +29,7 @@ from micro_etcd import (
     PutOp,
     RangeOptions,
 )
-from micro_etcd._keys import prefix_range
+from micro_etcd._model.keys import prefix_range
 from micro_etcd.testing import EtcdCluster, EtcdServer
 
 WRITES, FENCED = "/soak/w/", "/soak/fenced"

@@ -1,6 +1,6 @@
 """The position of a watch, fed with responses as servers of all kinds send them."""
 
-from micro_etcd._cursor import WatchCursor
+from micro_etcd._direct.watch_cursor import WatchCursor
 from micro_etcd._pb import micro_etcd_pb2 as pb
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.micro_etcd.versions import every_version
 
 from micro_etcd import CompareKey, EtcdClient, WatchEventType
-from micro_etcd._keys import EVERYTHING, Namespace, prefix_end, prefix_range
+from micro_etcd._model.keys import EVERYTHING, Namespace, prefix_end, prefix_range
 
 KEYS = st.binary(max_size=6) | st.lists(
     st.sampled_from([b"\x00", b"\xff", b"/", b"..", b"*", b">", b".", b" ", b"a"]), max_size=5

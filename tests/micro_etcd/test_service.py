@@ -14,7 +14,7 @@ from tests.micro_etcd.service import Instance, ask, instance, refusal
 
 import micro
 from micro_etcd import CompareKey, EtcdClient, EtcdTransactionAction, NatsEtcd
-from micro_etcd._keys import prefix_range
+from micro_etcd._model.keys import prefix_range
 from micro_etcd.testing import EtcdServer
 
 

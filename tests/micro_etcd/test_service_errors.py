@@ -4,9 +4,9 @@ import nats.errors
 import pytest
 
 from micro import PayloadTooLargeError, ServiceError
-from micro_etcd import _service_errors as wire
 from micro_etcd import errors
-from micro_etcd._service_errors import (
+from micro_etcd._wire import errors as wire
+from micro_etcd._wire.errors import (
     EtcdConditionFailedError,
     EtcdLockBusyError,
     EtcdPayloadTooLargeError,

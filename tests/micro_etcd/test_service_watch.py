@@ -23,7 +23,7 @@ from micro_etcd import (
     WatchEventType,
     WatchOptions,
 )
-from micro_etcd._keys import prefix_range
+from micro_etcd._model.keys import prefix_range
 from micro_etcd.testing import EtcdServer
 
 SECONDS = 60

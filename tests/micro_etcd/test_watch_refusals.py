@@ -14,9 +14,9 @@ from micro_etcd import (
     EventStream,
     HostPortPair,
 )
-from micro_etcd._channel import ByteStream, Metadata, StatusError
-from micro_etcd._connection import Connection
-from micro_etcd._keys import WHOLE
+from micro_etcd._cluster.channel import ByteStream, Metadata, StatusError
+from micro_etcd._cluster.connection import Connection
+from micro_etcd._model.keys import WHOLE
 from micro_etcd._pb import micro_etcd_pb2 as pb
 
 Step = pb.WatchResponse | StatusError | None

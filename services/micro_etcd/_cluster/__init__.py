@@ -1,0 +1,1 @@
+"""The gRPC connection to an etcd cluster: channels, failover, authentication, status."""

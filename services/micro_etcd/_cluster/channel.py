@@ -1,0 +1,235 @@
+"""The seam to gRPC: one connection to one endpoint that carries bytes, unary or as a stream."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from micro_etcd._model.values import EtcdTLS, HostPortPair
+
+Metadata = tuple[tuple[str, str], ...]
+UNAVAILABLE = 14
+UNKNOWN = 2
+READY = grpc.ChannelConnectivity.READY
+CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs this once
+
+
+class StatusError(Exception):
+    """A call that failed, before it is known what that means to the caller.
+
+    Attributes:
+        code: gRPC status number.
+        text: What the server or the transport said.
+        sent: False only when the server surely never saw the call.
+    """
+
+    def __init__(self, code: int, text: str, *, sent: bool) -> None:
+        super().__init__(f"status {code}: {text}")
+        self.code = code
+        self.text = text
+        self.sent = sent
+
+
+class ByteStream(Protocol):
+    """One open call that carries messages both ways."""
+
+    async def write(self, body: bytes) -> None: ...
+    async def done_writing(self) -> None: ...
+    async def read(self) -> bytes | None: ...
+    def cancel(self) -> None: ...
+
+
+class Channel(Protocol):
+    """One connection to one endpoint; every failure is a StatusError."""
+
+    endpoint: str
+
+    async def connect(self, timeout: float) -> None: ...
+    async def unary(
+        self, method: str, body: bytes, *, timeout: float, metadata: Metadata
+    ) -> bytes: ...
+    async def stream(self, method: str, *, timeout: float, metadata: Metadata) -> ByteStream: ...
+    async def close(self) -> None: ...
+
+
+ChannelFactory = Callable[[HostPortPair], Channel]
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A frozen peer is found by an unanswered PING. etcd answers PINGs below 5 s apart, or without an open
+    # stream, with GOAWAY; keepalive_timeout_ms alone finds nothing, ping_timeout_ms does.
+    ("grpc.keepalive_time_ms", 8_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_TIMEOUT * 1000)),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Each communicator has its own connection: closing it closes the socket, and none slows another.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+)
+
+
+class GrpcChannel:
+    """A Channel on grpc.aio."""
+
+    def __init__(self, address: HostPortPair, credentials: Any, server_name: str | None) -> None:
+        self.endpoint = str(address)
+        self._closed = False
+        self._unary: dict[str, Any] = {}
+        self._known_metadata: dict[Metadata, Any] = {}
+        options: list[tuple[str, int | str]] = [*_OPTIONS]
+        if server_name is not None:
+            options.append(("grpc.ssl_target_name_override", server_name))
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(self.endpoint, options=options)
+        else:
+            self._channel = grpc.aio.secure_channel(self.endpoint, credentials, options=options)
+
+    async def connect(self, timeout: float) -> None:
+        """Return once the connection is ready to carry calls."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = 0.001
+        while not self._closed:
+            state = self._channel.get_state(try_to_connect=True)
+            if state is READY:
+                return
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise StatusError(UNAVAILABLE, f"cannot connect to {self.endpoint}", sent=False)
+            if loop.time() >= deadline:
+                break
+            # Polled, because a cancelled wait_for_state_change leaves its watch behind in gRPC.
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        reason = "connection closed" if self._closed else f"no connection within {timeout:.3g} s"
+        raise StatusError(UNAVAILABLE, f"{reason}: {self.endpoint}", sent=False)
+
+    async def unary(self, method: str, body: bytes, *, timeout: float, metadata: Metadata) -> bytes:
+        """Send one message, return the one that answers it."""
+        if self._channel.get_state() is not READY:
+            await self._ready(timeout)
+        call = self._unary.get(method)
+        if call is None:
+            call = self._unary[method] = self._channel.unary_unary(method)
+        try:
+            answer: bytes = await call(body, timeout=timeout, metadata=self._metadata(metadata))
+        except grpc.aio.AioRpcError as exc:
+            raise _status(exc) from exc
+        except asyncio.CancelledError:
+            self._check_own_cancellation()
+            raise
+        return answer
+
+    async def stream(self, method: str, *, timeout: float, metadata: Metadata) -> ByteStream:
+        """Open a call that stays open; `timeout` bounds the connecting only."""
+        await self._ready(timeout)
+        return GrpcStream(self._channel.stream_stream(method)(metadata=metadata))
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        self._closed = True
+        await self._channel.close()
+
+    async def _ready(self, timeout: float) -> None:
+        # A call is only handed to a ready connection, so that a failed one says whether it was ever sent.
+        if self._closed:
+            raise StatusError(UNAVAILABLE, f"connection closed: {self.endpoint}", sent=False)
+        if self._channel.get_state() is not READY:
+            await self.connect(min(timeout, CONNECT_TIMEOUT))
+
+    def _metadata(self, metadata: Metadata) -> Any:
+        # grpc.aio converts a tuple at every call; there are few at a time, so each is converted once.
+        known = self._known_metadata.get(metadata)
+        if known is None:
+            if len(self._known_metadata) > 8:  # tokens come and go
+                self._known_metadata.clear()
+            known = self._known_metadata[metadata] = grpc.aio.Metadata(*metadata)
+        return known
+
+    def _check_own_cancellation(self) -> None:
+        # grpc.aio cancels the calls of a channel that is closed; that is no cancellation of the caller's task.
+        task = asyncio.current_task()
+        if self._closed and task is not None and not task.cancelling():
+            raise StatusError(UNAVAILABLE, f"connection closed: {self.endpoint}", sent=True)
+
+
+class GrpcStream:
+    """A ByteStream on grpc.aio. Messages are pulled, so an idle reader stops the sender by flow control."""
+
+    def __init__(self, call: Any) -> None:
+        self._call: Any = call  # None once cancelled
+
+    async def write(self, body: bytes) -> None:
+        """Send one message."""
+        try:
+            await self._open_call().write(body)
+        except grpc.aio.AioRpcError as exc:
+            raise _status(exc) from exc
+        except asyncio.InvalidStateError as exc:
+            raise StatusError(UNAVAILABLE, "stream is closed", sent=True) from exc
+
+    async def done_writing(self) -> None:
+        """Say that no message follows."""
+        await self._open_call().done_writing()
+
+    async def read(self) -> bytes | None:
+        """Return the next message, None at the end."""
+        try:
+            body = await self._open_call().read()
+        except grpc.aio.AioRpcError as exc:
+            raise _status(exc) from exc
+        except asyncio.CancelledError:
+            self._call = None
+        else:
+            return None if body is grpc.aio.EOF else body
+        # Cancelled, and raised anew: the traceback of the first error would keep the call alive, and a
+        # call that is alive keeps its socket open.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise asyncio.CancelledError
+        raise StatusError(UNAVAILABLE, "connection closed", sent=True)
+
+    def cancel(self) -> None:
+        """End the call now; idempotent."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _open_call(self) -> Any:
+        if self._call is None:
+            raise StatusError(UNAVAILABLE, "stream is closed", sent=True)
+        return self._call
+
+
+def _status(exc: Any) -> StatusError:
+    text = exc.details() or ""
+    # gRPC's words for a call that found no connection to be written to.
+    unsent = text.startswith(("failed to connect to all addresses", "DNS resolution failed"))
+    code: int = exc.code().value[0]
+    if code == UNKNOWN:  # etcd 3.4 passes Go's own words on
+        code = {"context deadline exceeded": 4, "context canceled": 1}.get(text, UNKNOWN)
+    return StatusError(code, text, sent=not unsent)
+
+
+def grpc_channels(tls: EtcdTLS | None) -> ChannelFactory:
+    """Return what opens a channel to an address, with TLS if given.
+
+    Raises:
+        OSError: A TLS file cannot be read.
+    """
+    if tls is None:
+        return lambda address: GrpcChannel(address, None, None)
+    credentials = grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
+    return lambda address: GrpcChannel(address, credentials, tls.server_name)
+
+
+def _pem(source: Path | str | bytes | None) -> bytes | None:
+    return source if source is None or isinstance(source, bytes) else Path(source).read_bytes()

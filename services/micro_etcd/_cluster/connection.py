@@ -1,0 +1,253 @@
+"""Calls to a cluster: which endpoint is asked, what is asked again, and what a failure means."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from time import monotonic
+
+from micro_etcd._cluster.auth import METHOD as AUTHENTICATE
+from micro_etcd._cluster.auth import TokenSource
+from micro_etcd._cluster.channel import (
+    UNKNOWN,
+    ByteStream,
+    Channel,
+    ChannelFactory,
+    Metadata,
+    StatusError,
+)
+from micro_etcd._model.values import EtcdCredential, HostPortPair
+from micro_etcd.errors import (
+    EtcdDeadlineExceededError,
+    EtcdError,
+    EtcdOutcomeUnknownError,
+    EtcdUnavailableError,
+    error_from_status,
+)
+
+# CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member failed, not the request.
+TRANSIENT = frozenset((1, 4, 13, 14))
+FIRST_ATTEMPT = (
+    2.0  # seconds a repeatable call may take before another endpoint is asked; doubles each time
+)
+_LEADER = (
+    "hasleader",
+    "true",
+)  # a member cut off from the others refuses at once instead of timing out
+_WITH_LEADER: Metadata = (_LEADER,)
+# Said before a request is looked at, so even a write is surely unprocessed.
+_NOT_TRIED = "etcdserver: no leader"
+# The last is said of no token at all: authentication was enabled after this connection was made.
+_REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+
+
+class Connection:
+    """A cluster as seen by one communicator: one endpoint in use, the others in reserve.
+
+    A repeatable call (a read) is sent again after any transient failure until `timeout`. Any other
+    is sent again only if it surely was not processed.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[HostPortPair],
+        open_channel: ChannelFactory,
+        *,
+        credentials: EtcdCredential | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self.timeout = timeout
+        self.without_streams: set[str] = set()  # endpoints that turned out to lack KV/RangeStream
+        self._channels = [open_channel(address) for address in addresses]
+        self._current = 0
+        self._closed = False
+        self._auth = None if credentials is None else TokenSource(credentials, self._authenticate)
+
+    async def open(self) -> None:
+        """Connect to the first endpoint that answers, and log in.
+
+        Raises:
+            EtcdUnavailableError: None answered within `timeout`.
+            EtcdUnauthenticatedError: The credentials are wrong.
+        """
+        deadline = monotonic() + self.timeout
+        attempt = 0
+        while True:
+            channel = self.channel
+            try:
+                await channel.connect(FIRST_ATTEMPT)
+                break
+            except StatusError as failure:
+                await self.recover(failure, channel, attempt=attempt, deadline=deadline)
+            attempt += 1
+        if self._auth is not None:
+            await self._auth.renew("")
+
+    @property
+    def channel(self) -> Channel:
+        """The endpoint in use."""
+        return self._channels[self._current]
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every endpoint, in the order given."""
+        return tuple(self._channels)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
+    @property
+    def token(self) -> str:
+        """The auth token in use, empty without authentication."""
+        return "" if self._auth is None else self._auth.token
+
+    async def call(
+        self,
+        method: str,
+        body: bytes,
+        *,
+        repeatable: bool,
+        leader: bool = True,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Send one request and return its answer.
+
+        Args:
+            method: Path of the RPC, `/service/method`.
+            body: Serialized request.
+            repeatable: True when sending it twice does no more than sending it once.
+            leader: False lets a member without a leader answer (serializable reads).
+            timeout: Seconds for all attempts together; the connection's own by default.
+
+        Raises:
+            EtcdOutcomeUnknownError: A call that is not repeatable was sent and never answered.
+            EtcdError: Anything else that went wrong, by kind.
+        """
+        limit = self.timeout if timeout is None else timeout
+        deadline = monotonic() + limit
+        attempt = 0
+        renewed = None  # the token this call has brought about
+        while True:
+            channel, token = self.channel, self.token
+            left = limit if attempt == 0 else max(deadline - monotonic(), 0.001)
+            allowed = min(left, FIRST_ATTEMPT * 2**attempt) if repeatable else left
+            try:
+                return await channel.unary(
+                    method, body, timeout=allowed, metadata=self._metadata(token, leader=leader)
+                )
+            except StatusError as failure:
+                if _token_refused(failure) and token != renewed and await self.renew_token(token):
+                    renewed = self.token
+                else:
+                    if failure.sent and not repeatable and failure.text != _NOT_TRIED:
+                        if failure.code in TRANSIENT:
+                            self.leave(channel)
+                        raise _write_error(failure) from failure
+                    await self.recover(failure, channel, attempt=attempt, deadline=deadline)
+            attempt += 1
+
+    async def ask(self, channel: Channel, method: str, body: bytes) -> bytes:
+        """Send one request to one endpoint, once.
+
+        Raises:
+            EtcdError: By kind.
+        """
+        try:
+            return await channel.unary(
+                method,
+                body,
+                timeout=FIRST_ATTEMPT,
+                metadata=self._metadata(self.token, leader=False),
+            )
+        except StatusError as failure:
+            raise error_from_status(failure.code, failure.text) from failure
+
+    async def stream(self, method: str, first: bytes) -> ByteStream:
+        """Open a stream on the endpoint in use and send the first message; tried once.
+
+        Raises:
+            StatusError: It could not be opened.
+        """
+        stream = await self.channel.stream(
+            method, timeout=self.timeout, metadata=self._metadata(self.token, leader=True)
+        )
+        await stream.write(first)
+        return stream
+
+    async def renew_token(self, stale: str) -> bool:
+        """Replace a token the server no longer takes; False without authentication."""
+        if self._auth is None:
+            return False
+        await self._auth.renew(stale)
+        return True
+
+    def leave(self, channel: Channel) -> None:
+        """Turn to the next endpoint, unless somebody has already left this one."""
+        if self.channel is channel:
+            self._current = (self._current + 1) % len(self._channels)
+
+    async def recover(
+        self, failure: StatusError, channel: Channel, *, attempt: int, deadline: float
+    ) -> None:
+        """Turn to another endpoint after a failed attempt, or raise what the failure means."""
+        if failure.code not in TRANSIENT:
+            raise error_from_status(failure.code, failure.text) from failure
+        if self._closed:
+            raise EtcdUnavailableError("connection closed") from failure
+        self.leave(channel)
+        round_number, place = divmod(attempt + 1, len(self._channels))
+        pause = backoff(round_number - 1) if place == 0 else 0.0
+        if monotonic() + pause >= deadline:
+            raise self._exhausted(failure) from failure
+        await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Close every endpoint; calls under way fail; idempotent."""
+        self._closed = True
+        for channel in self._channels:
+            await channel.close()
+
+    def _metadata(self, token: str, *, leader: bool) -> Metadata:
+        if not token:
+            return _WITH_LEADER if leader else ()
+        return (_LEADER, ("token", token)) if leader else (("token", token),)
+
+    async def _authenticate(self, body: bytes) -> bytes:
+        deadline = monotonic() + self.timeout
+        attempt = 0
+        while True:
+            channel = self.channel
+            try:
+                return await channel.unary(
+                    AUTHENTICATE, body, timeout=FIRST_ATTEMPT * 2**attempt, metadata=()
+                )
+            except StatusError as failure:
+                await self.recover(failure, channel, attempt=attempt, deadline=deadline)
+            attempt += 1
+
+    def _exhausted(self, failure: StatusError) -> EtcdError:
+        names = ", ".join(channel.endpoint for channel in self._channels)
+        text = f"no answer from {names}: {failure.text}"
+        if failure.code == EtcdDeadlineExceededError.code:
+            return EtcdDeadlineExceededError(text)
+        return EtcdUnavailableError(text)
+
+
+def backoff(number: int) -> float:
+    """Return seconds to wait before round `number` (from 0): 25 ms doubling to 0.5 s, with jitter."""
+    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
+
+
+def _token_refused(failure: StatusError) -> bool:
+    return any(part in failure.text for part in _REFUSED_TOKEN)
+
+
+def _write_error(failure: StatusError) -> EtcdError:
+    if failure.code in TRANSIENT or failure.code == UNKNOWN:
+        error = EtcdOutcomeUnknownError(
+            f"no answer to a write that may have been applied: {failure.text}"
+        )
+        error.code = failure.code
+        return error
+    return error_from_status(failure.code, failure.text)

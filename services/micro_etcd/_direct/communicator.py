@@ -1,0 +1,145 @@
+"""What can be done on a connection: keys, leases, watches, txns, locks, elections, as text or bytes."""
+
+import asyncio
+
+from micro_etcd._cluster.connection import Connection
+from micro_etcd._cluster.status import status
+from micro_etcd._direct.election import Election
+from micro_etcd._direct.kv import KV, Batchers
+from micro_etcd._direct.leases import Leases
+from micro_etcd._direct.queue_place import QueuePlace
+from micro_etcd._direct.watch import EventStream, WatchOptions
+from micro_etcd._keyspace.keyspace import KeySpace
+from micro_etcd._keyspace.lock import HeldLock
+from micro_etcd._model.codec import Codec
+from micro_etcd._model.keys import WHOLE, Namespace
+from micro_etcd._model.values import EndpointStatus, T
+from micro_etcd.errors import EtcdLockLostError
+
+
+class EtcdCommunicator(KeySpace[T]):
+    """An open connection. Keys and values are taken as str or bytes and returned as the client's encoding says.
+
+    Every method raises the EtcdError that fits. Reads are linearizable unless `serializable`, and are
+    repeated on other endpoints when one fails. A write that was sent and never answered raises
+    EtcdOutcomeUnknownError.
+
+    Attributes:
+        kv: The same keys at the level of bytes, with revisions, versions and leases.
+        leases: Leases in full.
+    """
+
+    kv: KV
+    leases: Leases
+
+    def __init__(
+        self,
+        connection: Connection,
+        codec: Codec[T],
+        batchers: Batchers,
+        *,
+        namespace: Namespace = WHOLE,
+        lock: HeldLock | None = None,
+    ) -> None:
+        super().__init__(codec, namespace, KV(connection, namespace, batchers), Leases(connection))
+        self._connection = connection
+        self._batchers = batchers
+        self._lock = lock
+
+    @property
+    def raw(self) -> "EtcdCommunicator[bytes]":
+        """The same connection and namespace, returning bytes."""
+        return EtcdCommunicator(
+            self._connection,
+            Codec[bytes](None),
+            self._batchers,
+            namespace=self._namespace,
+            lock=self._lock,
+        )
+
+    @property
+    def lock(self) -> HeldLock:
+        """The lock this communicator was made for by `EtcdClient.with_lock`.
+
+        Raises:
+            EtcdLockLostError: It was made by `connect` and holds none.
+        """
+        if self._lock is None:
+            raise EtcdLockLostError("no lock is held: use EtcdClient.with_lock")
+        return self._lock
+
+    def holding(self, lock: HeldLock) -> "EtcdCommunicator[T]":
+        """Return a communicator on this connection whose `lock` is the given one."""
+        return self._view(self._namespace, lock)
+
+    def namespace(self, prefix: str | bytes) -> "EtcdCommunicator[T]":
+        """Return a view in which every key lies under `prefix` without saying so; views nest.
+
+        Leases belong to the whole cluster.
+        """
+        inner = Namespace(self._namespace.prefix + self._codec.encode(prefix))
+        return self._view(inner, self._lock)
+
+    def events(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        options: WatchOptions | None = None,
+        ready: asyncio.Event | None = None,
+    ) -> EventStream:
+        """Iterate over the changes of a range revision by revision, as bytes."""
+        return EventStream(
+            self._connection,
+            self._namespace,
+            key,
+            range_end,
+            options=options,
+            on_ready=None if ready is None else ready.set,
+        )
+
+    # ---- locks and elections
+
+    def queue_place(self, name: str | bytes, lease: int) -> QueuePlace:
+        """Return a place in the queue of a lock, under a lease that somebody else keeps alive.
+
+        For locks on behalf of others: `enter`, `wait`, then use `token` and `guard`; revoking the lease
+        gives the lock up.
+        """
+        return QueuePlace(
+            self._connection,
+            self._namespace,
+            self.kv,
+            name=self._codec.encode(name),
+            lease=lease,
+        )
+
+    def election(self, name: str | bytes) -> Election[T]:
+        """Return the election of that name."""
+        encoded = self._codec.encode(name)
+        return Election(self._connection, self._namespace, self.kv, name=encoded, codec=self._codec)
+
+    async def _enter_queue(self, name: bytes, lease: int) -> QueuePlace:
+        place = QueuePlace(self._connection, self._namespace, self.kv, name=name, lease=lease)
+        await place.enter()
+        await place.wait()
+        return place
+
+    # ---- the cluster
+
+    async def status(self) -> list[EndpointStatus]:
+        """Ask every endpoint how it is; one that does not answer has its reason in `errors`."""
+        return await status(self._connection)
+
+    async def close(self) -> None:
+        """Close the connection; idempotent."""
+        await self._connection.close()
+
+    def _view(self, namespace: Namespace, lock: HeldLock | None) -> "EtcdCommunicator[T]":
+        return EtcdCommunicator(
+            self._connection,
+            self._codec,
+            self._batchers,
+            namespace=namespace,
+            lock=lock,
+        )

@@ -1,0 +1,112 @@
+"""A place in the queue for a lock or an election, kept as Go's concurrency package and etcdctl keep it.
+
+Each waiter owns a key `name/<lease in hex>`; whoever has the lowest create revision is first.
+
+Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and order of the keys).
+"""
+
+from micro_etcd._cluster.connection import Connection
+from micro_etcd._direct.kv import KV, RangeOptions
+from micro_etcd._direct.watch import EventStream, WatchOptions
+from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.txn import Compare, GetOp, PutOp
+from micro_etcd._model.values import (
+    CompareCompareResult,
+    CompareCompareTarget,
+    KeyValue,
+    RangeRequestSortOrder,
+    RangeRequestSortTarget,
+    RangeResult,
+    WatchCreateRequestFilterType,
+)
+from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
+
+_PUTS = (WatchCreateRequestFilterType.NOPUT,)
+
+
+class QueuePlace:
+    """One waiter's key.
+
+    Attributes:
+        key: The waiter's key, without namespace.
+        token: Create revision of the key, 0 before `enter`; grows from holder to holder.
+    """
+
+    def __init__(
+        self, connection: Connection, namespace: Namespace, kv: KV, *, name: bytes, lease: int
+    ) -> None:
+        self.prefix = name + b"/"
+        self.key = self.prefix + f"{lease:x}".encode()
+        self.token = 0
+        self._lease = lease
+        self._connection = connection
+        self._namespace = namespace
+        self._kv = kv
+
+    @property
+    def guard(self) -> Compare:
+        """A comparison for txns that holds only while this place does."""
+        equal = CompareCompareResult.EQUAL
+        return Compare(self.key, CompareCompareTarget.CREATE, equal, self.token)
+
+    async def enter(self, value: bytes = b"") -> None:
+        """Take a place at the end of the queue, under the lease."""
+        equal = CompareCompareResult.EQUAL
+        absent = Compare(self.key, CompareCompareTarget.CREATE, equal, 0)
+        # The key is this lease's own, so asking twice does no more than asking once.
+        answer = await self._kv.txn(
+            [absent],
+            [PutOp(self.key, value, lease=self._lease)],
+            [GetOp(pb.RangeRequest(key=self.key))],
+            repeatable=True,
+        )
+        found = answer.responses[0]
+        if isinstance(found, RangeResult):
+            self.token = found.kvs[0].create_revision
+        else:
+            self.token = answer.revision
+
+    async def wait(self) -> None:
+        """Return once this place is first.
+
+        Raises:
+            EtcdLockLostError: The key vanished while waiting: its lease ended.
+        """
+        while (ahead := await self._ahead()) is not None:
+            await self._gone(*ahead)
+        # The place may have ended meanwhile, which makes nobody ahead of it meaningless.
+        mine = await self._kv.get(self.key)
+        if mine is None or mine.create_revision != self.token:
+            raise EtcdLockLostError(f"lost the place in the queue {self.prefix!r} while waiting")
+
+    async def first(self) -> KeyValue | None:
+        """Return the key that is first in the queue, None when the queue is empty."""
+        options = RangeOptions(
+            limit=1,
+            sort_order=RangeRequestSortOrder.ASCEND,
+            sort_target=RangeRequestSortTarget.CREATE,
+        )
+        found = await self._kv.range(*prefix_range(self.prefix), options)
+        return found.kvs[0] if found.kvs else None
+
+    async def _ahead(self) -> tuple[bytes, int] | None:
+        options = RangeOptions(
+            limit=1,
+            max_create_revision=self.token - 1,
+            sort_order=RangeRequestSortOrder.DESCEND,
+            sort_target=RangeRequestSortTarget.CREATE,
+            keys_only=True,
+        )
+        found = await self._kv.range(*prefix_range(self.prefix), options)
+        return (found.kvs[0].key, found.revision) if found.kvs else None
+
+    async def _gone(self, key: bytes, revision: int) -> None:
+        options = WatchOptions(start_revision=revision + 1, filters=_PUTS)
+        stream = EventStream(self._connection, self._namespace, key, options=options)
+        try:
+            await anext(stream)
+        except EtcdCompactedError:
+            return  # the caller looks again
+        finally:
+            stream.close()

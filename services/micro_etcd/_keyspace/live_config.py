@@ -1,0 +1,201 @@
+"""Settings kept in etcd: a pydantic model that follows the keys below a prefix.
+
+The key `<prefix><field>` holds the value of a field as text (`8`, `true`, `some words`) or as JSON
+(`["a", "b"]`); the fields of a nested model lie below `<prefix><field>/`.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from micro_etcd._direct.watch import WatchBatch, WatchOptions
+from micro_etcd._model.keys import prefix_range
+from micro_etcd._model.values import WatchEventType
+from micro_etcd.errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
+
+if TYPE_CHECKING:
+    from micro_etcd._model.protocols import Batches, Keys
+
+M = TypeVar("M", bound=BaseModel)
+_log = logging.getLogger("micro.etcd.config")
+
+
+class Store(Protocol):
+    """Where settings lie."""
+
+    @property
+    def kv(self) -> "Keys": ...
+    def events(
+        self, key: bytes, range_end: bytes = b"", *, options: WatchOptions | None = None
+    ) -> "Batches": ...
+
+
+class LiveConfig(Generic[M]):
+    """Settings as they are now. `value` is replaced as a whole, never changed in place.
+
+    All keys one etcd revision changed are taken together, so a txn changes several fields at once. An
+    update the model refuses leaves the value as it was, is logged without its contents, and counted.
+
+    Attributes:
+        value: The settings; always valid.
+        revision: Revision of the store that `value` shows.
+        updates: How often it was replaced.
+        rejected: How many updates were refused.
+        problem: Why the present keys are refused or not followed, None when they are those of `value`.
+    """
+
+    def __init__(self, model: type[M], prefix: bytes) -> None:
+        self.value: M
+        self.revision = 0
+        self.updates = 0
+        self.rejected = 0
+        self.problem: str | None = None
+        self._model = model
+        self._prefix = prefix
+        self._texts: dict[bytes, bytes] = {}
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> M:
+        """Wait for the next valid update and return the new settings."""
+        await self._changed.wait()
+        return self.value
+
+    def stats(self, _endpoint: object = None) -> dict[str, Any]:
+        """Return the counts; fit to be an endpoint's `stats_handler`."""
+        return {
+            "revision": self.revision,
+            "updates": self.updates,
+            "rejected": self.rejected,
+            "problem": self.problem,
+        }
+
+    def load(self, texts: dict[bytes, bytes], revision: int) -> None:
+        """Take all keys anew.
+
+        Raises:
+            ValidationError: The model refuses them.
+        """
+        self._texts = texts
+        self._take(revision)
+
+    def apply(self, batch: WatchBatch) -> None:
+        """Take the changes of one revision, or refuse them."""
+        for event in batch.events:
+            if event.type is WatchEventType.PUT:
+                self._texts[event.kv.key] = event.kv.value
+            else:
+                self._texts.pop(event.kv.key, None)
+        self.accept(batch.revision)
+
+    def accept(self, revision: int) -> None:
+        """Replace the value by what the keys say, if the model takes it."""
+        try:
+            self._take(revision)
+        except ValidationError as exc:
+            self.rejected += 1
+            self.problem = _problem(exc)
+            _log.error(
+                "update of %r at revision %d rejected: %s", self._prefix, revision, self.problem
+            )
+
+    def abandon(self, error: EtcdError) -> None:
+        """Note that the keys cannot be followed any more; the value stays."""
+        self.problem = f"not followed any more: {error}"
+        _log.error("settings below %r are %s", self._prefix, self.problem)
+
+    def _take(self, revision: int) -> None:
+        values = _values(self._model, self._prefix, self._texts)
+        self.value = self._model.model_validate(values, by_alias=False, by_name=True)
+        self.revision = revision
+        self.updates += 1
+        self.problem = None
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+@asynccontextmanager
+async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncIterator[LiveConfig[M]]:
+    """Read settings and keep them up to date until left.
+
+    Raises:
+        ValidationError: What is in the store at the start is not valid.
+        EtcdError: The store cannot be read.
+    """
+    config = LiveConfig(model, prefix)
+    config.load(*await _read(store, prefix))
+    task = asyncio.create_task(_follow(store, prefix, config))
+    try:
+        yield config
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
+    revision = config.revision
+    while True:
+        options = WatchOptions(start_revision=revision + 1)
+        stream = store.events(*prefix_range(prefix), options=options)
+        try:
+            async for batch in stream:
+                config.apply(batch)
+            return
+        except (EtcdCompactedError, EtcdHistoryLostError):
+            texts, revision = await _read(store, prefix)
+            try:
+                config.load(texts, revision)
+            except ValidationError:
+                config.accept(revision)
+        except EtcdError as exc:
+            config.abandon(exc)
+            return
+        finally:
+            stream.close()
+
+
+async def _read(store: Store, prefix: bytes) -> tuple[dict[bytes, bytes], int]:
+    found = await store.kv.range(*prefix_range(prefix))
+    return {kv.key: kv.value for kv in found.kvs}, found.revision
+
+
+def _values(model: type[BaseModel], prefix: bytes, texts: dict[bytes, bytes]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        key = prefix + name.encode()
+        kind = field.annotation
+        if key in texts:
+            values[name] = _value(kind, texts[key])
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            nested = _values(kind, key + b"/", texts)
+            if nested:
+                values[name] = nested
+    return values
+
+
+def _value(kind: Any, data: bytes) -> Any:
+    """Return a text as the field's type if it can be read so; else as it is, for the model to refuse."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return data
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    try:
+        return adapter.validate_strings(text)
+    except ValidationError:
+        pass
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _problem(error: ValidationError) -> str:
+    first, *rest = error.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(rest)} more)" if rest else ""
+    return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"

@@ -1,0 +1,1 @@
+"""Keys, values, transactions and events, and the protocols that both clients implement."""

@@ -1,0 +1,78 @@
+"""What the parts of the client need of each other, whether they talk to etcd or to the service over NATS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from micro_etcd._direct.kv import RangeOptions
+    from micro_etcd._direct.leases import LeaseKeeper
+    from micro_etcd._direct.watch import WatchBatch
+    from micro_etcd._model.txn import Compare, Operation, TxnResponse
+    from micro_etcd._model.values import DeleteResult, KeyValue, LeaseInfo, PutResult, RangeResult
+    from micro_etcd._pb import micro_etcd_pb2 as pb
+
+
+class Keys(Protocol):
+    """Keys of a namespace as bytes; see KV."""
+
+    async def get(self, key: bytes, options: RangeOptions = ...) -> KeyValue | None: ...
+    async def get_value(self, key: bytes) -> bytes | None: ...
+    async def range(
+        self, key: bytes, range_end: bytes = b"", options: RangeOptions = ...
+    ) -> RangeResult: ...
+    def raw_pages(
+        self, key: bytes, range_end: bytes, options: RangeOptions = ...
+    ) -> AsyncIterator[Sequence[pb.KeyValue]]: ...
+    async def put(
+        self,
+        key: bytes,
+        value: bytes | None,
+        *,
+        lease: int | None = None,
+        prev_kv: bool = False,
+        ignore_lease: bool = False,
+    ) -> PutResult: ...
+    async def delete(
+        self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False
+    ) -> DeleteResult: ...
+    async def txn(
+        self,
+        compares: Sequence[Compare],
+        success: Sequence[Operation],
+        failure: Sequence[Operation] = (),
+    ) -> TxnResponse: ...
+
+
+class LeaseStore(Protocol):
+    """Leases; see Leases."""
+
+    async def grant(self, ttl: int, id: int | None = None) -> LeaseInfo: ...
+    async def revoke(self, id: int, *, timeout: float | None = None) -> None: ...
+    async def keep(
+        self, ttl: int, *, on_lost: Callable[[], object] | None = None
+    ) -> LeaseKeeper: ...
+    async def keep_alive(self, id: int, *, timeout: float | None = None) -> int: ...
+
+
+class Batches(Protocol):
+    """A watch, revision by revision; see EventStream."""
+
+    @property
+    def next_revision(self) -> int: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> WatchBatch: ...
+    async def start(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Place(Protocol):
+    """A place in the queue of a lock; see QueuePlace."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def guard(self) -> Compare: ...

@@ -1,0 +1,289 @@
+"""Transactions: comparisons, operations, and the answers to them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self
+
+from micro_etcd._model.codec import Codec
+from micro_etcd._model.keys import Namespace
+from micro_etcd._model.values import (
+    CompareCompareResult,
+    CompareCompareTarget,
+    DeleteResult,
+    KeyValue,
+    PutResult,
+    RangeResult,
+    T,
+)
+from micro_etcd._pb import micro_etcd_pb2 as pb
+
+_OPERAND_FIELD = {
+    CompareCompareTarget.VERSION: "version",
+    CompareCompareTarget.CREATE: "create_revision",
+    CompareCompareTarget.MOD: "mod_revision",
+    CompareCompareTarget.VALUE: "value",
+    CompareCompareTarget.LEASE: "lease",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One comparison of a key (or of every key of a range) with an operand.
+
+    Attributes:
+        key: Key, or first key of the range.
+        target: What of the key is compared.
+        result: The operator.
+        operand: bytes for VALUE, else an int.
+        range_end: First key behind the range; empty for `key` alone.
+        also: Further comparisons that must hold too.
+    """
+
+    key: bytes
+    target: CompareCompareTarget
+    result: CompareCompareResult
+    operand: int | bytes
+    range_end: bytes = b""
+    also: tuple["Compare", ...] = ()
+
+    def messages(self, namespace: Namespace) -> list[pb.Compare]:
+        """Return the protocol messages, with the namespace put before the key."""
+        message = pb.Compare(
+            key=namespace.key(self.key),
+            target=self.target.value,
+            result=self.result.value,
+            range_end=namespace.end(self.range_end),
+        )
+        setattr(message, _OPERAND_FIELD[self.target], self.operand)
+        return [message, *(part for other in self.also for part in other.messages(namespace))]
+
+
+class CompareBuilder:
+    """One aspect of a key, waiting for `==`, `!=`, `>` or `<` and an operand."""
+
+    __hash__ = None  # type: ignore[assignment]  # as `==` builds a comparison
+
+    def __init__(self, key: "CompareKey", target: CompareCompareTarget) -> None:
+        self._key = key
+        self._target = target
+
+    def __eq__(self, other: object) -> Compare:  # type: ignore[override]  # builds a comparison
+        return self._build(other, CompareCompareResult.EQUAL)
+
+    def __ne__(self, other: object) -> Compare:  # type: ignore[override]  # builds a comparison
+        return self._build(other, CompareCompareResult.NOT_EQUAL)
+
+    def __gt__(self, other: object) -> Compare:
+        return self._build(other, CompareCompareResult.GREATER)
+
+    def __lt__(self, other: object) -> Compare:
+        return self._build(other, CompareCompareResult.LESS)
+
+    def _build(self, operand: object, result: CompareCompareResult) -> Compare:
+        return self._key.compare(self._target, result, operand)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareKey:
+    """A key to be compared in a txn: `CompareKey("k").value == "x"`, `CompareKey("k").mod < 7`.
+
+    Attributes:
+        key: The key.
+        target_lease: Require this lease too.
+        mod_revision: Require this revision of the last change too.
+        range_end: Compare every key from `key` up to here; all must fit.
+        target_version: Require this version too.
+        encoding: Of key and operand when they are text.
+    """
+
+    key: str | bytes
+    target_lease: int | None = None
+    mod_revision: int | None = None
+    range_end: str | bytes | None = None
+    target_version: int | None = None
+    encoding: str = "utf-8"
+
+    @property
+    def version(self) -> CompareBuilder:
+        """Number of changes since the key was created; 0 for a missing key."""
+        return CompareBuilder(self, CompareCompareTarget.VERSION)
+
+    @property
+    def create(self) -> CompareBuilder:
+        """Revision of the key's creation; 0 for a missing key."""
+        return CompareBuilder(self, CompareCompareTarget.CREATE)
+
+    @property
+    def mod(self) -> CompareBuilder:
+        """Revision of the key's last change; 0 for a missing key."""
+        return CompareBuilder(self, CompareCompareTarget.MOD)
+
+    @property
+    def value(self) -> CompareBuilder:
+        """The value; a missing key fits no comparison of its value."""
+        return CompareBuilder(self, CompareCompareTarget.VALUE)
+
+    @property
+    def lease(self) -> CompareBuilder:
+        """Id of the attached lease; 0 for none."""
+        return CompareBuilder(self, CompareCompareTarget.LEASE)
+
+    def compare(
+        self, target: CompareCompareTarget, result: CompareCompareResult, operand: object
+    ) -> Compare:
+        """Return the comparison in full.
+
+        Raises:
+            TypeError: The operand is not text or bytes for a value, or not an int for the rest.
+        """
+        codec: Codec[bytes] = Codec(self.encoding)
+        if target is CompareCompareTarget.VALUE:
+            if not isinstance(operand, str | bytes):
+                raise TypeError(f"invalid operand {operand!r} for value: expected str or bytes")
+            wanted: int | bytes = codec.encode(operand)
+        elif isinstance(operand, int):
+            wanted = operand
+        else:
+            name = target.name.lower()
+            raise TypeError(f"invalid operand {operand!r} for {name}: expected an int")
+        key = codec.encode(self.key)
+        end = b"" if self.range_end is None else codec.encode(self.range_end)
+        extra = (
+            (CompareCompareTarget.LEASE, self.target_lease),
+            (CompareCompareTarget.MOD, self.mod_revision),
+            (CompareCompareTarget.VERSION, self.target_version),
+        )
+        also = tuple(
+            Compare(key, aspect, CompareCompareResult.EQUAL, number, end)
+            for aspect, number in extra
+            if number is not None
+        )
+        return Compare(key, target, result, wanted, end, also)
+
+
+class Operation(Protocol):
+    """One step of a txn."""
+
+    @property
+    def is_read(self) -> bool: ...
+    def message(self, namespace: Namespace) -> pb.RequestOp: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GetOp:
+    """Read a key or a range. `request` carries keys without namespace."""
+
+    request: pb.RangeRequest
+
+    @property
+    def is_read(self) -> bool:
+        """True."""
+        return True
+
+    def message(self, namespace: Namespace) -> pb.RequestOp:
+        """Return the protocol message."""
+        message = pb.RequestOp(request_range=self.request)
+        message.request_range.key = namespace.key(self.request.key)
+        message.request_range.range_end = namespace.end(self.request.range_end)
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class PutOp:
+    """Write a key; a value of None keeps the value."""
+
+    key: bytes
+    value: bytes | None
+    lease: int | None = None
+    ignore_lease: bool = False
+    prev_kv: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """False."""
+        return False
+
+    def message(self, namespace: Namespace) -> pb.RequestOp:
+        """Return the protocol message."""
+        return pb.RequestOp(
+            request_put=pb.PutRequest(
+                key=namespace.key(self.key),
+                value=self.value,
+                lease=self.lease,
+                prev_kv=self.prev_kv,
+                ignore_value=self.value is None,
+                ignore_lease=self.ignore_lease,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOp:
+    """Delete a key or a range."""
+
+    key: bytes
+    range_end: bytes = b""
+    prev_kv: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """False."""
+        return False
+
+    def message(self, namespace: Namespace) -> pb.RequestOp:
+        """Return the protocol message."""
+        return pb.RequestOp(
+            request_delete_range=pb.DeleteRangeRequest(
+                key=namespace.key(self.key),
+                range_end=namespace.end(self.range_end),
+                prev_kv=self.prev_kv,
+            )
+        )
+
+
+OperationResult = RangeResult | PutResult | DeleteResult
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResponse:
+    """Answer of a txn: whether its comparisons held, and one result per operation done."""
+
+    succeeded: bool
+    revision: int
+    responses: tuple[OperationResult, ...]
+
+    @classmethod
+    def from_pb(cls, answer: pb.TxnResponse, keyvalue: Callable[[pb.KeyValue], KeyValue]) -> Self:
+        """Read a protocol message, `keyvalue` turning its keys into ours."""
+        revision = answer.header.revision
+        results = tuple(_result(part, revision, keyvalue) for part in answer.responses)
+        return cls(answer.succeeded, revision, results)
+
+
+def _result(
+    part: pb.ResponseOp, revision: int, keyvalue: Callable[[pb.KeyValue], KeyValue]
+) -> OperationResult:
+    if part.HasField("response_range"):
+        found = part.response_range
+        return RangeResult([keyvalue(kv) for kv in found.kvs], revision, found.more, found.count)
+    if part.HasField("response_put"):
+        put = part.response_put
+        return PutResult(revision, keyvalue(put.prev_kv) if put.HasField("prev_kv") else None)
+    gone = part.response_delete_range
+    return DeleteResult(revision, gone.deleted, [keyvalue(kv) for kv in gone.prev_kvs])
+
+
+class TxnResult(list[T | None], Generic[T]):
+    """Values of the operations done: what a get found, None for a put or a delete.
+
+    Attributes:
+        succeeded: True when the comparisons held.
+        revision: Revision of the store after the txn.
+        responses: The answers in full, one per operation.
+    """
+
+    def __init__(self, values: Sequence[T | None], response: TxnResponse) -> None:
+        super().__init__(values)
+        self.succeeded = response.succeeded
+        self.revision = response.revision
+        self.responses = response.responses

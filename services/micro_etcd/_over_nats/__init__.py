@@ -1,0 +1,1 @@
+"""The etcd client that speaks to the NATS service."""

@@ -1,0 +1,125 @@
+"""Calls of the etcd service: one try or several, and what is known when no answer comes."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import TypeVar
+
+import nats.errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from pydantic import BaseModel, ValidationError
+
+from micro import Client, Context, MicroError, ServiceError
+from micro_etcd._wire.errors import from_nats_error, from_service_error
+from micro_etcd.errors import (
+    EtcdDeadlineExceededError,
+    EtcdError,
+    EtcdOutcomeUnknownError,
+    EtcdUnavailableError,
+    EtcdUnknownError,
+)
+
+R = TypeVar("R", bound=BaseModel)
+ATTEMPT = 3.0  # seconds for one try of what may be repeated
+FIRST_PAUSE, LONGEST_PAUSE = 0.025, 1.0
+
+
+class Caller:
+    """Asks the etcd service of one namespace over NATS."""
+
+    def __init__(
+        self, nc: NatsClient | Context, namespace: str, *, group: str, timeout: float
+    ) -> None:
+        self._nc = nc
+        self._base = f"{group}.{namespace}."
+        self.timeout = timeout
+
+    @property
+    def nc(self) -> NatsClient:
+        """The connection; a context may have replaced it since the last call."""
+        return self._nc.client if isinstance(self._nc, Context) else self._nc
+
+    async def call(
+        self,
+        operation: str,
+        body: BaseModel,
+        reply: type[R],
+        *,
+        write: bool = False,
+        timeout: float | None = None,
+        patience: float = 0.0,
+    ) -> R:
+        """Send a body and return the answer read as a model; see `send`.
+
+        Args:
+            operation: The end of the subject.
+            body: The request.
+            reply: What to read the answer as.
+            write: Whether it must not be done twice.
+            timeout: Seconds for all tries; the client's by default.
+            patience: Seconds the service may take for one try because it was asked to wait.
+        """
+        data = body.model_dump_json(exclude_defaults=True, by_alias=True).encode()
+        limit = (self.timeout if timeout is None else timeout) + patience
+        attempt = max(ATTEMPT, limit / 3) + patience
+        answer = await self.send(operation, data, None, write=write, timeout=limit, attempt=attempt)
+        try:
+            return reply.model_validate_json(answer.data)
+        except ValidationError as exc:
+            reason = f"unreadable answer to {operation}"
+            raise (EtcdOutcomeUnknownError if write else EtcdUnknownError)(reason) from exc
+
+    async def send(
+        self,
+        operation: str,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+        *,
+        write: bool = False,
+        timeout: float | None = None,
+        attempt: float = ATTEMPT,
+    ) -> Msg:
+        """Send a request and return the answer.
+
+        Reads are repeated until the time is over; writes only when they were surely not done.
+
+        Raises:
+            EtcdError: What the service answered, or what is known without an answer.
+        """
+        limit = self.timeout if timeout is None else timeout
+        deadline = asyncio.get_running_loop().time() + limit
+        pause = FIRST_PAUSE
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            share = left if write else min(left, attempt)
+            try:
+                return await self._try(operation, data, headers, write=write, timeout=share)
+            except (EtcdUnavailableError, EtcdDeadlineExceededError):
+                if asyncio.get_running_loop().time() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def tell(self, operation: str, body: BaseModel) -> None:
+        """Send a body without waiting for an answer."""
+        await self.nc.publish(self._base + operation, body.model_dump_json().encode())
+
+    async def _try(
+        self,
+        operation: str,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+        *,
+        write: bool,
+        timeout: float,
+    ) -> Msg:
+        subject = self._base + operation
+        given = None if headers is None else dict(headers)
+        try:
+            return await Client(self.nc).request(subject, data, given, timeout=timeout)
+        except ServiceError as exc:
+            error: EtcdError = from_service_error(exc, write=write)
+            raise error from exc
+        except (nats.errors.Error, MicroError, OSError) as exc:
+            raise from_nats_error(exc, subject, write=write) from exc

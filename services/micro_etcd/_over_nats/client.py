@@ -1,0 +1,143 @@
+"""etcd for those who have a NATS connection: the methods of EtcdCommunicator over the etcd service."""
+
+import asyncio
+from typing import Literal, overload
+
+from nats.aio.client import Client as NatsClient
+
+from micro import Context
+from micro_etcd._direct.watch import WatchOptions
+from micro_etcd._keyspace.keyspace import KeySpace
+from micro_etcd._model.codec import Codec
+from micro_etcd._model.keys import EVERYTHING, WHOLE
+from micro_etcd._model.txn import Compare
+from micro_etcd._model.values import CompareCompareResult, CompareCompareTarget, T
+from micro_etcd._over_nats.caller import Caller
+from micro_etcd._over_nats.kv import NatsKV
+from micro_etcd._over_nats.leases import NatsLeases
+from micro_etcd._over_nats.watch import NatsEventStream
+from micro_etcd._wire.models import AcquireBody, AcquireReply
+from micro_etcd._wire.watch_models import WatchBody
+
+LOCK_POLL = (
+    5.0  # seconds an instance of the service waits with a caller for a lock, before it asks again
+)
+
+
+class NatsPlace:
+    """A place in the queue of a lock, held through the service."""
+
+    def __init__(self, key: bytes, token: int) -> None:
+        self.key = key
+        self.token = token
+
+    @property
+    def guard(self) -> Compare:
+        """A comparison for txns that holds only while this place does."""
+        equal = CompareCompareResult.EQUAL
+        return Compare(self.key, CompareCompareTarget.CREATE, equal, self.token)
+
+
+class NatsEtcd(KeySpace[T]):
+    """One namespace of the etcd service. Keys and values are str, or bytes with `encoding=None`.
+
+    Needs no connection to etcd and no closing. Every method raises the EtcdError that fits; a write
+    that got no answer raises EtcdOutcomeUnknownError. Watches go on by themselves on another instance
+    when theirs is gone; locks are renewed by this process, and know by its own clock when they are lost.
+
+    Args:
+        nc: The connection to NATS, or the context that has it.
+        namespace: The token the service knows the namespace by.
+        encoding: Encoding of keys and values; None for bytes.
+        group: First part of the service's subjects.
+        timeout: Seconds for one call, with all that is repeated in it.
+        heartbeat: Seconds between two signs of life of a watch; one that is silent for two and a half
+            is started again elsewhere.
+        window: Messages a watch may be ahead of its reader.
+
+    Attributes:
+        kv: The same keys at the level of bytes, with revisions, versions and leases.
+        leases: Leases in full.
+    """
+
+    kv: NatsKV
+    leases: NatsLeases
+
+    @overload
+    def __init__(
+        self: "NatsEtcd[str]",
+        nc: NatsClient | Context,
+        namespace: str,
+        encoding: str = "utf-8",
+        *,
+        group: str = "etcd",
+        timeout: float = 10.0,
+        heartbeat: float = 10.0,
+        window: int = 256,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "NatsEtcd[bytes]",
+        nc: NatsClient | Context,
+        namespace: str,
+        encoding: None,
+        *,
+        group: str = "etcd",
+        timeout: float = 10.0,
+        heartbeat: float = 10.0,
+        window: int = 256,
+    ) -> None: ...
+
+    def __init__(  # noqa: PLR0913 - options of a client, all with defaults
+        self,
+        nc: NatsClient | Context,
+        namespace: str,
+        encoding: str | None = "utf-8",
+        *,
+        group: str = "etcd",
+        timeout: float = 10.0,
+        heartbeat: float = 10.0,
+        window: int = 256,
+    ) -> None:
+        self._caller = Caller(nc, namespace, group=group, timeout=timeout)
+        self._heartbeat = heartbeat
+        self._window = window
+        super().__init__(Codec(encoding), WHOLE, NatsKV(self._caller), NatsLeases(self._caller))
+
+    def events(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        options: WatchOptions | None = None,
+        ready: asyncio.Event | None = None,
+    ) -> NatsEventStream:
+        """Iterate over the changes of a range revision by revision, as bytes."""
+        asked = options if options is not None else WatchOptions()
+        everything = (key, range_end) == (EVERYTHING, EVERYTHING)
+        single = not range_end
+        filters: list[Literal["noput", "nodelete"]] = [
+            "noput" if kind.value == 0 else "nodelete" for kind in asked.filters
+        ]
+        body = WatchBody(
+            key=key if single else None,
+            prefix=b"" if everything else None,
+            start=None if single or everything else key,
+            end=None if single or everything else range_end,
+            deliver="",
+            start_revision=asked.start_revision,
+            prev_kv=asked.prev_kv,
+            filters=filters,
+            heartbeat_s=self._heartbeat,
+            window=self._window,
+        )
+        return NatsEventStream(self._caller, body, on_ready=None if ready is None else ready.set)
+
+    async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
+        # The lease is the caller's, so asking again, of any instance, finds the same place.
+        body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
+        while True:
+            reply = await self._caller.call("lock.acquire", body, AcquireReply, patience=LOCK_POLL)
+            if reply.state == "granted":
+                return NatsPlace(reply.key, reply.token)

@@ -1,0 +1,1 @@
+"""etcd as a NATS service: namespaces, rights, endpoints."""

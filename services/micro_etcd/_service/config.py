@@ -1,0 +1,171 @@
+"""Configuration of the etcd service: which namespaces there are, and where etcd is."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from micro import ConfigError
+from micro_etcd._direct.client import EtcdClient
+from micro_etcd._model.values import EtcdCredential, EtcdTLS, HostPortPair
+
+Right = Literal["get", "list", "put", "delete", "txn", "lease", "lock", "watch", "status"]
+RIGHTS: tuple[Right, ...] = (
+    "get",
+    "list",
+    "put",
+    "delete",
+    "txn",
+    "lease",
+    "lock",
+    "watch",
+    "status",
+)
+_SHORT: dict[str, tuple[Right, ...]] = {
+    "read": ("get", "list", "watch", "status"),
+    "write": ("put", "delete", "txn", "lease", "lock"),
+    "all": RIGHTS,
+}
+
+
+class NamespaceRule(BaseModel):
+    """What the callers of one namespace token may do.
+
+    Attributes:
+        prefix: Put before every key; nothing outside it can be reached.
+        allow: Operations: get, list, put, delete, txn, lease, lock, watch, status; or `read` (get, list,
+            watch, status), `write` (the rest), `all`. Nothing by default. A txn also needs the right
+            of each operation in it, and `get` for its comparisons.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prefix: str
+    allow: frozenset[Right] = frozenset()
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _expand(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple | set | frozenset):
+            return given
+        return {right for name in given for right in _SHORT.get(name, (name,))}
+
+
+class EtcdSection(BaseModel):
+    """Where etcd is and how to log in; TLS when any of the files is named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoints: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1:2379"]
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    tls: bool = False
+    timeout_s: float = 10.0
+
+    @field_validator("endpoints")
+    @classmethod
+    def _check(cls, endpoints: list[str]) -> list[str]:
+        for endpoint in endpoints:
+            HostPortPair.parse(endpoint)
+        return endpoints
+
+    def client(self) -> EtcdClient[bytes]:
+        """Return the client these settings describe."""
+        credential = None
+        if self.user is not None:
+            secret = "" if self.password is None else self.password.get_secret_value()
+            credential = EtcdCredential(self.user, secret)
+        secure: bool | EtcdTLS = self.tls
+        if self.ca is not None or self.cert is not None:
+            secure = EtcdTLS(ca=self.ca, cert=self.cert, key=self.key)
+        return EtcdClient(
+            self.endpoints, credential, secure=secure, encoding=None, timeout=self.timeout_s
+        )
+
+
+class EtcdServiceSettings(BaseModel):
+    """Everything the etcd service can be told.
+
+    Attributes:
+        etcd: Where etcd is.
+        namespaces: By token, the second one of the subject `etcd.<token>.kv.get`.
+        group: First part of all subjects.
+        deliver_prefixes: Where watches may be delivered to: the inboxes of callers. Without this a
+            caller could have the service publish to any subject.
+        max_watches: Watches one instance serves; more are refused with 429.
+        max_in_flight: Requests per endpoint that run side by side.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    etcd: EtcdSection = EtcdSection()
+    namespaces: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], NamespaceRule] = {}
+    group: str = "etcd"
+    deliver_prefixes: tuple[str, ...] = ("_INBOX.",)
+    max_watches: Annotated[int, Field(ge=0)] = 10_000
+    max_in_flight: Annotated[int, Field(ge=1)] = 512
+
+    @classmethod
+    def load(cls, path: Path | None, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read a TOML file and the environment; the environment wins.
+
+        Variables: `ETCD_ENDPOINTS` (comma-separated), `ETCD_USER`, `ETCD_PASSWORD`, `ETCD_CA`,
+        `ETCD_CERT`, `ETCD_KEY`, `ETCD_NAMESPACES` (`token=prefix:right+right`, several by blanks).
+
+        Raises:
+            ConfigError: The file cannot be read, or something in it is not acceptable.
+        """
+        found: dict[str, Any] = {}
+        if path is not None:
+            try:
+                found = tomllib.loads(path.read_text())
+            except (OSError, ValueError) as exc:
+                raise ConfigError(f"cannot read configuration {str(path)!r}: {exc}") from exc
+        section = _table(found, "etcd") | _etcd_environment(environ)
+        spaces = _table(found, "namespaces") | _namespaces(environ.get("ETCD_NAMESPACES", ""))
+        try:
+            return cls.model_validate({**found, "etcd": section, "namespaces": spaces})
+        except ValidationError as exc:
+            problems = exc.errors(include_url=False, include_input=False, include_context=False)
+            first = problems[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"invalid configuration: {where}: {reason}") from exc
+
+
+def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = found.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"invalid configuration: {name}: expected a table, such as [{name}]")
+    return table
+
+
+def _etcd_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        name: environ[f"ETCD_{name.upper()}"]
+        for name in ("user", "password", "ca", "cert", "key")
+        if environ.get(f"ETCD_{name.upper()}")
+    }
+    endpoints = environ.get("ETCD_ENDPOINTS")
+    if endpoints:
+        found["endpoints"] = [part.strip() for part in endpoints.split(",") if part.strip()]
+    return found
+
+
+def _namespaces(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in text.split():
+        token, equals, rule = entry.partition("=")
+        prefix, colon, rights = rule.rpartition(":")
+        if not equals or not colon:
+            raise ConfigError(
+                f"invalid ETCD_NAMESPACES entry {entry!r}: expected token=prefix:right+right"
+            )
+        found[token] = {"prefix": prefix, "allow": rights.split("+")}
+    return found

@@ -1,0 +1,93 @@
+"""What a txn of the etcd service looks like as JSON."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from micro_etcd._wire.models import Binary, Body, Item, Key, LeaseId, Reply, Revision, Span
+
+
+class CompareBody(Body):
+    """A comparison; over a `prefix` or `start` and `end` all keys must fit. `operand` is bytes for values."""
+
+    span: Span
+    target: Literal["value", "version", "create", "mod", "lease"]
+    op: Literal["=", "!=", ">", "<"] = "="
+    operand: Annotated[
+        Annotated[int, Field(strict=True, ge=-(1 << 63), lt=1 << 63)] | Binary,
+        Field(union_mode="left_to_right"),
+    ]
+
+
+class GetOpBody(Body):
+    """Read keys."""
+
+    get: Span
+    limit: Annotated[int, Field(ge=0)] = 0
+    revision: Revision = 0
+    serializable: bool = False
+    sort_order: Literal["none", "ascend", "descend"] = "none"
+    sort_target: Literal["key", "version", "create", "mod", "value"] = "key"
+
+
+class PutOpValue(Body):
+    """What a put in a txn writes."""
+
+    key: Key
+    value: Binary | None = None
+    lease: LeaseId | None = None
+    ignore_lease: bool = False
+    prev_kv: bool = False
+
+
+class PutOpBody(Body):
+    """Write a key."""
+
+    put: PutOpValue
+
+
+class DeleteOpBody(Body):
+    """Delete keys."""
+
+    delete: Span
+    prev_kv: bool = False
+
+
+OpBody = GetOpBody | PutOpBody | DeleteOpBody
+
+
+class TxnBody(Body):
+    """`txn`."""
+
+    compare: list[CompareBody] = Field(default_factory=list)
+    success: list[OpBody] = Field(default_factory=list)
+    failure: list[OpBody] = Field(default_factory=list)
+
+
+class RangeAnswer(Reply):
+    """What a get found."""
+
+    items: list[Item]
+    more: bool
+    count: int
+
+
+class PutAnswer(Reply):
+    """What a put replaced."""
+
+    prev_kv: Item | None
+
+
+class DeleteAnswer(Reply):
+    """What a delete took."""
+
+    deleted: int
+    prev_kvs: list[Item]
+
+
+class TxnReply(Reply):
+    """One response per operation done."""
+
+    succeeded: bool
+    revision: int
+    responses: list[RangeAnswer | DeleteAnswer | PutAnswer]
