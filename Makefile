@@ -38,7 +38,7 @@ format: $(VENV)/dev ## rewrite the sources in the project's format
 test: check $(VENV)/docs ## everything: check, then the tests on real servers, those of the framework on both transport paths
 	$(BIN)/pytest -n 2
 	MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
-	  --ignore tests/micro/test_parked.py --ignore tests/micro/test_transport.py # these take both paths
+	  --ignore tests/micro/_endpoint/test_task_pool.py --ignore tests/micro/_wire/test_fast_transport.py # these take both paths
 
 PEERS := benchmarks/.build/venv
 $(PEERS)/done:

@@ -17,7 +17,7 @@ from tests.micro_schema_registry.jetstream import single
 
 from micro_schema_registry import EmbeddedRegistry
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/registry-embedded.md").read_text()
 
 

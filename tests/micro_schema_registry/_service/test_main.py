@@ -16,7 +16,7 @@ from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
 from micro_schema_registry import NatsRegistryClient, RegistryConnectionError
 from micro_schema_registry._service.backends import SETTINGS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-W", "error", "-m", "micro_schema_registry"]
 CLEAN = {name: text for name, text in os.environ.items() if not name.startswith("REGISTRY_")}
 

@@ -26,7 +26,7 @@ from micro._wire.fence import fence
 from micro._wire.frames import Message
 from micro.testing import NatsServer, free_port, nats_server
 
-from .path_kit import PATHS, Connect, connections, ignore
+from ..path_kit import PATHS, Connect, connections, ignore
 
 EAGER = {"reconnect_time_wait": 0.02, "max_reconnect_attempts": -1}
 

@@ -15,7 +15,7 @@ from micro import Request
 from micro._wire.fence import fence
 from micro.testing import NatsServer
 
-from .path_kit import PATHS, connections
+from ..path_kit import PATHS, connections
 
 LONG = 60.0
 MAX_PAYLOAD = 1024 * 1024

@@ -14,7 +14,7 @@ from micro import Request
 from micro._client.requester import Requester, requester_of
 from micro.testing import NatsServer
 
-from .path_kit import PATHS, Connect, connections
+from ..path_kit import PATHS, Connect, connections
 
 
 @pytest.fixture(params=PATHS)

@@ -21,7 +21,7 @@ from micro._endpoint.task_pool import Parked, ParkedTasks, Suspended
 from micro._handlers.nats_request import NatsRequest
 from micro.testing import NatsServer
 
-from .path_kit import PATHS, connections
+from ..path_kit import PATHS, connections
 
 VARIABLE: contextvars.ContextVar[bytes | None] = contextvars.ContextVar("v", default=None)
 

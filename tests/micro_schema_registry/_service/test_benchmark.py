@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "registry_service.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "registry_service.py"
 
 
 def test_the_service_answers_at_least_twenty_times_as_fast_as_apicurio(apicurio_url: str) -> None:

@@ -18,7 +18,7 @@ from micro_schema_registry import NatsRegistryClient, ServiceConfig
 from micro_schema_registry._service.backends import SETTINGS
 from micro_schema_registry._wire import problems
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SERVICE = (ROOT / "docs/registry-service.md").read_text()
 CONTRACTS = (ROOT / "docs/contracts.md").read_text()
 

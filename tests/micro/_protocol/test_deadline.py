@@ -17,7 +17,7 @@ from micro._protocol import deadline as _deadline
 from micro._wire.fence import fence
 from micro.testing import NatsServer
 
-from .path_kit import PATHS, connections
+from ..path_kit import PATHS, connections
 
 LONG = 60.0
 SHORT = 0.2

@@ -13,7 +13,7 @@ from tests.micro_etcd.service import instance
 from micro_etcd import NatsEtcd
 from micro_etcd.testing import EtcdServer
 
-FOLDER = Path(__file__).parents[2] / "examples"
+FOLDER = Path(__file__).parents[3] / "examples"
 PRINTED = {
     "etcd_config.py": (
         'greeting salut "salut ada" 0 None\n'

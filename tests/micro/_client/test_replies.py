@@ -15,7 +15,7 @@ from micro import Replies, Until
 from micro._wire.fence import fence
 from micro.testing import NatsServer
 
-from .path_kit import PATHS, connections
+from ..path_kit import PATHS, connections
 
 Script = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 
