@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     try:
         config = ServiceConfig.from_environment({**os.environ, **_as_variables(given)})
-    except ValueError as exc:
-        sys.exit(f"micro_schema_registry: {exc}")
+    except ValueError as error:
+        sys.exit(f"micro_schema_registry: {error}")
 
     async def start(ctx: micro.Context) -> None:
         await setup(ctx, config)

@@ -79,8 +79,8 @@ class ArtifactNames:
             return self._artifact_id
         try:
             found = self._resolver(ctx)
-        except Exception as exc:
-            raise ResolverError(f"artifact_resolver failed for {ctx.topic!r}: {exc}") from exc
+        except Exception as error:
+            raise ResolverError(f"artifact_resolver failed for {ctx.topic!r}: {error}") from error
         if not isinstance(found, str) or not found.strip():
             raise ResolverError(
                 f"artifact_resolver gave {found!r} for {ctx.topic!r}: expected text"

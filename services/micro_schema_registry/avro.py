@@ -107,14 +107,14 @@ class _Serializer(Generic[C]):
         if self._to_dict is not None:
             try:
                 data = self._to_dict(data, ctx)
-            except Exception as exc:
-                raise SerializationError(f"to_dict failed: {exc}") from exc
+            except Exception as error:
+                raise SerializationError(f"to_dict failed: {error}") from error
         buffer = io.BytesIO()
         try:
             parsed = self._parsed.get(cached.global_id, cached.schema)
             fastavro.schemaless_writer(buffer, parsed, data, strict_allow_default=self._strict)
-        except Exception as exc:
-            raise SerializationError(f"value does not fit its Avro schema: {exc}") from exc
+        except Exception as error:
+            raise SerializationError(f"value does not fit its Avro schema: {error}") from error
         return frame(
             buffer.getvalue(), cached, ctx, wire_format=self._wire_format, use_id=self._use_id
         )
@@ -238,16 +238,16 @@ class _Deserializer(Generic[C]):
                 reader = self._readers.get(latest.global_id, latest.schema)
             parsed = self._writers.get(schema_id, writer)
             value = fastavro.schemaless_reader(io.BytesIO(payload), parsed, reader)
-        except Exception as exc:
+        except Exception as error:
             raise DeserializationError(
-                f"payload does not fit the Avro schema with {self._use_id} {schema_id}: {exc!r}"
-            ) from exc
+                f"payload does not fit the Avro schema with {self._use_id} {schema_id}: {error!r}"
+            ) from error
         if self._from_dict is None:
             return value
         try:
             return self._from_dict(value, ctx)
-        except Exception as exc:
-            raise DeserializationError(f"from_dict failed: {exc}") from exc
+        except Exception as error:
+            raise DeserializationError(f"from_dict failed: {error}") from error
 
 
 class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):

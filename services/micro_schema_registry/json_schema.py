@@ -33,8 +33,10 @@ class JsonSchemaValidator:
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(compiled)
-        except SchemaError as exc:
-            raise ValueError(f"invalid JSON Schema at {exc.json_path}: {exc.message}") from exc
+        except SchemaError as error:
+            raise ValueError(
+                f"invalid JSON Schema at {error.json_path}: {error.message}"
+            ) from error
         self._validator = kind(schema, registry=Registry())
 
     def causes(self, value: Any) -> tuple[Cause, ...]:
@@ -46,10 +48,10 @@ class JsonSchemaValidator:
         try:
             found = islice(self._validator.iter_errors(value), _MAX_CAUSES)
             return tuple(Cause(_description(error), error.json_path) for error in found)
-        except Unresolvable as exc:
+        except Unresolvable as error:
             raise InvalidPayloadError(
-                f"JSON Schema refers to {exc.ref!r}, which is not in it"
-            ) from exc
+                f"JSON Schema refers to {error.ref!r}, which is not in it"
+            ) from error
 
     def validate(self, value: Any) -> None:
         """Accept a value or say what is wrong with it.

@@ -227,9 +227,9 @@ class AsyncResilientClient:
     async def _perform(self, execution: Execution, send: AsyncSend) -> httpx.Response:
         try:
             response = await self._runner.run(execution, send)
-        except Exception as exc:
-            late = isinstance(exc, TIMEOUT_ERRORS)
-            self._conclude(execution, EventType.TIMEOUT if late else EventType.ERROR, error=exc)
+        except Exception as error:
+            late = isinstance(error, TIMEOUT_ERRORS)
+            self._conclude(execution, EventType.TIMEOUT if late else EventType.ERROR, error=error)
             raise
         self._conclude(execution, EventType.SUCCESS, response=response)
         return response

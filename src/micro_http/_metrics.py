@@ -27,8 +27,8 @@ def prometheus_observer(registry: "CollectorRegistry | None" = None) -> Observer
     """
     try:
         import prometheus_client
-    except ImportError as exc:
-        raise _missing("prometheus-client", "prometheus") from exc
+    except ImportError as error:
+        raise _missing("prometheus-client", "prometheus") from error
     registry = prometheus_client.REGISTRY if registry is None else registry
     labels = ("method", "origin")
     tries = prometheus_client.Counter(
@@ -62,8 +62,8 @@ def opentelemetry_observer(
     """
     try:
         from opentelemetry import metrics, trace
-    except ImportError as exc:
-        raise _missing("opentelemetry-api", "opentelemetry") from exc
+    except ImportError as error:
+        raise _missing("opentelemetry-api", "opentelemetry") from error
     tracer = trace.get_tracer("micro_http", tracer_provider=tracer_provider)
     duration = metrics.get_meter("micro_http", meter_provider=meter_provider).create_histogram(
         "http.client.request.duration", unit="s", description="Duration of one try"

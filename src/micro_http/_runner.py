@@ -50,8 +50,8 @@ class AsyncRunner:
                 execution.begin()
                 try:
                     response = await (send() if self._is_plain else self._try(execution, send))
-                except BaseException as exc:
-                    delay = execution.failed(exc)
+                except BaseException as error:
+                    delay = execution.failed(error)
                     if delay is None:
                         raise
                 else:
@@ -147,8 +147,8 @@ class SyncRunner:
                 execution.begin()
                 try:
                     response = send(self._seconds(execution))
-                except BaseException as exc:
-                    delay = execution.failed(exc)
+                except BaseException as error:
+                    delay = execution.failed(error)
                     if delay is None:
                         raise
                 else:

@@ -37,8 +37,8 @@ class TokenSource:
             )
             try:
                 answer = await self._authenticate(request.SerializeToString())
-            except EtcdError as exc:
-                if "authentication is not enabled" in exc.message:
+            except EtcdError as error:
+                if "authentication is not enabled" in error.message:
                     return
                 raise
             self.token = pb.AuthenticateResponse.FromString(answer).token

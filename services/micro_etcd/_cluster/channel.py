@@ -121,8 +121,8 @@ class GrpcChannel:
             call = self._unary[method] = self._channel.unary_unary(method)
         try:
             answer: bytes = await call(body, timeout=timeout, metadata=self._metadata(metadata))
-        except grpc.aio.AioRpcError as exc:
-            raise _status(exc) from exc
+        except grpc.aio.AioRpcError as error:
+            raise _status(error) from error
         except asyncio.CancelledError:
             self._check_own_cancellation()
             raise
@@ -171,10 +171,10 @@ class GrpcStream:
         """Send one message."""
         try:
             await self._open_call().write(body)
-        except grpc.aio.AioRpcError as exc:
-            raise _status(exc) from exc
-        except asyncio.InvalidStateError as exc:
-            raise StatusError(UNAVAILABLE, "stream is closed", sent=True) from exc
+        except grpc.aio.AioRpcError as error:
+            raise _status(error) from error
+        except asyncio.InvalidStateError as error:
+            raise StatusError(UNAVAILABLE, "stream is closed", sent=True) from error
 
     async def done_writing(self) -> None:
         """Say that no message follows."""
@@ -184,8 +184,8 @@ class GrpcStream:
         """Return the next message, None at the end."""
         try:
             body = await self._open_call().read()
-        except grpc.aio.AioRpcError as exc:
-            raise _status(exc) from exc
+        except grpc.aio.AioRpcError as error:
+            raise _status(error) from error
         except asyncio.CancelledError:
             self._call = None
         else:

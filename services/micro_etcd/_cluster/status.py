@@ -19,8 +19,8 @@ async def status(connection: Connection) -> list[EndpointStatus]:
 async def _ask(connection: Connection, channel: Channel) -> EndpointStatus:
     try:
         body = await connection.ask(channel, STATUS, pb.StatusRequest().SerializeToString())
-    except EtcdError as exc:
-        return EndpointStatus(channel.endpoint, "", 0, 0, 0, 0, 0, False, [exc.message])
+    except EtcdError as error:
+        return EndpointStatus(channel.endpoint, "", 0, 0, 0, 0, 0, False, [error.message])
     answer = pb.StatusResponse.FromString(body)
     return EndpointStatus(
         channel.endpoint,

@@ -126,17 +126,17 @@ class GetBatcher(Generic[V]):
         ((key, waiters),) = batch.items()
         try:
             kv = await self._source.one(key)
-        except EtcdError as exc:
-            _fail(waiters, exc)
+        except EtcdError as error:
+            _fail(waiters, error)
         else:
             self._answer(waiters, kv)
 
     async def _many(self, batch: dict[bytes, Waiters[V]]) -> None:
         try:
             found = await self._source.many(batch)
-        except (EtcdUnavailableError, EtcdDeadlineExceededError) as exc:
+        except (EtcdUnavailableError, EtcdDeadlineExceededError) as error:
             for waiters in batch.values():
-                _fail(waiters, exc)
+                _fail(waiters, error)
             return
         except EtcdError:  # one key's fault, or that of their number: each is asked for itself
             await asyncio.gather(*(self._single({key: batch[key]}) for key in batch))

@@ -18,7 +18,7 @@ _REVOKE = "/etcdserverpb.Lease/LeaseRevoke"
 _KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 _TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 _LEASES = "/etcdserverpb.Lease/LeaseLeases"
-_log = logging.getLogger("micro.etcd.lease")
+logger = logging.getLogger("micro.etcd.lease")
 
 
 def now() -> float:
@@ -198,8 +198,8 @@ class LeaseKeeper:
                 )
             except EtcdLeaseNotFoundError:
                 self._lose()
-            except EtcdError as exc:
-                _log.warning("lease %x was not renewed: %s", self.id, exc)
+            except EtcdError as error:
+                logger.warning("lease %x was not renewed: %s", self.id, error)
                 pause = min(0.2, self._ttl / 10)
             else:
                 self._deadline = sent + ttl
@@ -211,8 +211,8 @@ class LeaseKeeper:
             await self._leases.revoke(self.id, timeout=3.0)
         except EtcdLeaseNotFoundError:
             pass
-        except EtcdError as exc:
-            _log.warning("lease %x was not revoked and ends by its ttl: %s", self.id, exc)
+        except EtcdError as error:
+            logger.warning("lease %x was not revoked and ends by its ttl: %s", self.id, error)
 
     async def _stop_task(self) -> None:
         self._task.cancel()

@@ -76,8 +76,8 @@ class PutBatcher:
                 body = await self._connection.call(
                     TXN, batch.request.SerializeToString(), repeatable=False
                 )
-            except EtcdError as exc:
-                _fail(batch, exc)
+            except EtcdError as error:
+                _fail(batch, error)
                 continue
             revision = pb.TxnResponse.FromString(body).header.revision
             for future in batch.futures.values():

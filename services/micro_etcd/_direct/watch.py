@@ -34,7 +34,7 @@ from micro_etcd.errors import (
 
 WATCH = "/etcdserverpb.Watch/Watch"
 RANGE = "/etcdserverpb.KV/Range"
-_log = logging.getLogger("micro.etcd.watch")
+logger = logging.getLogger("micro.etcd.watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,10 @@ class EventStream:
             self._channel = channel
             await self._cut(failure)
             return
-        except EtcdUnavailableError as exc:
+        except EtcdUnavailableError as error:
             if self._cursor is None:
                 raise
-            await self._cut(StatusError(UNAVAILABLE, exc.message, sent=True))
+            await self._cut(StatusError(UNAVAILABLE, error.message, sent=True))
             return
         if response.canceled:
             await self._refused(response)
@@ -195,7 +195,7 @@ class EventStream:
 
     def _created(self, response: pb.WatchResponse) -> None:
         if self._failures:
-            _log.info("watch on %r resumed after %d attempts", self._key, self._failures)
+            logger.info("watch on %r resumed after %d attempts", self._key, self._failures)
         self._failures = 0
         self._renewed_token = None
         cluster = response.header.cluster_id
@@ -273,7 +273,7 @@ class EventStream:
             self.close()
             raise EtcdUnavailableError("connection closed")
         if self._failures == 1:
-            _log.warning("watch on %r is cut off: %s", self._key, failure.text)
+            logger.warning("watch on %r is cut off: %s", self._key, failure.text)
         if self._channel is not None:
             self._connection.leave(self._channel)
         await asyncio.sleep(backoff(self._failures))

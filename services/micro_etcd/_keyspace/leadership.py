@@ -40,10 +40,10 @@ async def lead(locks: Locks, name: str) -> AsyncIterator[HeldLock]:
         inside = True
         try:
             yield held
-        except asyncio.CancelledError as exc:
+        except asyncio.CancelledError as error:
             # As asyncio.timeout does it: only a cancellation of our own becomes an error.
             if lost and task is not None and task.uncancel() == 0:
-                raise EtcdLockLostError(f"the leadership of {name!r} was lost") from exc
+                raise EtcdLockLostError(f"the leadership of {name!r} was lost") from error
             raise
         finally:
             inside = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from micro_etcd._model.protocols import Batches, Keys
 
 M = TypeVar("M", bound=BaseModel)
-_log = logging.getLogger("micro.etcd.config")
+logger = logging.getLogger("micro.etcd.config")
 
 
 class Store(Protocol):
@@ -96,17 +96,17 @@ class LiveConfig(Generic[M]):
         """Replace the value by what the keys say, if the model takes it."""
         try:
             self._take(revision)
-        except ValidationError as exc:
+        except ValidationError as error:
             self.rejected += 1
-            self.problem = _problem(exc)
-            _log.error(
+            self.problem = _problem(error)
+            logger.error(
                 "update of %r at revision %d rejected: %s", self._prefix, revision, self.problem
             )
 
     def abandon(self, error: EtcdError) -> None:
         """Note that the keys cannot be followed any more; the value stays."""
         self.problem = f"not followed any more: {error}"
-        _log.error("settings below %r are %s", self._prefix, self.problem)
+        logger.error("settings below %r are %s", self._prefix, self.problem)
 
     def _take(self, revision: int) -> None:
         values = _values(self._model, self._prefix, self._texts)
@@ -151,8 +151,8 @@ async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
                 config.load(texts, revision)
             except ValidationError:
                 config.accept(revision)
-        except EtcdError as exc:
-            config.abandon(exc)
+        except EtcdError as error:
+            config.abandon(error)
             return
         finally:
             stream.close()

@@ -66,9 +66,9 @@ class Caller:
         answer = await self.send(operation, data, None, write=write, timeout=limit, attempt=attempt)
         try:
             return reply.model_validate_json(answer.data)
-        except ValidationError as exc:
+        except ValidationError as error:
             reason = f"unreadable answer to {operation}"
-            raise (EtcdOutcomeUnknownError if write else EtcdUnknownError)(reason) from exc
+            raise (EtcdOutcomeUnknownError if write else EtcdUnknownError)(reason) from error
 
     async def send(
         self,
@@ -121,5 +121,5 @@ class Caller:
         except ServiceError as exc:
             error: EtcdError = from_service_error(exc, write=write)
             raise error from exc
-        except (nats.errors.Error, MicroError, OSError) as exc:
-            raise from_nats_error(exc, subject, write=write) from exc
+        except (nats.errors.Error, MicroError, OSError) as error:
+            raise from_nats_error(error, subject, write=write) from error

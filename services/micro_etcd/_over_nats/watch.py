@@ -34,7 +34,7 @@ FATAL = (
     EtcdDataLossError,
     EtcdInvalidArgumentError,
 )
-_log = logging.getLogger("micro.etcd.watch")
+logger = logging.getLogger("micro.etcd.watch")
 
 
 class NatsEventStream:
@@ -146,14 +146,14 @@ class _Reader:
                     pause = FIRST_PAUSE
                 except FATAL:
                     raise
-                except EtcdError as exc:
+                except EtcdError as error:
                     if not self._started.is_set() or self._caller.nc.is_closed:
                         raise
-                    _log.info("watch over NATS cannot be resumed yet: %s", exc)
+                    logger.info("watch over NATS cannot be resumed yet: %s", error)
                     await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
                     pause = min(2 * pause, LONGEST_PAUSE)
-        except EtcdError as exc:
-            self._error = exc
+        except EtcdError as error:
+            self._error = error
         finally:
             self._wake()
 
@@ -169,8 +169,8 @@ class _Reader:
             subscription = await nc.subscribe(
                 deliver, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
             )
-        except (nats.errors.Error, OSError) as exc:
-            raise EtcdUnavailableError(f"cannot subscribe: {exc}") from exc
+        except (nats.errors.Error, OSError) as error:
+            raise EtcdUnavailableError(f"cannot subscribe: {error}") from error
         reply: WatchReply | None = None
         try:
             update: dict[str, Any] = {"deliver": deliver}
@@ -196,7 +196,7 @@ class _Reader:
             await self._answer(heartbeat)
             silent = self._heard + SILENCE * heartbeat
             if loop.time() >= silent:
-                _log.info("watch over NATS: no heartbeat, starting again")
+                logger.info("watch over NATS: no heartbeat, starting again")
                 return
             wake = silent if self._owed is None else min(silent, self._owed[1] + heartbeat / 2)
             with contextlib.suppress(TimeoutError):
@@ -204,7 +204,7 @@ class _Reader:
                     await self._changed.wait()
         if isinstance(self._cut, FATAL):
             raise self._cut
-        _log.info("watch over NATS starts again: %s", self._cut)
+        logger.info("watch over NATS starts again: %s", self._cut)
 
     async def _answer(self, heartbeat: float) -> None:
         """Answer the heartbeat once the reader has caught up half a window, or half a heartbeat has passed."""
@@ -219,8 +219,8 @@ class _Reader:
         self._owed = None
         try:
             await self._caller.nc.publish(message.reply, b"", headers={ACK: str(max(done, 0))})
-        except (nats.errors.Error, OSError) as exc:
-            _log.info("heartbeat not answered: %s", exc)
+        except (nats.errors.Error, OSError) as error:
+            logger.info("heartbeat not answered: %s", error)
 
     async def _leave(self, subscription: Subscription, reply: WatchReply | None) -> None:
         with contextlib.suppress(nats.errors.Error, OSError):
@@ -237,8 +237,8 @@ class _Reader:
         self._heard = asyncio.get_running_loop().time()
         try:
             self._read(message, headers)
-        except (ValueError, KeyError) as exc:
-            self._cut = EtcdUnavailableError(f"unreadable message: {exc!r}")
+        except (ValueError, KeyError) as error:
+            self._cut = EtcdUnavailableError(f"unreadable message: {error!r}")
         self._changed.set()
 
     def _read(self, message: Msg, headers: dict[str, str]) -> None:

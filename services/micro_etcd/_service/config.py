@@ -125,18 +125,18 @@ class EtcdServiceSettings(BaseModel):
         if path is not None:
             try:
                 found = tomllib.loads(path.read_text())
-            except (OSError, ValueError) as exc:
-                raise ConfigError(f"cannot read configuration {str(path)!r}: {exc}") from exc
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from error
         section = _table(found, "etcd") | _etcd_environment(environ)
         spaces = _table(found, "namespaces") | _namespaces(environ.get("ETCD_NAMESPACES", ""))
         try:
             return cls.model_validate({**found, "etcd": section, "namespaces": spaces})
-        except ValidationError as exc:
-            problems = exc.errors(include_url=False, include_input=False, include_context=False)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False, include_context=False)
             first = problems[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"invalid configuration: {where}: {reason}") from exc
+            raise ConfigError(f"invalid configuration: {where}: {reason}") from error
 
 
 def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -229,8 +229,8 @@ def read_cursor(cursor: str) -> tuple[int, bytes]:
     """
     try:
         number, colon, key = base64.b64decode(cursor, altchars=b"-_", validate=True).partition(b":")
-    except (binascii.Error, ValueError) as exc:
-        raise EtcdInvalidArgumentError("invalid cursor: expected one of a list reply") from exc
+    except (binascii.Error, ValueError) as error:
+        raise EtcdInvalidArgumentError("invalid cursor: expected one of a list reply") from error
     if not colon or not number.isdigit() or len(number) > 18 or not key:
         raise EtcdInvalidArgumentError("invalid cursor: expected one of a list reply")
     return int(number), key
@@ -244,8 +244,8 @@ def raw_key(headers: dict[str, str]) -> bytes:
     """
     try:
         key = base64.b64decode(headers[KEY], validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise EtcdInvalidArgumentError(f"invalid {KEY} header: expected base64") from exc
+    except (binascii.Error, ValueError) as error:
+        raise EtcdInvalidArgumentError(f"invalid {KEY} header: expected base64") from error
     if not key:
         raise EtcdInvalidArgumentError(f"invalid {KEY} header: expected a key")
     return key

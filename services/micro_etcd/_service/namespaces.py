@@ -18,7 +18,7 @@ from micro_etcd._wire.models import Body
 from micro_etcd.errors import EtcdLeaseNotFoundError, EtcdPermissionDeniedError
 
 B = TypeVar("B", bound=Body)
-_log = logging.getLogger("micro.etcd.service")
+logger = logging.getLogger("micro.etcd.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,11 @@ def parse(model: type[B], data: bytes) -> B:
     """
     try:
         return model.model_validate_json(data)
-    except ValidationError as exc:
-        details = exc.json(include_url=False, include_input=False, include_context=False).encode()
+    except ValidationError as error:
+        details = error.json(include_url=False, include_input=False, include_context=False).encode()
         headers = {
             "Content-Type": "application/json",
             "Etcd-Error": "INVALID_ARGUMENT",
             OUTCOME: "not-applied",
         }
-        raise ServiceError(400, "invalid request", data=details, headers=headers) from exc
+        raise ServiceError(400, "invalid request", data=details, headers=headers) from error

@@ -128,9 +128,9 @@ class EtcdService:
         async def call(request: Request) -> None:
             try:
                 await handle(request, self._views.view(request))
-            except EtcdError as exc:
-                self.failures[exc.name] = self.failures.get(exc.name, 0) + 1
-                raise to_service_error(exc) from exc
+            except EtcdError as error:
+                self.failures[error.name] = self.failures.get(error.name, 0) + 1
+                raise to_service_error(error) from error
 
         return call
 

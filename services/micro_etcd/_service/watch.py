@@ -45,7 +45,7 @@ ACK = "Etcd-Ack"
 ERROR_TEXT = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 MISSED_ACKS = 3  # heartbeats without an answer, or without progress of a full window
-_log = logging.getLogger("micro.etcd.service")
+logger = logging.getLogger("micro.etcd.service")
 
 
 class WatchEndpoints:
@@ -184,9 +184,9 @@ class Feed:
         if isinstance(failure, EtcdError):
             await self.finish(failure)
         elif isinstance(failure, nats.errors.Error | OSError):
-            _log.info("watch %s ends, NATS is not reachable: %s", self.id, failure)
+            logger.info("watch %s ends, NATS is not reachable: %s", self.id, failure)
         elif failure is not None:
-            _log.error("watch %s on %r failed", self.id, self._full, exc_info=failure)
+            logger.error("watch %s on %r failed", self.id, self._full, exc_info=failure)
 
     async def finish(self, error: EtcdError) -> None:
         """Tell the reader that and why the watch is over."""
@@ -197,8 +197,8 @@ class Feed:
         }
         try:
             await self._publish(b"", headers)
-        except (nats.errors.Error, OSError) as exc:
-            _log.warning("the end of watch %s was not delivered: %s", self.id, exc)
+        except (nats.errors.Error, OSError) as error:
+            logger.warning("the end of watch %s was not delivered: %s", self.id, error)
 
     async def _pump(self) -> None:
         async for batch in self._stream:
@@ -237,11 +237,11 @@ class Feed:
             try:
                 acked = await self._ask()
             except nats.errors.NoRespondersError:
-                _log.info("the reader of watch %s is gone", self.id)
+                logger.info("the reader of watch %s is gone", self.id)
                 return
-            except (nats.errors.Error, MicroError, OSError) as exc:
+            except (nats.errors.Error, MicroError, OSError) as error:
                 missed += 1
-                _log.info("watch %s: heartbeat %d unanswered: %s", self.id, missed, exc)
+                logger.info("watch %s: heartbeat %d unanswered: %s", self.id, missed, error)
                 continue
             missed = 0
             if acked > self._acked:

@@ -32,8 +32,8 @@ def _read_bytes(found: Any) -> Any:
         if form == "b" and isinstance(text, str):
             try:
                 return base64.b64decode(text, validate=True)
-            except binascii.Error as exc:
-                raise ValueError("expected base64 in 'b'") from exc
+            except binascii.Error as error:
+                raise ValueError("expected base64 in 'b'") from error
     if isinstance(found, bytes):
         return found
     raise ValueError('expected text, {"s": text} or {"b": base64}')

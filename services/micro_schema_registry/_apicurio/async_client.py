@@ -150,6 +150,6 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         self._check_open()
         try:
             response = await self._sender.handle_async_request(self._request(call))
-        except httpx.RequestError as exc:
-            raise self._failure(call, exc) from exc
+        except httpx.RequestError as error:
+            raise self._failure(call, error) from error
         return self._answer(call, response)

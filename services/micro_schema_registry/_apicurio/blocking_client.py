@@ -135,6 +135,6 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         self._check_open()
         try:
             response = self._sender.handle_request(self._request(call))
-        except httpx.RequestError as exc:
-            raise self._failure(call, exc) from exc
+        except httpx.RequestError as error:
+            raise self._failure(call, error) from error
         return self._answer(call, response)

@@ -114,9 +114,11 @@ class Operations(Catalog):
         info = yield from self.get_version(artifact_id, version, group_id=group)
         try:
             content = yield from self.fetch_content(("globalId", info.global_id))
-        except SchemaNotFoundError as exc:  # disabled, by name or since the last request
-            missing = SchemaNotFoundError(group, artifact_id, version=version, problem=exc.problem)
-            raise missing from exc
+        except SchemaNotFoundError as error:  # disabled, by name or since the last request
+            missing = SchemaNotFoundError(
+                group, artifact_id, version=version, problem=error.problem
+            )
+            raise missing from error
         return _cached(content, info)
 
     def _fetch_with_ids(self, key: SchemaKey) -> Operation[CachedSchema | None]:
@@ -198,8 +200,8 @@ class Operations(Catalog):
             content = SchemaContent(text, _parsed(artifact_id, text, artifact_type), artifact_type)
             body = self._artifact_body(artifact_id, content, references, group)
             yield from self._create(group, body, {"ifExists": "CREATE_VERSION", "dryRun": "true"})
-        except (IncompatibleSchemaError, InvalidSchemaError) as exc:
-            causes = exc.causes or (Cause(str(exc.problem or exc.cause)),)
+        except (IncompatibleSchemaError, InvalidSchemaError) as error:
+            causes = error.causes or (Cause(str(error.problem or error.cause)),)
             return CompatibilityResult(False, causes)
         return CompatibilityResult(True)
 
@@ -230,8 +232,8 @@ class Operations(Catalog):
     def _created(self, answer: Answer, artifact_id: str) -> VersionInfo:
         try:
             return answer.read(_Created).version
-        except RegistryConnectionError as exc:
-            raise SchemaRegistrationError(artifact_id, exc) from exc
+        except RegistryConnectionError as error:
+            raise SchemaRegistrationError(artifact_id, error) from error
 
     def _artifact_body(
         self, artifact_id: str, content: SchemaContent, references: Sequence[Reference], group: str
@@ -265,8 +267,8 @@ class _Created(BaseModel):
 def _parsed(artifact_id: str, text: str, artifact_type: str) -> Any:
     try:
         return parse_schema(text, artifact_type)
-    except ValueError as exc:
-        raise InvalidSchemaError(artifact_id, exc) from exc
+    except ValueError as error:
+        raise InvalidSchemaError(artifact_id, error) from error
 
 
 def _content(answer: Answer) -> SchemaContent:
@@ -278,8 +280,8 @@ def _content(answer: Answer) -> SchemaContent:
         kind = "PROTOBUF"
     try:
         return SchemaContent(text, parse_schema(text, kind), kind)
-    except ValueError as exc:
-        raise answer.unusable(f"expected {kind} content: {exc}") from exc
+    except ValueError as error:
+        raise answer.unusable(f"expected {kind} content: {error}") from error
 
 
 def _cached(content: SchemaContent, info: VersionInfo) -> CachedSchema:

@@ -76,8 +76,8 @@ class Answer:
         """
         try:
             return self.body.decode()
-        except UnicodeDecodeError as exc:
-            raise self.unusable(f"expected UTF-8: {exc}") from exc
+        except UnicodeDecodeError as error:
+            raise self.unusable(f"expected UTF-8: {error}") from error
 
     def read(self, kind: type[T]) -> T:
         """Return the JSON body as a model or plain type.
@@ -87,11 +87,11 @@ class Answer:
         """
         try:
             return _adapter(kind).validate_json(self.body)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
             where = "/".join(str(part) for part in first["loc"])
             reason = f"expected {kind.__name__}: {first['msg']}" + (f" at {where}" if where else "")
-            raise self.unusable(reason) from exc
+            raise self.unusable(reason) from error
 
     def unusable(self, reason: str) -> RegistryConnectionError:
         """Return the error for an answer that says something else than was expected."""

@@ -107,9 +107,9 @@ class Flights:
     def _lead(self, key: Hashable, flight: "Future[Any]", fetch: Callable[[], T]) -> T:
         try:
             result = fetch()
-        except Exception as exc:
+        except Exception as error:
             self._land(key)
-            flight.set_exception(exc)
+            flight.set_exception(error)
             raise
         except BaseException:
             self._land(key)

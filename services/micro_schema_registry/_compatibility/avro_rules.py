@@ -23,9 +23,9 @@ def parse(text: SchemaText) -> Schema:
         for _, content in text.references:
             make_avsc_object(_without_logical_types(json.loads(content)), names)
         return make_avsc_object(_without_logical_types(json.loads(text.content)), names)
-    except (AvroException, TypeError, AttributeError, KeyError) as exc:
+    except (AvroException, TypeError, AttributeError, KeyError) as error:
         # The parser meets JSON of an unexpected shape with Python's own errors.
-        raise ValueError(f"not an Avro schema: {exc}") from exc
+        raise ValueError(f"not an Avro schema: {error}") from error
 
 
 def unreadable(reader: Schema, writer: Schema) -> list[Cause]:

@@ -69,8 +69,8 @@ def unreadable(reader: Any, writer: Any) -> list[Cause]:
     try:
         # "deserializer": everything valid under the first must be valid under the second.
         compatible = jsoncompat.check_compat(json.dumps(writer), json.dumps(reader), "deserializer")
-    except ValueError as exc:
-        return [*causes, Cause(f"the schemas cannot be compared: {exc}")]
+    except ValueError as error:
+        return [*causes, Cause(f"the schemas cannot be compared: {error}")]
     if compatible:
         return causes
     explained = explain(reader, writer)
@@ -92,8 +92,8 @@ def _checked(content: str) -> Any:
         validator_for(schema, default=Draft202012Validator).check_schema(
             schema  # type: ignore[arg-type]  # a boolean is a schema too
         )
-    except SchemaError as exc:
-        raise ValueError(f"not a JSON Schema: {exc.message} at {exc.json_path}") from exc
+    except SchemaError as error:
+        raise ValueError(f"not a JSON Schema: {error.message} at {error.json_path}") from error
     return schema
 
 

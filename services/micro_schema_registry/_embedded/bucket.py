@@ -145,8 +145,8 @@ class Bucket:
                 value,
                 headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected)},
             )
-        except APIError as exc:
-            if exc.err_code in _WRONG_LAST_SEQUENCE:
+        except APIError as error:
+            if error.err_code in _WRONG_LAST_SEQUENCE:
                 return None
             raise
         return ack.seq
@@ -188,10 +188,10 @@ class Bucket:
                 result = await attempt()
                 if result is not None:
                     return result
-            except Error as exc:
-                if not _is_transient(exc):
-                    raise self._refused(exc) from exc
-                failure = exc
+            except Error as error:
+                if not _is_transient(error):
+                    raise self._refused(error) from error
+                failure = error
             if loop.time() + delay > deadline:
                 raise RegistryConnectionError(self.url, _reason(failure)) from failure
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - no secret
@@ -231,9 +231,9 @@ class Bucket:
         )
         try:
             await self._js.create_key_value(config)
-        except APIError as exc:
+        except APIError as error:
             # Another client was faster, perhaps with other settings; its bucket is as good.
-            if exc.err_code != _STREAM_NAME_IN_USE:
+            if error.err_code != _STREAM_NAME_IN_USE:
                 raise
 
 

@@ -156,8 +156,8 @@ class EmbeddedRegistry(StoreCatalog):
             if head.exists:
                 _check_type(artifact, content, head)
             await self._store.rules.admit(artifact, content, head)
-        except (IncompatibleSchemaError, InvalidSchemaError) as exc:
-            return CompatibilityResult(False, exc.causes or (Cause(str(exc)),))
+        except (IncompatibleSchemaError, InvalidSchemaError) as error:
+            return CompatibilityResult(False, error.causes or (Cause(str(error)),))
         return CompatibilityResult(True)
 
     async def export(self) -> AsyncIterator[str]:
@@ -226,8 +226,8 @@ def _content(
         raise ValueError("a schema cannot be a URL: nothing is fetched")
     try:
         parse_schema(text, artifact_type)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidSchemaError(artifact.artifact_id, exc) from exc
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchemaError(artifact.artifact_id, error) from error
     complete = [
         reference.model_copy(update={"group_id": reference.group_id or artifact.group_id})
         for reference in references

@@ -86,9 +86,11 @@ class RuleBook:
             return
         try:
             causes = await self._causes(artifact, level, content.artifact_type, text, head.served)
-        except ValueError as exc:
-            problem = Problem(422, "InvalidSchemaException", str(exc), causes=(Cause(str(exc)),))
-            raise InvalidSchemaError(artifact.artifact_id, exc, problem=problem) from exc
+        except ValueError as error:
+            problem = Problem(
+                422, "InvalidSchemaException", str(error), causes=(Cause(str(error)),)
+            )
+            raise InvalidSchemaError(artifact.artifact_id, error, problem=problem) from error
         _check(artifact, "COMPATIBILITY", causes)
 
     async def admit_again(self, artifact: Artifact, head: Head, version: Version) -> None:
@@ -167,8 +169,8 @@ def _verdict(
     try:
         parse(kind, text)
         return incompatibilities(kind, level, text, existing)
-    except RecursionError as exc:
-        raise ValueError("the schema is nested too deeply") from exc
+    except RecursionError as error:
+        raise ValueError("the schema is nested too deeply") from error
 
 
 def _duplicates(references: Sequence[Reference]) -> tuple[Cause, ...]:

@@ -33,16 +33,16 @@ class ServiceCaller:
                 timeout=self._timeout,
             )
             return answer.model_validate_json(reply.data)
-        except micro.ServiceError as exc:
-            raise raised_again(exc, self.prefix, question or _about(query)) from exc
-        except micro.PayloadTooLargeError as exc:
-            problem = Problem(413, type(exc).__name__, str(exc))
-            raise RequestRefusedError(self.prefix, problem=problem) from exc
-        except ValidationError as exc:
-            reason = f"{endpoint}: expected {answer.__name__}: {exc.errors()[0]['msg']}"
-            raise RegistryConnectionError(self.prefix, reason) from exc
-        except (nats.errors.Error, OSError) as exc:
-            raise RegistryConnectionError(self.prefix, _reason(exc, subject)) from exc
+        except micro.ServiceError as error:
+            raise raised_again(error, self.prefix, question or _about(query)) from error
+        except micro.PayloadTooLargeError as error:
+            problem = Problem(413, type(error).__name__, str(error))
+            raise RequestRefusedError(self.prefix, problem=problem) from error
+        except ValidationError as error:
+            reason = f"{endpoint}: expected {answer.__name__}: {error.errors()[0]['msg']}"
+            raise RegistryConnectionError(self.prefix, reason) from error
+        except (nats.errors.Error, OSError) as error:
+            raise RegistryConnectionError(self.prefix, _reason(error, subject)) from error
 
 
 def _about(query: BaseModel) -> Question:

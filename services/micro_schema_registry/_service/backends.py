@@ -173,8 +173,8 @@ def _read(name: str, text: str, kind: type) -> Any:
         raise ValueError(f"invalid {name} {text!r}: expected true or false")
     try:
         return kind(text)
-    except ValueError as exc:
-        raise ValueError(f"invalid {name} {text!r}: expected {_WORDS[kind]}") from exc
+    except ValueError as error:
+        raise ValueError(f"invalid {name} {text!r}: expected {_WORDS[kind]}") from error
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "text"}

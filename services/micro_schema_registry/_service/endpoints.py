@@ -232,8 +232,8 @@ class RegistryEndpoints:
             name, version = found.name, found.version
         except TimeoutError:
             reason = f"no answer within {_READY_PATIENCE:g} s"
-        except RegistryError as exc:
-            reason = str(exc)
+        except RegistryError as error:
+            reason = str(error)
         return ServiceState(
             backend=self._backend,
             name=name,

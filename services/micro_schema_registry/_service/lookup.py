@@ -102,9 +102,9 @@ class Lookup:
         tag = (query.group, query.artifact)
         try:
             return await self._read(key, tag, fetch, ttl=self._options.latest_ttl)
-        except (RegistryConnectionError, TimeoutError) as exc:
+        except (RegistryConnectionError, TimeoutError) as error:
             known = self.cache.expired(key)
-            refused = isinstance(exc, RequestRefusedError)
+            refused = isinstance(error, RequestRefusedError)
             if refused or not self._options.serve_stale or not isinstance(known, SchemaAnswer):
                 raise
             return known.model_copy(update={"stale": True})
@@ -198,10 +198,10 @@ class Lookup:
         changes = self._changes[slot]
         try:
             found = await fetch()
-        except SchemaNotFoundError as exc:
+        except SchemaNotFoundError as error:
             if changes == self._changes[slot]:
                 about = ("missing", tag) if isinstance(tag, str) else tag
-                self.cache.put(key, copy.copy(exc), _OVERHEAD, about, self._options.negative_ttl)
+                self.cache.put(key, copy.copy(error), _OVERHEAD, about, self._options.negative_ttl)
             raise
         if changes == self._changes[slot]:
             self.cache.put(key, found, len(found.content) + _OVERHEAD, tag, ttl)

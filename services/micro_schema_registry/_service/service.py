@@ -111,15 +111,15 @@ def _guard(ctx: micro.Context, timeout: float) -> micro.Middleware:
         try:
             async with asyncio.timeout(allowed):
                 response = await following(request)
-        except TimeoutError as exc:
+        except TimeoutError as error:
             reason = f"the registry did not answer within {allowed:.3g} s"
-            raise refusal("deadline", 504, reason) from exc
-        except RegistryError as exc:
-            raise service_error(exc) from exc
-        except ValueError as exc:  # what registries raise for arguments that cannot work
-            if isinstance(exc, micro.MicroError):
+            raise refusal("deadline", 504, reason) from error
+        except RegistryError as error:
+            raise service_error(error) from error
+        except ValueError as error:  # what registries raise for arguments that cannot work
+            if isinstance(error, micro.MicroError):
                 raise
-            raise refusal("invalid-request", 400, str(exc)) from exc
+            raise refusal("invalid-request", 400, str(error)) from error
         size, limit = len(response.data()), ctx.client.max_payload
         if size > limit:
             reason = f"the answer takes {size} bytes, more than the server's {limit}"

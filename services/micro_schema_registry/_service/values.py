@@ -52,14 +52,16 @@ def _compiled(schema: ContentAnswer) -> Check:
 
     try:
         parsed = fastavro.parse_schema(json.loads(schema.content))
-    except Exception as exc:
-        raise ValueError(f"cannot check values: expected a complete Avro schema: {exc}") from exc
+    except Exception as error:
+        raise ValueError(
+            f"cannot check values: expected a complete Avro schema: {error}"
+        ) from error
 
     def check(value: Any) -> tuple[Cause, ...]:
         try:
             fastavro.schemaless_writer(io.BytesIO(), parsed, value, strict_allow_default=True)
-        except Exception as exc:  # noqa: BLE001 - fastavro raises whatever the value makes it stumble over
-            return (Cause(str(exc) or type(exc).__name__),)
+        except Exception as error:  # noqa: BLE001 - fastavro raises whatever the value makes it stumble over
+            return (Cause(str(error) or type(error).__name__),)
         return ()
 
     return check

@@ -158,10 +158,10 @@ def read_text(path: Path, *, what: str) -> str:
     """Read a small text file, naming it and its purpose in the ConfigError if that fails."""
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(f"cannot read {what} {str(path)!r}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"cannot read {what} {str(path)!r}: expected text") from exc
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {what} {str(path)!r}: expected text") from error
 
 
 def require_nkeys(kind: str) -> None:

@@ -36,10 +36,10 @@ def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
         )
     try:
         content = json.loads(read_text(path, what="NATS context"))
-    except json.JSONDecodeError as exc:
+    except json.JSONDecodeError as error:
         raise ConfigError(
-            f"invalid NATS context {str(path)!r}: expected JSON, but {exc.msg} in line {exc.lineno}"
-        ) from exc
+            f"invalid NATS context {str(path)!r}: expected JSON, but {error.msg} in line {error.lineno}"
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"invalid NATS context {str(path)!r}: expected a JSON object")
     settings = {key: value for key, value in content.items() if value not in ("", None, False)}

@@ -124,12 +124,12 @@ class TlsFiles(NamedTuple):
             if self.cert is not None:
                 # An encrypted key would make OpenSSL ask on the terminal.
                 context.load_cert_chain(self.cert, self.key, password="")
-        except ssl.SSLError as exc:
+        except ssl.SSLError as error:
             paths = ", ".join(repr(str(path)) for path in given.values() if path is not None)
             raise ConfigError(
                 f"cannot use TLS files {paths}: "
                 "expected PEM, and a key that fits the certificate and is not encrypted"
-            ) from exc
+            ) from error
         return context
 
 

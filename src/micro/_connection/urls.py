@@ -37,8 +37,8 @@ def _parse(url: str) -> SplitResult:
     try:
         part = urlsplit(text if "://" in text else f"nats://{text}")
         valid = bool(part.hostname) and part.port != 0 and part.path in ("", "/")
-    except ValueError as exc:
-        raise ConfigError(f"invalid server URL {shown!r}: {exc}") from None
+    except ValueError as error:
+        raise ConfigError(f"invalid server URL {shown!r}: {error}") from None
     if part.scheme not in _SCHEMES:
         expected = ", ".join(_SCHEMES)
         raise ConfigError(f"invalid server URL {shown!r}: expected one of the schemes {expected}")

@@ -78,8 +78,8 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
     name = getattr(handler, "__qualname__", repr(handler))
     try:
         signature = inspect.signature(handler, eval_str=True)
-    except (NameError, TypeError, ValueError) as exc:
-        raise ConfigError(f"cannot read the annotations of handler {name!r}: {exc}") from exc
+    except (NameError, TypeError, ValueError) as error:
+        raise ConfigError(f"cannot read the annotations of handler {name!r}: {error}") from error
     result = _awaited(signature.return_annotation)
     form = ConfigError(
         f"invalid handler {name!r}: expected (request), (payload) or (payload, request: Request)"

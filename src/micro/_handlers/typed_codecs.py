@@ -130,9 +130,9 @@ def _adapter(factory: Any, annotation: Any) -> Any:
 
     try:
         return factory(annotation)
-    except PydanticUserError as exc:
-        reason = exc.message.partition("\n")[0]
-        raise ConfigError(f"invalid handler type {annotation!r}: {reason}") from exc
+    except PydanticUserError as error:
+        reason = error.message.partition("\n")[0]
+        raise ConfigError(f"invalid handler type {annotation!r}: {reason}") from error
 
 
 def _schema(adapter: Any, mode: str) -> dict[str, Any] | None:

@@ -46,8 +46,8 @@ def dashboard(
     """
     try:
         from micro.dashboard import serve
-    except ModuleNotFoundError as exc:
-        if exc.name not in ("starlette", "uvicorn"):
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
             raise
         message = "the dashboard needs the extra 'dashboard': pip install 'natsmicro[dashboard]'"
         fail(message, Exit.USAGE, as_json=as_json)

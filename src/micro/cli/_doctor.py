@@ -90,16 +90,16 @@ async def _examine(connection: Connection, note: Callable[[Finding], None]) -> N
     """Make all checks in order, as far as the ones before allow."""
     try:
         settings = connection.settings()
-    except MicroError as exc:
-        note(Finding("settings", Status.failed, str(exc), "correct the flag, file or variable"))
+    except MicroError as error:
+        note(Finding("settings", Status.failed, str(error), "correct the flag, file or variable"))
         return
     way = "no credentials" if settings.credentials is None else settings.credentials.kind
     note(Finding("settings", Status.ok, f"{', '.join(settings.servers)} with {way}"))
     try:
         async with connected(settings) as link:
             await _examine_link(link, settings, connection.timeout, note)
-    except ConnectError as exc:
-        note(Finding("connection", Status.failed, str(exc), _mend_connection(str(exc))))
+    except ConnectError as error:
+        note(Finding("connection", Status.failed, str(error), _mend_connection(str(error))))
 
 
 async def _examine_link(
@@ -111,10 +111,10 @@ async def _examine_link(
     service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
     try:
         await service.start()
-    except PermissionDeniedError as exc:
+    except PermissionDeniedError as error:
         verbs = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
         fix = f"to run services, allow the user to subscribe to {verbs}"
-        note(Finding("service", Status.failed, str(exc), fix))
+        note(Finding("service", Status.failed, str(error), fix))
         return
     async with service:
         note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
@@ -200,17 +200,17 @@ async def _request(link: Link, service: Service, timeout: float) -> Finding:
     mine = "if the user may {} the subjects of its own services, nothing"
     try:
         await service.add_endpoint("echo", echo, subject)
-    except PermissionDeniedError as exc:
+    except PermissionDeniedError as error:
         fix = mine.format("subscribe to")
-        return Finding("request", Status.warning, str(exc), fix)
+        return Finding("request", Status.warning, str(error), fix)
     try:
         await Client(link.nc).request(subject, timeout=timeout)
-    except (MicroError, nats.errors.Error) as exc:
+    except (MicroError, nats.errors.Error) as error:
         refusal = link.refusal("publish", subject)
         if refusal is not None:
             return Finding("request", Status.warning, refusal, mine.format("publish to"))
         fix = "look for a subject mapping or an import that takes the request elsewhere"
-        return Finding("request", Status.failed, f"no answer from ourselves: {exc}", fix)
+        return Finding("request", Status.failed, f"no answer from ourselves: {error}", fix)
     return Finding("request", Status.ok, "an endpoint of our own answers")
 
 

@@ -78,8 +78,8 @@ def serve(context: Context, listen: Address, service: str | None) -> int:
         from prometheus_client import CollectorRegistry, start_http_server
 
         from micro.prometheus import DiscoveryCollector
-    except ModuleNotFoundError as exc:
-        if exc.name != "prometheus_client":
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
             raise
         raise ConfigError(
             "micro exporter needs prometheus-client: pip install 'natsmicro[prometheus]'"
@@ -88,8 +88,8 @@ def serve(context: Context, listen: Address, service: str | None) -> int:
     registry.register(DiscoveryCollector(context, service, max_wait=GATHER))
     try:
         server, thread = start_http_server(listen.port, listen.host, registry)
-    except OSError as exc:
-        raise MicroError(f"cannot listen on {listen}: {exc.strerror or exc}") from exc
+    except OSError as error:
+        raise MicroError(f"cannot listen on {listen}: {error.strerror or error}") from error
     context.push(server.server_close)
     context.push(thread.join)
     context.push(server.shutdown)

@@ -12,7 +12,7 @@ from micro._connection.first_connection import FirstConnection
 from micro._connection.settings import Settings
 from micro._wire import fast_transport
 
-_log = logging.getLogger("micro.cli")
+logger = logging.getLogger("micro.cli")
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
             return
         text = str(error).removeprefix("nats: ").strip("'")
         self.complaints.append(text)
-        _log.debug("connection: %s", text)
+        logger.debug("connection: %s", text)
 
 
 @asynccontextmanager

@@ -83,16 +83,16 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
         asyncio.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
-    except ServiceError as exc:
-        fail(str(exc), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(exc))
-    except ConfigError as exc:
-        fail(str(exc), Exit.USAGE, as_json=as_json)
-    except NoAnswerError as exc:
-        fail(str(exc), Exit.NO_ANSWER, as_json=as_json)
-    except TimeoutError as exc:
-        fail(f"timed out: {exc}", Exit.TIMED_OUT, as_json=as_json)
-    except (MicroError, nats.errors.Error) as exc:
-        fail(str(exc), Exit.FAILED, as_json=as_json)
+    except ServiceError as error:
+        fail(str(error), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(error))
+    except ConfigError as error:
+        fail(str(error), Exit.USAGE, as_json=as_json)
+    except NoAnswerError as error:
+        fail(str(error), Exit.NO_ANSWER, as_json=as_json)
+    except TimeoutError as error:
+        fail(f"timed out: {error}", Exit.TIMED_OUT, as_json=as_json)
+    except (MicroError, nats.errors.Error) as error:
+        fail(str(error), Exit.FAILED, as_json=as_json)
 
 
 def fail(

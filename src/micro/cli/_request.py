@@ -88,8 +88,8 @@ async def _request(
         except nats.errors.NoRespondersError:
             hint = "`micro info` lists the subjects of services"
             raise NoAnswerError(f"nobody listens on {subject!r}; {hint}") from None
-        except TimeoutError as exc:
-            raise _explain(link, subject, connection.timeout) from exc
+        except TimeoutError as error:
+            raise _explain(link, subject, connection.timeout) from error
         elapsed = time.perf_counter() - start
     if as_json:
         print_json(

@@ -75,10 +75,10 @@ def run(  # noqa: PLR0913 - the flags of one command
             program.serve()
         else:
             supervise(program, 1 if workers is None else workers, reload=reload)
-    except ConfigError as exc:
-        fail(str(exc), Exit.USAGE, as_json=False)
-    except MicroError as exc:
-        fail(str(exc), Exit.FAILED, as_json=False)
+    except ConfigError as error:
+        fail(str(error), Exit.USAGE, as_json=False)
+    except MicroError as error:
+        fail(str(error), Exit.FAILED, as_json=False)
 
 
 def supervise(program: Program, count: int, *, reload: bool) -> None:

@@ -47,8 +47,8 @@ def server(
         fail("--store-dir needs --jetstream", Exit.USAGE, as_json=as_json)
     try:
         binary = server_binary()
-    except ConfigError as exc:
-        fail(str(exc), Exit.USAGE, as_json=as_json)
+    except ConfigError as error:
+        fail(str(error), Exit.USAGE, as_json=as_json)
     command = [binary, "--addr", host, "--port", str(port)]
     command += ["--jetstream"] if jetstream else []
     command += [] if store_dir is None else ["--store_dir", store_dir]

@@ -45,12 +45,12 @@ def _import(name: str) -> Any:
         sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
+    except ModuleNotFoundError as error:
         # Any other module that is missing is a fault in the program, and its traceback says where.
-        if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise ConfigError(
-            f"no module {exc.name!r} in {folder!r} nor among the installed ones"
+            f"no module {error.name!r} in {folder!r} nor among the installed ones"
         ) from None
 
 

@@ -27,9 +27,9 @@ def work(ready_fd: int) -> int:
 
     try:
         program.serve(ready)
-    except MicroError as exc:
-        print(f"micro: {exc}", file=sys.stderr)  # noqa: T201 - the one line a user is to read
-        return Exit.USAGE if isinstance(exc, ConfigError) else Exit.FAILED
+    except MicroError as error:
+        print(f"micro: {error}", file=sys.stderr)  # noqa: T201 - the one line a user is to read
+        return Exit.USAGE if isinstance(error, ConfigError) else Exit.FAILED
     return Exit.DONE
 
 

@@ -69,5 +69,5 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family)
-    except OSError as exc:
-        raise MicroError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    except OSError as error:
+        raise MicroError(f"cannot listen on {host}:{port}: {error.strerror}") from error
