@@ -1,6 +1,7 @@
 """What a registry can answer instead of a schema.
 
 RegistryError                        status, name, detail and causes of the problem, if one was sent
+├── InvalidArgumentError             also ValueError: an argument that no registry can take; nothing was sent
 ├── RegistryConnectionError          url: no usable answer (transport, 429, 5xx, not JSON)
 │   ├── AuthenticationError          no token, or a token that was not accepted (401, 403)
 │   └── RequestRefusedError          an answer that repeating will not change (other 4xx)
@@ -92,6 +93,10 @@ def _rebuild(cls: type[E], args: tuple[Any, ...], state: dict[str, Any]) -> E:
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class InvalidArgumentError(RegistryError, ValueError):
+    """An argument that no registry can take; it was refused before anything was sent."""
 
 
 class RegistryConnectionError(RegistryError):

@@ -12,6 +12,7 @@ from micro_schema_registry import (
     CodecError,
     DeserializationError,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidPayloadError,
     InvalidSchemaError,
     Problem,
@@ -36,6 +37,7 @@ TABLE: list[tuple[RegistryError, str]] = [
         RegistryError("plain", problem=Problem(400, "", "why at /a", causes=(Cause("why", "/a"),))),
         "plain: 400 why at /a",
     ),
+    (InvalidArgumentError("invalid x ''"), "invalid x ''"),
     (RegistryConnectionError("http://x"), "no usable answer from 'http://x'"),
     (RegistryConnectionError("http://x", "cut"), "no usable answer from 'http://x': cut"),
     (

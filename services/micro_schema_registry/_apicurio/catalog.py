@@ -16,7 +16,11 @@ from micro_schema_registry._apicurio.rest import (
     put,
     read_problem,
 )
-from micro_schema_registry._errors import RegistryConnectionError, SchemaNotFoundError
+from micro_schema_registry._errors import (
+    InvalidArgumentError,
+    RegistryConnectionError,
+    SchemaNotFoundError,
+)
 from micro_schema_registry._model.models import (
     LATEST,
     ArtifactInfo,
@@ -124,7 +128,7 @@ class Catalog:
             params["groupId"] = self.group(group_id)
         if content is not None:
             if not (name is None and artifact_type is None and labels is None):
-                raise ValueError(
+                raise InvalidArgumentError(
                     "content cannot be searched together with name, artifact_type or labels"
                 )
             body = schema_text(content).encode()
@@ -264,7 +268,7 @@ class Catalog:
     def _rules_path(self, artifact_id: str | None, everywhere: bool, group_id: str | None) -> str:
         if artifact_id is not None:
             if everywhere:
-                raise ValueError("a rule is for one artifact or everywhere, not both")
+                raise InvalidArgumentError("a rule is for one artifact or everywhere, not both")
             return self.artifact_path(artifact_id, group_id, "rules")
         return "/admin/rules" if everywhere else path("groups", self.group(group_id), "rules")
 

@@ -24,6 +24,7 @@ from micro_schema_registry._caching.cache import Cache
 from micro_schema_registry._errors import (
     Cause,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidSchemaError,
     RegistryConnectionError,
     SchemaNotFoundError,
@@ -239,7 +240,7 @@ class Operations(Catalog):
         self, artifact_id: str, content: SchemaContent, references: Sequence[Reference], group: str
     ) -> dict[str, Any]:
         if content.content.lstrip().startswith(("http://", "https://")):
-            raise ValueError("a schema cannot be a URL: the registry would fetch it")
+            raise InvalidArgumentError("a schema cannot be a URL: the registry would fetch it")
         listed = [
             ref.model_dump(by_alias=True)
             | {"groupId": group if ref.group_id is None else ref.group_id}

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from micro_schema_registry._errors import Cause
+from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._model.frozen_json import freeze
 
 IfExists = Literal["FAIL", "CREATE_VERSION", "FIND_OR_CREATE_VERSION"]
@@ -178,10 +178,12 @@ def check_id(kind: str, value: str) -> str:
     """Return an id of a group or artifact that a registry can take.
 
     Raises:
-        ValueError: it is blank, has a line break or more than 512 characters. Apicurio would take a blank one and invent another.
+        InvalidArgumentError: it is blank, has a line break or more than 512 characters. Apicurio would take a blank one and invent another.
     """
     if not value.strip() or not _ID.fullmatch(value):
-        raise ValueError(f"invalid {kind} {value!r}: expected 1 to 512 characters, not all blank")
+        raise InvalidArgumentError(
+            f"invalid {kind} {value!r}: expected 1 to 512 characters, not all blank"
+        )
     return value
 
 
@@ -189,10 +191,10 @@ def check_version(expression: str) -> str:
     """Return a version expression: a version's name or ``branch=<name>``.
 
     Raises:
-        ValueError: it is neither.
+        InvalidArgumentError: it is neither.
     """
     if not _VERSION.fullmatch(expression):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"invalid version {expression!r}: expected a name of letters, digits and '._-+', or 'branch=<name>'"
         )
     return expression
@@ -202,13 +204,17 @@ def check_rule(rule: str, config: str) -> None:
     """Refuse a rule or configuration that does not exist; Apicurio itself stores any configuration.
 
     Raises:
-        ValueError: as said.
+        InvalidArgumentError: as said.
     """
     known = RULE_CONFIGS.get(rule)
     if known is None:
-        raise ValueError(f"invalid rule {rule!r}: expected one of {', '.join(RULE_CONFIGS)}")
+        raise InvalidArgumentError(
+            f"invalid rule {rule!r}: expected one of {', '.join(RULE_CONFIGS)}"
+        )
     if config not in known:
-        raise ValueError(f"invalid {rule} rule {config!r}: expected one of {', '.join(known)}")
+        raise InvalidArgumentError(
+            f"invalid {rule} rule {config!r}: expected one of {', '.join(known)}"
+        )
 
 
 RULE_CONFIGS: dict[str, tuple[str, ...]] = {

@@ -19,6 +19,7 @@ from micro_schema_registry import (
     AuthenticationError,
     Cause,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidSchemaError,
     RegistryConnectionError,
     RequestRefusedError,
@@ -424,3 +425,24 @@ def test_the_names_of_the_package_are_these() -> None:
     assert micro_schema_registry.__all__ == sorted(micro_schema_registry.__all__)
     for name in micro_schema_registry.__all__:
         assert getattr(micro_schema_registry, name).__doc__
+
+
+async def test_arguments_that_cannot_work_are_refused_by_one_kind_of_error(
+    open_client: Open,
+) -> None:
+    stub = Stub()
+    client = open_client(stub)
+
+    acts: list[Callable[[], Awaitable[object]]] = [
+        lambda: client.get_schema(" "),
+        lambda: client.get_version("user", "tag=1"),
+        lambda: client.set_rule("BOGUS", "FULL"),
+        lambda: client.get_rules(artifact_id="user", everywhere=True),
+        lambda: client.search_artifacts(content=SCHEMA, name="user"),
+        lambda: client.register_schema("user", "http://127.0.0.1:1/x", artifact_type="PROTOBUF"),
+    ]
+    for act in acts:
+        with pytest.raises(InvalidArgumentError) as caught:
+            await act()
+        assert isinstance(caught.value, ValueError)
+    assert not stub.requests
