@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nats.aio.client import Client as NatsClient
 
-from micro._cancellation import Cancellation
 from micro._connection.callbacks import Callbacks
 from micro._connection.managed_connection import Link
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
-from micro._program.stopping import StopSignals
+from micro._program.stopping import Cancellation, StopSignals
 from micro._service.service import DoneHandler, ErrorHandler, Service, add_service
 
 if TYPE_CHECKING:

@@ -1,15 +1,42 @@
-"""What the signals that end a program do: the first one, the next one, and any after that."""
+"""Stopping a program: the request to stop, and the signals that make it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from micro._errors import StoppedError
 
 logger = logging.getLogger("micro.context")  # whose stopping this is about
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Cancellation(asyncio.Event):
+    """Set when the program is to stop."""
+
+    async def bound(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine, and cancel it when this is set, which then is no error.
+
+        Raises:
+            StoppedError: Somebody else cancelled the coroutine.
+            Exception: Whatever the coroutine raised.
+        """
+        task = asyncio.ensure_future(coro)
+        cancelled = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+            cancelled.cancel()
+            await asyncio.wait({task, cancelled})
+        if not task.cancelled():
+            task.result()
+        elif not self.is_set():
+            raise StoppedError("a coroutine of the context was cancelled from elsewhere")
 
 
 class StopSignals:
