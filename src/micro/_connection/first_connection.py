@@ -90,9 +90,9 @@ class FirstConnection:
         # A refusal explains what follows it, such as the reset of the connection.
         error = next((found for found in self._errors if _refused(found)), self._errors[-1])
         if _refused(error):
-            return f"{servers} refused the connection: {_text(error)}"
+            return f"{servers} refused the connection: {error_text(error)}"
         hint = "" if self._settings.retry else _hint(error)
-        return f"cannot connect to {servers}: {_text(error)}{hint}"
+        return f"cannot connect to {servers}: {error_text(error)}{hint}"
 
 
 def _refused(error: BaseException) -> bool:
@@ -108,5 +108,6 @@ def _hint(error: BaseException) -> str:
     return "; start one with `micro server`, or wait for one with options.retry() or `micro run --retry`"
 
 
-def _text(error: BaseException) -> str:
-    return str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__
+def error_text(error: BaseException) -> str:
+    """Return the text of an error without what nats-py puts around it, never empty."""
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__

@@ -12,9 +12,18 @@ from micro._errors import PermissionDeniedError
 from micro._wire import nats_py
 
 # nats-py lower-cases what the server says, so subjects are compared without regard to case.
-_REFUSED = re.compile(r'permissions violation for subscription to "([^"]+)"')
+_REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 
 _refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
+
+
+def refused(text: str) -> tuple[str, str] | None:
+    """Return the action and the subject, in lower case, of an error that is a permissions violation.
+
+    The action is `publish` or `subscription`.
+    """
+    violation = _REFUSED.search(text.lower())
+    return None if violation is None else (violation[1], violation[2])
 
 
 def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
@@ -34,12 +43,12 @@ def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
     known = _refused.get(nc)
     if not known:
         return
-    refused = tuple(subject for subject in subjects if subject.lower() in known)
-    if refused:
-        raise PermissionDeniedError(refused, owner)
+    denied = tuple(subject for subject in subjects if subject.lower() in known)
+    if denied:
+        raise PermissionDeniedError(denied, owner)
 
 
 def _record(nc: NatsClient, error: Exception) -> None:
-    found = _REFUSED.search(str(error).lower())
-    if found:
-        _refused.setdefault(nc, set()).add(found.group(1))
+    action, subject = refused(str(error)) or ("", "")
+    if action == "subscription":
+        _refused.setdefault(nc, set()).add(subject)

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ServiceError
 from micro.cli._discover import complete_name
 from micro.cli._flags import Connection, Json, add_command, parse_duration
-from micro.cli._link import connected
 from micro.cli._output import (
     NoAnswerError,
     add_row,
@@ -159,7 +159,7 @@ async def _bench(  # noqa: PLR0913 - what the command was given
     as_json: bool,
 ) -> None:
     console = make_console()
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
         subject = await look_up(link, service, endpoint, connection.timeout)
         run = Bench(client, subject, payload, connection.timeout)

@@ -11,10 +11,10 @@ import nats.errors
 import typer
 
 from micro._client.client import Client
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError
 from micro._protocol.models import ServiceInfo
 from micro.cli._flags import Connection, Json, add_command
-from micro.cli._link import Link, connected
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
 STALL = 0.3
@@ -32,7 +32,7 @@ def complete_name(incomplete: str) -> list[str]:
 
 
 async def _names(connection: Connection) -> list[str]:
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         found = await Client(link.nc).ping(max_wait=connection.timeout)
     return sorted({one.name for one in found})
 
@@ -83,7 +83,7 @@ def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json
 
 
 async def _ls(connection: Connection, as_json: bool) -> None:
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         found = await Client(link.nc).info(max_wait=connection.timeout, max_interval=STALL)
     if link.complaints and not found:
         raise nobody(link)
@@ -117,7 +117,7 @@ def _by_version(found: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
 
 
 async def _ping(connection: Connection, name: str | None, as_json: bool) -> None:
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         asking = Client(link.nc).ping_iter(name, max_wait=connection.timeout, max_interval=STALL)
         start = time.perf_counter()
         async with asking as replies:
@@ -132,7 +132,7 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
 
 
 async def _info(connection: Connection, name: str | None, id: str | None, as_json: bool) -> None:
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
         found = await client.info(name, max_wait=connection.timeout, max_interval=STALL)
     found = sorted(
@@ -162,7 +162,7 @@ def _print_info(one: ServiceInfo) -> None:
     print_line("")
 
 
-def nobody(link: Link, name: str | None = None, id: str | None = None) -> MicroError:
+def nobody(link: ToolConnection, name: str | None = None, id: str | None = None) -> MicroError:
     """Return the error for a question that no instance answered, or that the server refused."""
     if link.complaints:
         return ConfigError(f"the server refuses the question: {link.complaints[0]}")

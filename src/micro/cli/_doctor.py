@@ -12,12 +12,12 @@ import typer
 
 from micro._client.client import Client
 from micro._connection.settings import Settings
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
 from micro._service.service import Service, add_service
 from micro._wire.fence import fence
 from micro.cli._flags import Connection, Json, add_command
-from micro.cli._link import Link, connected
 from micro.cli._output import Exit, execute, print_json, print_line
 
 SERVICE = "micro-doctor"
@@ -96,14 +96,14 @@ async def _examine(connection: Connection, note: Callable[[Finding], None]) -> N
     way = "no credentials" if settings.credentials is None else settings.credentials.kind
     note(Finding("settings", Status.ok, f"{', '.join(settings.servers)} with {way}"))
     try:
-        async with connected(settings) as link:
+        async with ToolConnection(settings) as link:
             await _examine_link(link, settings, connection.timeout, note)
     except ConnectError as error:
         note(Finding("connection", Status.failed, str(error), _mend_connection(str(error))))
 
 
 async def _examine_link(
-    link: Link, settings: Settings, timeout: float, note: Callable[[Finding], None]
+    link: ToolConnection, settings: Settings, timeout: float, note: Callable[[Finding], None]
 ) -> None:
     note(await _connection(link, settings))
     inbox = await _inbox(link, timeout)
@@ -124,7 +124,7 @@ async def _examine_link(
         note(await _request(link, service, timeout))
 
 
-async def _connection(link: Link, settings: Settings) -> Finding:
+async def _connection(link: ToolConnection, settings: Settings) -> Finding:
     loop = asyncio.get_running_loop()
     times = []
     for _ in range(_ROUND_TRIPS):
@@ -141,7 +141,7 @@ async def _connection(link: Link, settings: Settings) -> Finding:
     return Finding("connection", Status.ok, detail)
 
 
-async def _inbox(link: Link, timeout: float) -> Finding:
+async def _inbox(link: ToolConnection, timeout: float) -> Finding:
     """Send a message to an inbox of our own: what every answer needs."""
     inbox = link.nc.new_inbox()
     prefix = f"{inbox.rpartition('.')[0]}.>"
@@ -174,7 +174,7 @@ async def _inbox(link: Link, timeout: float) -> Finding:
     return Finding("inbox", Status.ok, f"messages to {prefix} come back")
 
 
-async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
+async def _discovery(link: ToolConnection, service: Service, timeout: float) -> Finding:
     """Find our own service as others would."""
     id = service.info().id
     found = await Client(link.nc).ping(SERVICE, max_wait=timeout, max_interval=0.3)
@@ -190,7 +190,7 @@ async def _discovery(link: Link, service: Service, timeout: float) -> Finding:
     return Finding("discovery", Status.failed, detail, fix)
 
 
-async def _request(link: Link, service: Service, timeout: float) -> Finding:
+async def _request(link: ToolConnection, service: Service, timeout: float) -> Finding:
     """Ask an endpoint of our own, so that the whole way there and back is seen."""
 
     async def echo(request: Request) -> None:

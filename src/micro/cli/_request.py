@@ -9,12 +9,12 @@ import nats.errors
 import typer
 
 from micro._client.client import Client
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
 from micro.cli._discover import STALL, complete_name, nobody
 from micro.cli._flags import Connection, Json, add_command
-from micro.cli._link import Link, connected
 from micro.cli._output import (
     NoAnswerError,
     execute,
@@ -76,7 +76,7 @@ async def _request(
     as_json: bool,
 ) -> None:
     headers = dict(map(_parse_header, header))
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
         subject = target
         if service is not None:
@@ -104,7 +104,7 @@ async def _request(
         write_payload(reply.data)
 
 
-async def look_up(link: Link, service: str, endpoint: str, timeout: float) -> str:
+async def look_up(link: ToolConnection, service: str, endpoint: str, timeout: float) -> str:
     """Ask a service for the subject of one of its endpoints.
 
     Raises:
@@ -157,7 +157,7 @@ def _parse_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _explain(link: Link, subject: str, timeout: float) -> Exception:
+def _explain(link: ToolConnection, subject: str, timeout: float) -> Exception:
     """Say why a request had no answer, when the server told it."""
     refusal = link.refusal("publish", subject)
     if refusal is not None:

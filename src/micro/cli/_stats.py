@@ -15,10 +15,10 @@ from rich.table import Table
 
 from micro._client.client import Client
 from micro._client.rates import Rate, own_figures, rate_between
+from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
 from micro.cli._flags import Connection, Json, add_command, parse_duration
-from micro.cli._link import connected
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
 
 _Key = tuple[str, str, str]
@@ -106,7 +106,7 @@ def top(
 
 
 async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         look = await _look(Client(link.nc), name, connection.timeout)
     if not look.services:
         raise nobody(link, name)
@@ -125,7 +125,7 @@ async def _watch(
     busiest_first: bool = False,
 ) -> None:
     console = make_console()
-    async with connected(connection.settings()) as link:
+    async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
         before: Look | None = None
         with (

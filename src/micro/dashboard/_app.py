@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from micro._connection.tool_connection import ToolConnection
 from micro.dashboard._ask import Ask, ask
-from micro.dashboard._source import Source
 from micro.dashboard._watch import Watch
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -50,7 +50,7 @@ PROTECTION = {
 }
 
 
-def make_app(watch: Watch, source: Source, *, host: str) -> ASGIApp:
+def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
     """Return the application.
 
     Args:

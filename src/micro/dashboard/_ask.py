@@ -10,9 +10,9 @@ import nats.errors
 from pydantic import BaseModel, ConfigDict, Field
 
 from micro._client.client import Client
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError, ServiceError
 from micro._protocol.subjects import check_subject
-from micro.dashboard._source import Source
 
 MAX_TIMEOUT = 60.0
 
@@ -35,7 +35,7 @@ class Ask(BaseModel):
     timeout: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT)
 
 
-async def ask(source: Source, request: Ask) -> dict[str, Any]:
+async def ask(source: ToolConnection, request: Ask) -> dict[str, Any]:
     """Send a request; returns ``outcome`` ("reply", "error" or "failed"), what came, and the time."""
     client = Client(source.nc)
     start = time.perf_counter()
@@ -53,7 +53,7 @@ async def ask(source: Source, request: Ask) -> dict[str, Any]:
         found = _failed(f"Nobody listens on {request.subject}")
     except TimeoutError:
         silence = f"No answer from {request.subject} within {request.timeout:g} s"
-        found = _failed(source.refusal(request.subject) or silence)
+        found = _failed(source.refusal("publish", request.subject) or silence)
     except (MicroError, nats.errors.Error, UnicodeError) as error:
         found = _failed(str(error))
     return {**found, "elapsed_ms": round((time.perf_counter() - start) * 1000, 2)}

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import uvicorn
 
 from micro._connection.settings import Settings
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import MicroError
 from micro.dashboard._app import make_app
-from micro.dashboard._source import Source
 from micro.dashboard._watch import Watch
 
 
@@ -36,7 +36,7 @@ async def serve(
         MicroError: The address cannot be listened on.
         ConnectError: A server refused us, or the connection is gone for good.
     """
-    source = Source(settings)
+    source = ToolConnection(settings)
     app = make_app(Watch(source, interval=interval), source, host=host)
     config = uvicorn.Config(
         app,
@@ -51,7 +51,7 @@ async def serve(
     server = uvicorn.Server(config)
     with _listen(host, port) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        looking = asyncio.create_task(source.run())
+        looking = asyncio.create_task(source.keep())
         try:
             shown = f"[{host}]" if ":" in host else host
             ready(f"http://{shown}:{listening.getsockname()[1]}/")

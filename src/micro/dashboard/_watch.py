@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import nats.errors
 
 from micro._client.client import Client
+from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import PingInfo
 from micro.dashboard._overview import Look, overview
-from micro.dashboard._source import Source
 
 MAX_WAIT = 1.0
 STALL = 0.3
@@ -30,7 +30,7 @@ class Watch:
         interval: Seconds that a state is good for, so that more pages do not ask more.
     """
 
-    def __init__(self, source: Source, *, interval: float) -> None:
+    def __init__(self, source: ToolConnection, *, interval: float) -> None:
         self._interval = interval
         self._source = source
         self._client = Client(source.nc)
@@ -58,7 +58,7 @@ class Watch:
         problem = self._source.problem()
         if problem is not None:
             return problem
-        self._source.complaint = None
+        self._source.complaints.clear()
         look = None
         try:
             look = await self._ask()
@@ -69,7 +69,7 @@ class Watch:
         found = overview(look, self._look)
         self._state |= {"services": found, "looked_at_ms": round(time.time() * 1000)}
         self._look = look
-        return self._source.complaint
+        return self._source.complaints[-1] if self._source.complaints else None
 
     async def _ask(self) -> Look:
         client = self._client

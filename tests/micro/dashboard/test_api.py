@@ -214,7 +214,7 @@ async def test_it_waits_for_a_server_and_says_so() -> None:
     assert not alone["server"]["connected"]
     assert unsent["description"] == "there is no connection to a NATS server"
     assert there["problem"] is None
-    assert lost["problem"].startswith(f"The connection to {server.url} is lost, and sought again")
+    assert lost["problem"].startswith(f"The connection to {server.url} is lost; reconnecting")
 
 
 async def test_missing_permissions_are_told() -> None:
