@@ -18,7 +18,7 @@ class Settings(BaseModel):
 
 
 async def setup(ctx: micro.Context) -> None:
-    ctx.use_etcd(NatsEtcd(ctx, "demo"))
+    ctx.use_store(NatsEtcd(ctx, "demo"))
     settings = await ctx.config("greeter/", Settings)
 
     async def greet(name: str) -> str:

@@ -23,7 +23,7 @@ async def instance(ctx: micro.Context, name: str, started: asyncio.Event) -> Non
 
 
 async def setup(ctx: micro.Context) -> None:
-    ctx.use_etcd(NatsEtcd(ctx, "demo"))
+    ctx.use_store(NatsEtcd(ctx, "demo"))
     started = asyncio.Event()
     ada = asyncio.create_task(instance(ctx, "ada", started))
     await started.wait()

@@ -23,7 +23,7 @@ from micro._program.stopping import Cancellation, StopSignals
 from micro._service.service import DoneHandler, ErrorHandler, Service, add_service
 
 if TYPE_CHECKING:
-    from micro._program.coordination import Coordination, Leadership, LiveSettings, Model
+    from micro._program.coordination import Leadership, LiveSettings, Model, SharedStore
     from micro._service.contracts import ContractRegistry, OnIncompatible
 
 logger = logging.getLogger("micro.context")
@@ -55,7 +55,7 @@ class Context:
         )
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
-        self._coordination: Coordination | None = None
+        self._store: SharedStore | None = None
         self._checks: dict[str, Check] = {}
         self._cancel = Cancellation()
         self._failure: MicroError | None = None
@@ -216,9 +216,9 @@ class Context:
         """Enter an async context manager, to be left when the context ends."""
         return await self._stack.enter_async_context(async_context)
 
-    def use_etcd(self, etcd: Coordination) -> None:
-        """Take settings and leadership from a `micro_etcd.NatsEtcd` or `EtcdCommunicator`."""
-        self._coordination = etcd
+    def use_store(self, store: SharedStore) -> None:
+        """Take settings and leadership from a store that many processes share."""
+        self._store = store
 
     async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
         """Read settings, a pydantic model, and keep them up to date until the context ends.
@@ -228,12 +228,11 @@ class Context:
             model: The pydantic model.
 
         Raises:
-            ConfigError: `use_etcd` was not called.
+            ConfigError: `use_store` was not called.
             pydantic.ValidationError: The settings found are not valid. Later ones that are not only
                 count as rejected.
         """
-        found: LiveSettings[Model] = await self.enter(self._shared().config(prefix, model))
-        return found
+        return await self.enter(self._shared_store().config(prefix, model))
 
     def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
         """Return a context manager whose body runs in one process at a time.
@@ -242,14 +241,14 @@ class Context:
         then raises the store's error for that.
 
         Raises:
-            ConfigError: `use_etcd` was not called.
+            ConfigError: `use_store` was not called.
         """
-        return self._shared().leader(name)
+        return self._shared_store().leader(name)
 
-    def _shared(self) -> Coordination:
-        if self._coordination is None:
-            raise ConfigError("the context has no etcd: call use_etcd first")
-        return self._coordination
+    def _shared_store(self) -> SharedStore:
+        if self._store is None:
+            raise ConfigError("the context has no shared store: call use_store first")
+        return self._store
 
     def trap_signal(self, *signals: signal.Signals) -> None:
         """Cancel the context on these signals, SIGINT and SIGTERM when none is given.

@@ -220,10 +220,10 @@ async def test_a_cancellation_from_outside_stays_one(store: Store) -> None:
 async def test_a_context_lends_both(store: Store, server_url: str) -> None:
     await store.put("cfg/workers", "4")
     async with Context() as ctx:
-        with pytest.raises(ConfigError, match="the context has no etcd: call use_etcd first"):
+        with pytest.raises(ConfigError, match="the context has no shared store: call use_store first"):
             ctx.leader("job")
         await ctx.connect(options.servers(server_url))
-        ctx.use_etcd(store)
+        ctx.use_store(store)
         settings = await ctx.config("cfg/", Settings)
         assert settings.value.workers == 4
         service = await ctx.add_service("settings-user", "1.0.0")
