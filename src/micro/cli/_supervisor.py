@@ -10,6 +10,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 
+from micro._connection.backoff import Backoff
 from micro.cli._output import Exit
 from micro.cli._program import Program
 
@@ -21,8 +22,8 @@ STOP_LIMIT = 40.0
 HEALTHY = 10.0
 """Seconds after which the end of a worker counts as a first failure again."""
 
-FIRST_DELAY, MAX_DELAY = 0.2, 15.0
-"""Seconds before a worker that ended is started again; doubled from failure to failure."""
+BACKOFF = Backoff(first_delay=0.2, max_delay=15.0, jitter=0)
+"""Delays before a worker that ended is started again."""
 
 
 class Worker:
@@ -130,7 +131,7 @@ class Slot:
             await self._pause(worker, code, failures)
 
     async def _pause(self, worker: Worker, code: int, failures: int) -> None:
-        delay = min(MAX_DELAY, FIRST_DELAY * 2 ** min(failures, 32))
+        delay = BACKOFF.delay(failures)
         logger.error(
             "worker %d ended with exit code %d: another one in %.1f s",
             worker.process.pid,
