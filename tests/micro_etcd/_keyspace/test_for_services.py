@@ -220,7 +220,9 @@ async def test_a_cancellation_from_outside_stays_one(store: Store) -> None:
 async def test_a_context_lends_both(store: Store, server_url: str) -> None:
     await store.put("cfg/workers", "4")
     async with Context() as ctx:
-        with pytest.raises(ConfigError, match="the context has no shared store: call use_store first"):
+        with pytest.raises(
+            ConfigError, match="the context has no shared store: call use_store first"
+        ):
             ctx.leader("job")
         await ctx.connect(options.servers(server_url))
         ctx.use_store(store)
