@@ -12,6 +12,7 @@ from micro_schema_registry._embedded.transfer import IdMap
 from micro_schema_registry._errors import (
     AuthenticationError,
     Cause,
+    ClosedError,
     CodecError,
     DeserializationError,
     IncompatibleSchemaError,
@@ -53,6 +54,7 @@ __all__ = [
     "CacheOptions",
     "CachedSchema",
     "Cause",
+    "ClosedError",
     "CodecError",
     "CompatibilityResult",
     "DeserializationError",

@@ -2,6 +2,7 @@
 
 RegistryError                        status, name, detail and causes of the problem, if one was sent
 ├── InvalidArgumentError             also ValueError: an argument that no registry can take; nothing was sent
+├── ClosedError                      also RuntimeError: a client was used after it had been closed
 ├── RegistryConnectionError          url: no usable answer (transport, 429, 5xx, not JSON)
 │   ├── AuthenticationError          no token, or a token that was not accepted (401, 403)
 │   └── RequestRefusedError          an answer that repeating will not change (other 4xx)
@@ -97,6 +98,13 @@ def _rebuild(cls: type[E], args: tuple[Any, ...], state: dict[str, Any]) -> E:
 
 class InvalidArgumentError(RegistryError, ValueError):
     """An argument that no registry can take; it was refused before anything was sent."""
+
+
+class ClosedError(RegistryError, RuntimeError):
+    """The client was used after it had been closed."""
+
+    def __init__(self) -> None:
+        super().__init__("client is closed")
 
 
 class RegistryConnectionError(RegistryError):

@@ -9,6 +9,7 @@ import pytest
 from micro_schema_registry import (
     AuthenticationError,
     Cause,
+    ClosedError,
     CodecError,
     DeserializationError,
     IncompatibleSchemaError,
@@ -37,6 +38,7 @@ TABLE: list[tuple[RegistryError, str]] = [
         RegistryError("plain", problem=Problem(400, "", "why at /a", causes=(Cause("why", "/a"),))),
         "plain: 400 why at /a",
     ),
+    (ClosedError(), "client is closed"),
     (InvalidArgumentError("invalid x ''"), "invalid x ''"),
     (RegistryConnectionError("http://x"), "no usable answer from 'http://x'"),
     (RegistryConnectionError("http://x", "cut"), "no usable answer from 'http://x': cut"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
+from micro_schema_registry._errors import ClosedError
+
 T = TypeVar("T")
 
 
@@ -48,12 +50,12 @@ class AsyncFlights:
             if not flight.waiters and flight.task.cancel():
                 self._forget(key, flight)
         if self._closed and flight.task.cancelled():
-            raise RuntimeError("client is closed")
+            raise ClosedError
         result: T = flight.task.result()
         return result
 
     async def aclose(self) -> None:
-        """Cancel every fetch and wait until they have ended; their callers get a RuntimeError."""
+        """Cancel every fetch and wait until they have ended; their callers get a ClosedError."""
         self._closed = True
         flights = list(self._flights.values())
         for flight in flights:

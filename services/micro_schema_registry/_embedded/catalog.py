@@ -20,7 +20,12 @@ from micro_schema_registry._embedded.history import (
 )
 from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._embedded.rules import RuleBook
-from micro_schema_registry._errors import Problem, RequestRefusedError, SchemaNotFoundError
+from micro_schema_registry._errors import (
+    ClosedError,
+    Problem,
+    RequestRefusedError,
+    SchemaNotFoundError,
+)
 from micro_schema_registry._model.models import (
     ArtifactInfo,
     Page,
@@ -278,7 +283,7 @@ class StoreCatalog:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("client is closed")
+            raise ClosedError
 
     def _group(self, group_id: str | None) -> str:
         self._check_open()

@@ -24,7 +24,7 @@ class SchemaRegistry(Protocol):
     """Describe a schema registry; ``group_id=None`` is the group the client was made for.
 
     Every method raises ``RegistryConnectionError`` when the registry gives no usable answer, ``ValueError`` for blank ids,
-    before anything is sent, and ``RuntimeError`` after it was closed.
+    before anything is sent, and ``ClosedError`` after it was closed.
     """
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Self
 from nats.aio.client import Client
 
 from micro_schema_registry._caching.cache import Cache
-from micro_schema_registry._errors import Problem, RegistryConnectionError
+from micro_schema_registry._errors import ClosedError, Problem, RegistryConnectionError
 from micro_schema_registry._model.models import (
     ArtifactInfo,
     CachedSchema,
@@ -307,7 +307,7 @@ class NatsRegistryClient:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("client is closed")
+            raise ClosedError
 
     def _group(self, group_id: str | None) -> str:
         self._check_open()

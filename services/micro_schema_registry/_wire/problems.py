@@ -21,6 +21,7 @@ from micro import ServiceError
 from micro_schema_registry._errors import (
     AuthenticationError,
     Cause,
+    ClosedError,
     IncompatibleSchemaError,
     InvalidSchemaError,
     Problem,
@@ -45,6 +46,7 @@ _KINDS: tuple[tuple[type[RegistryError], str, int | None, int], ...] = (
     (AuthenticationError, "authentication", 502, 502),
     (RequestRefusedError, "refused", None, 400),
     (RegistryConnectionError, "unavailable", 503, 503),
+    (ClosedError, "unavailable", 503, 503),
     (RegistryError, "invalid-request", 400, 400),
 )
 _REGISTRATION = {
