@@ -12,6 +12,7 @@ from tests.micro_schema_registry.conftest import NewRegistry
 
 from micro_schema_registry import (
     CachedSchema,
+    ClosedError,
     IncompatibleSchemaError,
     InvalidSchemaError,
     Reference,
@@ -693,7 +694,7 @@ async def test_a_closed_client_says_so(new_registry: NewRegistry) -> None:
         lambda: registry.register_schema("user", USER),
         registry.list_groups,
     ):
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises(ClosedError, match="closed"):
             await act()
 
 

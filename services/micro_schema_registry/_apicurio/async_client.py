@@ -2,33 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
-from micro_schema_registry._apicurio.base_client import ApicurioClient, WithoutCookies, documented
-from micro_schema_registry._apicurio.catalog import Catalog
-from micro_schema_registry._apicurio.operations import Operations
+from micro_schema_registry._apicurio.base_client import ApicurioClient
 from micro_schema_registry._apicurio.rest import Answer, Call, Operation
 from micro_schema_registry._caching.single_flight import AsyncFlights
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _method(
-    make: Callable[Concatenate[Operations, P], Operation[T]],
-) -> Callable[Concatenate["AsyncApicurioRegistryClient", P], Coroutine[Any, Any, T]]:
-    async def run(self: "AsyncApicurioRegistryClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(make(self._core, *args, **kwargs))
-
-    return documented(run, make)
-
-
-class _HttpClient(WithoutCookies, httpx.AsyncClient):  # type: ignore[override]  # nobody sets any
-    pass
 
 
 class _Through(httpx.AsyncBaseTransport):
@@ -50,8 +34,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         max_retries: repetitions of a request that met a transport error or 429, 502, 503, 504.
         retry_backoff_ms: longest wait before the first repetition, doubled for each further one; the wait is random.
         retry_max_backoff_ms: upper bound of one wait, also when the server sends Retry-After.
-        http_client: sends instead of an own client, with its own authentication; it is not closed here. The own one is as httpx makes
-            it, but ignores cookies.
+        http_client: sends instead of an own client, with its own authentication; it is not closed here.
         auth: for the own client: ``BearerAuth``, ``KeycloakAuth`` or any of httpx.
         cache_max_size: how many schemas, and how many contents by id, are kept.
         cache_ttl_seconds: how long "the newest version" is believed; None: until ``forget`` or a registration.
@@ -63,10 +46,17 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     never wait for each other.
     """
 
+    @staticmethod
+    def _method(make: Callable[..., Operation[Any]]) -> Callable[..., Any]:
+        async def run(self: "AsyncApicurioRegistryClient", /, *args: Any, **kwargs: Any) -> Any:
+            return await self._run(make(self._core, *args, **kwargs))
+
+        return run
+
     def _connect(self, http_client: httpx.AsyncClient | None, policy: RetryPolicy) -> None:
         self._flights = AsyncFlights()
         if http_client is None:
-            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
+            http_client = httpx.AsyncClient(auth=self._auth, verify=shared_ssl_context())
         self._http = http_client
         self._sender = AsyncRetryTransport(policy, transport=_Through(http_client))
 
@@ -97,22 +87,6 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     async def get_schema_by_content_id(self, content_id: int) -> Any:
         """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
         return (await self.get_content("contentId", content_id)).schema
-
-    register_schema = _method(Operations.register_schema)
-    check_compatibility = _method(Operations.check_compatibility)
-    list_groups = _method(Catalog.list_groups)
-    list_artifacts = _method(Catalog.list_artifacts)
-    list_versions = _method(Catalog.list_versions)
-    search_artifacts = _method(Catalog.search_artifacts)
-    get_version = _method(Catalog.get_version)
-    get_references = _method(Catalog.get_references)
-    set_state = _method(Catalog.set_state)
-    get_rules = _method(Catalog.get_rules)
-    set_rule = _method(Catalog.set_rule)
-    delete_rule = _method(Catalog.delete_rule)
-    delete_artifact = _method(Catalog.delete_artifact)
-    delete_version = _method(Catalog.delete_version)
-    info = _method(Catalog.info)
 
     async def aclose(self) -> None:
         """End fetches under way and close the connections, unless ``http_client`` was given; may be called twice."""

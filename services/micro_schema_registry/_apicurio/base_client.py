@@ -1,45 +1,80 @@
-"""What the blocking and the async Apicurio client share: construction, requests, the mapping of transport errors."""
+"""The part that the blocking and the async Apicurio client share: construction, requests, transport errors."""
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 from urllib.parse import urlencode
 
 import httpx
 
 from micro_http import RetryPolicy
 from micro_schema_registry._apicurio.auth import KeycloakAuth
+from micro_schema_registry._apicurio.catalog import Catalog
 from micro_schema_registry._apicurio.operations import Operations
-from micro_schema_registry._apicurio.rest import Answer, Call
-from micro_schema_registry._errors import AuthenticationError, RegistryConnectionError
+from micro_schema_registry._apicurio.rest import Answer, Call, Operation
+from micro_schema_registry._errors import AuthenticationError, ClosedError, RegistryConnectionError
 from micro_schema_registry._model.protocol import SchemaRegistry
 
+P = ParamSpec("P")
+T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
-F = TypeVar("F", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+
+    class _Blocking(Protocol):
+        def _run(self, operation: Operation[T]) -> T: ...
+
+    class _Async(Protocol):
+        async def _run(self, operation: Operation[T]) -> T: ...
 
 
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Take none."""
+class Method(Generic[P, T]):
+    """An operation that is a blocking method of one client and a coroutine method of the other."""
 
+    def __init__(self, make: Callable[Concatenate[Operations, P], Operation[T]]) -> None:
+        self.make = make
 
-_NO_COOKIES = _NoCookies()
+    if TYPE_CHECKING:  # at runtime each client replaces it by a function, see `__init_subclass__`
 
-
-class WithoutCookies:
-    """Make an httpx client neither keep nor send cookies: a registry has no sessions, and looking for them is a tenth of a fetch."""
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """What the registry has set: nothing, whatever it sends."""
-        return _NO_COOKIES
+        @overload
+        def __get__(self, client: _Blocking, owner: object = None) -> Callable[P, T]: ...
+        @overload
+        def __get__(
+            self, client: _Async, owner: object = None
+        ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+        def __get__(self, client: Any, owner: object = None) -> Any: ...
 
 
 class ApicurioClient(ABC, Generic[H]):
-    """Hold the configuration of a client; the subclasses send."""
+    """The configuration of a client and its list of methods; the subclasses send the requests."""
+
+    register_schema = Method(Operations.register_schema)
+    check_compatibility = Method(Operations.check_compatibility)
+    list_groups = Method(Catalog.list_groups)
+    list_artifacts = Method(Catalog.list_artifacts)
+    list_versions = Method(Catalog.list_versions)
+    search_artifacts = Method(Catalog.search_artifacts)
+    get_version = Method(Catalog.get_version)
+    get_references = Method(Catalog.get_references)
+    set_state = Method(Catalog.set_state)
+    get_rules = Method(Catalog.get_rules)
+    set_rule = Method(Catalog.set_rule)
+    delete_rule = Method(Catalog.delete_rule)
+    delete_artifact = Method(Catalog.delete_artifact)
+    delete_version = Method(Catalog.delete_version)
+    info = Method(Catalog.info)
 
     _http: H
+
+    def __init_subclass__(cls) -> None:
+        for name, method in vars(ApicurioClient).items():
+            if isinstance(method, Method):
+                setattr(
+                    cls,
+                    name,
+                    update_wrapper(cls._method(method.make), getattr(SchemaRegistry, name)),
+                )
 
     def __init__(  # noqa: PLR0913 - the documented signature
         self,
@@ -73,7 +108,7 @@ class ApicurioClient(ABC, Generic[H]):
             RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms),
         )
         if self._owns_http:
-            self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections untold
+            self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections by default
 
     @property
     def group_id(self) -> str:
@@ -81,16 +116,21 @@ class ApicurioClient(ABC, Generic[H]):
         return self._core.group_id
 
     def forget(self, artifact_id: str | None = None, *, group_id: str | None = None) -> None:
-        """Drop what is cached of an artifact, or of all; content found by id never changes and stays."""
+        """Drop the cached versions of an artifact, or of the group; content by id stays."""
         self._core.forget(artifact_id, group_id)
+
+    @staticmethod
+    @abstractmethod
+    def _method(make: Callable[..., Operation[Any]]) -> Callable[..., Any]:
+        """Return the method that runs an operation."""
 
     @abstractmethod
     def _connect(self, http_client: H | None, policy: RetryPolicy) -> None:
-        """Take the client given or make one, and put the retries in front of it."""
+        """Take the given client or make one, and put the retries in front of it."""
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("client is closed")
+            raise ClosedError
 
     def _request(self, call: Call) -> httpx.Request:
         content_type = None if call.content is None else {"Content-Type": call.content_type}
@@ -108,17 +148,8 @@ class ApicurioClient(ABC, Generic[H]):
         request = f"{call.method} {call.path}"
         return Answer(self.url, request, response.status_code, response.headers, response.content)
 
-    def _failure(self, call: Call, exc: httpx.RequestError) -> RegistryConnectionError:
-        reason = str(exc) or type(exc).__name__
-        if isinstance(self._auth, KeycloakAuth) and exc.request.url == self._auth.token_url:
+    def _failure(self, call: Call, error: httpx.RequestError) -> RegistryConnectionError:
+        reason = str(error) or type(error).__name__
+        if isinstance(self._auth, KeycloakAuth) and error.request.url == self._auth.token_url:
             return AuthenticationError(self._auth.token_url, reason)
         return RegistryConnectionError(self.url, f"{call.method} {call.path}: {reason}")
-
-
-def documented(method: F, make: Callable[..., Any]) -> F:
-    """Give a method made from an operation the name, signature and docstring that it has in SchemaRegistry."""
-    source = getattr(SchemaRegistry, make.__name__)
-    for name in ("__name__", "__qualname__", "__doc__"):
-        setattr(method, name, getattr(source, name))
-    method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]  # functions have it
-    return method

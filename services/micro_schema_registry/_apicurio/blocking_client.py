@@ -2,33 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
-from micro_schema_registry._apicurio.base_client import ApicurioClient, WithoutCookies, documented
-from micro_schema_registry._apicurio.catalog import Catalog
-from micro_schema_registry._apicurio.operations import Operations
+from micro_schema_registry._apicurio.base_client import ApicurioClient
 from micro_schema_registry._apicurio.rest import Answer, Call, Operation
 from micro_schema_registry._caching.single_flight import Flights
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _method(
-    make: Callable[Concatenate[Operations, P], Operation[T]],
-) -> Callable[Concatenate["ApicurioRegistryClient", P], T]:
-    def run(self: "ApicurioRegistryClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(make(self._core, *args, **kwargs))
-
-    return documented(run, make)
-
-
-class _HttpClient(WithoutCookies, httpx.Client):  # type: ignore[override]  # nobody sets any
-    pass
 
 
 class _Through(httpx.BaseTransport):
@@ -49,10 +33,17 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     wait for each other.
     """
 
+    @staticmethod
+    def _method(make: Callable[..., Operation[Any]]) -> Callable[..., Any]:
+        def run(self: "ApicurioRegistryClient", /, *args: Any, **kwargs: Any) -> Any:
+            return self._run(make(self._core, *args, **kwargs))
+
+        return run
+
     def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
         self._flights = Flights()
         if http_client is None:
-            http_client = _HttpClient(auth=self._auth, verify=shared_ssl_context())
+            http_client = httpx.Client(auth=self._auth, verify=shared_ssl_context())
         self._http = http_client
         self._sender = RetryTransport(policy, transport=_Through(http_client))
 
@@ -83,22 +74,6 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def get_schema_by_content_id(self, content_id: int) -> Any:
         """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
         return self.get_content("contentId", content_id).schema
-
-    register_schema = _method(Operations.register_schema)
-    check_compatibility = _method(Operations.check_compatibility)
-    list_groups = _method(Catalog.list_groups)
-    list_artifacts = _method(Catalog.list_artifacts)
-    list_versions = _method(Catalog.list_versions)
-    search_artifacts = _method(Catalog.search_artifacts)
-    get_version = _method(Catalog.get_version)
-    get_references = _method(Catalog.get_references)
-    set_state = _method(Catalog.set_state)
-    get_rules = _method(Catalog.get_rules)
-    set_rule = _method(Catalog.set_rule)
-    delete_rule = _method(Catalog.delete_rule)
-    delete_artifact = _method(Catalog.delete_artifact)
-    delete_version = _method(Catalog.delete_version)
-    info = _method(Catalog.info)
 
     def close(self) -> None:
         """Close the connections, unless ``http_client`` was given; may be called twice."""

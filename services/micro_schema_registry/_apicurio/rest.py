@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 VERSION_EXISTS = "VersionAlreadyExistsException"
 ARTIFACT_EXISTS = "ArtifactAlreadyExistsException"
-RULE_NOT_FOUND = "RuleNotFoundException"
 GROUP_NOT_FOUND = "GroupNotFoundException"
 
 _JSON = "application/json"
