@@ -27,7 +27,6 @@ from micro_schema_registry._model.models import (
     schema_text,
 )
 from micro_schema_registry._over_nats.caller import ServiceCaller
-from micro_schema_registry._service.service import GROUP
 from micro_schema_registry._wire import models as wire
 from micro_schema_registry._wire.problems import Question
 
@@ -59,7 +58,7 @@ class NatsRegistryClient:
         nc: Client,
         group_id: str,
         *,
-        prefix: str = GROUP,
+        prefix: str = wire.GROUP,
         timeout: float = 5.0,
         cache_max_size: int = 1000,
     ) -> None:

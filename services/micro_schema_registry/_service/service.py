@@ -12,11 +12,10 @@ from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.endpoints import RegistryEndpoints
 from micro_schema_registry._service.lookup import CacheOptions, Lookup
-from micro_schema_registry._wire.models import Event
+from micro_schema_registry._wire.models import GROUP, Event
 from micro_schema_registry._wire.problems import refusal, service_error
 
 NAME = "schema-registry"
-GROUP = "registry.v1"
 _SHARE = 0.9
 """How much of the caller's time the registry may take: the rest is for the answer to arrive."""
 _LONGEST_TOKEN = 200

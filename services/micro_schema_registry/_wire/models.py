@@ -17,6 +17,9 @@ from micro_schema_registry._model.models import (
     VersionState,
 )
 
+GROUP = "registry.v1"
+"""Prefix of the subjects of every endpoint, unless the service is configured otherwise."""
+
 MAX_PAGE = 500
 MAX_BATCH = 500
 
