@@ -80,28 +80,32 @@ class ArtifactLog:
 
     async def heads(self, group_id: str | None) -> dict[Artifact, Head]:
         """Return the artifacts of one group, or of all, that have versions; ordered by name."""
-        found = {}
+        heads = {}
         async for stored in self._bucket.scan(head_pattern(group_id)):
-            found[artifact_of(stored.key)] = Head.model_validate_json(stored.value)
-        return {artifact: found[artifact] for artifact in sorted(found) if found[artifact].exists}
+            heads[self.artifact_of(stored)] = self._bucket.decoded(stored, Head.model_validate_json)
+        return {artifact: heads[artifact] for artifact in sorted(heads) if heads[artifact].exists}
+
+    def artifact_of(self, stored: Stored) -> Artifact:
+        """Return the artifact that a head or a change belongs to."""
+        return self._bucket.decoded(stored, lambda _: artifact_of(stored.key))
 
     async def changes(self, artifact: Artifact) -> AsyncIterator[tuple[int, Change]]:
         """Yield every change of an artifact with its revision, oldest first."""
         slot = 1
         while (stored := await self._bucket.get(artifact.slot_key(slot))) is not None:
-            yield stored.revision, read_change(stored.value)
+            yield stored.revision, self._bucket.decoded(stored, read_change)
             slot += 1
 
     async def _read(self, artifact: Artifact) -> _Known:
         stored = await self._bucket.get(artifact.head_key)
         if stored is None:
             return _Known(Head(), 0, 0)
-        head = Head.model_validate_json(stored.value)
+        head = self._bucket.decoded(stored, Head.model_validate_json)
         return _Known(head, stored.revision, len(stored.value))
 
     async def _continued(self, artifact: Artifact, head: Head) -> Head:
         while (stored := await self._bucket.get(artifact.slot_key(head.slot + 1))) is not None:
-            head = head.after(read_change(stored.value), stored.revision)
+            head = head.after(self._bucket.decoded(stored, read_change), stored.revision)
         return head
 
     async def _catch_up(self, artifact: Artifact, behind: _Known, following: Stored) -> _Known:
@@ -109,7 +113,9 @@ class ArtifactLog:
         known = await self._read(artifact)
         head = known.head
         if head.slot <= behind.head.slot:
-            head = behind.head.after(read_change(following.value), following.revision)
+            head = behind.head.after(
+                self._bucket.decoded(following, read_change), following.revision
+            )
         head = await self._continued(artifact, head)
         if head.slot == known.head.slot:
             return known

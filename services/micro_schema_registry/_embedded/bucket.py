@@ -1,6 +1,7 @@
 """A JetStream KV bucket as the embedded store needs it: create once, compare and set, read, scan; faults are waited out."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from nats.js.errors import (
 from micro_schema_registry._errors import Problem, RegistryConnectionError, RequestRefusedError
 
 T = TypeVar("T")
+logger = logging.getLogger("micro.registry")
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _STREAM_NAME_IN_USE = 10058
 _TOO_LARGE = 10054
@@ -68,6 +70,19 @@ class Bucket:
     def max_value(self) -> int:
         """The size of the largest value in bytes that the server takes, headers included."""
         return self._nc.max_payload
+
+    def decoded(self, stored: Stored, decode: Callable[[bytes], T]) -> T:
+        """Return a stored value as ``decode`` reads it.
+
+        Raises:
+            RegistryConnectionError: another program, or a newer release, wrote something unreadable. Only the log says what.
+        """
+        try:
+            return decode(stored.value)
+        except ValueError as error:
+            logger.error("%s: cannot read key %r", self.url, stored.key, exc_info=True)
+            reason = f"the value of key {stored.key!r} cannot be read"
+            raise RegistryConnectionError(self.url, reason) from error
 
     async def create(self, key: str, value: bytes) -> tuple[Stored, bool]:
         """Write a key that must not exist; return what is there afterwards, and whether it is this value.

@@ -22,6 +22,7 @@ from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._embedded.rules import RuleBook
 from micro_schema_registry._errors import (
     ClosedError,
+    InvalidArgumentError,
     Problem,
     RequestRefusedError,
     SchemaNotFoundError,
@@ -107,7 +108,7 @@ class StoreCatalog:
         holding: set[int] | None = None
         if content is not None:
             if not (name is None and artifact_type is None and labels is None):
-                raise ValueError(
+                raise InvalidArgumentError(
                     "content cannot be searched together with name, artifact_type or labels"
                 )
             found = await self._store.contents.by_hash(content_hash(schema_text(content)))
@@ -278,7 +279,7 @@ class StoreCatalog:
         """Return the group whose rules are meant, None for the whole registry."""
         group = self._group(group_id)
         if everywhere and artifact_id is not None:
-            raise ValueError("a rule is for one artifact or everywhere, not both")
+            raise InvalidArgumentError("a rule is for one artifact or everywhere, not both")
         return None if everywhere else group
 
     def _check_open(self) -> None:

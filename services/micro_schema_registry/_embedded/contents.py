@@ -98,7 +98,8 @@ class Contents:
         return [self._kept(stored) async for stored in self._bucket.scan(content_pattern(sha256))]
 
     def _kept(self, stored: Stored) -> StoredContent:
-        content = StoredContent(stored.revision, Content.model_validate_json(stored.value))
+        decoded = self._bucket.decoded(stored, Content.model_validate_json)
+        content = StoredContent(stored.revision, decoded)
         if len(stored.value) <= _MAX_CACHED_BYTES:
             self._by_id.put(content.content_id, content)
             self._by_key.put(stored.key, content)

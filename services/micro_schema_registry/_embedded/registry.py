@@ -9,11 +9,12 @@ from nats.aio.client import Client
 from micro_schema_registry._embedded.catalog import Store, StoreCatalog
 from micro_schema_registry._embedded.contents import Content, StoredContent
 from micro_schema_registry._embedded.history import Change, Head, Version, VersionAdded
-from micro_schema_registry._embedded.keys import Artifact, artifact_of
+from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._embedded.transfer import IdMap, export_lines, import_lines
 from micro_schema_registry._errors import (
     Cause,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidSchemaError,
     Problem,
     SchemaExistsError,
@@ -193,7 +194,7 @@ class EmbeddedRegistry(StoreCatalog):
         stored = await self._store.bucket.at(global_id)
         if stored is None or not stored.key.startswith("v."):
             return None
-        artifact = artifact_of(stored.key)
+        artifact = self._store.log.artifact_of(stored)
         head = await self._store.log.head(artifact)
         if not any(version.global_id == global_id for version in head.versions):
             head = await self._store.log.newest(artifact)
@@ -223,7 +224,7 @@ def _content(
 ) -> Content:
     text = schema_text(schema)
     if text.lstrip().startswith(("http://", "https://")):
-        raise ValueError("a schema cannot be a URL: nothing is fetched")
+        raise InvalidArgumentError("a schema cannot be a URL: nothing is fetched")
     try:
         parse_schema(text, artifact_type)
     except (ValueError, RecursionError) as error:

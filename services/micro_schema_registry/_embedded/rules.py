@@ -160,7 +160,8 @@ class RuleBook:
         stored = await self._bucket.get(RULES_KEY)
         if stored is None:
             return SharedRules(), 0
-        return SharedRules.model_validate_json(stored.value), stored.revision
+        rules = self._bucket.decoded(stored, SharedRules.model_validate_json)
+        return rules, stored.revision
 
 
 def _verdict(

@@ -115,10 +115,6 @@ def _guard(ctx: micro.Context, timeout: float) -> micro.Middleware:
             raise refusal("deadline", 504, reason) from error
         except RegistryError as error:
             raise service_error(error) from error
-        except ValueError as error:  # what registries raise for arguments that cannot work
-            if isinstance(error, micro.MicroError):
-                raise
-            raise refusal("invalid-request", 400, str(error)) from error
         size, limit = len(response.data()), ctx.client.max_payload
         if size > limit:
             reason = f"the answer takes {size} bytes, more than the server's {limit}"

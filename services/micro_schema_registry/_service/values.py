@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from micro_schema_registry._caching.cache import Cache
-from micro_schema_registry._errors import Cause
+from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._wire.models import ContentAnswer
 
 Check = Callable[[Any], tuple[Cause, ...]]
@@ -25,7 +25,7 @@ class ValueCheckers:
         Avro takes the JSON that fastavro would encode: a string is no ``bytes``, a union is given by its value.
 
         Raises:
-            ValueError: values cannot be checked against schemas of that type, or the schema itself is wrong.
+            InvalidArgumentError: values cannot be checked against schemas of that type, or the schema itself is wrong.
         """
         key = (schema.type, schema.sha256)
         check = self._checks.get(key)
@@ -45,7 +45,7 @@ def _compiled(schema: ContentAnswer) -> Check:
         "AVRO",
         None,
     }:  # Apicurio does not tell the type of content found by content id
-        raise ValueError(
+        raise InvalidArgumentError(
             f"cannot check values against {schema.type} schemas: expected AVRO or JSON"
         )
     import fastavro
@@ -53,7 +53,7 @@ def _compiled(schema: ContentAnswer) -> Check:
     try:
         parsed = fastavro.parse_schema(json.loads(schema.content))
     except Exception as error:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"cannot check values: expected a complete Avro schema: {error}"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from micro_schema_registry._errors import Cause
+from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._model.models import (
     ArtifactInfo,
     IdType,
@@ -65,7 +65,7 @@ class IdQuery(_Request):
         """Return the kind of id and its value, as get_content takes them.
 
         Raises:
-            ValueError: there is not exactly one.
+            InvalidArgumentError: there is not exactly one.
         """
         ids: dict[IdType, int | str | None] = {
             "globalId": self.global_id,
@@ -74,7 +74,7 @@ class IdQuery(_Request):
         }
         found = [(kind, value) for kind, value in ids.items() if value is not None]
         if len(found) != 1:
-            raise ValueError("expected exactly one of global_id, content_id and sha256")
+            raise InvalidArgumentError("expected exactly one of global_id, content_id and sha256")
         return found[0]
 
 

@@ -1,7 +1,7 @@
 """Errors of a registry on their way over NATS: a ServiceError with a problem document (RFC 9457) at one end, the same error at the other.
 
 type                    status                      raised again as
-invalid-request         400                         ValueError
+invalid-request         400                         InvalidArgumentError
 not-found               404                         SchemaNotFoundError
 exists                  409                         SchemaExistsError
 incompatible            409                         IncompatibleSchemaError
@@ -21,8 +21,8 @@ from micro import ServiceError
 from micro_schema_registry._errors import (
     AuthenticationError,
     Cause,
-    ClosedError,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidSchemaError,
     Problem,
     RegistryConnectionError,
@@ -46,8 +46,8 @@ _KINDS: tuple[tuple[type[RegistryError], str, int | None, int], ...] = (
     (AuthenticationError, "authentication", 502, 502),
     (RequestRefusedError, "refused", None, 400),
     (RegistryConnectionError, "unavailable", 503, 503),
-    (ClosedError, "unavailable", 503, 503),
-    (RegistryError, "invalid-request", 400, 400),
+    (InvalidArgumentError, "invalid-request", 400, 400),
+    (RegistryError, "unavailable", 503, 503),
 )
 _REGISTRATION = {
     "exists": SchemaExistsError,
@@ -109,14 +109,14 @@ def raised_again(error: ServiceError, url: str, question: Question) -> Exception
         ValidationError
     ):  # not from the service's own code: overloaded, or a request it could not read
         if error.code == 400:
-            return ValueError(
+            return InvalidArgumentError(
                 f"{error.description}: {error.data.decode(errors='replace')}: expected another request"
             )
         problem = Problem(error.code, title=error.description)
         kind = RequestRefusedError if 400 <= error.code < 500 else RegistryConnectionError
         return kind(url, problem=problem)
     if document.type == "invalid-request":
-        return ValueError(document.title)
+        return InvalidArgumentError(document.title)
     problem = Problem(
         document.status, document.name, document.title, document.detail, document.causes
     )

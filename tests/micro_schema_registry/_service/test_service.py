@@ -191,6 +191,37 @@ async def test_problems_say_what_is_wrong(ask: Caller) -> None:
     assert (code, off["type"]) == (405, "refused")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("h", b'{"slot": "secret", "versions": 7}'),
+        ("h", b"\xff"),
+        ("v", b'{"kind": "secret"}'),
+        ("c", b'{"text": "secret"}'),
+        ("rules", b'{"groups": "secret"}'),
+    ],
+)
+async def test_unreadable_stored_data_is_503_without_its_text_and_is_logged(
+    nc: Client, ask: Caller, bucket: str, kind: str, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await register(ask, "user", USER)
+    await ask("rules.set", rule="VALIDITY", config="FULL")
+    stored = await nc.jetstream().key_value(bucket)
+    keys = {key.partition(".")[0]: key for key in await stored.keys()}
+    revision = await stored.put(keys[kind], value)
+    if kind == "v":  # slots are read only where the head is behind
+        await nc.jetstream().purge_stream(f"KV_{bucket}", subject=f"$KV.{bucket}.{keys['h']}")
+    if kind == "c":
+        code, problem = await ask.problem("by-id", content_id=revision)
+    else:
+        code, problem = await ask.problem("register", artifact="user", content=json.dumps(WITH_AGE))
+
+    assert (code, problem["type"]) == (503, "unavailable")
+    assert problem["title"].endswith(f"the value of key {keys[kind]!r} cannot be read")
+    assert "secret" not in json.dumps(problem)
+    assert f"nats-kv://{bucket}: cannot read key {keys[kind]!r}" in caplog.text
+
+
 async def test_a_misspelt_member_is_refused(ask: Caller) -> None:
     with pytest.raises(micro.ServiceError) as caught:
         await ask("get", artefact="user", artifact="user")
