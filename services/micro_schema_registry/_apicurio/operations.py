@@ -1,7 +1,7 @@
 """What the Apicurio clients do, written once: each operation is a generator of calls, run by a blocking or an async driver."""
 
-import random
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +20,7 @@ from micro_schema_registry._apicurio.rest import (
     read_problem,
     registration_failure,
 )
+from micro_schema_registry._backoff import pauses
 from micro_schema_registry._caching.cache import Cache
 from micro_schema_registry._errors import (
     Cause,
@@ -221,10 +222,10 @@ class Operations(Catalog):
         repeatable = may_find or "dryRun" in params
         call = post(path("groups", group, "artifacts"), body, repeatable=repeatable, **params)
         answer = yield call
-        for attempt in range(retries):
+        for seconds in islice(pauses(0.05, 0.4), retries):
             if answer.ok or read_problem(answer).name not in {VERSION_EXISTS, ARTIFACT_EXISTS}:
                 break
-            yield Pause(random.uniform(0.02, min(0.4, 0.05 * 2**attempt)))  # noqa: S311 - no secret
+            yield Pause(seconds)
             answer = yield call
         if not answer.ok:
             raise registration_failure(body["artifactId"], answer)

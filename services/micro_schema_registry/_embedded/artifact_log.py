@@ -7,10 +7,10 @@ next one continues from the slots.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from micro_schema_registry._backoff import pauses
 from micro_schema_registry._embedded.bucket import Bucket, Stored
 from micro_schema_registry._embedded.history import Change, Head, VersionAdded, read_change
 from micro_schema_registry._embedded.keys import Artifact, artifact_of, head_pattern
@@ -48,7 +48,7 @@ class ArtifactLog:
         Return a head with the change in it and the change's revision, 0 if there was none: from ``decide``, None means that there is nothing to change. What ``decide`` raises ends the attempt without a change.
         """
         known = await self._read(artifact)
-        delay = 0.002
+        waits = pauses(0.002, 0.05)
         while True:
             change = await decide(known.head)
             if change is None:
@@ -63,8 +63,7 @@ class ArtifactLog:
                 return await self._publish(artifact, known, head), stored.revision
             known = await self._catch_up(artifact, known, stored)
             # Somebody gets ahead in every round; jitter keeps the losers from meeting again.
-            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311 - no secret
-            delay = min(delay * 2, 0.05)
+            await asyncio.sleep(next(waits))
 
     async def restore(self, artifact: Artifact, changes: list[Change]) -> Head | None:
         """Write given changes into slots 1 to n, as far as they are not there; None if others are there."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +18,7 @@ from nats.js.errors import (
     ServiceUnavailableError,
 )
 
+from micro_schema_registry._backoff import pauses
 from micro_schema_registry._errors import Problem, RegistryConnectionError, RequestRefusedError
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ class Bucket:
         """Return the first answer that is not None."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
-        delay = 0.005
+        waits = pauses(0.005, 0.5)
         while True:
             failure: Error | None = None
             try:
@@ -207,10 +207,10 @@ class Bucket:
                 if not _is_transient(error):
                     raise self._refused(error) from error
                 failure = error
-            if loop.time() + delay > deadline:
+            pause = next(waits)
+            if loop.time() + pause > deadline:
                 raise RegistryConnectionError(self.url, _reason(failure)) from failure
-            await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - no secret
-            delay = min(delay * 2, 0.5)
+            await asyncio.sleep(pause)
 
     def _refused(self, exc: Error) -> RegistryConnectionError:
         if isinstance(exc, MaxPayloadError) or getattr(exc, "err_code", None) == _TOO_LARGE:
