@@ -1,10 +1,10 @@
-"""Options for the connection to NATS, given to `micro.run`, `Context.connect` and the like.
+"""Options for the connection to NATS, for `micro.run`, `Context.connect` and `Context.run_forever`.
 
-Each function returns a value; later ones replace earlier ones of the same kind:
+Each function returns an option; a later option replaces an earlier one of the same kind:
 
     micro.run(setup, options.servers("nats://a:4222", "nats://b:4222"), options.token(secret))
 
-What no option gives is filled from the environment, see `micro.options.context` for the order.
+The environment has the rest; `micro.options.context` lists the order of precedence.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def servers(*urls: str) -> ConnectOption:
     """Connect to one of these servers, tried in random order.
 
     Args:
-        urls: ``nats://``, ``tls://``, ``ws://`` or ``wss://`` and host; port 4222 if none is given.
-            ``user:password@`` or ``token@`` before the host applies to all servers.
+        urls: `nats://`, `tls://`, `ws://` or `wss://`, the host, and the port, by default 4222.
+            `user:password@` or `token@` before the host applies to all servers.
     """
     return ConnectOption("servers", {"servers": urls})
 
 
 def name(value: str) -> ConnectOption:
-    """Name the connection, as the server's monitoring shows it."""
+    """Name the connection in the monitoring of the server."""
     return ConnectOption("name", {"name": value})
 
 
@@ -70,34 +70,34 @@ def token(value: str) -> ConnectOption:
 
 
 def creds_file(path: _Path) -> ConnectOption:
-    """Authenticate with a credentials file of nsc, read again at each connect. Extra: nkeys."""
+    """Authenticate with a credentials file of nsc, read at each connect. Extra: nkeys."""
     return _credentials("creds_file", ways.CredsFile(_expand(path)))
 
 
 def nkey_seed(seed: str) -> ConnectOption:
-    """Authenticate with the seed of a user nkey (``SU...``). Extra: nkeys."""
+    """Authenticate with the seed of a user nkey (`SU...`). Extra: nkeys."""
     return _credentials("nkey_seed", ways.NkeySeed(ways.Secret(seed)))
 
 
 def nkey_file(path: _Path) -> ConnectOption:
-    """Authenticate with the user nkey whose seed a file holds, read at each connect. Extra: nkeys."""
+    """Authenticate with a file of a user nkey seed, read at each connect. Extra: nkeys."""
     return _credentials("nkey_file", ways.NkeyFile(_expand(path)))
 
 
 def jwt(value: str, seed: str) -> ConnectOption:
-    """Authenticate with a user JWT and the nkey seed that belongs to it. Extra: nkeys."""
+    """Authenticate with a user JWT and its nkey seed. Extra: nkeys."""
     return _credentials("jwt", ways.UserJwt(ways.Secret(value), ways.Secret(seed)))
 
 
 def tls(
     *, ca: _Path | None = None, cert: _Path | None = None, key: _Path | None = None
 ) -> ConnectOption:
-    """Use these PEM files when the server asks for TLS; they are read again at each new client.
+    """Use these PEM files for TLS; they are read again for each new client.
 
     Args:
-        ca: Authorities to trust in place of the system's.
-        cert: Our certificate, for servers that verify clients.
-        key: Its key, unless the certificate's file holds it; not encrypted.
+        ca: Authorities to trust instead of those of the system.
+        cert: The certificate of the client, for servers that verify clients.
+        key: The key of the certificate, unless it is in the same file; not encrypted.
 
     Raises:
         ConfigError: No file is given.
@@ -115,17 +115,17 @@ def tls(
 
 
 def ssl_context(value: ssl.SSLContext) -> ConnectOption:
-    """Use this SSL context when the server asks for TLS."""
+    """Use this SSL context for TLS."""
     return ConnectOption("ssl_context", {"ssl_context": value})
 
 
 def tls_first() -> ConnectOption:
-    """Start with the TLS handshake, for servers with ``handshake_first``."""
+    """Start with the TLS handshake, for servers with `handshake_first`."""
     return ConnectOption("tls_first", {"tls_handshake_first": True})
 
 
 def inbox_prefix(value: str) -> ConnectOption:
-    """Receive replies under this subject, ``_INBOX`` by default, as permissions may demand."""
+    """Receive replies below this subject, by default `_INBOX`, as permissions may require."""
     tokens = value.split(".")
     if not all(tokens) or any(char in " \t\r\n*>" for char in value):
         raise ConfigError(f"invalid inbox prefix {value!r}: expected a subject without wildcards")
@@ -140,13 +140,13 @@ def reconnect(
     jitter: float = 0.5,
     max_attempts: int = -1,
 ) -> ConnectOption:
-    """Say how a lost connection is sought again.
+    """Set the delays between attempts to reconnect. A round tries every known server once.
 
     Args:
-        first_delay: Seconds before the attempts of the first round over all servers.
-        factor: How much longer each round waits than the one before.
-        max_delay: Seconds that no delay exceeds.
-        jitter: The part of a delay that chance may take away, 0 to 1.
+        first_delay: Seconds before each attempt of the first round.
+        factor: The ratio of the delays of two successive rounds.
+        max_delay: The longest delay in seconds.
+        jitter: The random share of a delay, 0 to 1.
         max_attempts: Attempts per server before the connection is given up; -1 means never.
 
     Raises:
@@ -158,9 +158,9 @@ def reconnect(
 
 
 def ping_interval(seconds: float = 10, max_outstanding: int = 2) -> ConnectOption:
-    """Ping the server this often; leave it when so many pings have no answer.
+    """Set the interval of pings, and the number of unanswered pings that ends the connection.
 
-    A server that froze is left after about ``seconds * (max_outstanding + 1)``.
+    A frozen server is left after about `seconds * (max_outstanding + 1)`.
     """
     _check_positive("ping interval", seconds)
     _check_positive("number of outstanding pings", max_outstanding)
@@ -169,15 +169,15 @@ def ping_interval(seconds: float = 10, max_outstanding: int = 2) -> ConnectOptio
 
 
 def connect_timeout(seconds: float = 2) -> ConnectOption:
-    """Give up an attempt to connect to one server after so many seconds."""
+    """Limit an attempt to connect to one server to this number of seconds."""
     _check_positive("connect timeout", seconds)
     return ConnectOption("connect_timeout", {"connect_timeout": seconds})
 
 
 def retry(enabled: bool = True) -> ConnectOption:
-    """Keep trying at start until a server is there, saying so every few seconds.
+    """Repeat the first connection until it succeeds, with a log line every few seconds.
 
-    Without it a program ends with the reason when no server can be reached.
+    Without this option a program ends with the reason if no server can be reached.
     """
     return ConnectOption("retry", {"retry": enabled})
 
@@ -185,17 +185,17 @@ def retry(enabled: bool = True) -> ConnectOption:
 def context(value: str) -> ConnectOption:
     """Use a context of the NATS CLI by name (ADR-21).
 
-    The order of precedence: options, this context, the environment (``NATS_URL``, ``NATS_CREDS``,
-    ``NATS_NKEY``, ``NATS_USER``, ``NATS_PASSWORD``, ``NATS_TOKEN``, ``NATS_CA``, ``NATS_CERT``,
-    ``NATS_KEY``), the context that ``NATS_CONTEXT`` names, defaults.
+    The order of precedence: options, this context, the environment (`NATS_URL`, `NATS_CREDS`,
+    `NATS_NKEY`, `NATS_USER`, `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CA`, `NATS_CERT`, `NATS_KEY`),
+    the context in `NATS_CONTEXT`, defaults.
     """
     return ConnectOption("context", {"context": value})
 
 
 def selected_context() -> ConnectOption:
-    """Fall back on the context chosen by ``nats context select``, after all that `context` lists.
+    """Use the context selected by `nats context select` if nothing that `context` lists has one.
 
-    For command line tools. A service should not change its server because somebody used a shell.
+    For command line tools: a service should not depend on a selection made in a shell.
     """
     return ConnectOption("selected_context", {"selected_context": True})
 

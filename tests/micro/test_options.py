@@ -416,7 +416,7 @@ def test_a_bad_value_is_refused_where_it_is_given(
         ("[]", "invalid NATS context {path}: expected a JSON object"),
         ('{"url": 1}', "invalid NATS context {path}: expected 'url' to be a str"),
         ('{"tls_first": "yes"}', "invalid NATS context {path}: expected 'tls_first' to be a bool"),
-        ('{"nsc": "nsc://o/a/u"}', "NATS context {path} uses 'nsc', which only the NATS CLI can"),
+        ('{"nsc": "nsc://o/a/u"}', "NATS context {path} uses 'nsc', which only the NATS CLI supports"),
         ('{"user_jwt": "a.b.c"}', "the user JWT in the NATS context 'c' has no seed: expected"),
     ],
 )

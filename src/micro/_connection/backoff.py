@@ -1,4 +1,4 @@
-"""How long to wait before each attempt to reconnect, and which server to try next."""
+"""Delays between attempts, and the order in which a client tries its servers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Backoff(NamedTuple):
 
     Attributes:
         first_delay: Seconds before the attempts of the first round.
-        factor: How much longer each round waits than the one before.
-        max_delay: Seconds that no delay exceeds.
-        jitter: The part of a delay that chance may take away, 0 to 1, so that many clients of
-            one server do not come back in step.
+        factor: The ratio of the delays of two successive rounds.
+        max_delay: The longest delay in seconds.
+        jitter: The random share of a delay, 0 to 1; it keeps the clients of a server from
+            reconnecting at the same moment.
         max_attempts: Attempts per server before giving up; -1 means never.
     """
 
@@ -32,7 +32,7 @@ class Backoff(NamedTuple):
     max_attempts: int = -1
 
     def check(self) -> None:
-        """Raise ConfigError for values that make no sense."""
+        """Raise ConfigError for a value out of its range."""
         if not 0 < self.first_delay <= self.max_delay:
             raise ConfigError(
                 f"invalid reconnect delays {self.first_delay!r} to {self.max_delay!r}: "
@@ -44,34 +44,38 @@ class Backoff(NamedTuple):
             raise ConfigError(f"invalid reconnect jitter {self.jitter!r}: expected 0 to 1")
         if self.max_attempts != -1 and self.max_attempts < 1:
             raise ConfigError(
-                f"invalid reconnect attempts {self.max_attempts!r}: expected 1 or more, or -1 for ever"
+                f"invalid reconnect attempts {self.max_attempts!r}: "
+                "expected 1 or more, or -1 for ever"
             )
 
     def delay(self, round_number: int) -> float:
-        """Return seconds to wait in a round, counted from 0, chance included."""
+        """Return the seconds to wait in a round; the first round is 0."""
         longest = self.max_delay
-        # A factor to a high power overflows, long after it has passed any sensible cap.
+        # A higher power overflows, long after the delay has reached its cap.
         if round_number < 64:
             longest = min(self.max_delay, self.first_delay * self.factor**round_number)
         return longest * random.uniform(1 - self.jitter, 1)  # noqa: S311 - spreads load, no secret
 
     def handler(self) -> Handler:
-        """Return a reconnect handler for one client: least recently tried server, growing delay."""
+        """Return a reconnect handler for one client."""
         return _Reconnect(self)
 
 
 class _Reconnect:
-    """Keeps count of the attempts of one client, which are told to it only as server counters."""
+    """The reconnect handler of one client: the least recently tried server, a growing delay.
+
+    nats-py reports earlier attempts only as counters of the servers.
+    """
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
         self._attempts = 0
-        self._turns: dict[str, int] = {}  # host and port -> number of the last call that chose it
+        self._turns: dict[str, int] = {}  # host and port -> the last call that chose it
         self._calls = 0
         self._chosen = ""
 
     def __call__(self, pool: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
-        # nats-py zeroes the counter of a server after success, and leaves out the hopeless ones.
+        # nats-py sets the counter of a server to zero after a success.
         succeeded = any(s.uri.netloc == self._chosen and s.reconnects == 0 for s in pool)
         self._attempts = 0 if succeeded or not self._chosen else self._attempts + 1
         server = min(pool, key=lambda entry: self._turns.get(entry.uri.netloc, -1))

@@ -1,4 +1,4 @@
-"""Callbacks of the user: whatever they do, it harms nobody else."""
+"""Callbacks of the user, isolated from the connection and from each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("micro.callbacks")
 
 
 class Callbacks:
-    """Callbacks by event, run one after the other and apart from where the event happened."""
+    """Callbacks by event, run one after the other in a task of their own."""
 
     def __init__(self) -> None:
         self._callbacks: defaultdict[str, list[Callable[..., Awaitable[None]]]] = defaultdict(list)
@@ -32,7 +32,7 @@ class Callbacks:
                 self._task = asyncio.create_task(self._run())
 
     async def close(self, timeout: float = 2.0) -> None:
-        """Run what is queued, for at most ``timeout`` seconds."""
+        """Run the queued callbacks for at most `timeout` seconds."""
         if self._task is None:
             return
         try:
@@ -55,10 +55,10 @@ class Callbacks:
 
 
 class Notices:
-    """Single callbacks, sync or async, run as they come.
+    """Runs single callbacks, sync or async, without a queue.
 
     Args:
-        owner: Whose they are, for log lines.
+        owner: The owner of the callbacks, for log lines.
     """
 
     def __init__(self, owner: str) -> None:
@@ -66,21 +66,21 @@ class Notices:
         self._running: set[asyncio.Future[Any]] = set()
 
     def call(self, callback: Callable[..., Any] | None, *arguments: Any) -> None:
-        """Call a callback if there is one; an async one goes on by itself."""
+        """Call a callback if there is one; an async callback continues in a task."""
         if callback is None:
             return
         try:
-            found = callback(*arguments)
+            outcome = callback(*arguments)
         except Exception:
             logger.exception("%s: callback failed", self._owner)
             return
-        if inspect.isawaitable(found):
-            task = asyncio.ensure_future(found)
+        if inspect.isawaitable(outcome):
+            task = asyncio.ensure_future(outcome)
             self._running.add(task)
             task.add_done_callback(self._done)
 
     async def settle(self, timeout: float = 1.0) -> None:
-        """Wait for the async ones, for at most ``timeout`` seconds."""
+        """Wait for the async callbacks, for at most `timeout` seconds."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout)
 

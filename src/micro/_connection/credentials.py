@@ -1,4 +1,4 @@
-"""How a connection proves who it is: one value per way, checked early, read anew at each connect."""
+"""Ways to authenticate: checked before connecting, read again at each connect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from micro._errors import ConfigError
 
 
 class Secret(str):
-    """A string that shows itself nowhere: `repr`, `str` and formatting give three asterisks."""
+    """A string whose `repr`, `str` and formatted text are three asterisks."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Credentials(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise ConfigError for what can be seen to be wrong before connecting."""
+        """Raise ConfigError for an error that shows before connecting."""
 
 
 class UserPassword(Credentials):
@@ -58,7 +58,7 @@ class UserPassword(Credentials):
 
 
 class Token(Credentials):
-    """A token shared with the server."""
+    """A token that the server knows."""
 
     kind = "token"
 
@@ -74,7 +74,7 @@ class Token(Credentials):
 
 
 class CredsFile(Credentials):
-    """A file with a user JWT and its nkey seed, as nsc writes it; nats-py reads it at each connect."""
+    """A file of nsc with a user JWT and its seed, read by nats-py at each connect."""
 
     kind = "credentials file"
 
@@ -95,7 +95,7 @@ class CredsFile(Credentials):
 
 
 class NkeyFile(Credentials):
-    """A file that holds the seed of a user nkey; nats-py reads it at each connect."""
+    """A file with the seed of a user nkey, read by nats-py at each connect."""
 
     kind = "nkey file"
 
@@ -125,7 +125,7 @@ class NkeySeed(Credentials):
 
 
 class UserJwt(Credentials):
-    """A user JWT, and the seed that signs the server's nonce."""
+    """A user JWT, and the seed that signs the nonce of the server."""
 
     kind = "JWT"
 
@@ -155,7 +155,11 @@ class UserJwt(Credentials):
 
 
 def read_text(path: Path, *, what: str) -> str:
-    """Read a small text file, naming it and its purpose in the ConfigError if that fails."""
+    """Read a small text file.
+
+    Raises:
+        ConfigError: It cannot be read; the message has its path and purpose.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -171,7 +175,7 @@ def require_nkeys(kind: str) -> None:
 
 
 def check_seed(seed: str, *, kind: str) -> None:
-    """Raise ConfigError unless `seed` is that of a user nkey; its text stays out of the message."""
+    """Raise ConfigError unless `seed` is the seed of a user nkey; the message does not show it."""
     require_nkeys(kind)
     import nkeys
 

@@ -1,4 +1,4 @@
-"""Making the first connection: at once or not at all, unless told to keep trying."""
+"""The first connection: one attempt per server, or attempts without end with `retry`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from micro._errors import ConnectError
 logger = logging.getLogger("micro.connect")
 
 PROGRESS = 5.0
-"""Seconds between two log lines while waiting for a server."""
+"""Seconds between two log lines while connecting."""
 
 INSIST = 0.2
-"""Seconds after which an attempt that should have ended is cancelled once more."""
+"""Seconds between two cancellations of an attempt that does not end."""
 
 MAX_RESETS = 3
-"""How often a server that resets the connection is asked again: its refusal may have got lost in that."""
+"""Attempts after a connection reset: the reset may have discarded the refusal of the server."""
 
 _RESETS = (ConnectionResetError, BrokenPipeError)
 _REFUSALS = ("authorization", "authentication", "expired", "revoked", "maximum connections")
 
 
 class FirstConnection:
-    """Follows the errors of a client that is connecting for the first time.
+    """The errors of a client that is connecting for the first time.
 
-    nats-py goes on trying whatever happens. A server that refuses us, and one that is not there
-    while nobody asked to wait for it, end the attempt instead.
+    nats-py repeats its attempts after any error. Here a refusal ends the attempt, and so does an
+    absent server without `retry`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,9 +42,9 @@ class FirstConnection:
         self._hopeless = asyncio.Event()
 
     def failed(self, error: BaseException) -> None:
-        """Note an error; the client's error callback calls this while it is connecting."""
+        """Record an error; called by the error callback of the client while it connects."""
         if self._errors and error is self._errors[-1]:
-            return  # nats-py reports a lost connection once more when it closes it
+            return  # nats-py reports a lost connection again when it closes it
         self._errors.append(error)
         if _refused(error) or not self._is_patient():
             self._hopeless.set()
@@ -58,7 +58,7 @@ class FirstConnection:
         """Connect.
 
         Raises:
-            ConnectError: No server can be reached, or one refuses us; one line with the reason.
+            ConnectError: No server can be reached, or a server refuses the connection.
         """
         connecting = asyncio.create_task(nc.connect(**self._settings.keywords(), **callbacks))
         hopeless = asyncio.create_task(self._hopeless.wait())
@@ -87,8 +87,8 @@ class FirstConnection:
         servers = ", ".join(self._settings.servers)
         if not self._errors:
             return f"no answer from {servers} yet"
-        # A refusal explains what follows it, such as the reset of the connection.
-        error = next((found for found in self._errors if _refused(found)), self._errors[-1])
+        # A refusal explains the errors after it, such as a reset.
+        error = next((each for each in self._errors if _refused(each)), self._errors[-1])
         if _refused(error):
             return f"{servers} refused the connection: {error_text(error)}"
         hint = "" if self._settings.retry else _hint(error)
@@ -105,9 +105,12 @@ def _refused(error: BaseException) -> bool:
 def _hint(error: BaseException) -> str:
     if isinstance(error, socket.gaierror):
         return "; check the host name"
-    return "; start one with `micro server`, or wait for one with options.retry() or `micro run --retry`"
+    return (
+        "; start one with `micro server`, or wait for one with options.retry() "
+        "or `micro run --retry`"
+    )
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of an error without what nats-py puts around it, never empty."""
+    """Return the text of an error without the prefix and quotes of nats-py, never empty."""
     return str(error).removeprefix("nats: ").strip("'") or type(error).__name__

@@ -1,4 +1,4 @@
-"""The connection of a program: made once, watched, and made again when nats-py gives it up."""
+"""The connection of a program: watched, and replaced when nats-py gives it up."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ from micro._wire.fence import fence
 logger = logging.getLogger("micro.link")
 
 CHECK_INTERVAL = 10.0
-"""Seconds between two round trips that prove that the connection is heard."""
+"""Seconds between two round trips that test the connection."""
 
 CHECK_TIMEOUT = 15.0
-"""Seconds after which a connection that stays silent is given up."""
+"""Seconds after which a silent connection is given up."""
 
 REBUILD_DELAY = 2.0
-"""Seconds between two attempts to replace a connection that was closed."""
+"""Seconds between two attempts to replace a closed connection."""
 
 _FAILURES = (MicroError, nats.errors.Error, OSError)
 
 
 class Link:
-    """The one connection that a context keeps.
+    """The connection of a context.
 
-    nats-py reconnects by itself, but gives up for good on some errors of the server, can stop
-    reading without noticing, and waits until a server in lame duck mode throws it out. Here a closed
-    connection is replaced, with credentials that are read again; a silent one is made to reconnect;
-    and a server that is about to go is left before it does. What lives on the connection is told to
-    move each time.
+    nats-py reconnects, but closes the connection on some errors of the server, can stop reading
+    without an error, and stays on a server in lame duck mode until that disconnects it. This class
+    replaces a closed connection, with credentials that are read again; makes a silent connection
+    reconnect; and leaves a server in lame duck mode at once.
 
     Args:
-        client: The NATS client to begin with.
-        callbacks: Where the events of the connection go.
-        move: Moves everything that is subscribed to another client.
-        lost: Told when the connection is gone and will not be replaced.
+        client: The first NATS client.
+        callbacks: Receives the events of the connection.
+        move: Moves all services to another client.
+        lost: Called when the connection is closed and will not be replaced.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class Link:
 
     @property
     def client(self) -> NatsClient:
-        """The NATS client; another one after the connection had to be replaced."""
+        """The NATS client; another one after a replacement of the connection."""
         return self._client
 
     async def connect(self, options: Iterable[ConnectOption]) -> None:
         """Make the connection.
 
         Raises:
-            ConnectError: No server can be reached, or one refuses us.
+            ConnectError: No server can be reached, or a server refuses the connection.
             ConfigError: The options are not acceptable.
         """
         self._options = tuple(options)
@@ -135,7 +134,7 @@ class Link:
             self._callbacks.call("disconnected")
 
     def reconnected(self, client: NatsClient) -> None:
-        """Pass on that the connection is back; what moved away comes back to it."""
+        """Pass on that the connection is back; services return to it from another server."""
         if client is self._client:
             logger.info("reconnected to the server")
             self._callbacks.call("reconnected")
@@ -143,7 +142,7 @@ class Link:
                 self._spawn(self._return(self._bridge))
 
     def closed(self, client: NatsClient) -> None:
-        """Replace a connection that nats-py gave up, unless its attempts were limited."""
+        """Replace a connection that nats-py closed, unless its attempts are limited."""
         if client is not self._client or self._settings is None:
             return
         if self._closing:
@@ -158,7 +157,7 @@ class Link:
             self._lost(ConnectError(f"the connection is closed for good: {reason}"))
 
     def lame_duck(self, client: NatsClient) -> None:
-        """Leave a server that has announced its end, before it ends."""
+        """Leave a server that has announced its shutdown."""
         if client is self._client and self._bridge is None and not self._closing:
             self._spawn(self._evacuate())
 
@@ -180,7 +179,7 @@ class Link:
                 return
 
     async def _evacuate(self) -> None:
-        """Move to another server at once; come back when nats-py has reconnected in its own time."""
+        """Move to another server at once; return when nats-py has reconnected."""
         current = self._client.connected_url
         others = tuple(
             f"{url.scheme}://{url.netloc}"
@@ -202,7 +201,7 @@ class Link:
             logger.info("server is shutting down, moved to %s", ", ".join(others))
             self._bridge = bridge
             if self._client.is_connected and self._client.stats["reconnects"] != reconnects:
-                await self._return(bridge)  # it was quicker than the move
+                await self._return(bridge)  # nats-py reconnected before the move ended
 
     async def _return(self, bridge: NatsClient) -> None:
         await self._move(self._client)
@@ -213,13 +212,13 @@ class Link:
 async def _shut(client: NatsClient) -> None:
     try:
         await client.close()
-    # Of nats-py, when the connection has just died, or was not even tried (AssertionError).
+    # nats-py raises these after a lost connection, AssertionError before the first attempt.
     except (OSError, TypeError, AssertionError) as error:
         logger.debug("close: %s", error)
 
 
 class _Events:
-    """The callbacks of one client. nats-py awaits them where it reads: they only pass things on."""
+    """The callbacks of one client; short, because nats-py awaits them where it reads."""
 
     def __init__(self, link: Link, client: NatsClient, first: FirstConnection) -> None:
         self.first = first

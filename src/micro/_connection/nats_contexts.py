@@ -1,4 +1,4 @@
-"""The named connection settings of the NATS CLI (ADR-21), read from its files."""
+"""Contexts of the NATS CLI (ADR-21): named connection settings in files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from micro._connection.credentials import read_text
 from micro._errors import ConfigError
 
-# Settings that change who we are or how we get there, and that nothing here can honour.
+# Settings that change the identity or the route, and are not supported here.
 _UNSUPPORTED = ("nsc", "socks_proxy", "windows_cert_store")
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("url", "token", "user", "password", "creds", "nkey"), str),
@@ -20,11 +20,11 @@ _TYPES: dict[str, type] = {
 
 
 def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the context `name`: its keys as ADR-21 names them, without the empty ones.
+    """Read a context: its keys as ADR-21 names them, without the empty ones.
 
     Raises:
         ConfigError: There is no such context, it is not a JSON object of the expected types,
-            or it uses a setting that only the NATS CLI can follow.
+            or it has a setting that only the NATS CLI supports.
     """
     folder = _folder(environ) / "context"
     path = folder / f"{name}.json"
@@ -38,7 +38,8 @@ def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
         content = json.loads(read_text(path, what="NATS context"))
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"invalid NATS context {str(path)!r}: expected JSON, but {error.msg} in line {error.lineno}"
+            f"invalid NATS context {str(path)!r}: expected JSON, "
+            f"but {error.msg} in line {error.lineno}"
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"invalid NATS context {str(path)!r}: expected a JSON object")
@@ -48,7 +49,7 @@ def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def selected_context(environ: Mapping[str, str]) -> str | None:
-    """Return the name that ``nats context select`` wrote down, None if there is none."""
+    """Return the context that `nats context select` selected, None if there is none."""
     path = _folder(environ) / "context.txt"
     return read_text(path, what="selected NATS context").strip() or None if path.exists() else None
 
@@ -65,7 +66,7 @@ def _check(settings: Mapping[str, Any], path: Path) -> None:
     for key in _UNSUPPORTED:
         if key in settings:
             raise ConfigError(
-                f"NATS context {str(path)!r} uses {key!r}, which only the NATS CLI can follow: "
+                f"NATS context {str(path)!r} uses {key!r}, which only the NATS CLI supports: "
                 "give servers and credentials instead"
             )
     for key in _TYPES.keys() & settings.keys():

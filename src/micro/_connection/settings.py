@@ -1,4 +1,4 @@
-"""Connection options as values, and how they, contexts and the environment become one setting."""
+"""Connection settings, resolved from options, contexts of the NATS CLI and the environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEFAULTS: dict[str, Any] = {
     "backoff": Backoff(),
     "retry": False,
 }
-# What the environment calls the keys of a context.
+# Environment variable -> key of a context.
 _ENVIRONMENT = {
     "NATS_URL": "url",
     "NATS_USER": "user",
@@ -44,16 +44,16 @@ _ENVIRONMENT = {
     "NATS_CERT": "cert",
     "NATS_KEY": "key",
 }
-# What a context calls the keyword arguments that need no work.
+# Key of a context -> keyword argument of nats-py with the same value.
 _PLAIN = {"inbox_prefix": "inbox_prefix", "tls_first": "tls_handshake_first"}
 
 
 @dataclass(frozen=True)
 class ConnectOption:
-    """One part of how to connect; the functions of `micro.options` make them.
+    """One connection option, made by a function of `micro.options`.
 
     Attributes:
-        kind: The name of the function that made it. Its values stay out of the `repr`.
+        kind: The name of that function. The values are not part of the `repr`.
     """
 
     kind: str
@@ -61,11 +61,11 @@ class ConnectOption:
 
 
 class Settings(NamedTuple):
-    """How to connect, decided.
+    """Resolved connection settings.
 
     Attributes:
-        servers: URLs to try, without credentials, so that they may be shown.
-        retry: Whether to keep trying when no server can be reached at start.
+        servers: URLs without credentials; they may appear in messages.
+        retry: Whether to repeat the first connection until it succeeds.
     """
 
     servers: tuple[str, ...]
@@ -78,19 +78,18 @@ class Settings(NamedTuple):
     def keywords(self) -> dict[str, Any]:
         """Return the keyword arguments for `nats.aio.client.Client.connect`, callbacks aside.
 
-        Each call returns a fresh set for one client: TLS files are read again, and the reconnect
-        handler counts the attempts of that client. Passwords, tokens and seeds in it are strings
-        that do not show themselves when printed.
+        Each call returns arguments for one client: TLS files are read again, and the reconnect
+        handler counts the attempts of that client. Secrets in it are `Secret` strings.
 
         Raises:
-            ConfigError: A TLS file cannot be used any more.
+            ConfigError: A TLS file can no longer be used.
         """
         keywords: dict[str, Any] = {
             **self.plain,
             "servers": list(self.servers),
             "max_reconnect_attempts": self.backoff.max_attempts,
             "reconnect_to_server_handler": self.backoff.handler(),
-            # The handler serves reconnects; the first connect waits this between its rounds.
+            # nats-py uses the handler for reconnects, and this delay for the first connection.
             "reconnect_time_wait": self.backoff.max_delay,
         }
         if self.credentials is not None:
@@ -101,7 +100,7 @@ class Settings(NamedTuple):
 
 
 class TlsFiles(NamedTuple):
-    """PEM files. Without a CA those of the system are trusted."""
+    """PEM files; without a CA the authorities of the system are trusted."""
 
     ca: Path | None
     cert: Path | None
@@ -111,7 +110,7 @@ class TlsFiles(NamedTuple):
         """Read the files into a client context.
 
         Raises:
-            ConfigError: A file cannot be read, or does not hold what it should.
+            ConfigError: A file cannot be read, or has another content.
         """
         given = {"CA": self.ca, "certificate": self.cert, "key": self.key}
         for what, path in given.items():
@@ -122,7 +121,7 @@ class TlsFiles(NamedTuple):
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert is not None:
-                # An encrypted key would make OpenSSL ask on the terminal.
+                # Without a password OpenSSL would ask on the terminal for an encrypted key.
                 context.load_cert_chain(self.cert, self.key, password="")
         except ssl.SSLError as error:
             paths = ", ".join(repr(str(path)) for path in given.values() if path is not None)
@@ -134,17 +133,15 @@ class TlsFiles(NamedTuple):
 
 
 def resolve(options: Iterable[ConnectOption], environ: Mapping[str, str]) -> Settings:
-    """Decide how to connect.
+    """Resolve the connection settings.
 
-    What comes first rules: the options, the context that one of them names, the environment
-    (``NATS_URL``, ``NATS_CREDS``, ``NATS_NKEY`` as file or seed, ``NATS_USER``, ``NATS_PASSWORD``,
-    ``NATS_TOKEN``, ``NATS_CA``, ``NATS_CERT``, ``NATS_KEY``), the context in ``NATS_CONTEXT``,
-    defaults. Credentials come whole from the first of these that has any, those in a server URL
-    included; a certificate comes with its key.
+    The order of precedence: the options, the context that an option names, the environment, the
+    context in `NATS_CONTEXT`, defaults. All credentials come from the first source that has any,
+    a server URL included; a certificate and its key come from one source.
 
     Raises:
         ConfigError: A value is not acceptable, a file or package is missing, a context is unknown,
-            or one source holds two ways to authenticate.
+            or one source has two ways to authenticate.
     """
     explicit = _merge(options)
     named = explicit.pop("context", None)
@@ -168,7 +165,7 @@ def _settings(values: dict[str, Any]) -> Settings:
     tls = values.pop("ssl_context", None)
     if tls is None and (ca, cert, key) != (None, None, None):
         tls = TlsFiles(ca, cert, key)
-        tls.context()  # the files are read at each connect; this tells now whether they can be
+        tls.context()  # the files are read again at each connect; errors show now
     credentials: Credentials | None = values.pop("credentials", None)
     if credentials is not None:
         credentials.check()
@@ -199,7 +196,7 @@ def _merge(options: Iterable[ConnectOption]) -> dict[str, Any]:
 
 
 def _layer(values: dict[str, Any], ways: list[Credentials], *, source: str) -> dict[str, Any]:
-    """Part credentials from the servers of one source, and let it have one way to authenticate."""
+    """Separate the credentials of one source from its servers; allow one way to authenticate."""
     layer = {key: value for key, value in values.items() if key != "credentials"}
     if "servers" in layer:
         layer["servers"], way = split_servers(layer["servers"])
@@ -224,7 +221,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_names(names: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Turn the keys of a context (ADR-21) into those of a layer."""
+    """Convert the keys of a context (ADR-21) to a layer of settings."""
     layer = {ours: names[theirs] for theirs, ours in _PLAIN.items() if theirs in names}
     if "url" in names:
         layer["servers"] = tuple(url for url in names["url"].split(",") if url.strip())
@@ -254,7 +251,7 @@ def _ways(names: Mapping[str, Any], source: str) -> list[Credentials]:
         ways.append(Token(Secret(names["token"])))
     if "user" in names and "password" in names:
         ways.append(UserPassword(names["user"], Secret(names["password"])))
-    elif "user" in names:  # the NATS CLI takes a user without a password for a token
+    elif "user" in names:  # the NATS CLI uses a user without a password as a token
         ways.append(Token(Secret(names["user"])))
     elif "password" in names:
         raise ConfigError(f"the password in {source} has no user: expected both")
@@ -262,7 +259,7 @@ def _ways(names: Mapping[str, Any], source: str) -> list[Credentials]:
 
 
 def nkey(text: str) -> Credentials:
-    """Take `text` for a user seed if it looks like one, else for the path of a file with it."""
+    """Return the credentials for a user seed, or for the path of a file with one."""
     is_seed = text.startswith("SU") and len(text) == 58 and text.isalnum()
     return NkeySeed(Secret(text)) if is_seed else NkeyFile(_path(text))
 

@@ -1,4 +1,4 @@
-"""Server URLs: checked, completed, and parted from the credentials that they may carry."""
+"""Server URLs: checked, completed, and separated from their credentials."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def split_servers(urls: Sequence[str]) -> tuple[tuple[str, ...], Credentials | None]:
-    """Part URLs into complete ones without credentials, and the credentials they carry.
+    """Split URLs into complete URLs without credentials, and the credentials.
 
-    Credentials in a URL apply to every server, those too that the cluster tells us of later.
+    Credentials in a URL apply to every server, discovered servers included.
 
     Raises:
-        ConfigError: A URL is malformed, schemes do not go together, or credentials differ.
+        ConfigError: A URL is malformed, schemes exclude each other, or credentials differ.
     """
     if not urls:
         raise ConfigError("no server URL given: expected at least one, such as 'nats://host:4222'")
     parts = [_parse(url) for url in urls]
     _check_schemes({part.scheme for part in parts})
-    found = {found for part in parts if (found := _credentials(part)) is not None}
-    if len(found) > 1:
+    ways = {way for part in parts if (way := _credentials(part)) is not None}
+    if len(ways) > 1:
         raise ConfigError("server URLs carry different credentials: expected the same for all")
-    return tuple(_without_credentials(part) for part in parts), found.pop() if found else None
+    return tuple(_without_credentials(part) for part in parts), ways.pop() if ways else None
 
 
 def _parse(url: str) -> SplitResult:
-    # Whatever stands before the last "@" may be a secret: no message shows it.
+    # The text before the last "@" may be a secret: no message shows it.
     text = url.strip()
     shown = text.rpartition("@")[2]
     try:

@@ -1,4 +1,4 @@
-"""Running services as a program: connect, set up, wait, stop."""
+"""A program of services: connect, set up, wait, stop."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ logger = logging.getLogger("micro.context")
 T = TypeVar("T")
 
 Check = Callable[[], Awaitable[object] | object]
-"""A readiness check, sync or async: raises or returns False when something is missing."""
+"""A readiness check, sync or async; it fails if it raises or returns False."""
 
 
 class Context:
-    """A program that runs services: owns the connection and everything that is entered into it.
+    """A program that runs services, and the owner of its connection.
 
-    An async context manager. When it ends, its services stop first and all at once, without losing a
-    request; then everything entered or pushed is left in reverse order; the connection closes last.
+    An async context manager. At its end all services stop at the same time, without losing a
+    request. Then everything entered or pushed is left in reverse order. The connection closes last.
 
     Args:
-        client: A NATS client to connect with, by default a new one. One that is connected already
-            is used as it is, and left open.
+        client: A NATS client to connect with, by default a new one. A client that is connected
+            already is used as it is, and stays open.
     """
 
     def __init__(self, client: NatsClient | None = None) -> None:
@@ -64,7 +64,7 @@ class Context:
 
     @property
     def client(self) -> NatsClient:
-        """The NATS client of this context; another one after the connection had to be replaced."""
+        """The NATS client; another one after a replacement of the connection."""
         return self._link.client
 
     @property
@@ -78,26 +78,26 @@ class Context:
         return dict(self._checks)
 
     def add_check(self, name: str, check: Check) -> None:
-        """Add a readiness check, of something that requests cannot be handled without.
+        """Add a readiness check of something that all requests need.
 
-        `micro.health` runs it. It is passed unless it raises, returns False, or takes too long.
+        `micro.health` runs it. The check fails if it raises, returns False, or takes too long.
 
         Args:
-            name: What is checked; the former check of that name is replaced.
+            name: The name of the check; a former check of that name is replaced.
             check: Called without arguments, sync or async.
         """
         self._checks[name] = check
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Add a callback for when the connection is lost."""
+        """Add a callback for the loss of the connection."""
         self._callbacks.add("disconnected", callback)
 
     def add_reconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Add a callback for when the connection is back."""
+        """Add a callback for a successful reconnect."""
         self._callbacks.add("reconnected", callback)
 
     def add_closed_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Add a callback for when the connection is closed for good."""
+        """Add a callback for the final close of the connection."""
         self._callbacks.add("closed", callback)
 
     def add_error_callback(self, callback: Callable[[Exception], Awaitable[None]]) -> None:
@@ -105,13 +105,13 @@ class Context:
         self._callbacks.add("error", callback)
 
     async def connect(self, *options: ConnectOption) -> None:
-        """Connect to the NATS server. Does not raise when the context is cancelled meanwhile.
+        """Connect to the NATS server; return early if the context is cancelled.
 
         Args:
-            options: Values from `micro.options`; the environment fills what they leave open.
+            options: Values from `micro.options`; the environment has the rest.
 
         Raises:
-            ConnectError: No server can be reached, or one refuses us.
+            ConnectError: No server can be reached, or a server refuses the connection.
             ConfigError: The options are not acceptable.
         """
         if self.client.is_connected:
@@ -141,7 +141,9 @@ class Context:
         contracts: ContractRegistry | None = None,
         on_incompatible: OnIncompatible = "refuse",
     ) -> Service:
-        """Create and start a service; it stops with the context. Parameters as of `add_service`.
+        """Create and start a service that stops with the context.
+
+        Takes the same parameters as `add_service`.
 
         Raises:
             ConfigError: A value is not acceptable.
@@ -181,7 +183,7 @@ class Context:
             service.reset()
 
     def cancel(self) -> None:
-        """Cancel the context: what waits for it goes on, `run_forever` ends."""
+        """Cancel the context: `wait` returns, `run_forever` ends."""
         self._cancel.set()
 
     def cancelled(self) -> bool:
@@ -193,12 +195,10 @@ class Context:
         await self._cancel.wait()
 
     async def wait_for(self, coro: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine, and cancel it when the context is cancelled.
-
-        Does not raise in that case; `cancelled` tells.
+        """Run a coroutine; cancel it, without an error, when the context is cancelled.
 
         Raises:
-            Exception: Whatever the coroutine raised.
+            Exception: The coroutine raised it.
         """
         await self._cancel.bound(coro)
 
@@ -206,30 +206,30 @@ class Context:
         """Add a callback, sync or async, to run when the context ends."""
 
         async def call() -> None:
-            found = callback()
-            if inspect.isawaitable(found):
-                await found
+            outcome = callback()
+            if inspect.isawaitable(outcome):
+                await outcome
 
         self._stack.push_async_callback(call)
 
     async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
-        """Enter an async context manager, to be left when the context ends."""
+        """Enter an async context manager that is left when the context ends."""
         return await self._stack.enter_async_context(async_context)
 
     def use_store(self, store: SharedStore) -> None:
-        """Take settings and leadership from a store that many processes share."""
+        """Use a store that many processes share for `config` and `leader`."""
         self._store = store
 
     async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
-        """Read settings, a pydantic model, and keep them up to date until the context ends.
+        """Read settings and keep them up to date until the context ends.
 
         Args:
-            prefix: What the keys begin with: ``<prefix><field>``, ``<prefix><field>/<field>``.
-            model: The pydantic model.
+            prefix: The prefix of the keys: `<prefix><field>`, `<prefix><field>/<field>`.
+            model: The pydantic model of the settings.
 
         Raises:
             ConfigError: `use_store` was not called.
-            pydantic.ValidationError: The settings found are not valid. Later ones that are not only
+            pydantic.ValidationError: The settings are not valid. Later invalid settings only
                 count as rejected.
         """
         return await self.enter(self._shared_store().config(prefix, model))
@@ -237,8 +237,8 @@ class Context:
     def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
         """Return a context manager whose body runs in one process at a time.
 
-        Entering waits for one's turn; the body is cancelled when the leadership is lost, and leaving
-        then raises the store's error for that.
+        Entering waits for the leadership. Its loss cancels the body, and leaving then raises the
+        error of the store.
 
         Raises:
             ConfigError: `use_store` was not called.
@@ -251,9 +251,9 @@ class Context:
         return self._store
 
     def trap_signal(self, *signals: signal.Signals) -> None:
-        """Cancel the context on these signals, SIGINT and SIGTERM when none is given.
+        """Cancel the context on these signals, by default SIGINT and SIGTERM.
 
-        A second one cancels the requests in flight, a third one has its usual effect.
+        A second signal cancels the requests in flight, a third one has its usual effect.
         """
         self._signals.trap(*signals)
 
@@ -266,17 +266,17 @@ class Context:
     ) -> None:
         """Connect, set up, and run until the context is cancelled; then stop everything.
 
-        The context must not have been entered before. Does not raise when it is cancelled.
+        The context must not have been entered before.
 
         Args:
-            setup: ``async (context)``: adds services.
+            setup: An async function of the context that adds services.
             options: Values from `micro.options`.
             trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
 
         Raises:
-            ConnectError: The connection cannot be made, or is gone for good.
+            ConnectError: The connection cannot be made, or is closed for good.
             ConfigError: A declaration is not acceptable.
-            Exception: Whatever ``setup`` raised.
+            Exception: The setup function raised it.
         """
         async with self:
             if trap_signals:
@@ -298,7 +298,7 @@ class Context:
         traceback: TracebackType | None,
     ) -> bool | None:
         try:
-            # Before anything else is left: a handler may use what was entered after its service.
+            # First of all: a handler may use something that was entered after its service.
             await asyncio.gather(*(service.stop() for service in self._services))
         finally:
             try:

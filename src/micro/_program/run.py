@@ -1,4 +1,4 @@
-"""Running a program from its start to its end."""
+"""The function that runs a program."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def run(
     trap_signals: bool | tuple[signal.Signals, ...] = False,
     client: NatsClient | None = None,
 ) -> None:
-    """Run a program: `Context.run_forever` in an event loop of its own.
+    """Run a program: `Context.run_forever` in a new event loop.
 
-    An error of micro, such as a server that cannot be reached, ends the process with one line on
-    standard error and exit code 1; Ctrl-C that is not trapped stops in the same way, with code 130.
+    An error of micro, such as an unreachable server, ends the process with one line on standard
+    error and exit code 1. Ctrl-C without a trap stops the program, too, with exit code 130.
 
     Args:
-        setup: ``async (context)``: adds services.
+        setup: An async function of the context that adds services.
         options: Values from `micro.options`.
         trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
         client: A NATS client to connect with.

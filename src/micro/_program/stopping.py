@@ -10,20 +10,20 @@ from typing import Any
 
 from micro._errors import StoppedError
 
-logger = logging.getLogger("micro.context")  # whose stopping this is about
+logger = logging.getLogger("micro.context")  # the context is stopped
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Cancellation(asyncio.Event):
-    """Set when the program is to stop."""
+    """An event that is set when the program has to stop."""
 
     async def bound(self, coro: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine, and cancel it when this is set, which then is no error.
+        """Run a coroutine; cancel it, without an error, when this event is set.
 
         Raises:
-            StoppedError: Somebody else cancelled the coroutine.
-            Exception: Whatever the coroutine raised.
+            StoppedError: Other code cancelled the coroutine.
+            Exception: The coroutine raised it.
         """
         task = asyncio.ensure_future(coro)
         cancelled = asyncio.ensure_future(self.wait())
@@ -40,12 +40,14 @@ class Cancellation(asyncio.Event):
 
 
 class StopSignals:
-    """Traps signals: the first one stops a program, the next one hurries it, a third has its usual effect.
+    """Signal handlers: the first signal stops the program, the second one cancels its requests.
+
+    A third signal has its usual effect.
 
     Args:
-        stopping: Whether the program is stopping already, for whatever reason.
-        stop: Makes it stop.
-        hurry: Makes it stop without waiting for what is in flight.
+        stopping: Return whether the program is stopping already.
+        stop: Stop the program.
+        hurry: Cancel the requests in flight.
     """
 
     def __init__(
@@ -79,6 +81,6 @@ class StopSignals:
             logger.info("%s: stopping", number.name)
             self._stop()
         else:
-            logger.warning("%s again: cancelling what is in flight", number.name)
+            logger.warning("%s again: cancelling the requests in flight", number.name)
             self.release()
             self._hurry()

@@ -1,4 +1,4 @@
-"""Which subscriptions a server has refused."""
+"""Subscriptions that a server has refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nats.aio.client import Client as NatsClient
 from micro._errors import PermissionDeniedError
 from micro._wire import nats_py
 
-# nats-py lower-cases what the server says, so subjects are compared without regard to case.
+# nats-py lower-cases the errors of the server, so subjects are compared in lower case.
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 
 _refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
@@ -27,7 +27,7 @@ def refused(text: str) -> tuple[str, str] | None:
 
 
 def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
-    """Watch for refusals of subjects that are about to be subscribed to; earlier ones are forgotten."""
+    """Forget earlier refusals of subjects and record new ones; call it before subscribing."""
     nats_py.watch_errors(nc, _record)
     known = _refused.get(nc)
     if known:
@@ -35,10 +35,10 @@ def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
 
 
 def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
-    """Fail if the server has refused one of these subjects; call it behind a fence.
+    """Check that the server has accepted subscriptions; call it after a fence.
 
     Raises:
-        PermissionDeniedError: It has, by name.
+        PermissionDeniedError: The server refused one of the subjects.
     """
     known = _refused.get(nc)
     if not known:
