@@ -69,7 +69,7 @@ async def test_death_of_the_own_node_of_three_moves_the_service(path: str) -> No
 
 
 @pytest.mark.slow
-# nats-py forgets the stream of a connection that it could not close: on Python 3.11 that is a warning.
+# nats-py forgets the stream of a connection it could not close: a warning on Python 3.11.
 @pytest.mark.filterwarnings("ignore:.*StreamWriter:pytest.PytestUnraisableExceptionWarning")
 async def test_frozen_node_is_left_also_with_megabytes_unsent(path: str) -> None:
     """Both cases at once, since each takes as long as silence must last to be believed."""

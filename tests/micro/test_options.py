@@ -259,12 +259,14 @@ def test_contexts_are_found_below_home(tmp_path: Path) -> None:
         (
             [options.token("t"), options.user_password("u", "p")],
             {},
-            "contradictory credentials in the options: token and user and password; give one of them",
+            "contradictory credentials in the options: token and user and password; "
+            "give one of them",
         ),
         (
             [options.token("t"), options.servers("u:p@h")],
             {},
-            "contradictory credentials in the options: token and user and password; give one of them",
+            "contradictory credentials in the options: token and user and password; "
+            "give one of them",
         ),
         (
             [],
@@ -416,7 +418,10 @@ def test_a_bad_value_is_refused_where_it_is_given(
         ("[]", "invalid NATS context {path}: expected a JSON object"),
         ('{"url": 1}', "invalid NATS context {path}: expected 'url' to be a str"),
         ('{"tls_first": "yes"}', "invalid NATS context {path}: expected 'tls_first' to be a bool"),
-        ('{"nsc": "nsc://o/a/u"}', "NATS context {path} uses 'nsc', which only the NATS CLI supports"),
+        (
+            '{"nsc": "nsc://o/a/u"}',
+            "NATS context {path} uses 'nsc', which only the NATS CLI supports",
+        ),
         ('{"user_jwt": "a.b.c"}', "the user JWT in the NATS context 'c' has no seed: expected"),
     ],
 )

@@ -33,7 +33,7 @@ REBUILD_DELAY = 2.0
 _FAILURES = (MicroError, nats.errors.Error, OSError)
 
 
-class Link:
+class ManagedConnection:
     """The connection of a context.
 
     nats-py reconnects, but closes the connection on some errors of the server, can stop reading
@@ -220,10 +220,12 @@ async def _shut(client: NatsClient) -> None:
 class _Events:
     """The callbacks of one client; short, because nats-py awaits them where it reads."""
 
-    def __init__(self, link: Link, client: NatsClient, first: FirstConnection) -> None:
+    def __init__(
+        self, connection: ManagedConnection, client: NatsClient, first: FirstConnection
+    ) -> None:
         self.first = first
         self.connected = False
-        self._link = link
+        self._connection = connection
         self._client = client
 
     def callbacks(self) -> dict[str, Callable[..., Awaitable[None]]]:
@@ -237,19 +239,19 @@ class _Events:
 
     async def on_error(self, error: Exception) -> None:
         if self.connected:
-            self._link.error(error)
+            self._connection.error(error)
         else:
             self.first.failed(error)
 
     async def on_disconnected(self) -> None:
-        self._link.disconnected(self._client)
+        self._connection.disconnected(self._client)
 
     async def on_reconnected(self) -> None:
-        self._link.reconnected(self._client)
+        self._connection.reconnected(self._client)
 
     async def on_closed(self) -> None:
         if self.connected:
-            self._link.closed(self._client)
+            self._connection.closed(self._client)
 
     async def on_lame_duck(self) -> None:
-        self._link.lame_duck(self._client)
+        self._connection.lame_duck(self._client)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from nats.aio.client import Client as NatsClient
 
 from micro._connection.callbacks import Callbacks
-from micro._connection.managed_connection import Link
+from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
@@ -47,7 +47,7 @@ class Context:
 
     def __init__(self, client: NatsClient | None = None) -> None:
         self._callbacks = Callbacks()
-        self._link = Link(
+        self._connection = ManagedConnection(
             NatsClient() if client is None else client,
             self._callbacks,
             move=self._move,
@@ -65,7 +65,7 @@ class Context:
     @property
     def client(self) -> NatsClient:
         """The NATS client; another one after a replacement of the connection."""
-        return self._link.client
+        return self._connection.client
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -116,8 +116,8 @@ class Context:
         """
         if self.client.is_connected:
             return
-        self._stack.push_async_callback(self._link.close)
-        await self.wait_for(self._link.connect(options))
+        self._stack.push_async_callback(self._connection.close)
+        await self.wait_for(self._connection.connect(options))
 
     async def add_service(  # noqa: PLR0913 - the documented signature
         self,

@@ -27,7 +27,7 @@ def refused(text: str) -> tuple[str, str] | None:
 
 
 def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
-    """Forget earlier refusals of subjects and record new ones; call it before subscribing."""
+    """Forget earlier refusals of subjects, record new ones; call it before subscribing."""
     nats_py.watch_errors(nc, _record)
     known = _refused.get(nc)
     if known:

@@ -156,7 +156,7 @@ async def test_setup_that_raises_is_seen_by_what_was_entered(server: NatsServer)
 async def test_handler_may_use_what_was_entered_after_its_service(
     server: NatsServer, caller: NatsClient
 ) -> None:
-    """Services stop before anything else is left, so that requests in flight find what they need."""
+    """Services stop before anything else is left: requests in flight may use it."""
     recorder = Recorder()
     entered, release = asyncio.Event(), asyncio.Event()
 
