@@ -1,4 +1,4 @@
-"""All commands, put together."""
+"""The command line: all commands in one application."""
 
 from __future__ import annotations
 
@@ -7,37 +7,26 @@ from typing import Annotated
 import typer
 
 from micro._version import __version__
-from micro.cli import (
-    _bench,
-    _dashboard,
-    _discover,
-    _doctor,
-    _exporter,
-    _request,
-    _run,
-    _server,
-    _stats,
-)
-from micro.cli._flags import make_help
+from micro.cli._bench import bench
+from micro.cli._dashboard import dashboard
+from micro.cli._discover import info, ls, ping
+from micro.cli._doctor import doctor
+from micro.cli._exporter import exporter
+from micro.cli._flags import add_command, make_help
+from micro.cli._request import request
+from micro.cli._run import run
+from micro.cli._server import server
+from micro.cli._stats import stats, top
 
 app = typer.Typer(
     no_args_is_help=True,
-    # A traceback of ours is for a bug report: plain, and without the values of locals in it.
+    # A traceback goes into a bug report: plain, and without the values of local variables.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (
-    _run,
-    _discover,
-    _stats,
-    _dashboard,
-    _request,
-    _bench,
-    _exporter,
-    _server,
-    _doctor,
-):
-    _module.register(app)
+for command in (run, ls, ping, info, stats, top, dashboard, request, bench, exporter, doctor):
+    add_command(app, command)
+add_command(app, server, context_settings={"allow_extra_args": True})  # arguments of nats-server
 
 
 def _print_version(wanted: bool) -> None:

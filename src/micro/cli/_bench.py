@@ -18,7 +18,7 @@ from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ServiceError
 from micro.cli._discover import complete_name
-from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import (
     NoAnswerError,
     add_row,
@@ -110,11 +110,6 @@ class Bench:
                 for name, seconds in {**quantiles, "max": found.longest}.items()
             },
         }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, bench)
 
 
 def bench(  # noqa: PLR0913 - flags of a command

@@ -8,13 +8,8 @@ from typing import Annotated
 
 import typer
 
-from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import Exit, execute, fail, print_json
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, dashboard)
 
 
 def dashboard(

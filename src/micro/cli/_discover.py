@@ -14,7 +14,7 @@ from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError
 from micro._protocol.models import ServiceInfo
-from micro.cli._flags import Connection, Json, add_command
+from micro.cli._flags import Connection, Json
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
 STALL = 0.3
@@ -42,13 +42,6 @@ Name = Annotated[
     typer.Argument(metavar="NAME", help="Only this service.", autocompletion=complete_name),
 ]
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance of it.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    add_command(app, ls)
-    add_command(app, ping)
-    add_command(app, info)
 
 
 def ls(connection: Connection, as_json: Json = False) -> None:

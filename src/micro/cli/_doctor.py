@@ -17,7 +17,7 @@ from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
 from micro._service.service import Service, add_service
 from micro._wire.fence import fence
-from micro.cli._flags import Connection, Json, add_command
+from micro.cli._flags import Connection, Json
 from micro.cli._output import Exit, execute, print_json, print_line
 
 SERVICE = "micro-doctor"
@@ -47,11 +47,6 @@ class Finding:
     status: Status
     detail: str
     fix: str = ""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, doctor)
 
 
 def doctor(connection: Connection, as_json: Json = False) -> None:

@@ -12,16 +12,11 @@ from micro import options
 from micro._errors import ConfigError, MicroError
 from micro._program.context import Context
 from micro.cli._discover import complete_name
-from micro.cli._flags import Address, Connection, add_command, parse_address
+from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import execute, print_line
 
 GATHER = 1.0
 """Seconds that a scrape gathers answers; it ends earlier when no more come."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, exporter)
 
 
 def exporter(

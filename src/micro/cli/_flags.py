@@ -138,7 +138,7 @@ class Connection:
 def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any) -> None:
     """Add a function to the command line; its docstring is the help.
 
-    A parameter ``connection: Connection`` becomes one flag per field.
+    A parameter `connection: Connection` becomes one flag per field.
     """
     app.command(help=make_help(command), **settings)(_with_connection(command))
 

@@ -14,7 +14,7 @@ from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
 from micro.cli._discover import STALL, complete_name, nobody
-from micro.cli._flags import Connection, Json, add_command
+from micro.cli._flags import Connection, Json
 from micro.cli._output import (
     NoAnswerError,
     execute,
@@ -23,11 +23,6 @@ from micro.cli._output import (
     shown_payload,
     write_payload,
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, request)
 
 
 def request(

@@ -9,15 +9,10 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
-from micro.cli._flags import Address, Connection, add_command, parse_address
+from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import Exit, fail
 from micro.cli._program import LogLevel, Loop, Program
 from micro.cli._supervisor import Supervisor
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, run)
 
 
 def run(  # noqa: PLR0913 - the flags of one command

@@ -9,14 +9,9 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError
-from micro.cli._flags import Json, add_command
+from micro.cli._flags import Json
 from micro.cli._output import Exit, fail, print_json
 from micro.testing import server_binary
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    add_command(app, server, context_settings={"allow_extra_args": True})
 
 
 def server(

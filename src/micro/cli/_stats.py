@@ -18,7 +18,7 @@ from micro._client.rates import Rate, own_figures, rate_between
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import STALL, Name, nobody
-from micro.cli._flags import Connection, Json, add_command, parse_duration
+from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
 
 _Key = tuple[str, str, str]
@@ -54,12 +54,6 @@ class Look:
             key: rate_between(old.get(key), now, seconds) for key, now in self.counters().items()
         }
         return {key: rate for key, rate in rates.items() if rate is not None}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    add_command(app, stats)
-    add_command(app, top)
 
 
 def stats(
