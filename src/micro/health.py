@@ -1,16 +1,16 @@
-"""Health of a program, for Kubernetes and the like: over HTTP, or asked for in the program.
+"""Liveness and readiness of a program, over HTTP or as an object (for Kubernetes and others).
 
     async def setup(ctx: micro.Context) -> None:
         ctx.add_check("database", database.ping)
         await ctx.enter(HealthServer(ctx, "0.0.0.0", 8080))
 
-or ``micro run app:setup --health :8080``.
+or `micro run app:setup --health :8080`.
 
     GET /healthz    alive: a message goes through the NATS server and back. 200, else 503.
     GET /readyz     ready: alive, a service runs and none has stopped, every check is passed
 
-The body is ``{"status": "ok", "checks": {"nats": "ok", "services": "ok", "database": "ok"}}``; what
-fails is ``failed`` or ``timed out`` in it. The reason is in the log and not in the answer.
+The body is `{"status": "ok", "checks": {"nats": "ok", "services": "ok", "database": "ok"}}`. A
+check that does not pass is `failed` or `timed out`; the reason is only in the log.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ logger = logging.getLogger("micro.health")
 
 OK = "ok"
 MAX_HEAD = 8192
-"""Bytes of a request before its body."""
+"""Limit on the bytes of a request before its body."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks found: ``ok``, ``failed`` or ``timed out``, by name."""
+    """The outcomes of the checks by name: `ok`, `failed` or `timed out`."""
 
     checks: Mapping[str, str]
 
     @property
     def healthy(self) -> bool:
-        """Whether all are passed."""
+        """Whether all checks passed."""
         return all(outcome == OK for outcome in self.checks.values())
 
     def as_dict(self) -> dict[str, object]:
-        """Return the report as it is answered."""
+        """Return the report as the JSON body of an answer."""
         return {"status": OK if self.healthy else "failed", "checks": dict(self.checks)}
 
 
 class Health:
-    """Finds out how the program of a context is.
+    """The health of the program of a context.
 
     Args:
         context: The context.
-        timeout: Seconds for the round trip, and for each check.
+        timeout: Seconds for the round trip and for each check.
     """
 
     def __init__(self, context: Context, *, timeout: float = 2.0) -> None:
@@ -69,16 +69,16 @@ class Health:
         self._log = LimitedLog(logger)
 
     async def live(self) -> Report:
-        """Find out whether a message goes through the server and back."""
+        """Check that a message goes through the server and back."""
         return await self._all({"nats": self._round_trip})
 
     async def ready(self) -> Report:
-        """Find out whether requests should be sent here: alive, services and all checks well."""
+        """Check that requests can be handled: round trip, services and all checks."""
         own: dict[str, Check] = {"nats": self._round_trip, "services": self._services_run}
         return await self._all({**self._context.checks, **own})
 
     async def _round_trip(self) -> None:
-        # A limit beyond the one of every check, so that it is this one that ends it.
+        # Longer than the limit of a check, so that the check ends first and says "timed out".
         await fence(self._context.client, 2 * self._timeout, reconnects=False)
 
     def _services_run(self) -> bool:
@@ -93,8 +93,8 @@ class Health:
     async def _one(self, name: str, check: Check) -> str:
         try:
             async with asyncio.timeout(self._timeout):
-                found = check()
-                found = await found if inspect.isawaitable(found) else found
+                passed = check()
+                passed = await passed if inspect.isawaitable(passed) else passed
         except TimeoutError:
             self._log.log(logging.WARNING, name, "check %r timed out", name)
             return "timed out"
@@ -104,17 +104,17 @@ class Health:
         except Exception as error:  # noqa: BLE001 - a check of the user may raise anything
             self._log.log(logging.WARNING, name, "check %r failed", name, error=error)
             return "failed"
-        return "failed" if found is False else OK
+        return "failed" if passed is False else OK
 
 
 class HealthServer:
-    """Answers ``/healthz`` and ``/readyz`` over HTTP; an async context manager.
+    """The HTTP server of `/healthz` and `/readyz`; an async context manager.
 
     Args:
         context: The context of the program; enter the server into it, before the services.
-        host: The address to listen on, such as ``0.0.0.0`` for all of IPv4.
+        host: The address to listen on, such as `0.0.0.0` for all of IPv4.
         port: The port; 0 for a free one, see `port`.
-        timeout: Seconds for the round trip, and for each check.
+        timeout: Seconds for the round trip and for each check.
     """
 
     def __init__(self, context: Context, host: str, port: int, *, timeout: float = 2.0) -> None:
@@ -127,7 +127,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that the server listens on."""
         if self._server is None:
             return self._address[1]
         return int(self._server.sockets[0].getsockname()[1])
@@ -136,7 +136,7 @@ class HealthServer:
         """Listen.
 
         Raises:
-            MicroError: The address cannot be had.
+            MicroError: The address cannot be listened on.
         """
         host, port = self._address
         try:
@@ -161,7 +161,7 @@ class HealthServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None:  # it is a task that calls this
+        if task is None:  # never: asyncio calls this in a task
             return
         self._tasks.add(task)
         try:
@@ -183,12 +183,12 @@ class HealthServer:
         if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
             return _reply(HTTPStatus.BAD_REQUEST)
         method, target = line[0], line[1].partition(b"?")[0].decode("latin-1")
-        find_out = self._paths.get(target)
-        if find_out is None:
+        check = self._paths.get(target)
+        if check is None:
             return _reply(HTTPStatus.NOT_FOUND)
         if method not in (b"GET", b"HEAD"):
             return _reply(HTTPStatus.METHOD_NOT_ALLOWED, extra="Allow: GET, HEAD\r\n")
-        report = await find_out()
+        report = await check()
         status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
         return _reply(status, report.as_dict(), with_body=method == b"GET")
 

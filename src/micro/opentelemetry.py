@@ -1,18 +1,19 @@
-"""Traces of requests with OpenTelemetry (extra "opentelemetry").
+"""OpenTelemetry traces of requests (extra "opentelemetry").
 
     from micro.opentelemetry import TracedClient, trace_requests
 
     service = await ctx.add_service("shop", "1.0.0", middlewares=[trace_requests()])
     client = TracedClient(ctx.client)
 
-A span for each request that a service handles and for each that a client makes. They are in one trace
-because the context travels in the headers ``traceparent`` and ``tracestate`` (W3C), or in those of the
-propagator that the program has set. Only the API is needed here; without an SDK nothing is recorded.
+Each request that a service handles is a span, and each request that a client sends is one. They
+belong to one trace because the context travels in the headers `traceparent` and `tracestate` (W3C),
+or in the headers of the program's propagator. Only the OpenTelemetry API is needed; without an SDK
+nothing is recorded.
 
-Attributes, by the semantic conventions for messaging: ``messaging.system`` (nats),
-``messaging.operation.name`` and ``.type``, ``messaging.destination.name`` (the subject),
-``messaging.message.body.size`` (bytes of the request), and for what failed ``error.type``: the code of
-the service error, or the name of the exception.
+Attributes, by the semantic conventions for messaging: `messaging.system` (nats),
+`messaging.operation.name` and `.type`, `messaging.destination.name` (the subject),
+`messaging.message.body.size` (bytes of the request), and `error.type` of a failed request: the code
+of the service error, or the name of the exception.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from micro._version import __version__
 __all__ = ["TracedClient", "trace_requests"]
 
 LEAST_FAULT = 500
-"""Codes below it are the caller's fault: no error of the service that answers with them."""
+"""A lower code is the caller's fault, and no error of the span of the service."""
 
 
 def trace_requests(
@@ -45,13 +46,13 @@ def trace_requests(
 ) -> Middleware:
     """Return a middleware that makes a server span of each request.
 
-    The span is current while the request is handled, so that spans made by the handler are below it. An
-    answer with a code of 500 and more, and any exception, gives it the status "error".
+    The span is current while the handler runs, so spans of the handler are its children. A code of
+    500 or more, and any exception, give it the status "error".
 
     Args:
-        name: The name of the spans; ``process`` and the subject by default. Endpoints with wildcards
-            should have one, else there are as many names as there are subjects.
-        tracer_provider: Where spans go; that of the program by default.
+        name: The name of the spans; `process` and the subject by default. Give a name to an
+            endpoint with wildcards, as each subject would be a name of its own.
+        tracer_provider: The provider of the tracer; the program's by default.
     """
     tracer = _tracer(tracer_provider)
 
@@ -77,13 +78,13 @@ def trace_requests(
 
 
 class TracedClient(Client):
-    """A client whose requests are client spans, and carry their context to the service.
+    """A client whose requests are client spans and carry their context to the service.
 
     Args:
         nc: The connected NATS client.
-        default_max_wait: As of `Client`.
-        api_prefix: As of `Client`.
-        tracer_provider: Where spans go; that of the program by default.
+        default_max_wait: The argument of `Client`.
+        api_prefix: The argument of `Client`.
+        tracer_provider: The provider of the tracer; the program's by default.
     """
 
     def __init__(
@@ -119,12 +120,12 @@ class TracedClient(Client):
 
 
 class _Headers(Getter[Mapping[str, str]]):
-    """Reads headers by name in whatever case: other clients change it."""
+    """The headers by name in any case, since other clients change the case."""
 
     def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
         wanted = key.lower()
-        found = [value for name, value in carrier.items() if name.lower() == wanted]
-        return found if found else None
+        values = [value for name, value in carrier.items() if name.lower() == wanted]
+        return values if values else None
 
     def keys(self, carrier: Mapping[str, str]) -> list[str]:
         return list(carrier)

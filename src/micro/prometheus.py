@@ -1,4 +1,4 @@
-"""Prometheus metrics of services (extra "prometheus"): of one's own, or of all that can be discovered.
+"""Prometheus metrics of own or discovered services (extra "prometheus").
 
 In a program, for the services it runs:
 
@@ -8,10 +8,10 @@ In a program, for the services it runs:
     prometheus_client.REGISTRY.register(ServiceCollector(service))
     prometheus_client.start_http_server(9100)
 
-For every service on a NATS server, in any language: ``micro exporter``.
+For every service on a NATS server, in any language: `micro exporter`.
 
-Metrics of instances are labelled with service, version and instance; those of endpoints also with
-endpoint, subject and queue_group. Services in other languages have those above the line:
+The labels of an instance are service, version and instance; an endpoint also has endpoint, subject
+and queue_group. Services in other languages only have the metrics above the line:
 
     micro_service_info                             1 for each instance
     micro_service_started_timestamp_seconds        start or last reset
@@ -26,7 +26,7 @@ endpoint, subject and queue_group. Services in other languages have those above 
     micro_endpoint_errors_by_code_total{code=...}
     micro_endpoint_latency_seconds{quantile=...}   of the latest requests
 
-The exporter has ``micro_discovery_up`` besides: whether the NATS server could be asked.
+The exporter also has `micro_discovery_up`: 1 if the NATS server answered the scrape.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
 NANOSECONDS = 1e-9
 
 STALL = 0.3
-"""Seconds without a further answer after which all have answered."""
+"""Seconds without a further answer that end a scrape."""
 
 GRACE = 5.0
-"""Seconds that the event loop may be late with what it was asked for."""
+"""Seconds that the event loop may be late with a scrape."""
 
 
 class ServiceCollector(Collector):
@@ -83,20 +83,20 @@ class ServiceCollector(Collector):
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics as they are now."""
+        """Yield the current metrics."""
         yield from families(service.stats() for service in self._services)
 
 
 class DiscoveryCollector(Collector):
-    """The metrics of every instance that answers ``$SRV.STATS``, asked anew for each scrape.
+    """The metrics of every instance that answers `$SRV.STATS`, requested at each scrape.
 
-    Scrapes run in threads of an HTTP server; the asking runs in the event loop it was made in, over
-    the connection of a context.
+    Scrapes run in threads of an HTTP server. The requests run in the event loop that created the
+    collector, over the connection of a context.
 
     Args:
-        context: The context, connected.
-        service: Only instances of this service.
-        max_wait: Seconds to gather answers.
+        context: The connected context.
+        service: The name of the only service to ask; all services by default.
+        max_wait: Seconds to wait for answers.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class DiscoveryCollector(Collector):
         self._loop = asyncio.get_running_loop()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of all instances that answered; ``micro_discovery_up`` 0 if none could."""
+        """Yield `micro_discovery_up` and the metrics of all instances that answered."""
         up = GaugeMetricFamily("micro_discovery_up", "Whether the NATS server could be asked.")
         future = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
         try:
-            found = future.result(2 * self._max_wait + GRACE)
+            answers = future.result(2 * self._max_wait + GRACE)
         except (nats.errors.Error, OSError) as error:  # a time-out is an OSError
             future.cancel()
             logger.error("cannot ask for statistics: %s", str(error) or type(error).__name__)
@@ -121,33 +121,33 @@ class DiscoveryCollector(Collector):
             return
         up.add_metric((), 1)
         yield up
-        yield from families(found)
+        yield from families(answers)
 
     async def _ask(self) -> list[ServiceStats]:
-        nc = self._context.client  # another one after the connection had to be replaced
+        nc = self._context.client  # another one after a replacement
         if not nc.is_connected:
             raise ConnectionError("not connected")
         stall = min(STALL, self._max_wait)
-        found = await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
-        if not found:  # because nobody is there, or because the server hangs
+        answers = await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
+        if not answers:  # no service runs, or the server hangs
             await fence(nc, self._max_wait, reconnects=False)
-        return found
+        return answers
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that registering does not ask."""
+        """Return nothing, so that registering the collector sends no request."""
         return ()
 
 
-def families(found: Iterable[ServiceStats]) -> Iterator[Metric]:
-    """Yield the metrics of instances; of one that is named twice, the last."""
+def families(answers: Iterable[ServiceStats]) -> Iterator[Metric]:
+    """Yield the metrics of instances; the last answer of an instance counts."""
     info = GaugeMetricFamily("micro_service_info", "A running instance.", labels=SERVICE_LABELS)
     started = GaugeMetricFamily(
         "micro_service_started_timestamp_seconds",
-        "When the instance was started or reset.",
+        "Time of the start or last reset of the instance.",
         labels=SERVICE_LABELS,
     )
     endpoints = _EndpointFamilies()
-    for labels, stats in {(one.name, one.version, one.id): one for one in found}.items():
+    for labels, stats in {(each.name, each.version, each.id): each for each in answers}.items():
         info.add_metric(labels, 1)
         started.add_metric(labels, stats.started.timestamp())
         for endpoint in stats.endpoints:
@@ -172,7 +172,7 @@ class _EndpointFamilies:
 
     def add(self, instance: tuple[str, ...], endpoint: EndpointStats) -> None:
         labels = (*instance, endpoint.name, endpoint.subject, endpoint.queue_group)
-        if labels in self._seen:  # Prometheus would refuse the whole answer
+        if labels in self._seen:  # Prometheus refuses a page with duplicates
             return
         self._seen.add(labels)
         self._requests.add_metric(labels, endpoint.num_requests)

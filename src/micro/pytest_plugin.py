@@ -1,6 +1,6 @@
-"""Fixtures for the tests of services; switch them on in ``conftest.py``.
+"""Fixtures for the tests of services.
 
-pytest_plugins = ["micro.pytest_plugin"]
+`pytest_plugins = ["micro.pytest_plugin"]` in `conftest.py` enables them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ __all__ = ["nats_server"]
 
 @pytest.fixture(scope="session")
 def nats_server() -> Iterator[NatsServer]:
-    """Run a real nats-server on a free port, with JetStream, for all tests of the session."""
+    """Run a nats-server with JetStream on a free port for the whole session."""
     with testing.nats_server(jetstream=True) as server:
         yield server

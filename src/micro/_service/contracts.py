@@ -1,8 +1,9 @@
-"""Contracts: the schemas of typed endpoints are held against a registry before the endpoint is added.
+"""Contracts: the schemas of a typed endpoint are checked against a registry before it is added.
 
-Group = name of the service, artifact = ``<endpoint>.request`` and ``<endpoint>.response``, type JSON. A request is compared
-BACKWARD (the new service must read what callers send already), a response FORWARD (callers must be able to read what
-the new service sends), unless the registry has another COMPATIBILITY rule for the artifact or the group.
+The group is the name of the service, the artifacts are `<endpoint>.request` and
+`<endpoint>.response`, the type is JSON. A request is compared BACKWARD (the new service must read
+what callers already send), a response FORWARD (callers must be able to read what the new service
+sends), unless the registry has another COMPATIBILITY rule for the artifact or the group.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ logger = logging.getLogger("micro.contracts")
 OnIncompatible = Literal["refuse", "warn"]
 
 PATIENCE = 5.0
-"""Seconds that one service waits in all for a registry that does not answer, before it starts without."""
+"""Seconds in all that a service waits for a registry that does not answer."""
 
 _RULE: Final = "COMPATIBILITY"
 _DIRECTIONS = {"request": "BACKWARD", "response": "FORWARD"}
 
 
 class RegisteredSchema(Protocol):
-    """What a registry says of a schema it holds."""
+    """The ids of a schema in a registry."""
 
     @property
     def global_id(self) -> int:
@@ -44,21 +45,24 @@ class RegisteredSchema(Protocol):
 
 
 class CompatibilityVerdict(Protocol):
-    """Whether a schema may be the next version, and if not, why; ``str`` of a cause says where."""
+    """The answer to the question whether a schema may be the next version."""
 
     @property
     def compatible(self) -> bool:
-        """Whether it may."""
+        """Whether the schema may be the next version."""
         ...
 
     @property
     def causes(self) -> Sequence[object]:
-        """The reasons why not."""
+        """The reasons against it; `str` of a cause says where."""
         ...
 
 
 class ContractRegistry(Protocol):
-    """The part of a schema registry that contracts need; every async client of ``micro_schema_registry`` has it."""
+    """The part of a schema registry that contracts need.
+
+    Every async client of `micro_schema_registry` has it.
+    """
 
     async def check_compatibility(
         self, artifact_id: str, schema: str, *, artifact_type: str, group_id: str
@@ -90,11 +94,11 @@ class Contracts:
 
     Args:
         service: The name of the service.
-        registry: Where its schemas are.
-        on_incompatible: What to do about a change that breaks a contract.
+        registry: The registry of its schemas.
+        on_incompatible: `refuse` or `warn`, for a change that breaks a contract.
 
     Raises:
-        ConfigError: ``on_incompatible`` is neither ``refuse`` nor ``warn``.
+        ConfigError: `on_incompatible` is neither `refuse` nor `warn`.
     """
 
     def __init__(
@@ -110,15 +114,16 @@ class Contracts:
         self._patience = PATIENCE
 
     async def metadata(self, endpoint: str, handler: BoundHandler) -> dict[str, str]:
-        """Register the schemas of an endpoint; return its metadata ``schema.request`` and ``schema.response``.
+        """Register the schemas of an endpoint; return its metadata `schema.request`, `.response`.
 
-        Their form is ``JSON;global=17;content=9;sha256=...``, without ids what could not be registered: the registry does not
-        answer, or the change is incompatible and only warned of.
+        Each has the form `JSON;global=17;content=9;sha256=...`. The ids are missing if the schema
+        is not registered: the registry does not answer, or the change is incompatible and
+        `on_incompatible` is `warn`.
 
         Raises:
-            IncompatibleContractError: A schema is not compatible with what callers know, and that is to be refused.
+            IncompatibleContractError: A schema breaks a contract, and is refused.
         """
-        found: dict[str, str] = {}
+        metadata: dict[str, str] = {}
         for part, schema in (
             ("request", _closed(handler.request_schema())),
             ("response", handler.response_schema()),
@@ -127,8 +132,8 @@ class Contracts:
                 text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
                 ids = await self._register(f"{endpoint}.{part}", text, _DIRECTIONS[part])
                 sha256 = hashlib.sha256(text.encode()).hexdigest()
-                found[f"schema.{part}"] = f"JSON{ids};sha256={sha256}"
-        return found
+                metadata[f"schema.{part}"] = f"JSON{ids};sha256={sha256}"
+        return metadata
 
     async def _register(self, artifact: str, text: str, direction: str) -> str:
         if self._patience <= 0:
@@ -139,7 +144,7 @@ class Contracts:
                 return await self._agree(artifact, text, direction)
         except IncompatibleContractError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a registry fails with, the service starts
+        except Exception as error:  # noqa: BLE001 - a registry may fail with anything; the service starts
             self._patience -= time.monotonic() - began
             reason = str(error) or type(error).__name__
             logger.warning(
@@ -158,21 +163,22 @@ class Contracts:
                 raise error
             logger.warning("%s", error)
             return ""
-        made = await registry.register_schema(artifact, text, artifact_type="JSON", group_id=group)
+        ids = await registry.register_schema(artifact, text, artifact_type="JSON", group_id=group)
         rules = {
             **await registry.get_rules(group_id=group),
             **await registry.get_rules(artifact_id=artifact, group_id=group),
         }
         if _RULE not in rules:
             await registry.set_rule(_RULE, direction, artifact_id=artifact, group_id=group)
-        return f";global={made.global_id};content={made.content_id}"
+        return f";global={ids.global_id};content={ids.content_id}"
 
 
 def _closed(schema: Any) -> Any:
-    """Return a request's schema without room for other members, except where it says itself what they may be.
+    """Return a request schema that forbids members it does not name, unless it says otherwise.
 
-    Callers may rely on the named members only. Were the others permitted, a new optional member could break someone who
-    sends something else under that name already, so that nothing could ever be added.
+    Callers may rely on the named members only. If others were permitted, a new optional member
+    could break a caller that already sends something else under its name, and no member could
+    ever be added.
     """
     if isinstance(schema, dict):
         closed = {key: _closed(value) for key, value in schema.items()}

@@ -1,4 +1,4 @@
-"""What an instance says of itself: the bodies of its PING, INFO and STATS answers (ADR-32)."""
+"""The bodies of the PING, INFO and STATS answers of an instance (ADR-32)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 from micro._ratelimit import TokenBucket
 
 MAX_INFO_BYTES = 64 * 1024
-"""An INFO answer that would be larger carries hashes of the schemas in their place."""
+"""A larger INFO answer carries hashes of the schemas in their place."""
 
 FRESH_STATS_PER_SECOND = 200
-"""STATS answers that are counted anew; a flood beyond this gets the last one again."""
+"""Limit on STATS answers that are made anew; further requests get the last one again."""
 
 
 class Identity(NamedTuple):
-    """What never changes about an instance."""
+    """The constant facts of an instance."""
 
     name: str
     id: str
@@ -29,12 +29,12 @@ class Identity(NamedTuple):
 
 
 class Answers:
-    """Makes the answers of one instance.
+    """The answers of one instance.
 
     Args:
-        identity: What never changes about it.
-        endpoints: Its endpoints; `changed` must be called after each change.
-        started: When it was started.
+        identity: The constant facts of the instance.
+        endpoints: Its endpoints; call `changed` after each change.
+        started: The time of its start.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Answers:
         self._fresh = TokenBucket(FRESH_STATS_PER_SECOND, 2 * FRESH_STATS_PER_SECOND)
 
     def changed(self) -> None:
-        """Forget the INFO answer made before."""
+        """Forget the last INFO answer."""
         self._info = None
 
     async def ping(self) -> bytes:
@@ -67,7 +67,7 @@ class Answers:
         return self.described()
 
     async def stats(self) -> bytes:
-        """Return the answer to STATS, with what the statistics handlers say now."""
+        """Return the answer to STATS, with fresh results of the statistics handlers."""
         if self._stats is None or self._fresh.take():
             for endpoint in tuple(self._endpoints):
                 await endpoint.refresh()
@@ -75,7 +75,7 @@ class Answers:
         return self._stats
 
     def described(self) -> bytes:
-        """Return the answer to INFO, at most 64 KiB if leaving out schemas makes it so."""
+        """Return the answer to INFO, without schemas if it is larger than 64 KiB with them."""
         if self._info is None:
             self._info = self._describe(schemas=True)
             if len(self._info) > MAX_INFO_BYTES:
@@ -83,7 +83,7 @@ class Answers:
         return self._info
 
     def measured(self) -> bytes:
-        """Return the answer to STATS, with what the statistics handlers said last."""
+        """Return the answer to STATS, with the last results of the statistics handlers."""
         endpoints = [endpoint.measure() for endpoint in self._endpoints]
         started = format_time(self.started)
         return _encode(STATS_TYPE, {**self._identity, "started": started, "endpoints": endpoints})

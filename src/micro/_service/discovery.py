@@ -1,4 +1,4 @@
-"""Answers to PING, INFO and STATS: nine plain subscriptions per instance (ADR-32)."""
+"""The nine plain subscriptions of an instance to PING, INFO and STATS (ADR-32)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Answer = Callable[[], Awaitable[bytes]]
 
 
 ANSWERS_PER_SECOND = 5_000
-"""Asking costs less than answering; a flood beyond this is left unanswered."""
+"""Limit on discovery answers; further requests are ignored."""
 
 
 class Discovery:
@@ -29,10 +29,10 @@ class Discovery:
 
     Args:
         nc: The connection.
-        api_prefix: ``$SRV`` unless overridden.
-        name: The service's name.
-        id: The instance's id.
-        answers: For each verb what makes the body of the answer.
+        api_prefix: `$SRV` unless overridden.
+        name: The name of the service.
+        id: The id of the instance.
+        answers: A function for each verb that returns the body of the answer.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Discovery:
         return list(self._answers)
 
     async def start(self) -> None:
-        """Subscribe; a fence must follow."""
+        """Subscribe; call `fence` afterwards."""
         nats_py.guard(self._nc)
         permissions.expect(self._nc, self.subjects)
         for subject, answer in self._answers.items():
@@ -77,7 +77,7 @@ class Discovery:
 
     def _callback(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
         async def receive(msg: Msg) -> None:
-            # A '$' reply subject is the server's: answering there would be acting for somebody else.
+            # A '$' reply subject belongs to the server: an answer there would be a command to it.
             if not msg.reply or msg.reply.startswith("$"):
                 return
             if not self._bucket.take():

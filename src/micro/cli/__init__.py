@@ -1,4 +1,4 @@
-"""The command ``micro``: runs services, and looks at and asks the ones that run."""
+"""The command `micro`: run services, inspect them, send requests to them."""
 
 from __future__ import annotations
 

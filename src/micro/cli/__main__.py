@@ -1,4 +1,4 @@
-"""``python -m micro.cli`` is the command ``micro``."""
+"""The command `micro`, as `python -m micro.cli`."""
 
 from micro.cli import main
 

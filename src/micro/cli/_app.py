@@ -43,9 +43,9 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Run NATS micro-services, and look at and ask the ones that run, in any language.
+    """Run NATS micro-services, and inspect and call services in any language.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 nobody answered, 4 timed out,
+    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no answer, 4 timed out,
     5 the service answered with an error, 130 interrupted.
     """
 

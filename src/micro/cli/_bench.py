@@ -1,4 +1,4 @@
-"""``micro bench``: how fast an endpoint answers, and how long its callers wait."""
+"""`micro bench`: the request rate of an endpoint and its latencies."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from micro.cli._request import look_up
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 REFRESH = 0.5
-"""Seconds between two looks at the live table."""
+"""Seconds between two updates of the live table."""
 
 _STEPS = 32  # buckets for each doubling of a latency: 2 % wide
 
 
 class Latencies:
-    """Latencies in buckets that are 2 % wide, however many there are."""
+    """A histogram of latencies in buckets that are 2 % wide."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -46,13 +46,13 @@ class Latencies:
         self._buckets: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Note one latency."""
+        """Add one latency."""
         self.count += 1
         self.longest = max(self.longest, seconds)
         self._buckets[round(math.log2(max(seconds, 1e-9)) * _STEPS)] += 1
 
     def quantile(self, part: float) -> float:
-        """Return the seconds that a part of the latencies, 0 to 1, does not exceed; 0 without any."""
+        """Return the seconds that a part (0 to 1) of the latencies does not exceed; 0 if none."""
         left = part * self.count
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -62,13 +62,13 @@ class Latencies:
 
 
 class Bench:
-    """Callers that ask an endpoint, each again as soon as it has an answer.
+    """Callers of an endpoint, each of which sends a request once it has the last answer.
 
     Args:
-        client: What to ask with.
+        client: The client of all callers.
         subject: The subject of the endpoint.
         payload: The payload of each request.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for each answer.
     """
 
     def __init__(self, client: Client, subject: str, payload: bytes, timeout: float) -> None:
@@ -81,33 +81,33 @@ class Bench:
         self._began = time.perf_counter()
 
     async def call(self, until: float) -> None:
-        """Ask again and again until a moment of ``time.perf_counter()``."""
+        """Send requests until a moment of `time.perf_counter()`."""
         while (sent := time.perf_counter()) < until:
             try:
                 await self._client.request(self._subject, self._payload, timeout=self._timeout)
             except ServiceError as error:
                 self.errors[f"{error.code} {error.description}"] += 1
             except nats.errors.NoRespondersError:
-                raise NoAnswerError(f"nobody listens on {self._subject!r} any more") from None
+                raise NoAnswerError(f"no service listens on {self._subject!r} any more") from None
             except TimeoutError:
                 self.errors["no answer in time"] += 1
-                continue  # says nothing about how long answers take
+                continue  # not a latency
             self.latencies.add(time.perf_counter() - sent)
 
     def result(self) -> dict[str, Any]:
-        """Return the figures so far; latencies in milliseconds."""
+        """Return the figures so far, with latencies in milliseconds."""
         elapsed = time.perf_counter() - self._began
-        found = self.latencies
-        quantiles = {name: found.quantile(part) for name, part in QUANTILES.items()}
+        latencies = self.latencies
+        quantiles = {name: latencies.quantile(part) for name, part in QUANTILES.items()}
         return {
             "subject": self._subject,
             "seconds": round(elapsed, 3),
-            "answers": found.count,
-            "rate": round(found.count / elapsed, 1),
+            "answers": latencies.count,
+            "rate": round(latencies.count / elapsed, 1),
             "errors": dict(self.errors),
             "latency_ms": {
                 name: round(seconds * 1000, 3)
-                for name, seconds in {**quantiles, "max": found.longest}.items()
+                for name, seconds in {**quantiles, "max": latencies.longest}.items()
             },
         }
 
@@ -122,7 +122,7 @@ def bench(  # noqa: PLR0913 - flags of a command
         str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
     ] = "",
     concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, help="Requests that wait at a time.")
+        int, typer.Option("--concurrency", "-c", min=1, help="Requests in flight at a time.")
     ] = 64,
     duration: Annotated[
         float,
@@ -132,7 +132,7 @@ def bench(  # noqa: PLR0913 - flags of a command
 ) -> None:
     """Measure how many requests per second an endpoint answers, and how long they take.
 
-    A live table shows the figures while it runs. Errors of the service are counted, and do not end it.
+    A live table shows the figures meanwhile. Errors of the service are counted, and end nothing.
 
     Examples:
       micro bench echo echo hello
@@ -144,7 +144,7 @@ def bench(  # noqa: PLR0913 - flags of a command
     execute(work, as_json=as_json)
 
 
-async def _bench(  # noqa: PLR0913 - what the command was given
+async def _bench(  # noqa: PLR0913 - the arguments of the command
     connection: Connection,
     service: str,
     endpoint: str,
@@ -170,7 +170,7 @@ async def _bench(  # noqa: PLR0913 - what the command was given
                         await asyncio.sleep(REFRESH)
                         live.update(_table(run.result()), refresh=True)
             except ExceptionGroup as group:
-                raise group.exceptions[0] from None  # all callers met the same
+                raise group.exceptions[0] from None  # all callers fail alike
     if as_json:
         print_json(run.result())
     elif not shown:

@@ -1,4 +1,4 @@
-"""``micro dashboard``: a page that shows all services and asks them."""
+"""`micro dashboard`: a web page that shows all services and sends requests to them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def dashboard(
     interval: Annotated[
         float,
         typer.Option(
-            "--interval", metavar="TIME", parser=parse_duration, help="Time between looks."
+            "--interval", metavar="TIME", parser=parse_duration, help="Time between two updates."
         ),
     ] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Serve a page that shows all services, live, and sends requests to them.
+    """Serve a web page that shows all services, live, and sends requests to them.
 
-    Whoever reaches the page can send requests with the rights of this connection:
-    there is no login, so it listens on the loopback interface unless told otherwise.
-    It waits for a NATS server that is not there yet.
+    There is no login: everyone who reaches the page can send requests with the rights of this
+    connection, so by default it listens on the loopback interface only.
+    It waits for a NATS server that does not run yet.
 
     Examples:
       micro dashboard
@@ -53,7 +53,7 @@ def dashboard(
             return
         typer.echo(f"dashboard on {url}; Ctrl-C stops it", err=True)
         if not _is_loopback(host):
-            typer.echo("whoever reaches this address can send requests to services", err=True)
+            typer.echo("everyone who reaches this address can send requests to services", err=True)
 
     async def run() -> None:
         settings = connection.settings()._replace(retry=True)

@@ -1,4 +1,4 @@
-"""``micro ls``, ``micro ping`` and ``micro info``: who is there, how far, and what it offers."""
+"""`micro ls`, `micro ping` and `micro info`: the running services and their endpoints."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import typer
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError
-from micro._protocol.models import ServiceInfo
+from micro._protocol.models import PingInfo, ServiceInfo
 from micro.cli._flags import Connection, Json
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
 STALL = 0.3
-"""Seconds without a further answer after which all have answered."""
+"""Seconds without a further answer that end a question."""
 
 
 def complete_name(incomplete: str) -> list[str]:
-    """Offer the names of running services to a shell's completion, if that is quick."""
+    """Return the names of running services for the completion of a shell."""
     connection = Connection(timeout=STALL)
     try:
         names = asyncio.run(_names(connection))
@@ -33,8 +33,8 @@ def complete_name(incomplete: str) -> list[str]:
 
 async def _names(connection: Connection) -> list[str]:
     async with ToolConnection(connection.settings()) as link:
-        found = await Client(link.nc).ping(max_wait=connection.timeout)
-    return sorted({one.name for one in found})
+        instances = await Client(link.nc).ping(max_wait=connection.timeout)
+    return sorted({instance.name for instance in instances})
 
 
 Name = Annotated[
@@ -45,7 +45,7 @@ Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance
 
 
 def ls(connection: Connection, as_json: Json = False) -> None:
-    """List the services that run.
+    """List the running services.
 
     Examples:
       micro ls
@@ -55,7 +55,7 @@ def ls(connection: Connection, as_json: Json = False) -> None:
 
 
 def ping(connection: Connection, name: Name = None, as_json: Json = False) -> None:
-    """Measure how long each instance takes to answer.
+    """Measure the round trip time to each instance.
 
     Examples:
       micro ping
@@ -65,7 +65,7 @@ def ping(connection: Connection, name: Name = None, as_json: Json = False) -> No
 
 
 def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json = False) -> None:
-    """Show what services offer: endpoints, subjects, metadata.
+    """Show the endpoints, subjects and metadata of services.
 
     Examples:
       micro info
@@ -77,10 +77,10 @@ def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json
 
 async def _ls(connection: Connection, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        found = await Client(link.nc).info(max_wait=connection.timeout, max_interval=STALL)
-    if link.complaints and not found:
-        raise nobody(link)
-    services = _by_version(found)
+        instances = await Client(link.nc).info(max_wait=connection.timeout, max_interval=STALL)
+    if link.complaints and not instances:
+        raise no_answer(link)
+    services = _by_version(instances)
     if as_json:
         print_json(services)
         return
@@ -92,31 +92,31 @@ async def _ls(connection: Connection, as_json: bool) -> None:
     print_rows(rows, *columns, right=("Instances", "Endpoints"))
 
 
-def _by_version(found: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
+def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
     services: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in sorted(found, key=lambda one: (one.name, one.version, one.id)):
+    for info in sorted(instances, key=_order):
         service = services.setdefault(
-            (one.name, one.version),
+            (info.name, info.version),
             {
-                "name": one.name,
-                "version": one.version,
-                "description": one.description,
-                "endpoints": len(one.endpoints),
+                "name": info.name,
+                "version": info.version,
+                "description": info.description,
+                "endpoints": len(info.endpoints),
                 "instances": [],
             },
         )
-        service["instances"].append(one.id)
+        service["instances"].append(info.id)
     return list(services.values())
 
 
 async def _ping(connection: Connection, name: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        asking = Client(link.nc).ping_iter(name, max_wait=connection.timeout, max_interval=STALL)
+        pings = Client(link.nc).ping_iter(name, max_wait=connection.timeout, max_interval=STALL)
         start = time.perf_counter()
-        async with asking as replies:
+        async with pings as replies:
             answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
     if not answers:
-        raise nobody(link, name)
+        raise no_answer(link, name)
     if as_json:
         print_json([{**reply.as_dict(), "rtt_ms": round(rtt, 3)} for reply, rtt in answers])
         return
@@ -127,44 +127,43 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
 async def _info(connection: Connection, name: str | None, id: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
-        found = await client.info(name, max_wait=connection.timeout, max_interval=STALL)
-    found = sorted(
-        (one for one in found if id is None or one.id == id),
-        key=lambda one: (one.name, one.version, one.id),
-    )
-    if not found:
-        raise nobody(link, name, id)
+        answers = await client.info(name, max_wait=connection.timeout, max_interval=STALL)
+    instances = sorted((info for info in answers if id is None or info.id == id), key=_order)
+    if not instances:
+        raise no_answer(link, name, id)
     if as_json:
-        print_json([one.as_dict() for one in found])
+        print_json([info.as_dict() for info in instances])
         return
-    for one in found:
-        _print_info(one)
+    for info in instances:
+        _print_info(info)
 
 
-def _print_info(one: ServiceInfo) -> None:
-    print_line(f"{one.name} {one.version}  instance {one.id}", style="bold")
-    if one.description:
-        print_line(f"  {one.description}")
-    for key, value in one.metadata.items():
+def _order(instance: PingInfo) -> tuple[str, str, str]:
+    return instance.name, instance.version, instance.id
+
+
+def _print_info(info: ServiceInfo) -> None:
+    print_line(f"{info.name} {info.version}  instance {info.id}", style="bold")
+    if info.description:
+        print_line(f"  {info.description}")
+    for key, value in info.metadata.items():
         print_line(f"  {key}: {value}")
-    rows = [(f"  {end.name}", end.subject, end.queue_group) for end in one.endpoints]
+    rows = [(f"  {end.name}", end.subject, end.queue_group) for end in info.endpoints]
     print_rows(rows, "  Endpoint", "Subject", "Queue group")
-    for endpoint in one.endpoints:
+    for endpoint in info.endpoints:
         for key, value in endpoint.metadata.items():
             print_line(f"  {endpoint.name}  {key}: {value}")
     print_line("")
 
 
-def nobody(link: ToolConnection, name: str | None = None, id: str | None = None) -> MicroError:
-    """Return the error for a question that no instance answered, or that the server refused."""
+def no_answer(link: ToolConnection, name: str | None = None, id: str | None = None) -> MicroError:
+    """Return the error of a question that no instance answered or the server refused."""
     if link.complaints:
         return ConfigError(f"the server refuses the question: {link.complaints[0]}")
     if name is None:
-        return NoAnswerError("no service answered; `micro doctor` checks whether any could")
+        return NoAnswerError("no service answered; `micro doctor` checks the connection")
     which = "" if id is None else f" {id!r}"
     hint = (
-        "`micro ls` lists the services that run"
-        if id is None
-        else f"`micro ping {name}` lists them"
+        "`micro ls` lists the running services" if id is None else f"`micro ping {name}` lists them"
     )
     return NoAnswerError(f"no instance{which} of service {name!r} answered; {hint}")

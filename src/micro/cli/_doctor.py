@@ -1,4 +1,4 @@
-"""``micro doctor``: says what is wrong with a connection, and how to mend it."""
+"""`micro doctor`: the faults of a connection, each with a fix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROUND_TRIPS = 5
 
 
 class Status(StrEnum):
-    """How a check ended; a warning is fine for some users and not for others."""
+    """The outcome of a check; a warning is right for some users."""
 
     ok = "ok"
     warning = "warning"
@@ -37,10 +37,10 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        check: What was looked at.
-        status: How it ended.
-        detail: What was seen.
-        fix: What to do about it; empty when all is well.
+        check: The name of the check.
+        status: The outcome.
+        detail: The observation.
+        fix: The remedy; empty if none is needed.
     """
 
     check: str
@@ -50,9 +50,9 @@ class Finding:
 
 
 def doctor(connection: Connection, as_json: Json = False) -> None:
-    """Check connection, permissions and discovery, and say how to mend what is wrong.
+    """Check connection, permissions and discovery, and name a fix for each fault.
 
-    Ends with exit code 1 if a check failed; a warning is not a failure.
+    The exit code is 1 if a check failed; a warning is no failure.
 
     Examples:
       micro doctor
@@ -82,7 +82,7 @@ def _print(finding: Finding) -> None:
 
 
 async def _examine(connection: Connection, note: Callable[[Finding], None]) -> None:
-    """Make all checks in order, as far as the ones before allow."""
+    """Run the checks in order, as far as the earlier ones allow."""
     try:
         settings = connection.settings()
     except MicroError as error:

@@ -1,4 +1,4 @@
-"""``micro exporter``: the counters of every service on a NATS server, for Prometheus."""
+"""`micro exporter`: the counters of every service on a NATS server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import execute, print_line
 
 GATHER = 1.0
-"""Seconds that a scrape gathers answers; it ends earlier when no more come."""
+"""Seconds that a scrape waits for answers; it ends earlier when no more arrive."""
 
 
 def exporter(
@@ -24,7 +24,10 @@ def exporter(
     listen: Annotated[
         Address,
         typer.Option(
-            "--listen", metavar="HOST:PORT", parser=parse_address, help="Where Prometheus asks."
+            "--listen",
+            metavar="HOST:PORT",
+            parser=parse_address,
+            help="The address that Prometheus scrapes.",
         ),
     ] = Address("127.0.0.1", 9100),  # noqa: B008 - frozen
     service: Annotated[
@@ -34,12 +37,12 @@ def exporter(
         ),
     ] = None,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Wait for a server that is not there at start.")
+        bool, typer.Option("--retry", help="Wait for a server that does not run yet.")
     ] = False,
 ) -> None:
     """Serve the counters of all services to Prometheus, until Ctrl-C or SIGTERM.
 
-    Each scrape asks all instances for their STATS (ADR-32), in whatever language they are written.
+    Each scrape asks all instances for their STATS (ADR-32), in any language.
 
     Examples:
       micro exporter
@@ -63,11 +66,11 @@ async def _export(
 
 
 def serve(context: Context, listen: Address, service: str | None) -> int:
-    """Serve metrics until the context ends; returns the port.
+    """Serve metrics until the context ends, and return the port.
 
     Raises:
         ConfigError: prometheus-client is not installed.
-        MicroError: The address cannot be had.
+        MicroError: The address cannot be listened on.
     """
     try:
         from prometheus_client import CollectorRegistry, start_http_server

@@ -1,4 +1,4 @@
-"""Flags that many commands have, declared once."""
+"""The flags that many commands share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str | float) -> float:
-    """Read seconds, more than 0, from ``5``, ``0.5``, ``5s``, ``500ms``, ``2m`` or ``1h``."""
-    # Defaults come through here too, as numbers.
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", str(text).strip())
-    if found is None or not float(found[1]):
+    """Return the seconds, more than 0, of `5`, `0.5`, `5s`, `500ms`, `2m` or `1h`."""
+    # Typer passes defaults through here, too, as numbers.
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", str(text).strip())
+    if match is None or not float(match[1]):
         raise typer.BadParameter("expected a duration such as 5, 0.5, 500ms, 5s or 2m")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where an HTTP server of a command listens."""
+    """The listening address of an HTTP server."""
 
     host: str
     port: int
@@ -40,15 +40,15 @@ class Address:
 
 
 def parse_address(text: str | Address) -> Address:
-    """Read ``127.0.0.1:9100``, ``[::1]:9100``, or ``:9100`` for all interfaces."""
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:]*):(\d{1,5})", str(text).strip())
-    if found is None or int(found[2]) > 65535:
+    """Parse `127.0.0.1:9100`, `[::1]:9100`, or `:9100` for all interfaces."""
+    match = re.fullmatch(r"(\[[^\]]+\]|[^:]*):(\d{1,5})", str(text).strip())
+    if match is None or int(match[2]) > 65535:
         raise typer.BadParameter("expected HOST:PORT, such as 127.0.0.1:9100")
-    return Address(found[1].strip("[]") or "0.0.0.0", int(found[2]))  # noqa: S104 - as asked for
+    return Address(match[1].strip("[]") or "0.0.0.0", int(match[2]))  # noqa: S104 - documented
 
 
 def flag(*names: str, metavar: str, help: str) -> Any:
-    """Declare a connection flag; they share a panel in the help."""
+    """Declare a connection flag, in the panel of all connection flags."""
     return typer.Option(
         *names, metavar=metavar, help=help, show_default=False, rich_help_panel="Connection"
     )
@@ -61,7 +61,7 @@ Duration = Annotated[
         "--timeout",
         metavar="TIME",
         parser=parse_duration,
-        help="How long to wait for the connection and for answers: 5, 500ms, 2m.",
+        help="Time to wait for the connection and for answers: 5, 500ms, 2m.",
         rich_help_panel="Connection",
     ),
 ]
@@ -69,7 +69,7 @@ Duration = Annotated[
 
 @dataclass(frozen=True)
 class Connection:
-    """The connection flags of the NATS CLI. Each may be None: the environment or a context fills it."""
+    """The connection flags of the NATS CLI; the environment or a context replaces None."""
 
     server: Annotated[
         str | None, flag("--server", "-s", metavar="URLS", help="Server URLs, or NATS_URL.")
@@ -101,10 +101,10 @@ class Connection:
     timeout: Duration = 5.0
 
     def options(self) -> list[ConnectOption]:
-        """Return the flags that were given as connect options.
+        """Return the given flags as connect options.
 
         Raises:
-            ConfigError: A password has no user.
+            ConfigError: The password has no user.
         """
         given: list[ConnectOption] = []
         if self.server is not None:
@@ -126,10 +126,10 @@ class Connection:
         return [*given, options.connect_timeout(self.timeout)]
 
     def settings(self) -> Settings:
-        """Decide how a command connects: as the NATS CLI would, its selected context included.
+        """Return the settings of a command, which include the selected context of the NATS CLI.
 
         Raises:
-            ConfigError: As `resolve` says.
+            ConfigError: The flags, environment or context are not acceptable (see `resolve`).
         """
         given = [options.name("micro CLI"), options.selected_context(), *self.options()]
         return resolve(given, os.environ)
@@ -144,7 +144,7 @@ def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any)
 
 
 def make_help(command: Callable[..., None]) -> str:
-    """Return a docstring as typer wants it: paragraphs are lines, and nothing refills the examples."""
+    """Return a docstring in the form of typer: a line per paragraph, examples unchanged."""
     text, examples, rest = (inspect.getdoc(command) or "").partition("Examples:\n")
     lines = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
     return lines + (f"\b\n{examples}{rest}" if examples else "")

@@ -1,4 +1,4 @@
-"""What commands print, and how they end."""
+"""The output of commands and their exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from micro._errors import ConfigError, MicroError, ServiceError
 
 
 class Exit(IntEnum):
-    """How a command ended, as its exit code."""
+    """The exit code of a command."""
 
     DONE = 0
     FAILED = 1
@@ -32,17 +32,17 @@ class Exit(IntEnum):
 
 
 class NoAnswerError(MicroError):
-    """Nobody answered, because nobody is there."""
+    """No service answered, because none runs."""
 
 
 def make_console() -> Console:
-    """Return a console on standard output; what is not a terminal gets lines of full length."""
+    """Return a console on standard output, with lines of full length if it is no terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=240, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document as one line."""
+    """Print a JSON document as one line."""
     typer.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -55,12 +55,12 @@ def make_table(*columns: str, right: Sequence[str] = (), title: str | None = Non
 
 
 def add_row(table: Table, cells: Iterable[str]) -> None:
-    """Add a row of texts that came from elsewhere."""
+    """Add a row of untrusted texts."""
     table.add_row(*(Text(clean(cell)) for cell in cells))
 
 
 def print_rows(rows: Iterable[Sequence[str]], *columns: str, right: Sequence[str] = ()) -> None:
-    """Print a table of texts that came from elsewhere."""
+    """Print a table of untrusted texts."""
     table = make_table(*columns, right=right)
     for row in rows:
         add_row(table, row)
@@ -68,17 +68,17 @@ def print_rows(rows: Iterable[Sequence[str]], *columns: str, right: Sequence[str
 
 
 def print_line(text: str, *, style: str = "", end: str = "\n") -> None:
-    """Print a text that came from elsewhere."""
+    """Print an untrusted text."""
     make_console().print(Text(clean(text), style), end=end)
 
 
 def clean(text: str) -> str:
-    """Replace what a terminal might take for a command: any service may send it."""
+    """Replace the control characters of a text that any service may have sent."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
-    """Run a command to its end; what went wrong becomes one line and an exit code."""
+    """Run a command; an error becomes one line and an exit code."""
     try:
         asyncio.run(work)
     except KeyboardInterrupt:
@@ -98,7 +98,7 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
 def fail(
     message: str, code: Exit, *, as_json: bool, details: dict[str, Any] | None = None
 ) -> NoReturn:
-    """End the command with a line on standard error, and with JSON on standard output if asked."""
+    """End the command with a line on standard error, and with JSON on standard output."""
     if as_json:
         print_json({"error": {"message": message, **({} if details is None else details)}})
     typer.echo(f"micro: {clean(message)}", err=True)
@@ -106,12 +106,12 @@ def fail(
 
 
 def read_payload(text: str) -> bytes:
-    """Return the payload an argument means: standard input for ``-``, else its bytes as they came."""
+    """Return the payload of an argument: standard input for `-`, else its bytes."""
     return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
 
 
 def shown_payload(data: bytes) -> Any:
-    """Return a payload for a JSON document: its own JSON, else text, else ``{"base64": ...}``."""
+    """Return a payload for a JSON document: its JSON, else text, else `{"base64": ...}`."""
     import base64
 
     try:
@@ -125,7 +125,7 @@ def shown_payload(data: bytes) -> Any:
 
 
 def write_payload(data: bytes) -> None:
-    """Write a payload as it is; a terminal gets a line end after it."""
+    """Write a payload unchanged; a terminal gets a line end after it."""
     sys.stdout.buffer.write(data + b"\n" if sys.stdout.isatty() else data)
     sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""A program as ``micro run`` describes it, and running it in this process."""
+"""The program of `micro run`, and its run in this process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ logger = logging.getLogger("micro.run")
 
 
 class Loop(StrEnum):
-    """An event loop implementation."""
+    """An implementation of the event loop."""
 
     asyncio = "asyncio"
     uvloop = "uvloop"
 
 
 class LogLevel(StrEnum):
-    """The least severe log line to show."""
+    """The lowest level of log lines to show."""
 
     debug = "debug"
     info = "info"
@@ -40,16 +40,16 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run and how.
+    """A setup function and the way to run it.
 
     Attributes:
-        target: ``module:attribute`` of the setup function.
-        connection: How to connect.
+        target: `module:attribute` of the setup function.
+        connection: The connection flags.
         loop: The event loop to run in.
-        retry: Whether to wait for a server that is not there at start.
-        log_level: The least severe log line to show.
+        retry: Whether to wait for a server that does not run yet.
+        log_level: The lowest level of log lines to show.
         log_json: Whether log lines are JSON objects.
-        health: Where to answer health checks; a single process only.
+        health: The address of the health checks; for a single process.
     """
 
     target: str
@@ -61,12 +61,12 @@ class Program:
     health: Address | None = None
 
     def to_json(self) -> str:
-        """Return the program as one line, credentials included: for the pipe to a worker only."""
+        """Return the program as one line, with its credentials: for the pipe to a worker only."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Parse a line of `to_json`."""
         values = json.loads(line)
         values["connection"] = Connection(**values["connection"])
         values["loop"] = Loop(values["loop"])
@@ -74,7 +74,7 @@ class Program:
         return cls(**values)
 
     def configure_logging(self) -> None:
-        """Send log lines to standard error."""
+        """Write log lines to standard error."""
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_JsonFormatter() if self.log_json else logging.Formatter(_FORMAT))
         logging.basicConfig(level=self.log_level.value.upper(), handlers=[handler])
@@ -83,11 +83,11 @@ class Program:
         """Run until SIGINT or SIGTERM.
 
         Args:
-            on_ready: Called once the setup function is through.
+            on_ready: Called when the setup function has returned.
 
         Raises:
-            ConfigError: The target or the event loop cannot be had, or a declaration is wrong.
-            ConnectError: The connection cannot be made, or is gone for good.
+            ConfigError: The target, the event loop or a declaration is not acceptable.
+            ConnectError: The connection cannot be made, or is closed for good.
         """
         new_loop = self._loop_factory()
         setup = load_setup(self.target)
@@ -120,14 +120,16 @@ class Program:
                 "uvloop"
             ).new_event_loop
         except ModuleNotFoundError:
-            raise ConfigError("--loop uvloop needs it: pip install 'natsmicro[uvloop]'") from None
+            raise ConfigError(
+                "--loop uvloop needs uvloop: pip install 'natsmicro[uvloop]'"
+            ) from None
         return factory
 
 
 _FORMAT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 
-# What every record has; anything else came with the call, as with `logging`'s ``extra``.
+# The attributes of every record; all others are fields of the call (`extra` of `logging`).
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 

@@ -1,4 +1,4 @@
-"""``micro request``: ask a subject, or an endpoint of a service by their names."""
+"""`micro request`: a request to a subject, or to an endpoint by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
-from micro.cli._discover import STALL, complete_name, nobody
+from micro.cli._discover import STALL, complete_name, no_answer
 from micro.cli._flags import Connection, Json
 from micro.cli._output import (
     NoAnswerError,
@@ -38,7 +38,7 @@ def request(
         typer.Option(
             "--service",
             metavar="NAME",
-            help="Ask this service; SUBJECT is an endpoint.",
+            help="The service; SUBJECT is the name of its endpoint.",
             autocompletion=complete_name,
         ),
     ] = None,
@@ -82,7 +82,7 @@ async def _request(
             reply = await client.request(subject, payload, headers, connection.timeout)
         except nats.errors.NoRespondersError:
             hint = "`micro info` lists the subjects of services"
-            raise NoAnswerError(f"nobody listens on {subject!r}; {hint}") from None
+            raise NoAnswerError(f"no service listens on {subject!r}; {hint}") from None
         except TimeoutError as error:
             raise _explain(link, subject, connection.timeout) from error
         elapsed = time.perf_counter() - start
@@ -100,49 +100,49 @@ async def _request(
 
 
 async def look_up(link: ToolConnection, service: str, endpoint: str, timeout: float) -> str:
-    """Ask a service for the subject of one of its endpoints.
+    """Ask a service for the subject of an endpoint.
 
     Raises:
-        NoAnswerError: No instance answered, or none has such an endpoint.
+        NoAnswerError: No instance answered, or none has this endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
-    found = await Client(link.nc).info(service, max_wait=timeout, max_interval=STALL)
-    if not found:
-        raise nobody(link, service)
-    return find_subject(found, service, endpoint)
+    instances = await Client(link.nc).info(service, max_wait=timeout, max_interval=STALL)
+    if not instances:
+        raise no_answer(link, service)
+    return find_subject(instances, service, endpoint)
 
 
-def find_subject(found: list[ServiceInfo], service: str, endpoint: str) -> str:
-    """Return the subject of an endpoint, as the instances of a service tell it.
+def find_subject(instances: list[ServiceInfo], service: str, endpoint: str) -> str:
+    """Return the subject of an endpoint from the INFO of the instances of a service.
 
     Raises:
-        NoAnswerError: No instance has such an endpoint.
+        NoAnswerError: No instance has this endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
-    endpoints = [one for instance in found for one in instance.endpoints]
-    subjects = sorted({one.subject for one in endpoints if one.name == endpoint})
+    endpoints = [info for instance in instances for info in instance.endpoints]
+    subjects = sorted({info.subject for info in endpoints if info.name == endpoint})
     if not subjects:
-        names = ", ".join(sorted({one.name for one in endpoints})) or "none"
+        names = ", ".join(sorted({info.name for info in endpoints})) or "none"
         raise NoAnswerError(
             f"service {service!r} has no endpoint {endpoint!r}: expected one of {names}"
         )
     if len(subjects) > 1:
         raise ConfigError(
             f"endpoint {endpoint!r} of service {service!r} has several subjects: "
-            f"ask one of {', '.join(subjects)} without --service"
+            f"name one of {', '.join(subjects)} without --service"
         )
     return subjects[0]
 
 
 def check_subject(subject: str) -> None:
-    """Refuse what no request can be sent to; the server's own ``$`` subjects can be.
+    """Check the subject of a request; a `$` subject of the server is acceptable.
 
     Raises:
-        ConfigError: It is no subject, or has wildcards.
+        ConfigError: The subject is malformed or has wildcards.
     """
     _subjects.check_subject(subject, allow_wildcards=True)
     if {"*", ">"} & set(subject.split(".")):
-        raise ConfigError(f"invalid subject {subject!r}: a request goes to one, without wildcards")
+        raise ConfigError(f"invalid subject {subject!r}: expected one without wildcards")
 
 
 def _parse_header(text: str) -> tuple[str, str]:
@@ -153,7 +153,7 @@ def _parse_header(text: str) -> tuple[str, str]:
 
 
 def _explain(link: ToolConnection, subject: str, timeout: float) -> Exception:
-    """Say why a request had no answer, when the server told it."""
+    """Return the reason of a request without answer."""
     refusal = link.refusal("publish", subject)
     if refusal is not None:
         return ConfigError(f"the server refuses the request: {refusal}")

@@ -1,4 +1,4 @@
-"""``micro run``: a program in this process, or in several that are supervised."""
+"""`micro run`: a program in this process, or in several supervised processes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from micro.cli._program import LogLevel, Loop, Program
 from micro.cli._supervisor import Supervisor
 
 
-def run(  # noqa: PLR0913 - the flags of one command
+def run(  # noqa: PLR0913 - flags of a command
     connection: Connection,
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:SETUP", help="The async function that sets up.")
+        str, typer.Argument(metavar="MODULE:SETUP", help="The async setup function.")
     ],
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", "-w", min=1, help="Run so many supervised processes; SIGHUP replaces them."
+            "--workers", "-w", min=1, help="Number of supervised processes; SIGHUP replaces them."
         ),
     ] = None,
     reload: Annotated[
@@ -31,10 +31,10 @@ def run(  # noqa: PLR0913 - the flags of one command
     ] = False,
     loop: Annotated[Loop, typer.Option("--loop", help="The event loop.")] = Loop.asyncio,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Wait for a server that is not there at start.")
+        bool, typer.Option("--retry", help="Wait for a server that does not run yet.")
     ] = False,
     log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="The least severe log line to show.")
+        LogLevel, typer.Option("--log-level", help="The lowest level of log lines to show.")
     ] = LogLevel.info,
     health: Annotated[
         Address | None,
@@ -42,12 +42,12 @@ def run(  # noqa: PLR0913 - the flags of one command
             "--health",
             metavar="HOST:PORT",
             parser=parse_address,
-            help="Answer /healthz and /readyz there; for a single process.",
+            help="Serve /healthz and /readyz; for a single process.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
 ) -> None:
-    """Run services until Ctrl-C or SIGTERM, without losing a request at the end.
+    """Run services until Ctrl-C or SIGTERM; no request is lost at the end.
 
     MODULE is imported with the current folder on the path. SETUP is an async function of the
     context, or a function that returns one.

@@ -1,4 +1,4 @@
-"""``micro server``: a nats-server in the foreground."""
+"""`micro server`: a nats-server in the foreground."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def server(
     ] = "127.0.0.1",
     jetstream: Annotated[bool, typer.Option("--jetstream", help="Enable JetStream.")] = False,
     store_dir: Annotated[
-        str | None, typer.Option("--store-dir", metavar="DIR", help="Where JetStream keeps data.")
+        str | None,
+        typer.Option("--store-dir", metavar="DIR", help="The folder of JetStream's data."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the bundled nats-server in the foreground until Ctrl-C.
 
-    Everything after -- goes to nats-server; the host and port of a configuration file do not count,
-    those of --host and --port do. NATS_SERVER_BIN names another binary.
+    Arguments after -- go to nats-server. --host and --port override the host and port of a
+    configuration file. NATS_SERVER_BIN names another binary.
 
     Examples:
       micro server
@@ -53,5 +54,5 @@ def server(
     else:
         typer.echo(f"nats-server on {url}; Ctrl-C stops it", err=True)
     sys.stdout.flush()
-    # The server takes the place of this process, so signals and exit code are its own.
+    # The server replaces this process, so signals and the exit code are its own.
     os.execv(binary, [*command, *context.args])  # noqa: S606 - no shell is wanted

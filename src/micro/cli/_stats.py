@@ -1,4 +1,4 @@
-"""``micro stats`` and ``micro top``: counters of every endpoint, once or as a live table with rates."""
+"""`micro stats` and `micro top`: the counters of every endpoint, once or live with rates."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from micro._client.client import Client
 from micro._client.rates import Rate, own_figures, rate_between
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
-from micro.cli._discover import STALL, Name, nobody
+from micro.cli._discover import STALL, Name, no_answer
 from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
 
 _Key = tuple[str, str, str]
 _NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
 _LIVE = ("p50", "p95", "p99", "In flight", "Queued", "Refused")
-"""Of services made with micro only: others do not say."""
+"""Columns that only services made with micro fill."""
 
 Interval = Annotated[
     float,
-    typer.Option("--interval", metavar="TIME", parser=parse_duration, help="Time between looks."),
+    typer.Option(
+        "--interval", metavar="TIME", parser=parse_duration, help="Time between two updates."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Look:
-    """All counters at one moment, in seconds of a monotonic clock."""
+    """All counters at one moment of the monotonic clock."""
 
     at: float
     services: tuple[ServiceStats, ...]
@@ -48,7 +50,7 @@ class Look:
         }
 
     def rates(self, before: Look) -> dict[_Key, Rate]:
-        """Return what happened since ``before``, for endpoints that both saw."""
+        """Return the rates since `before` of the endpoints in both."""
         old, seconds = before.counters(), self.at - before.at
         rates = {
             key: rate_between(old.get(key), now, seconds) for key, now in self.counters().items()
@@ -59,14 +61,14 @@ class Look:
 def stats(
     connection: Connection,
     name: Name = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Update until Ctrl-C.")] = False,
     interval: Interval = 1.0,
     as_json: Json = False,
 ) -> None:
     """Show requests, errors and times of every endpoint.
 
-    With --watch a live table shows rates and percentiles too, until Ctrl-C; with --json it is one line
-    per look.
+    With --watch a live table also shows rates and percentiles, until Ctrl-C. With --json it prints
+    a line per update.
 
     Examples:
       micro stats
@@ -84,10 +86,10 @@ def stats(
 def top(
     connection: Connection, name: Name = None, interval: Interval = 1.0, as_json: Json = False
 ) -> None:
-    """Show which endpoints are busy: a live table, those with the most requests per second first.
+    """Show the busiest endpoints in a live table, by requests per second.
 
-    Percentiles are of the latest requests, and only of services made with micro. With --json it is one
-    line per look.
+    Percentiles cover the latest requests, and only services made with micro. With --json it prints
+    a line per update.
 
     Examples:
       micro top
@@ -103,7 +105,7 @@ async def _once(connection: Connection, name: str | None, as_json: bool) -> None
     async with ToolConnection(connection.settings()) as link:
         look = await _look(Client(link.nc), name, connection.timeout)
     if not look.services:
-        raise nobody(link, name)
+        raise no_answer(link, name)
     if as_json:
         print_json(_plain(look, None))
     else:
@@ -144,8 +146,8 @@ async def _watch(
 
 
 async def _look(client: Client, name: str | None, timeout: float) -> Look:
-    found = await client.stats(name, max_wait=timeout, max_interval=STALL)
-    services = sorted(found, key=lambda one: (one.name, one.version, one.id))
+    answers = await client.stats(name, max_wait=timeout, max_interval=STALL)
+    services = sorted(answers, key=lambda stats: (stats.name, stats.version, stats.id))
     return Look(time.monotonic(), tuple(services))
 
 
@@ -161,7 +163,7 @@ def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
 def live_table(
     look: Look, rates: Mapping[_Key, Rate], *, busiest_first: bool = False, rows: int | None = None
 ) -> Table:
-    """Return a table with percentiles and load, of the first so many endpoints or of all."""
+    """Return a table with percentiles and load, of the first `rows` endpoints or all."""
     columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, "Last error")
     table = make_table(*columns, right=(*_NUMBERS, *_LIVE))
     found = [
@@ -204,7 +206,7 @@ def _duration(ns: int) -> str:
 
 
 def _plain(look: Look, rates: Mapping[_Key, Rate] | None) -> list[dict[str, Any]]:
-    """Return STATS as they travel; a repeated look adds the two rates to each endpoint."""
+    """Return STATS as JSON, with the two rates of each endpoint if known."""
     plain = [service.as_dict() for service in look.services]
     if rates is None:
         return plain

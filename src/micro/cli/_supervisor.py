@@ -1,4 +1,4 @@
-"""Several worker processes of one program, kept alive and replaced without a gap."""
+"""Worker processes of one program: restarted when they end, replaced without a gap."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from micro.cli._program import Program
 logger = logging.getLogger("micro.supervisor")
 
 STOP_LIMIT = 40.0
-"""Seconds a worker has to stop, longer than a service waits for its handlers; then it is killed."""
+"""Seconds until a worker that does not stop is killed."""
 
 HEALTHY = 10.0
-"""Seconds after which the end of a worker counts as a first failure again."""
+"""Seconds of uptime after which a failure counts as the first again."""
 
 BACKOFF = Backoff(first_delay=0.2, max_delay=15.0, jitter=0)
-"""Delays before a worker that ended is started again."""
+"""The delays before a worker is started again."""
 
 
 class Worker:
-    """One process that runs the program."""
+    """A process that runs the program."""
 
     def __init__(self, process: Process, ready: asyncio.StreamReader) -> None:
         self.process = process
         self._ready = ready
-        # Different ones, because two signals of one kind in a row may arrive as one.
+        # Different signals, because two of one kind in a row may arrive as one.
         self._signals = [signal.SIGTERM, signal.SIGINT]
 
     @classmethod
     async def start(cls, program: Program) -> Worker:
-        """Start a process and tell it what to run."""
+        """Start a process and send it the program."""
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -47,7 +47,7 @@ class Worker:
                 str(write_end),
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(write_end,),
-                process_group=0,  # Ctrl-C reaches the supervisor only, which passes it on once
+                process_group=0,  # Ctrl-C reaches only the supervisor, which passes it on once
             )
         finally:
             os.close(write_end)
@@ -60,17 +60,17 @@ class Worker:
         return cls(process, reader)
 
     async def ready(self) -> bool:
-        """Wait for the program to be set up; False if it ends before that."""
+        """Wait for the end of the setup; return False if the process ends first."""
         return await self._ready.read(1) != b""
 
     def stop(self) -> None:
-        """Ask it to stop; the second time it cancels its handlers, the third time it is killed."""
+        """Signal the process: stop, then cancel the handlers, then kill."""
         if self.process.returncode is None:
             number = self._signals.pop(0) if self._signals else signal.SIGKILL
             self.process.send_signal(number)
 
     async def ended(self) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait for the end of the process and return its exit code."""
         return await self.process.wait()
 
 
@@ -78,7 +78,7 @@ class Slot:
     """A place for one worker, filled again when the worker ends.
 
     Attributes:
-        outcome: Resolved when the first worker is ready, with 0, or has failed, with its exit code.
+        outcome: 0 once the first worker is ready, or its exit code once it has failed.
     """
 
     def __init__(self, program: Program) -> None:
@@ -94,7 +94,7 @@ class Slot:
         return self._task.done()
 
     async def stop(self) -> None:
-        """Stop the worker and start no other; again, and the worker hurries."""
+        """Stop the worker and start no other; a second call hurries the worker."""
         self._stopping.set()
         if self._worker is not None:
             self._worker.stop()
@@ -108,14 +108,14 @@ class Slot:
         try:
             await self._restart()
         finally:
-            self._resolve(Exit.FAILED)  # nobody waits for ever, should a process not even start
+            self._resolve(Exit.FAILED)  # also if a process cannot be started
 
     async def _restart(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
             self._worker = worker = await Worker.start(self._program)
-            if self._stopping.is_set():  # it came while the process was being started
+            if self._stopping.is_set():  # stopped while the process started
                 worker.stop()
             ready = await worker.ready()
             if ready:
@@ -144,7 +144,7 @@ class Slot:
             return
 
     def _resolve(self, code: int) -> bool:
-        """Say how the first start went; False if that has been said."""
+        """Set the outcome of the first start; return False if it is set."""
         if self.outcome.done():
             return False
         self.outcome.set_result(code)
@@ -152,12 +152,12 @@ class Slot:
 
 
 class Supervisor:
-    """Runs a program in several processes until SIGINT or SIGTERM; SIGHUP replaces them in turn.
+    """The supervisor of several processes until SIGINT or SIGTERM; SIGHUP replaces them in turn.
 
     Args:
-        program: What to run.
-        count: How many processes.
-        patient: Whether a first start that fails is no reason to end, as when code is being edited.
+        program: The program to run.
+        count: The number of processes.
+        patient: Whether to go on if a first start fails, as while code is edited.
     """
 
     def __init__(self, program: Program, count: int, *, patient: bool = False) -> None:
@@ -165,14 +165,14 @@ class Supervisor:
         self._count = count
         self._patient = patient
         self._slots: list[Slot] = []
-        self._replaced: set[Slot] = set()  # and those that are to replace others
+        self._replaced: set[Slot] = set()  # and their replacements
         self._code: int = Exit.DONE
         self._stop = asyncio.Event()
         self._roll = asyncio.Event()
         self._hurried: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Run until told to stop; return the exit code."""
+        """Run until a stop signal and return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled, number)
@@ -191,7 +191,7 @@ class Supervisor:
         return self._code
 
     def roll(self) -> None:
-        """Replace all workers, one after the other, each new one ready before an old one stops."""
+        """Replace all workers in turn; an old one stops when the new one is ready."""
         self._roll.set()
 
     def _started(self, outcome: asyncio.Future[int]) -> None:

@@ -1,4 +1,4 @@
-"""What ``micro run`` runs: a function named as ``module:attribute``."""
+"""The setup function of `micro run`, named as `module:attribute`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Setup = Callable[[Context], Coroutine[Any, Any, None]]
 
 
 def load_setup(target: str) -> Setup:
-    """Import the setup function that ``module:attribute`` names, the current folder first.
+    """Import the setup function that `module:attribute` names, the current folder first.
 
-    The attribute, dotted perhaps, is an ``async`` function of the context, or a plain function
+    The attribute (dots are allowed) is an `async` function of the context, or a plain function
     without required parameters that returns one.
 
     Raises:
-        ConfigError: There is no such module or attribute, or it is something else.
+        ConfigError: The module or attribute is missing, or is not such a function.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
@@ -31,12 +31,12 @@ def load_setup(target: str) -> Setup:
         raise ConfigError(
             f"invalid target {target!r}: expected a module name as in an import, not a file"
         )
-    found = _import(module_name)
+    value = _import(module_name)
     for name in attribute.split("."):
-        if not hasattr(found, name):
+        if not hasattr(value, name):
             raise ConfigError(f"invalid target {target!r}: {name!r} is not defined there")
-        found = getattr(found, name)
-    return _as_setup(found, target)
+        value = getattr(value, name)
+    return _as_setup(value, target)
 
 
 def _import(name: str) -> Any:
@@ -46,7 +46,7 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Any other module that is missing is a fault in the program, and its traceback says where.
+        # Another missing module is a fault of the program, and the traceback says where.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise ConfigError(
@@ -54,10 +54,10 @@ def _import(name: str) -> Any:
         ) from None
 
 
-def _as_setup(found: Any, target: str) -> Setup:
-    setup = found
-    if callable(found) and not _is_async(found) and _takes(found, 0):
-        setup = found()
+def _as_setup(value: Any, target: str) -> Setup:
+    setup = value
+    if callable(value) and not _is_async(value) and _takes(value, 0):
+        setup = value()
     if not callable(setup) or not _is_async(setup):
         raise ConfigError(
             f"invalid target {target!r}: expected an async function of the context, "

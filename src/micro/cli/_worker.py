@@ -1,6 +1,6 @@
-"""The process of one worker; `micro.cli._supervisor` starts it and tells it over a pipe what to run.
+"""The process of one worker, started by `micro.cli._supervisor`.
 
-Standard input holds one line, the program, and then nothing until the supervisor is gone.
+Standard input has one line, the program, and ends when the supervisor does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from micro.cli._program import Program
 
 
 def work(ready_fd: int) -> int:
-    """Run the program of a worker; write to ``ready_fd`` when its setup is through."""
+    """Run the program of a worker; write to `ready_fd` when its setup has returned."""
     program = Program.from_json(sys.stdin.readline())
     program.configure_logging()
     threading.Thread(target=_stop_with_supervisor, daemon=True).start()
@@ -28,7 +28,7 @@ def work(ready_fd: int) -> int:
     try:
         program.serve(ready)
     except MicroError as error:
-        print(f"micro: {error}", file=sys.stderr)  # noqa: T201 - the one line a user is to read
+        print(f"micro: {error}", file=sys.stderr)  # noqa: T201 - the line for the user
         return Exit.USAGE if isinstance(error, ConfigError) else Exit.FAILED
     return Exit.DONE
 

@@ -1,6 +1,6 @@
-"""A page that shows every service on a NATS server, and asks them (extra "dashboard").
+"""A web page that shows and calls the services on a NATS server (extra "dashboard").
 
-``micro dashboard`` serves it. It knows what PING, INFO and STATS tell, so services in any language
+`micro dashboard` serves it. It is built from PING, INFO and STATS, so services in any language
 appear, and it works without the internet.
 """
 

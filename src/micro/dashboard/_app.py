@@ -1,9 +1,8 @@
-"""The web application: a page, what it shows, and the requests it sends; all of it guarded.
+"""The web application of the dashboard and its protection.
 
-What services say of themselves is not to be trusted, and neither is any other page that is open in the
-browser. The page writes text, never markup, under a policy that runs no script but its own. A host
-name that is not ours is refused, as an attacker's name may lead here (DNS rebinding), and so is a
-request from a page of another origin (CSRF).
+Neither the services nor other pages in the browser are trusted. The page writes text, never markup,
+under a policy that only runs its own scripts. The application refuses a foreign host name, since the
+name of an attacker may point here (DNS rebinding), and a request from another origin (CSRF).
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
     """Return the application.
 
     Args:
-        watch: Where the state comes from.
+        watch: The state of all services.
         source: The connection for the requests of the page.
-        host: The name it is reached by, besides ``localhost`` and any IP address.
+        host: The accepted host name besides `localhost` and IP addresses.
     """
 
     async def state(request: Request) -> Response:
@@ -68,10 +67,10 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
         if request.headers.get("Content-Type") != "application/json":
             raise HTTPException(415, "expected application/json")
         try:
-            wanted = Ask.model_validate_json(await _body(request))
+            question = Ask.model_validate_json(await _body(request))
         except ValidationError as error:
             raise HTTPException(400, _first(error)) from None
-        return JSONResponse(await ask(source, wanted))
+        return JSONResponse(await ask(source, question))
 
     routes = [
         Route("/api/state", state, methods=["GET"]),
@@ -100,7 +99,7 @@ async def _body(request: Request) -> bytes:
 
 
 class Guard:
-    """Refuses host names that are not ours, and protects every answer."""
+    """A middleware that refuses foreign host names and adds the headers of protection."""
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
         self._app = app
@@ -129,7 +128,7 @@ def _host_name(host: str) -> str:
 
 
 def _is_address(name: str) -> bool:
-    # An address in the Host header was typed as such: no name was looked up that could be rebound.
+    # A client that sends an address looked up no name, and only names can be rebound.
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -138,7 +137,7 @@ def _is_address(name: str) -> bool:
 
 
 def _from_own_page(request: Request) -> bool:
-    """Return whether no other origin sent this; browsers say the origin, other programs need not."""
+    """Return whether the request has the origin of this page, or none (no browser)."""
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
@@ -149,6 +148,6 @@ def _from_own_page(request: Request) -> bool:
 
 
 def _first(error: ValidationError) -> str:
-    found = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, found["loc"]))
-    return f"{where}: {found['msg']}" if where else found["msg"]
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,4 +1,4 @@
-"""The request of a page: checked, sent, and its outcome in JSON types."""
+"""The request form of the page: check, send, outcome in JSON types."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_TIMEOUT = 60.0
 
 
 class Ask(BaseModel):
-    """What a page wants to send.
+    """A request of the page.
 
     Attributes:
-        subject: The subject, without wildcards; those beginning with ``$`` are the server's.
+        subject: The subject, without wildcards and without a leading `$`.
         data: The payload, as text.
         headers: The headers.
         timeout: Seconds to wait for the answer.
@@ -36,32 +36,32 @@ class Ask(BaseModel):
 
 
 async def ask(source: ToolConnection, request: Ask) -> dict[str, Any]:
-    """Send a request; returns ``outcome`` ("reply", "error" or "failed"), what came, and the time."""
+    """Send a request; return `outcome` ("reply", "error" or "failed"), content and time."""
     client = Client(source.nc)
     start = time.perf_counter()
     try:
-        found = await _send(client, request)
+        outcome = await _send(client, request)
     except ServiceError as error:
-        reply = {"headers": error.headers, **_payload(error.data)}
-        found = {
+        outcome = {
             "outcome": "error",
             "code": error.code,
             "description": error.description,
-            **reply,
+            "headers": error.headers,
+            **_payload(error.data),
         }
     except nats.errors.NoRespondersError:
-        found = _failed(f"Nobody listens on {request.subject}")
+        outcome = _failed(f"No service listens on {request.subject}")
     except TimeoutError:
         silence = f"No answer from {request.subject} within {request.timeout:g} s"
-        found = _failed(source.refusal("publish", request.subject) or silence)
+        outcome = _failed(source.refusal("publish", request.subject) or silence)
     except (MicroError, nats.errors.Error, UnicodeError) as error:
-        found = _failed(str(error))
-    return {**found, "elapsed_ms": round((time.perf_counter() - start) * 1000, 2)}
+        outcome = _failed(str(error))
+    return {**outcome, "elapsed_ms": round((time.perf_counter() - start) * 1000, 2)}
 
 
 async def _send(client: Client, request: Ask) -> dict[str, Any]:
     check_subject(request.subject)
-    if not client.nc.is_connected:  # else it would be sent later, when nobody waits for it
+    if not client.nc.is_connected:  # else it would be sent too late
         raise ConfigError("there is no connection to a NATS server")
     answer = await client.request(
         request.subject, request.data.encode(), request.headers, request.timeout

@@ -1,4 +1,4 @@
-"""Serving the page for as long as it is wanted."""
+"""The HTTP server of the dashboard."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ async def serve(
     interval: float,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve the dashboard until cancelled, SIGINT or SIGTERM, whether the NATS server is there yet or not.
+    """Serve the dashboard until cancelled, SIGINT or SIGTERM.
+
+    The NATS server need not run yet.
 
     Args:
-        settings: How to connect.
+        settings: The settings of the connection.
         host: The address to listen on.
         port: The port; 0 for a free one.
-        interval: Seconds between two looks at the services.
+        interval: Seconds between two updates.
         ready: Called with the URL of the page.
 
     Raises:
         MicroError: The address cannot be listened on.
-        ConnectError: A server refused us, or the connection is gone for good.
+        ConnectError: A server refuses us, or the connection is closed for good.
     """
     source = ToolConnection(settings)
     app = make_app(Watch(source, interval=interval), source, host=host)
@@ -57,7 +59,7 @@ async def serve(
             ready(f"http://{shown}:{listening.getsockname()[1]}/")
             await asyncio.wait({serving, looking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            server.should_exit = True  # it ends by itself, so that no answer is cut
+            server.should_exit = True  # not cancelled, so that no answer is cut
             looking.cancel()
             await asyncio.wait({serving, looking})
         serving.result()

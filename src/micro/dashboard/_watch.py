@@ -1,4 +1,4 @@
-"""Looking at all services, as often as somebody wants to see them but no oftener."""
+"""The state of all services, updated on demand and at most once per interval."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from micro.dashboard._overview import Look, overview
 
 MAX_WAIT = 1.0
 STALL = 0.3
-"""Seconds without a further answer after which all have answered."""
+"""Seconds without a further answer that end a question."""
 
 M = TypeVar("M", bound=PingInfo)
 
 
 class Watch:
-    """The state of all services. Nobody is asked while no page is open.
+    """The state of all services; no service is asked while no page is open.
 
     Args:
         source: The connection.
-        interval: Seconds that a state is good for, so that more pages do not ask more.
+        interval: Seconds that a state is valid, so that several pages ask no more than one.
     """
 
     def __init__(self, source: ToolConnection, *, interval: float) -> None:
@@ -44,9 +44,9 @@ class Watch:
         }
 
     async def state(self) -> dict[str, Any]:
-        """Return what the page shows."""
+        """Return the content of the page."""
         async with self._lock:
-            # A little less than the interval: a page asks again after exactly that.
+            # Less than the interval, as a page asks again after exactly one interval.
             if time.monotonic() - self._asked_at >= self._interval * 0.8:
                 problem = await self._refresh()
                 self._state |= {"server": self._source.describe(), "problem": problem}
@@ -54,7 +54,7 @@ class Watch:
         return self._state
 
     async def _refresh(self) -> str | None:
-        """Look anew; returns what is wrong, and keeps the services seen last if nothing can be seen."""
+        """Update the state and return the problem; without an answer, keep the last services."""
         problem = self._source.problem()
         if problem is not None:
             return problem
@@ -62,33 +62,33 @@ class Watch:
         look = None
         try:
             look = await self._ask()
-        except* nats.errors.Error as errors:  # the connection went away meanwhile
+        except* nats.errors.Error as errors:  # the connection was lost meanwhile
             problem = self._source.problem() or str(errors.exceptions[0])
         if look is None:
             return problem
-        found = overview(look, self._look)
-        self._state |= {"services": found, "looked_at_ms": round(time.time() * 1000)}
+        services = overview(look, self._look)
+        self._state |= {"services": services, "looked_at_ms": round(time.time() * 1000)}
         self._look = look
         return self._source.complaints[-1] if self._source.complaints else None
 
     async def _ask(self) -> Look:
         client = self._client
-        # Alone, because answers to the other questions would delay those to this one.
+        # Alone, because the answers to INFO and STATS would delay these.
         rtts = await _timed(client.ping_iter(max_wait=MAX_WAIT, max_interval=STALL))
         async with asyncio.TaskGroup() as group:
             infos = group.create_task(client.info(max_wait=MAX_WAIT, max_interval=STALL))
             stats = group.create_task(client.stats(max_wait=MAX_WAIT, max_interval=STALL))
         return Look(
             time.monotonic(),
-            {(one.name, one.id): one for one in infos.result()},
-            {(one.name, one.id): one for one in stats.result()},
+            {(info.name, info.id): info for info in infos.result()},
+            {(each.name, each.id): each for each in stats.result()},
             rtts,
         )
 
 
 async def _timed(
-    asking: AbstractAsyncContextManager[AsyncIterator[M]],
+    question: AbstractAsyncContextManager[AsyncIterator[M]],
 ) -> dict[tuple[str, str], float]:
     start = time.perf_counter()
-    async with asking as answers:
-        return {(one.name, one.id): time.perf_counter() - start async for one in answers}
+    async with question as answers:
+        return {(each.name, each.id): time.perf_counter() - start async for each in answers}

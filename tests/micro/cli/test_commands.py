@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("service")
 
 COMMANDS = sorted(get_group(app).commands)
 CONNECTION = ("server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
-NO_SERVICE = "no instance of service 'nobody' answered; `micro ls` lists the services that run"
+NO_SERVICE = "no instance of service 'nobody' answered; `micro ls` lists the running services"
 
 
 def test_ls_groups_instances_by_version(cli: Cli) -> None:
@@ -74,7 +74,7 @@ def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
         (["stats", "nobody"], NO_SERVICE),
         (
             ["request", "nobody"],
-            "nobody listens on 'nobody'; `micro info` lists the subjects of services",
+            "no service listens on 'nobody'; `micro info` lists the subjects of services",
         ),
         (["request", "--service", "nobody", "a"], NO_SERVICE),
         (
@@ -200,7 +200,7 @@ def test_what_is_not_permitted_is_told(cli: Cli, arguments: list[str], what: str
     ("subject", "message"),
     [
         ("", "invalid subject '': expected tokens separated by dots"),
-        ("a.>", "invalid subject 'a.>': a request goes to one, without wildcards"),
+        ("a.>", "invalid subject 'a.>': expected one without wildcards"),
         ("a b", "invalid subject 'a b': expected tokens separated by dots, without white space"),
     ],
 )
@@ -231,7 +231,7 @@ def test_an_endpoint_on_several_subjects_is_not_guessed() -> None:
         {"name": "s", "id": "i", "version": "1.0.0", "endpoints": endpoints}
     )
 
-    with pytest.raises(ConfigError, match=r"ask one of s\.1, s\.2 without --service"):
+    with pytest.raises(ConfigError, match=r"name one of s\.1, s\.2 without --service"):
         find_subject([found], "s", "a")
 
 

@@ -106,7 +106,7 @@ async def test_it_sends_requests(nc: NatsClient, dashboard: Dashboard) -> None:
     assert reply["headers"]["Trace"] == "7"
     assert reply["elapsed_ms"] > 0
     assert nobody["outcome"] == "failed"
-    assert nobody["description"] == "Nobody listens on nobody.there"
+    assert nobody["description"] == "No service listens on nobody.there"
     assert "invalid header name 'Bad:Name'" in bad_header["description"]
 
 

@@ -1,4 +1,4 @@
-// The page: asks for the state of all services again and again, shows it, and sends requests.
+// The page: polls the state of all services, shows it, and sends requests.
 
 import { count, el, nanoseconds, plural, since, sparkline, update } from "./dom.js";
 import { payloadForm } from "./form.js";
@@ -8,12 +8,12 @@ const REQUEST_SCHEMA = "micro.request.schema";
 const RESPONSE_SCHEMA = "micro.response.schema";
 
 const $ = (id) => document.getElementById(id);
-let state = null; // what /api/state said last
-let answers = true; // whether it did the last time
+let state = null; // the last answer of /api/state
+let answers = true; // whether /api/state answered the last time
 let form = null; // the form of the selected endpoint
 const rates = new Map(); // the latest rates by service
 
-// Asking
+// Polling
 
 async function follow() {
   for (;;) {
@@ -46,7 +46,7 @@ function total(parts, key) {
   return known.length ? known.reduce((sum, value) => sum + value, 0) : null;
 }
 
-// What is selected is in the address: #/service/endpoint/subject
+// The selection is in the address: #/service/endpoint/subject
 
 function selection() {
   if (!location.hash.startsWith("#/")) return [];
@@ -67,7 +67,7 @@ function selected() {
   return { name, service, endpoint };
 }
 
-// Showing
+// Display
 
 function render() {
   const { name, service, endpoint } = selected();
@@ -96,7 +96,7 @@ function renderHead() {
 }
 
 function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text; // else screen readers would repeat it
+  if (node.textContent !== text) node.textContent = text; // else screen readers repeat the text
 }
 
 function renderServices(current) {
@@ -191,11 +191,11 @@ function metadataView(metadata) {
     entries.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))));
 }
 
-// The panel of an endpoint: what is known of it, and the form
+// The panel of an endpoint: its facts and the request form
 
 function renderPanel(service, endpoint) {
   const hidden = endpoint === undefined;
-  if (hidden && form?.place === location.hash) return; // it went away: keep what was typed
+  if (hidden && form?.place === location.hash) return; // the endpoint is gone: keep the input
   if (hidden && $("panel").contains(document.activeElement)) $("main").focus();
   $("panel").hidden = hidden;
   document.body.classList.toggle("asking", !hidden);
@@ -236,7 +236,7 @@ function schemaView(title, text) {
 }
 
 function pretty(text) {
-  if (/\d{16}/.test(text)) return text; // numbers that JavaScript would change
+  if (/\d{16}/.test(text)) return text; // JavaScript would change such numbers
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
@@ -290,7 +290,7 @@ function showReply(found) {
         el("div", {}, el("dt", {}, name), el("dd", {}, value)))) : null].filter(Boolean));
 }
 
-// The theme is the system's until the reader chooses
+// The theme of the system, until the reader chooses one
 
 function showTheme() {
   const chosen = localStorage.getItem("theme");
@@ -314,7 +314,7 @@ $("panel").addEventListener("keydown", (event) => {
   if (event.key === "Escape") $("facts").querySelector(".close").click();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address says what is selected
+  event.preventDefault(); // the address holds the selection
   $("main").focus();
 });
 addEventListener("hashchange", render);

@@ -1,9 +1,9 @@
-// Building and updating the page. Whatever services say goes in as text or attribute, never as markup.
+// Elements of the page. Values of services become text or attributes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "polyline", "polygon"]);
 
-/** Make an element: `el("a.name", {href: "#"}, "text", child, ...)`; null children are left out. */
+/** Return an element: `el("a.name", {href: "#"}, "text", child, ...)`; null children are left out. */
 export function el(selector, attributes = {}, ...children) {
   const [tag, ...classes] = selector.split(".");
   const node = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
@@ -16,7 +16,7 @@ export function el(selector, attributes = {}, ...children) {
   return node;
 }
 
-/** Make the children of `node` look like `wanted`, keeping what is there: focus and selection stay. */
+/** Update the children of `node` to `wanted` in place, so that focus and selection stay. */
 export function update(node, ...wanted) {
   const children = wanted.flat(Infinity).filter((child) => child !== null);
   children.forEach((child, position) => {
@@ -44,12 +44,12 @@ function copyAttributes(old, child) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    // Whether details are open is the reader's choice.
+    // The reader decides whether details are open.
     if (!child.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
 }
 
-/** Draw the latest numbers as a line with its area. */
+/** Return a line chart of the latest numbers. */
 export function sparkline(values, label) {
   const width = 96, height = 24;
   const top = Math.max(...values, 1e-9);
@@ -77,7 +77,7 @@ export function nanoseconds(value) {
   return value < 1e9 ? `${NUMBER.format(value / 1e6)} ms` : `${NUMBER.format(value / 1e9)} s`;
 }
 
-/** Say how long ago an ISO time is. */
+/** Return the age of an ISO time as text. */
 export function since(started, now) {
   const seconds = Math.max(0, (now - Date.parse(started)) / 1000);
   if (!Number.isFinite(seconds)) return "–";

@@ -1,12 +1,12 @@
-// A form made from a JSON schema. What it cannot show as fields is a text area for JSON, and the
-// service, not the form, decides what is valid: a wrong value can be sent to see the answer.
+// A form for a JSON schema. A schema that has no form of fields gets a text area for JSON. The form
+// checks no value: the service does, and a wrong value can be sent to see its answer.
 
 import { el } from "./dom.js";
 
 const MAX_DEPTH = 6;
 let lastId = 0;
 
-/** Return {node, read}; `read()` gives the payload as text. Without a schema it is one text area. */
+/** Return {node, read}; `read()` returns the payload as text. Without a schema: one text area. */
 export function payloadForm(schemaText) {
   const schema = parse(schemaText);
   const area = el("textarea", { rows: 6, spellcheck: "false", autocomplete: "off" });
@@ -41,7 +41,7 @@ function parse(schemaText) {
   }
 }
 
-/** Return {node, read} for a schema; `read()` gives undefined for what is to be left out. */
+/** Return {node, read} for a schema; `read()` returns undefined for a value to leave out. */
 function field(given, context) {
   const schema = settle(given, context.root);
   const at = { ...context, name: schema.title && context.depth === 0 ? schema.title : context.name };
@@ -57,7 +57,7 @@ function field(given, context) {
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Follow references, and take the other branch of "this or null". */
+/** Resolve references, and return the other branch of "this or null". */
 function settle(given, root) {
   let schema = isObject(given) ? given : {};
   for (let hops = 0; hops < 16; hops++) {
@@ -78,7 +78,7 @@ function lookUp(reference, root) {
   return keys.reduce((value, key) => (isObject(value) && Object.hasOwn(value, key) ? value[key] : null), root);
 }
 
-/** Put a control under its name; what it is for is read out with it. */
+/** Return a control with its label and description. */
 function labelled(control, schema, { name, required }) {
   const id = `field-${++lastId}`;
   control.id = id;
