@@ -65,7 +65,9 @@ def test_it_says_where_it_is_and_who_may_come() -> None:
         for host, others in (("127.0.0.1", 0), ("localhost", 0), ("0.0.0.0", 1)):
             done = run(f"--server={server.url}", f"--host={host}")
             assert done.stderr.startswith(f"dashboard on http://{host}:")
-            assert done.stderr.count("everyone who reaches this address can send requests") == others
+            assert (
+                done.stderr.count("everyone who reaches this address can send requests") == others
+            )
 
 
 def test_without_its_extra_the_command_names_it() -> None:
