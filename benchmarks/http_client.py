@@ -1,7 +1,8 @@
-"""What a resilient client costs beside bare httpx: construction, and CPU per request without a network.
+"""The cost of a resilient client beside httpx: construction, and CPU per request.
 
 Run: python benchmarks/http_client.py [--rounds 7] [--requests 1000]
-Goal: construction at least 100 times faster than `httpx.AsyncClient()`, which loads a TLS context of its own.
+Goal: construction is at least 100 times faster than `httpx.AsyncClient()`, which loads its own
+TLS context. The requests use no network.
 """
 
 import argparse
@@ -76,7 +77,7 @@ async def request_resilient(count: int) -> float:
 
 
 async def compare(title: str, rows: dict[str, tuple[Measure, int]], rounds: int) -> None:
-    """Print the medians of interleaved rounds; the first row is the yardstick."""
+    """Print the medians of interleaved rounds, relative to the first row."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, (measure, count) in rows.items():
@@ -93,7 +94,7 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=1000)
     options = parser.parse_args()
-    shared_ssl_context()  # once per process, whoever asks first
+    shared_ssl_context()  # made once per process, and not measured
     many = options.requests
     await compare(
         "open and close a client",

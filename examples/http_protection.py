@@ -1,4 +1,4 @@
-"""Protect a struggling server: a circuit breaker, a retry budget and a deadline; no delays, as in a test.
+"""Protect a struggling server with a circuit breaker, a retry budget and a deadline.
 
 Prints:
 

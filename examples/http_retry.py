@@ -1,4 +1,4 @@
-"""Call a server that starts late: connection errors are retried, events and a result tell how it went.
+"""Call a server that starts late; events and a result report the retries.
 
 Prints:
 
@@ -34,9 +34,8 @@ async def main() -> None:
 
     async def on_retry(event: AsyncEvent) -> None:
         context = event.context
-        print(
-            f"retry {context.current_attempt} of {context.max_retries} after {type(event.error).__name__}"
-        )
+        retry = f"retry {context.current_attempt} of {context.max_retries}"
+        print(f"{retry} after {type(event.error).__name__}")
         if context.current_attempt == 2:
             servers.append(await asyncio.start_server(answer, "127.0.0.1", port))
 

@@ -1,4 +1,4 @@
-"""Give the retry policy to any httpx client, with and without await.
+"""Use a retry policy in any httpx client, asynchronous or blocking.
 
 Prints:
 

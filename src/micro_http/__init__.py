@@ -1,4 +1,4 @@
-"""Resilient HTTP on httpx: a client that retries, and its policy engine as transports for any httpx client."""
+"""Resilient HTTP on httpx: a client that retries, and its policy engine as httpx transports."""
 
 from micro_http._client import (
     AsyncResilientClient,

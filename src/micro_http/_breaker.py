@@ -1,4 +1,4 @@
-"""State behind RetryBudget and CircuitBreaker: small, locked, and told the time by the caller."""
+"""The state of RetryBudget and CircuitBreaker: locked, and without a clock of its own."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from threading import Lock
 from micro_http._errors import CircuitOpenError
 from micro_http._policy import CircuitBreaker, RetryBudget
 
-_MAX_ORIGINS = 1024  # failing origins remembered; a crawler must not grow the table for ever
+_MAX_ORIGINS = 1024  # failing origins kept; a crawler must not grow the table for ever
 
 
 class TokenBucket:
-    """Count the retries that a RetryBudget still allows."""
+    """The retries that a RetryBudget still allows."""
 
     def __init__(self, budget: RetryBudget) -> None:
         self._budget = budget
@@ -40,7 +40,7 @@ class _Circuit:
 
 
 class Circuits:
-    """Keep one circuit per origin; an origin without failures takes no memory."""
+    """One circuit per failing origin."""
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
@@ -48,10 +48,10 @@ class Circuits:
         self._lock = Lock()
 
     def admit(self, origin: str, now: float) -> None:
-        """Let a try pass, as the single trial if the circuit has been open long enough.
+        """Admit a try; one trial is admitted when the circuit has been open long enough.
 
         Raises:
-            CircuitOpenError: the circuit is open.
+            CircuitOpenError: The circuit is open.
         """
         with self._lock:
             circuit = self._circuits.get(origin)
@@ -68,7 +68,7 @@ class Circuits:
             self._circuits.pop(origin, None)
 
     def failed(self, origin: str, now: float) -> None:
-        """Count a failure and open the circuit when there were too many in a row."""
+        """Count a failure; open the circuit after too many in a row."""
         with self._lock:
             circuit = self._circuits.setdefault(origin, _Circuit())
             self._circuits.move_to_end(origin)
@@ -80,7 +80,7 @@ class Circuits:
                 self._circuits.popitem(last=False)
 
     def abandoned(self, origin: str) -> None:
-        """Note that a try ended without a verdict, so that the next one may be the trial."""
+        """End a try without a verdict; the next one may be the trial."""
         with self._lock:
             if origin in self._circuits:
                 self._circuits[origin].trial_under_way = False

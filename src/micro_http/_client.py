@@ -1,4 +1,4 @@
-"""AsyncResilientClient: httpx.AsyncClient whose requests are tasks that retry, tell events and leave a result."""
+"""AsyncResilientClient: requests as tasks that retry, send events and leave a result."""
 
 import asyncio
 from collections import OrderedDict
@@ -21,22 +21,25 @@ ResponseTask = asyncio.Task[httpx.Response]
 
 
 class AsyncResilientClient:
-    """Send HTTP requests that are retried when connecting fails.
+    """An HTTP client that retries a request when connecting fails.
 
-    Each method returns a running task at once; await it for the `httpx.Response`. The client may be created outside
-    an event loop; it opens with `async with` or on first use, and ends with `close()`.
+    Each method returns a running task at once; await it for the `httpx.Response`. The client may
+    be created outside an event loop. It opens with `async with` or on first use and ends with
+    `close()`.
 
     Args:
-        policy: what else is retried and what protects the server; a request's own context rules over the policy's
-            retries and delays.
-        observers: called with a `Try` after each try; see `prometheus_observer` and `opentelemetry_observer`.
-        max_results: results kept for `get_result()`; the oldest are forgotten.
-        max_pending_events: events that may wait for slow callbacks; more are dropped with a warning.
-        options: handed to `httpx.AsyncClient` (base_url, headers, timeout, transport, http2, ...). Without `verify`
-            all clients share one TLS context, which makes a client cheap.
+        policy: Further retries and the protection of the server. The context of a request
+            overrides the retries and delays of the policy.
+        observers: Called with a `Try` after each try; see `prometheus_observer` and
+            `opentelemetry_observer`.
+        max_results: Number of results kept for `get_result()`; the oldest are dropped.
+        max_pending_events: Number of events that may wait for slow callbacks; further ones are
+            dropped with a warning.
+        options: Passed to `httpx.AsyncClient` (base_url, headers, timeout, transport, http2, ...).
+            Without `verify` all clients share one TLS context, which makes a client cheap.
 
     Raises:
-        ConfigError: a limit is not positive.
+        ConfigError: A limit is not positive.
     """
 
     def __init__(
@@ -72,15 +75,15 @@ class AsyncResilientClient:
         await self.close()
 
     async def _initialize_client(self) -> None:
-        """Open the client, once; every request does it, an application may do it at start.
+        """Open the client; each request does it, and an application may do it at start.
 
         Raises:
-            ClosedError: the client has been closed.
+            ClosedError: The client has been closed.
         """
         self._open()
 
     async def close(self) -> None:
-        """Cancel running requests, deliver the events that wait and close the connections; idempotent."""
+        """Cancel running requests, deliver waiting events and close the connections; idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -97,11 +100,11 @@ class AsyncResilientClient:
     def add_event_callback(self, event_type: str, callback: EventCallback) -> None:
         """Call a function or coroutine function with a clone of each event of this type.
 
-        Callbacks run one after the other, apart from the requests: a slow one delays no answer and one that raises
-        is logged.
+        Callbacks run one after the other, apart from the requests. A slow callback delays no
+        response; an exception in one is logged.
 
         Raises:
-            ConfigError: no event has this type.
+            ConfigError: No event has this type.
         """
         if event_type not in list(EventType):
             raise ConfigError(
@@ -110,19 +113,18 @@ class AsyncResilientClient:
         self._monitor.add_callback(event_type, callback)
 
     def get_result(self, request_id: str) -> RequestResult | None:
-        """Return what is known of a request that has ended; None while it runs or when it is forgotten."""
+        """Return the result of a request; None while it runs and after it was dropped."""
         return self._results.get(request_id)
 
     async def wait_for_all_requests(self) -> dict[str, RequestResult]:
-        """Wait until every request has ended and all its callbacks are done; return the results by request id.
+        """Wait for all requests and their callbacks; return the results by request id.
 
-        Failed requests are results too: nothing is raised.
+        A failed request has a result too and raises nothing.
         """
         while running := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(running)
-        await asyncio.sleep(
-            0
-        )  # lets the done-callbacks of cancelled tasks leave their result and event
+        # The done-callbacks of cancelled tasks leave their result and event in this turn.
+        await asyncio.sleep(0)
         await self._monitor.drain()
         return dict(self._results)
 
@@ -138,12 +140,12 @@ class AsyncResilientClient:
 
         Args:
             method: HTTP method.
-            url: absolute, or relative to `base_url`.
-            context: retries, delays, id and metadata of this request; a clone of it is used.
-            options: handed to `httpx.AsyncClient.request`.
+            url: Absolute URL, or one relative to `base_url`.
+            context: Retries, delays, id and metadata of this request; the client uses a clone.
+            options: Passed to `httpx.AsyncClient.request`.
 
         Raises:
-            ClosedError: the client has been closed. Errors of the request itself are raised by the task.
+            ClosedError: The client has been closed. The task raises the errors of the request.
         """
         client = self._open()
         engine = self._runner.engine
@@ -235,12 +237,12 @@ class AsyncResilientClient:
         return response
 
     def _settled(self, execution: Execution, task: ResponseTask) -> None:
-        """Forget an ended task; here because a task cancelled before its first step runs no code of its own."""
+        """Drop an ended task; a task cancelled before its first step runs no code of its own."""
         self._tasks.discard(task)
         if task.cancelled():
             self._conclude(execution, EventType.CANCELLED)
         else:
-            task.exception()  # seen: a task nobody awaits is told about by its ERROR event
+            task.exception()  # marks it as retrieved; its ERROR event reports it
 
     def _retrying(self, context: RequestContext, cause: httpx.Response | Exception) -> None:
         if isinstance(cause, Exception):
@@ -272,7 +274,7 @@ class AsyncResilientClient:
 
 
 def _origin(client: httpx.AsyncClient, url: URL) -> str:
-    """Return the origin the first request goes to; "" for a URL that httpx will refuse."""
+    """Return the origin of the first request; "" for a URL that httpx will refuse."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
@@ -299,13 +301,13 @@ async def simple_async_request(
 
     Args:
         method: HTTP method.
-        url: absolute URL.
-        max_retries: repetitions after an error of connecting.
+        url: Absolute URL.
+        max_retries: Retries after a connection error.
         timeout: httpx time-out of each phase of one try, in seconds; None waits for ever.
-        options: handed to `httpx.AsyncClient.request`.
+        options: Passed to `httpx.AsyncClient.request`.
 
     Raises:
-        httpx.HTTPError: as httpx raises it, after the last retry.
+        httpx.HTTPError: The error of the last try.
     """
     async with AsyncResilientClient(timeout=timeout) as client:
         context = RequestContext(max_retries=max_retries)

@@ -1,4 +1,4 @@
-"""RequestContext: the frozen per-request settings and the count of retries, handed on as clones."""
+"""RequestContext: the settings of one request and its count of retries."""
 
 import uuid
 from copy import deepcopy
@@ -13,7 +13,7 @@ from micro_http._httpx import httpx
 Jitter = Literal["none", "additive", "full", "equal", "decorrelated"]
 
 _uniform = SystemRandom().uniform
-# What deepcopy raises for locks, generators, sockets and classes that forbid or break copying.
+# Raised by deepcopy for locks, generators, sockets and classes that forbid or break copying.
 _UNCOPYABLE = (TypeError, ValueError, AttributeError, RuntimeError, PicklingError)
 _SHARED = (str, int, float, type(None), httpx.Response, BaseException)
 _MAX_DOUBLINGS = 64  # far beyond any cap, and keeps the power a finite float
@@ -21,21 +21,22 @@ _MAX_DOUBLINGS = 64  # far beyond any cap, and keeps the power a finite float
 
 @dataclass(frozen=True)
 class RequestContext:
-    """Say how often and how patiently one request is retried.
+    """The retries and delays of one request; frozen.
 
     Attributes:
-        max_retries: repetitions after the first try; 0 means one try only.
-        current_attempt: retries begun so far; 0 stands for the first try.
-        base_delay: seconds before the first retry; each further one waits twice as long.
-        request_id: key of the request's result; a random UUID unless given.
-        metadata: whatever the caller wants to see again in events; copied deeply at each hand-over.
-        max_delay: upper bound of one delay, in seconds.
-        jitter: how the doubling delay d is randomised. `none`: d. `additive`: d to 1.25 d. `full`: 0 to d.
-            `equal`: d/2 to d. `decorrelated`: `base_delay` to three times the previous delay.
-        last_delay: the delay before the current attempt, in seconds.
+        max_retries: Retries after the first try; 0 means one try only.
+        current_attempt: Retries begun so far; 0 is the first try.
+        base_delay: Seconds before the first retry; the delay doubles with each further retry.
+        request_id: Key of the request's result; a random UUID by default.
+        metadata: Data of the caller, returned in events; each event has a deep copy.
+        max_delay: Upper bound of one delay, in seconds.
+        jitter: How the doubling delay d is randomised. `none`: d. `additive`: d to 1.25 d.
+            `full`: 0 to d. `equal`: d/2 to d. `decorrelated`: `base_delay` to three times the
+            previous delay.
+        last_delay: The delay before the current attempt, in seconds.
 
     Raises:
-        ConfigError: a number is negative or the jitter unknown.
+        ConfigError: A number is negative or the jitter unknown.
     """
 
     max_retries: int = 2
@@ -54,19 +55,19 @@ class RequestContext:
 
     @property
     def has_retries_left(self) -> bool:
-        """Tell whether the try this context stands for may be made."""
+        """Whether the current attempt may be made."""
         return self.current_attempt <= self.max_retries
 
     def clone(self) -> Self:
-        """Return a deep copy; what can't be copied (locks, generators) is shared."""
+        """Return a deep copy; values that can't be copied (locks, generators) are shared."""
         return replace(self, **field_copies(self))
 
     def increment_attempt(self) -> Self:
-        """Return a context that stands for the next attempt; every other field is kept."""
+        """Return the context of the next attempt."""
         return replace(self, current_attempt=self.current_attempt + 1)
 
     def calculate_delay(self) -> float:
-        """Return the seconds to wait if the attempt this context stands for fails."""
+        """Return the seconds to wait after the current attempt fails."""
         doubled = self.base_delay * 2.0 ** min(self.current_attempt, _MAX_DOUBLINGS)
         ceiling = min(self.max_delay, doubled)
         match self.jitter:
@@ -84,14 +85,14 @@ class RequestContext:
 
 
 def require_positive(name: str, value: float | None, *, zero: bool = False) -> None:
-    """Refuse a number below zero, and zero itself unless allowed; None means unset and passes."""
+    """Refuse a number below zero, and zero unless `zero`; None means unset."""
     if value is None or value > 0 or (zero and value == 0):
         return
     raise ConfigError(f"invalid {name} {value!r}: expected a number {'>=' if zero else '>'} 0")
 
 
 def require_jitter(jitter: str) -> None:
-    """Refuse a jitter kind that doesn't exist."""
+    """Refuse an unknown kind of jitter."""
     if jitter not in get_args(Jitter):
         raise ConfigError(
             f"invalid jitter {jitter!r}: expected one of {', '.join(get_args(Jitter))}"
@@ -99,10 +100,10 @@ def require_jitter(jitter: str) -> None:
 
 
 def field_copies(item: Any) -> dict[str, Any]:
-    """Return copies of all that the constructor of this dataclass instance takes, by field name.
+    """Return deep copies of the constructor arguments of a dataclass instance, by field name.
 
-    Plain data is copied deeply. Shared are parts that refuse to be copied, and responses and exceptions on purpose: a
-    copy would lose the stream or the traceback.
+    Values that refuse to be copied are shared. So are responses and exceptions: a copy would lose
+    the stream or the traceback.
     """
     return {f.name: _copied(getattr(item, f.name)) for f in fields(item) if f.init}
 

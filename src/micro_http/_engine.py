@@ -1,4 +1,4 @@
-"""The decisions of one request, free of I/O: may it be tried, was that final, how long to wait."""
+"""The decisions about one request, without I/O: try it, return its outcome, or wait and retry."""
 
 import logging
 import time
@@ -18,16 +18,16 @@ logger = logging.getLogger("micro_http.engine")
 
 @dataclass(frozen=True)
 class Try:
-    """What an observer is told when one try has ended.
+    """One finished try, as passed to observers.
 
     Attributes:
         method: HTTP method.
-        origin: scheme, host and port.
+        origin: Scheme, host and port.
         number: 1 for the first try of a request.
-        elapsed: seconds this try took.
-        status_code: of the response, if there was one.
-        error: the exception, if there was no response.
-        retry_in: seconds until the next try; None if this was the last one.
+        elapsed: Duration of the try in seconds.
+        status_code: Status of the response, if there was one.
+        error: The exception, if there was no response.
+        retry_in: Seconds until the next try; None after the last one.
     """
 
     method: str
@@ -45,13 +45,13 @@ RetryListener = Callable[[RequestContext, httpx.Response | Exception], None]
 
 @dataclass(frozen=True)
 class Target:
-    """The part of a request that decides about retries.
+    """The properties of a request that decide about retries.
 
     Attributes:
         method: HTTP method, upper case.
-        origin: scheme, host and port.
-        idempotent: whether it may be sent twice.
-        replayable: whether its body can be sent twice.
+        origin: Scheme, host and port.
+        idempotent: Whether it may be sent twice.
+        replayable: Whether its body can be sent twice.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Target:
 
 
 class Engine:
-    """What all requests of one client share: policy, budget, circuits and observers."""
+    """The policy, budget, circuits and observers that all requests of one client share."""
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class Engine:
         context: RequestContext | None = None,
         on_retry: RetryListener | None = None,
     ) -> "Execution":
-        """Begin one request; the context, if given, rules over the policy's retries and delays."""
+        """Begin one request; a context overrides the retries and delays of the policy."""
         if self.bucket is not None:
             self.bucket.deposit()
         return Execution(self, target, context, on_retry)
 
     def context(self) -> RequestContext:
-        """Return a new context with the policy's retries and delays."""
+        """Return a new context with the retries and delays of the policy."""
         policy = self.policy
         return RequestContext(
             max_retries=policy.max_retries,
@@ -99,11 +99,11 @@ class Engine:
 
     @property
     def observed(self) -> bool:
-        """Tell whether there is anybody to be told of a try."""
+        """Whether there are observers."""
         return bool(self._observers)
 
     def observe(self, ended: Try) -> None:
-        """Tell the observers; one that raises is logged and harms nobody."""
+        """Call the observers; an exception in one is logged."""
         for observer in self._observers:
             try:
                 observer(ended)
@@ -114,10 +114,10 @@ class Engine:
 
 
 class Execution:
-    """One request from first try to last. The runner asks and obeys.
+    """One request from its first try to its last.
 
     Attributes:
-        attempts: calls made so far, hedges included.
+        attempts: Calls made so far, hedges included.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Execution:
 
     @property
     def context(self) -> RequestContext:
-        """The context of the current attempt, made when first asked for: most requests need none."""
+        """The context of the current attempt, made on first use: most requests need none."""
         if self._context is None:
             self._context = self._engine.context()
         return self._context
@@ -154,10 +154,10 @@ class Execution:
         return None if deadline is None else max(0.0, deadline - self.elapsed)
 
     def check_deadline(self) -> None:
-        """Raise if no time is left.
+        """Check that time is left.
 
         Raises:
-            DeadlineExceededError: the policy's deadline has passed.
+            DeadlineExceededError: The deadline of the policy has passed.
         """
         deadline = self._policy.deadline
         if deadline is not None and self.remaining == 0:
@@ -167,8 +167,8 @@ class Execution:
         """Begin a try.
 
         Raises:
-            CircuitOpenError: the origin's circuit is open.
-            DeadlineExceededError: the policy's deadline has passed.
+            CircuitOpenError: The circuit of the origin is open.
+            DeadlineExceededError: The deadline of the policy has passed.
         """
         self.check_deadline()
         self._try_started = self._engine.clock()
@@ -177,14 +177,14 @@ class Execution:
         self.attempts += 1
 
     def may_hedge(self) -> bool:
-        """Tell whether a second copy may be sent now, and count it if so."""
+        """Return whether a second copy may be sent now, and count it."""
         if not self._within_budget():
             return False
         self.attempts += 1
         return True
 
     def failed(self, error: BaseException) -> float | None:
-        """Take note of an exception; return the seconds until the next try, or None to raise it."""
+        """Record an exception; return the seconds until the next try, or None to raise it."""
         self._judge(failed=isinstance(error, TRANSPORT_ERRORS) or None)
         delay = None
         if isinstance(error, self._policy.retry_on) and self._may_resend(
@@ -195,7 +195,7 @@ class Execution:
         return delay
 
     def answered(self, response: httpx.Response) -> float | None:
-        """Take note of a response; return the seconds until the next try, or None to return it."""
+        """Record a response; return the seconds until the next try, or None to return it."""
         status = response.status_code
         self._judge(failed=status >= 500)
         delay = None
@@ -247,7 +247,7 @@ class Execution:
 
 
 def retry_after(headers: httpx.Headers) -> float:
-    """Return the seconds `Retry-After` asks for, as a number or a date; 0.0 if it says nothing usable.
+    """Return the seconds in `Retry-After`, a number or a date; 0.0 if it is unusable.
 
     Source: RFC 9110 section 10.2.3.
     """
@@ -264,10 +264,10 @@ def retry_after(headers: httpx.Headers) -> float:
 
 
 def target_of(request: httpx.Request, policy: RetryPolicy) -> Target:
-    """Describe a request to the engine."""
+    """Return the properties of a request that decide about retries."""
     try:
         replayable = request.content is not None
-    except httpx.RequestNotRead:  # a stream: it can be read only once
+    except httpx.RequestNotRead:  # a stream can be read only once
         replayable = False
     given = request.extensions.get("idempotent")
     if given is None:
@@ -276,9 +276,9 @@ def target_of(request: httpx.Request, policy: RetryPolicy) -> Target:
 
 
 def is_idempotent(method: str, headers: httpx.Headers) -> bool:
-    """Tell whether a request with this method and these headers may arrive twice.
+    """Return whether a request with this method and these headers may arrive twice.
 
-    Source: RFC 9110 section 9.2.2; the Idempotency-Key header of draft-ietf-httpapi-idempotency-key-header.
+    Source: RFC 9110 section 9.2.2; draft-ietf-httpapi-idempotency-key-header.
     """
     return method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in headers
 

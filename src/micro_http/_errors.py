@@ -1,13 +1,13 @@
 """Errors of the package.
 
 MicroHTTPError
-├── ConfigError             also ValueError: a parameter that can't work
-├── ClosedError             also RuntimeError: the client was used after close()
-├── CircuitOpenError        also httpx.TransportError: the breaker of this origin is open
-├── TryTimeoutError         also httpx.TimeoutException: one try took longer than `try_timeout`
-└── DeadlineExceededError   also httpx.TimeoutException: all tries together took longer than `deadline`
+├── ConfigError             also ValueError: an invalid parameter
+├── ClosedError             also RuntimeError: the client is closed
+├── CircuitOpenError        also httpx.TransportError: the circuit of the origin is open
+├── TryTimeoutError         also httpx.TimeoutException: one try exceeded `try_timeout`
+└── DeadlineExceededError   also httpx.TimeoutException: all tries together exceeded `deadline`
 
-Whatever the network or the server did wrong stays an httpx (or httpcore) error, unchanged.
+Faults of the network or the server stay httpx (or httpcore) errors, unchanged.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ from micro_http._httpx import httpx
 
 
 class MicroHTTPError(Exception):
-    """Root of the errors this package raises itself."""
+    """The root of the errors of this package."""
 
 
 class ConfigError(MicroHTTPError, ValueError):
-    """A parameter has a value that can't work."""
+    """An invalid parameter."""
 
 
 class ClosedError(MicroHTTPError, RuntimeError):
-    """The client was used after it had been closed."""
+    """The client is closed."""
 
     def __init__(self) -> None:
         super().__init__("client is closed")
@@ -34,11 +34,11 @@ class ClosedError(MicroHTTPError, RuntimeError):
 
 
 class CircuitOpenError(MicroHTTPError, httpx.TransportError):
-    """The circuit breaker refuses to send to an origin that kept failing.
+    """The circuit breaker refuses a request to an origin that kept failing.
 
     Attributes:
-        origin: scheme, host and port, as in `https://example.com:443`.
-        retry_in: seconds until the breaker lets a trial through; 0.0 while a trial is under way.
+        origin: Scheme, host and port, as in `https://example.com:8443`.
+        retry_in: Seconds until the breaker admits a trial; 0.0 while a trial is under way.
     """
 
     def __init__(self, origin: str, retry_in: float) -> None:
@@ -53,7 +53,7 @@ class CircuitOpenError(MicroHTTPError, httpx.TransportError):
 
 
 class TryTimeoutError(MicroHTTPError, httpx.TimeoutException):
-    """One try took longer than the policy's `try_timeout`, in seconds."""
+    """One try took longer than the `try_timeout` of the policy, in seconds."""
 
     def __init__(self, try_timeout: float) -> None:
         super().__init__(f"no answer to this try within {try_timeout:g} s")
@@ -64,7 +64,7 @@ class TryTimeoutError(MicroHTTPError, httpx.TimeoutException):
 
 
 class DeadlineExceededError(MicroHTTPError, httpx.TimeoutException):
-    """All tries together took longer than the policy's `deadline`, in seconds."""
+    """All tries together took longer than the `deadline` of the policy, in seconds."""
 
     def __init__(self, deadline: float) -> None:
         super().__init__(f"no answer within the deadline of {deadline:g} s over all tries")

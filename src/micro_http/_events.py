@@ -1,4 +1,4 @@
-"""What a client tells about its requests: events while they run, a result when they have ended."""
+"""The events of a running request and the result of a finished one."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from micro_http._context import RequestContext, field_copies
 
 
 class EventType(StrEnum):
-    """Kinds of events; each is equal to its name as a string."""
+    """The kinds of events; each equals its name as a string."""
 
     SUCCESS = "SUCCESS"
     RETRY = "RETRY"
@@ -21,16 +21,16 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True)
 class AsyncEvent:
-    """One thing that happened to a request.
+    """A retry or the end of a request.
 
     Each request sends any number of RETRY events and then exactly one of the others.
 
     Attributes:
-        event_type: one of `EventType`.
-        context: of the attempt the event is about; for RETRY the one about to begin.
-        timestamp: seconds since the epoch.
-        data: the response, for SUCCESS and for a RETRY because of its status.
-        error: the exception, for ERROR, TIMEOUT and a RETRY because of it.
+        event_type: One of `EventType`.
+        context: Context of the attempt; for RETRY of the attempt about to begin.
+        timestamp: Seconds since the epoch.
+        data: The response, for SUCCESS and for a RETRY because of its status.
+        error: The exception, for ERROR, TIMEOUT and a RETRY because of it.
     """
 
     event_type: str
@@ -40,7 +40,7 @@ class AsyncEvent:
     error: BaseException | None = None
 
     def clone(self) -> Self:
-        """Return a deep copy; responses, exceptions and what can't be copied are shared."""
+        """Return a deep copy; responses, exceptions and uncopyable values are shared."""
         return replace(self, **field_copies(self))
 
 
@@ -49,15 +49,15 @@ EventCallback = Callable[[AsyncEvent], Awaitable[None] | None]
 
 @dataclass(frozen=True)
 class RequestResult:
-    """What remains known of a request after it has ended; it keeps no response, so it stays small.
+    """The result of a finished request, without its response.
 
     Attributes:
-        request_id: of the request's context.
-        outcome: the type of its last event.
-        attempts: calls made, the first included.
-        total_time: seconds from the call of `get()` (or another method) to the end, delays included.
-        status_code: of the response, if there was one.
-        error: class and text of the exception, if there was one.
+        request_id: Id of the request's context.
+        outcome: The type of its last event.
+        attempts: Calls made, the first included.
+        total_time: Seconds from the call of `get()` (or another method) to the end, with delays.
+        status_code: Status of the response, if there was one.
+        error: Class and text of the exception, if there was one.
     """
 
     request_id: str
@@ -69,5 +69,5 @@ class RequestResult:
 
     @property
     def success(self) -> bool:
-        """Tell whether there was a response, whatever its status."""
+        """Whether there was a response, of any status."""
         return self.outcome == EventType.SUCCESS

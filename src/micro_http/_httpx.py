@@ -1,4 +1,4 @@
-"""The one place that imports httpx and httpcore, and what both agree on: error classes and the TLS context."""
+"""The imports of httpx and httpcore, groups of their error classes, and the shared TLS context."""
 
 import os
 import ssl
@@ -7,14 +7,14 @@ from functools import cache
 import httpcore as httpcore
 import httpx as httpx
 
-# httpx wraps httpcore's errors in classes of its own and neither is a subclass of the other, so both are named.
+# httpx has its own error classes, unrelated to those of httpcore, so both are named.
 CONNECT_ERRORS: tuple[type[Exception], ...] = (httpx.ConnectError, httpcore.ConnectError)
 TIMEOUT_ERRORS: tuple[type[Exception], ...] = (
     httpx.TimeoutException,
     httpcore.TimeoutException,
     TimeoutError,
 )
-# After these no byte of the request has left, so sending it again can't do anything twice.
+# No byte of the request was sent before these, so a retry cannot repeat its effect.
 UNSENT_ERRORS: tuple[type[Exception], ...] = (
     *CONNECT_ERRORS,
     httpx.ConnectTimeout,
@@ -32,11 +32,11 @@ TRANSPORT_ERRORS: tuple[type[Exception], ...] = (
 
 
 def shared_ssl_context() -> ssl.SSLContext:
-    """Return the process-wide verifying TLS context, made on first use.
+    """Return the verifying TLS context of the process, made on first use.
 
-    Loading the CA bundle is nearly all the cost of `httpx.AsyncClient()`, and the context is safe to share between
-    clients and threads. Don't change it; pass your own as `verify=` instead. `SSL_CERT_FILE` and `SSL_CERT_DIR` are
-    honoured as httpx honours them.
+    Loading the CA bundle is nearly all the cost of `httpx.AsyncClient()`. The context is safe to
+    share between clients and threads. Don't change it; pass your own as `verify=` instead. It
+    honours `SSL_CERT_FILE` and `SSL_CERT_DIR` as httpx does.
     """
     return _ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 

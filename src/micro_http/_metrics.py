@@ -1,4 +1,4 @@
-"""Observers for Prometheus and OpenTelemetry; neither library is imported before its function is called."""
+"""Observers for Prometheus and OpenTelemetry; each library is imported on first use."""
 
 import time
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def prometheus_observer(registry: "CollectorRegistry | None" = None) -> Observer:
     """Return an observer that feeds two metrics; make one and share it between clients.
 
-    `micro_http_tries_total{method, origin, outcome}` counts tries; outcome is the status or the error's class.
-    `micro_http_try_seconds{method, origin}` is a histogram of how long they took.
+    `micro_http_tries_total{method, origin, outcome}` counts tries; the outcome is the status or
+    the class of the error. `micro_http_try_seconds{method, origin}` is a histogram of durations.
 
     Args:
-        registry: where the metrics are registered; the library's default registry if None.
+        registry: Registry of the metrics; the default registry of the library if None.
 
     Raises:
         ConfigError: prometheus-client is not installed (extra `prometheus`).
@@ -48,17 +48,19 @@ def prometheus_observer(registry: "CollectorRegistry | None" = None) -> Observer
 def opentelemetry_observer(
     tracer_provider: "TracerProvider | None" = None, meter_provider: "MeterProvider | None" = None
 ) -> Observer:
-    """Return an observer that makes a client span of each try, under the caller's span, and a histogram.
+    """Return an observer that records a client span and a duration for each try.
 
-    Names are those of the OpenTelemetry semantic conventions for HTTP clients: the span is called like the method, the
-    histogram is `http.client.request.duration` in seconds.
+    The span has the name of the method and the caller's span as parent. The histogram is
+    `http.client.request.duration`, in seconds.
 
     Args:
-        tracer_provider: the global one if None.
-        meter_provider: the global one if None.
+        tracer_provider: The global one if None.
+        meter_provider: The global one if None.
 
     Raises:
         ConfigError: opentelemetry-api is not installed (extra `opentelemetry`).
+
+    Source: OpenTelemetry semantic conventions for HTTP clients.
     """
     try:
         from opentelemetry import metrics, trace

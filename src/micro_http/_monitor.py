@@ -1,4 +1,4 @@
-"""The one coroutine that takes events from an asyncio.Queue and calls the callbacks, in order."""
+"""The task that takes events from a queue and calls their callbacks in order."""
 
 import asyncio
 import inspect
@@ -9,11 +9,11 @@ from micro_http._events import AsyncEvent, EventCallback
 
 logger = logging.getLogger("micro_http.monitor")
 
-DRAIN_SECONDS = 5.0  # how long stop() waits for callbacks; one that hangs must not hang close()
+DRAIN_SECONDS = 5.0  # bound of stop(); a callback that hangs must not hang close()
 
 
 class EventMonitor:
-    """Deliver events to callbacks without ever holding up a request."""
+    """The delivery of events to callbacks, apart from the requests."""
 
     def __init__(self, max_pending: int) -> None:
         self._callbacks: defaultdict[str, list[EventCallback]] = defaultdict(list)
@@ -22,11 +22,11 @@ class EventMonitor:
         self._stopping = False
 
     def add_callback(self, event_type: str, callback: EventCallback) -> None:
-        """Have events of this type delivered to the callback as well."""
+        """Deliver events of this type to the callback."""
         self._callbacks[event_type].append(callback)
 
     def put(self, event: AsyncEvent) -> None:
-        """Hand over an event; if callbacks are far behind, it is dropped with a warning."""
+        """Queue an event; drop it with a warning if callbacks are far behind."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="micro_http event monitor")
         try:
@@ -40,12 +40,12 @@ class EventMonitor:
             )
 
     async def drain(self) -> None:
-        """Wait until every event so far has been delivered; returns at once inside a callback."""
+        """Wait until all events are delivered; return at once inside a callback."""
         if self._task is not None and self._task is not asyncio.current_task():
             await self._queue.join()
 
     async def stop(self) -> None:
-        """Deliver what waits, for a few seconds at most, and end; from inside a callback, end after it."""
+        """Deliver waiting events for a few seconds at most and end; in a callback, end after it."""
         self._stopping = True
         if self._task is None or self._task is asyncio.current_task():
             return
@@ -76,7 +76,7 @@ class EventMonitor:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Not cancelled itself, so at most the callback awaited something that was.
+            # This task was not cancelled; the callback awaited something that was.
             logger.exception(
                 "callback %r failed on %s of request %r",
                 callback,

@@ -1,4 +1,4 @@
-"""Keyword options that are passed through to httpx, spelled out so that type checkers and editors know them."""
+"""The keyword options passed to httpx, spelled out for type checkers and editors."""
 
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ Timeout = httpx.Timeout | float | None
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `AsyncResilientClient` hands to `httpx.AsyncClient`."""
+    """The options that `AsyncResilientClient` passes to `httpx.AsyncClient`."""
 
     auth: Auth | None
     params: Params | None
@@ -38,7 +38,7 @@ class ClientOptions(TypedDict, total=False):
 
 
 class UntimedRequestOptions(TypedDict, total=False):
-    """What `simple_async_request` hands to `httpx.AsyncClient.request`."""
+    """The options that `simple_async_request` passes to `httpx.AsyncClient.request`."""
 
     content: str | bytes | Iterable[bytes] | AsyncIterable[bytes] | None
     data: Mapping[str, Any] | None
@@ -53,6 +53,6 @@ class UntimedRequestOptions(TypedDict, total=False):
 
 
 class RequestOptions(UntimedRequestOptions, total=False):
-    """What the methods of `AsyncResilientClient` hand to `httpx.AsyncClient.request`."""
+    """The options that `AsyncResilientClient` passes to `httpx.AsyncClient.request`."""
 
     timeout: Timeout

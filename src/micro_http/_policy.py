@@ -1,4 +1,4 @@
-"""RetryPolicy: what is retried, how long it may take and what protects the server; two presets."""
+"""RetryPolicy: the retries, time limits and protection of one client; two presets."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,13 +14,13 @@ IDEMPOTENT_METHODS = frozenset(
 
 @dataclass(frozen=True)
 class RetryBudget:
-    """Let retries be only a share of the traffic, so that an outage is not answered with a storm.
+    """A limit on the share of retries in the traffic, so that an outage causes no storm of retries.
 
-    A token bucket per client: each request adds `ratio` tokens, each retry or hedge takes one.
+    Each client has a token bucket: a request adds `ratio` tokens, a retry or hedge takes one.
 
     Attributes:
-        ratio: retries allowed per request in the long run.
-        burst: tokens the bucket holds, and starts with.
+        ratio: Retries allowed per request in the long run.
+        burst: Capacity of the bucket, and its first content.
     """
 
     ratio: float = 0.1
@@ -33,13 +33,13 @@ class RetryBudget:
 
 @dataclass(frozen=True)
 class CircuitBreaker:
-    """Stop sending to an origin that keeps failing, and try it again with one request at a time.
+    """A switch that stops requests to an origin that keeps failing.
 
     A failure is a transport error or a status of 500 and above.
 
     Attributes:
-        failures: consecutive failures after which the circuit opens.
-        open_for: seconds it stays open before one trial request is let through.
+        failures: Consecutive failures after which the circuit opens.
+        open_for: Seconds that it stays open before it admits one trial request.
     """
 
     failures: int = 5
@@ -52,29 +52,30 @@ class CircuitBreaker:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Describe how requests are retried; the defaults retry connection errors twice and nothing else.
+    """How requests are retried; the defaults retry connection errors twice and nothing else.
 
     Attributes:
-        max_retries: repetitions after the first try.
-        base_delay: seconds before the first retry; each further one waits twice as long.
-        max_delay: upper bound of one delay, in seconds.
-        jitter: see `RequestContext.jitter`.
-        retry_on: exception classes that are retried.
-        statuses: response statuses that are retried; the last response is returned when retries run out.
-        retry_after_cap: obey `Retry-After` up to this many seconds; None ignores the header.
-        idempotent_only: repeat a request that may have been sent only if its method is idempotent
-            (RFC 9110 9.2.2) or it has an `Idempotency-Key` header. A single request overrules this with
+        max_retries: Retries after the first try.
+        base_delay: Seconds before the first retry; the delay doubles with each further retry.
+        max_delay: Upper bound of one delay, in seconds.
+        jitter: See `RequestContext.jitter`.
+        retry_on: Exception classes that are retried.
+        statuses: Response statuses that are retried. The last response is returned when retries
+            run out.
+        retry_after_cap: Obey `Retry-After` up to this many seconds; None ignores the header.
+        idempotent_only: Repeat a request that may have been sent only if its method is idempotent
+            (RFC 9110 9.2.2) or it has an `Idempotency-Key` header. One request overrides this with
             `extensions={"idempotent": True}` or `False`.
-        deadline: seconds for all tries and delays together.
-        try_timeout: seconds for one try.
-        max_concurrency: tries under way at the same time; others wait.
-        hedge_after: seconds without an answer after which a GET is sent once more and the first answer wins.
-            Asynchronous clients only.
-        budget: see `RetryBudget`.
-        breaker: see `CircuitBreaker`; one circuit per origin.
+        deadline: Seconds for all tries and delays together.
+        try_timeout: Seconds for one try.
+        max_concurrency: Number of tries at the same time; others wait.
+        hedge_after: Seconds without a response after which a GET is sent once more; the first
+            response wins. Asynchronous clients only.
+        budget: See `RetryBudget`.
+        breaker: See `CircuitBreaker`; one circuit per origin.
 
     Raises:
-        ConfigError: a value that can't work.
+        ConfigError: A value is invalid.
     """
 
     max_retries: int = 2
@@ -98,9 +99,8 @@ class RetryPolicy:
         for name in ("deadline", "try_timeout", "max_concurrency"):
             require_positive(name, getattr(self, name))
         require_jitter(self.jitter)
-        if not all(
-            issubclass(kind, Exception) for kind in self.retry_on
-        ):  # or cancelling would be retried
+        # A subclass of BaseException alone would let a cancellation be retried.
+        if not all(issubclass(kind, Exception) for kind in self.retry_on):
             raise ConfigError(
                 f"invalid retry_on {self.retry_on!r}: expected subclasses of Exception"
             )
@@ -110,7 +110,7 @@ class RetryPolicy:
 
     @classmethod
     def for_connection_errors(cls, max_retries: int = 2, base_delay: float = 1.0) -> Self:
-        """Return the default policy: only errors of connecting, additive jitter, nothing else."""
+        """Return the default policy: connection errors only, additive jitter."""
         return cls(max_retries=max_retries, base_delay=base_delay)
 
     @classmethod
@@ -122,8 +122,8 @@ class RetryPolicy:
     ) -> Self:
         """Return the policy of the schema registry clients, with parameters in milliseconds.
 
-        Any transport error and 429, 502, 503, 504 are retried after 0 to min(backoff * 2^n, max_backoff) ms.
-        `Retry-After` is obeyed up to the same maximum.
+        Any transport error and 429, 502, 503, 504 are retried after 0 to
+        min(backoff * 2^n, max_backoff) ms. `Retry-After` is obeyed up to the same maximum.
         """
         return cls(
             max_retries=max_retries,

@@ -1,4 +1,4 @@
-"""The two loops that obey an Execution: one awaits, one blocks. Nothing else here differs."""
+"""The two loops that carry out the decisions of an Execution: one awaits, one blocks."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ Pending = asyncio.Future[httpx.Response]
 
 
 class AsyncRunner:
-    """Run requests under one policy with asyncio."""
+    """The asyncio loop of requests under one policy."""
 
     def __init__(self, policy: RetryPolicy, observers: Iterable[Observer] = ()) -> None:
         self.engine = Engine(policy, observers)
@@ -31,12 +31,12 @@ class AsyncRunner:
         self._is_plain = policy.try_timeout is None and policy.hedge_after is None
 
     async def run(self, execution: Execution, send: AsyncSend) -> httpx.Response:
-        """Call `send` until the execution says that the outcome is final.
+        """Call `send` until the execution accepts the outcome.
 
         Raises:
-            CircuitOpenError: the origin's circuit is open.
-            DeadlineExceededError: the policy's deadline passed during a try.
-            TryTimeoutError: the last try took longer than `try_timeout`.
+            CircuitOpenError: The circuit of the origin is open.
+            DeadlineExceededError: The deadline of the policy passed during a try.
+            TryTimeoutError: The last try took longer than `try_timeout`.
         """
         deadline = self.engine.policy.deadline
         if deadline is None:
@@ -74,7 +74,7 @@ class AsyncRunner:
 
 @asynccontextmanager
 async def _within(seconds: float, error: Exception) -> AsyncIterator[None]:
-    """Limit a block and raise the given error if it was this limit that ended it."""
+    """Limit the time of a block; raise the given error when this limit ends it."""
     scope = asyncio.timeout(seconds)
     try:
         async with scope:
@@ -101,7 +101,7 @@ async def _hedged(execution: Execution, send: AsyncSend, after: float) -> httpx.
 async def _first_success(
     tasks: list[Pending],
 ) -> Pending:
-    """Return the first task with a response, or the first one if all failed."""
+    """Return the first task with a response, or the first task if all failed."""
     pending = set(tasks)
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -120,10 +120,10 @@ async def _discard(tasks: list[Pending]) -> None:
 
 
 class SyncRunner:
-    """Run requests under one policy in the calling thread.
+    """The blocking loop of requests under one policy, in the calling thread.
 
     Raises:
-        ConfigError: the policy hedges, which needs asyncio.
+        ConfigError: The policy hedges, which needs asyncio.
     """
 
     def __init__(self, policy: RetryPolicy, observers: Iterable[Observer] = ()) -> None:
@@ -136,11 +136,11 @@ class SyncRunner:
         self._gate = None if limit is None else threading.BoundedSemaphore(limit)
 
     def run(self, execution: Execution, send: Send) -> httpx.Response:
-        """Call `send` with the seconds one try may take until the outcome is final.
+        """Call `send` with the seconds of one try until the execution accepts the outcome.
 
         Raises:
-            CircuitOpenError: the origin's circuit is open.
-            DeadlineExceededError: the policy's deadline passed before a try could begin.
+            CircuitOpenError: The circuit of the origin is open.
+            DeadlineExceededError: The deadline of the policy passed before a try began.
         """
         while True:
             with self._slot(execution):
@@ -181,9 +181,9 @@ class _Delays:
 
 @contextmanager
 def no_delays() -> Iterator[None]:
-    """Skip every wait between tries inside the block, in all clients of the process: a switch for tests.
+    """Skip all waits between tries inside the block, in all clients of the process; for tests.
 
-    Counts, events and the delays reported in them stay as they are.
+    Counts, events and the reported delays stay as they are.
     """
     before = _Delays.enabled
     _Delays.enabled = False
@@ -194,5 +194,5 @@ def no_delays() -> Iterator[None]:
 
 
 def _effective(delay: float) -> float:
-    """Return the delay to really wait."""
+    """Return the seconds to wait."""
     return delay if _Delays.enabled else 0.0

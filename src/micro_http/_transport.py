@@ -1,4 +1,4 @@
-"""The policy engine as httpx transports, so that any httpx client can have it."""
+"""The policy engine as httpx transports, for any httpx client."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -12,17 +12,19 @@ from micro_http._runner import AsyncRunner, AsyncSend, SyncRunner
 
 
 class AsyncRetryTransport(httpx.AsyncBaseTransport):
-    """Retry what passes through to another asynchronous transport.
+    """An asynchronous transport that retries the requests it passes to another transport.
 
     Args:
-        policy: what to retry; the default is connection errors only.
-        transport: where requests go and what `aclose()` closes; a pool with the shared TLS context by default.
-        read_body: read the body of a response as part of the try, so that a cut body is retried and timed too.
-            Leave it off to stream large responses; a try then ends with the head of the response.
-        observers: called with a `Try` after each try.
+        policy: The retries; connection errors only by default.
+        transport: The transport that sends, closed by `aclose()`; a pool with the shared TLS
+            context by default.
+        read_body: Read the body of a response as part of the try, so that a cut body is retried
+            and timed too. Without it a try ends with the head of the response, which may then be
+            streamed.
+        observers: Called with a `Try` after each try.
 
-    A client that is given a transport takes no proxies from the environment (httpx's rule): pass
-    `transport=httpx.AsyncHTTPTransport(proxy=...)` to have one.
+    A client with a transport takes no proxy from the environment (a rule of httpx); pass
+    `transport=httpx.AsyncHTTPTransport(proxy=...)`.
     """
 
     def __init__(
@@ -67,13 +69,14 @@ class AsyncRetryTransport(httpx.AsyncBaseTransport):
 
 
 class RetryTransport(httpx.BaseTransport):
-    """Retry what passes through to another blocking transport; safe to share between threads.
+    """A blocking transport that retries the requests it passes to another; thread-safe.
 
-    Takes the same arguments as `AsyncRetryTransport`. `try_timeout` and the rest of `deadline` are applied to each
-    phase of a try (connect, write, each read, pool), because nothing can interrupt a blocking call from outside.
+    Takes the same arguments as `AsyncRetryTransport`. `try_timeout` and the rest of `deadline`
+    limit each phase of a try (connect, write, each read, pool), because nothing can interrupt a
+    blocking call from outside.
 
     Raises:
-        ConfigError: the policy hedges, which needs asyncio.
+        ConfigError: The policy hedges, which needs asyncio.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class RetryTransport(httpx.BaseTransport):
 
 
 def _bounded(request: httpx.Request, seconds: float) -> httpx.Request:
-    """Return the same request with no phase allowed more than these seconds."""
+    """Return the same request with each phase limited to these seconds."""
     given = request.extensions.get("timeout", {})
     phases = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
     timeout = {
@@ -152,17 +155,17 @@ def _loaded_now(response: httpx.Response) -> httpx.Response:
 
 
 def _async_stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # an async transport gives no other
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy only
     return response.stream
 
 
 def _sync_stream(response: httpx.Response) -> httpx.SyncByteStream:
-    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101  # a blocking transport gives no other
+    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - for mypy only
     return response.stream
 
 
 def _with_body(response: httpx.Response, body: bytes) -> httpx.Response:
-    """Return the response with its raw, still encoded body in memory: httpx decodes it later as usual."""
+    """Return the response with its raw body in memory; httpx decodes it later as usual."""
     return httpx.Response(
         response.status_code,
         headers=response.headers,

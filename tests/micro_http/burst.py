@@ -1,4 +1,4 @@
-"""Send 20,000 requests through one client and print what they left behind, as JSON; run by test_memory.py."""
+"""Send 20,000 requests through one client and print the memory left in use, as JSON."""
 
 import asyncio
 import gc

@@ -13,7 +13,7 @@ from micro_http import AsyncEvent, AsyncResilientClient, EventType
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as the server read it."""
+    """A request, as read by the server."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does: answer, or `cut` the connection after the body, or `hang` until the test ends."""
+    """A response; `cut` ends the connection within the body, `hang` waits until the test ends."""
 
     status: int = 200
     body: bytes = b'{"ok": true}'
@@ -93,7 +93,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of the tests are on this machine, whatever the environment says about others."""
+    """Ignore the proxies of the environment: the test servers are on this machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -101,7 +101,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    """A started server."""
+    """Start a server."""
     server = Server()
     await server.start()
     yield server
@@ -110,7 +110,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 def refused_port() -> int:
-    """A port on which nothing listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -118,7 +118,7 @@ def refused_port() -> int:
 
 
 class Log:
-    """All events of a client, in order of delivery."""
+    """The events of a client, in order of delivery."""
 
     def __init__(self, client: AsyncResilientClient) -> None:
         self.events: list[AsyncEvent] = []

@@ -49,8 +49,8 @@ async def test_prometheus_counts_tries_by_outcome_and_times_them() -> None:
     text = generate_latest(registry).decode()
     for outcome in ("ConnectError", "503", "200"):
         assert (
-            f'micro_http_tries_total{{method="GET",origin="https://a.test",outcome="{outcome}"}} 1.0'
-            in text
+            'micro_http_tries_total{method="GET",origin="https://a.test",'
+            f'outcome="{outcome}"}} 1.0' in text
         )
     assert 'micro_http_try_seconds_count{method="GET",origin="https://a.test"} 3.0' in text
     assert "secret" not in text

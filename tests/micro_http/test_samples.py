@@ -1,4 +1,4 @@
-"""The documented samples run as written: real TLS to the hosts they name, by way of a proxy on this machine."""
+"""The documented samples run as written, over TLS and a proxy on this machine."""
 
 import ast
 import asyncio
@@ -91,7 +91,7 @@ def make_certificates(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """Accept CONNECT for any host and be that host: answer each request with what was asked, as JSON."""
+    """Accept CONNECT for any host and answer its requests with host and path, as JSON."""
 
     daemon_threads = True
 
@@ -135,7 +135,7 @@ class Tunnel(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """The internet of the samples."""
+    """Serve the host names of the samples."""
     ca, certificate = make_certificates(tmp_path)
     with Proxy(certificate) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
@@ -149,7 +149,7 @@ def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def documented_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The samples import this package by its documented name."""
+    """Let the samples import this package by its documented name."""
     monkeypatch.setitem(sys.modules, "typed_async_client", micro_http)
 
 
@@ -165,7 +165,7 @@ def test_the_page_has_samples() -> None:
 def test_each_sample_of_the_page_runs(
     number: int, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A blocking client with a transport takes no proxy from the environment, so that sample is given one."""
+    """The sample with a blocking transport gets a proxy: it takes none from the environment."""
     inner = partial(httpx.HTTPTransport, proxy=os.environ["HTTPS_PROXY"])
     monkeypatch.setattr("micro_http._transport.httpx.HTTPTransport", inner)
     exec(
@@ -258,7 +258,7 @@ async def test_the_fastapi_sample(proxy: Proxy) -> None:
 
 
 async def test_the_monitoring_sample(refused_port: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """The sample ends where the user's requests begin, so its collector is then used with real failures."""
+    """The sample ends before the first request, so its collector then gets real failures."""
     namespace: dict[str, Any] = {
         "create_async_resilient_client": micro_http.create_async_resilient_client,
         "EventType": micro_http.EventType,

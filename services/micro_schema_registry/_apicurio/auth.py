@@ -1,4 +1,4 @@
-"""How requests to a registry are authenticated, as httpx auth flows for blocking and async clients."""
+"""The authentication of requests to a registry, as httpx auth flows."""
 
 import asyncio
 import threading
@@ -12,15 +12,16 @@ from pydantic import BaseModel, ValidationError
 from micro_schema_registry._errors import AuthenticationError, Problem
 
 _Flow = Generator[httpx.Request, httpx.Response, None]
-_REFRESH_BELOW = 0.2
-"""The part of a token's life that must be left for it to be used again."""
+_REFRESH_BELOW = 0.2  # the part of a token's life that must be left for further use
 
 
 class BearerAuth(httpx.Auth):
-    """Send a bearer token: a fixed one, or what ``token_provider`` returns for each request.
+    """Authentication by a bearer token: a fixed one, or one that `token_provider` returns.
+
+    The provider is called for each request.
 
     Raises:
-        ValueError: not exactly one of both was given.
+        ValueError: Not exactly one of both is given.
     """
 
     def __init__(
@@ -32,20 +33,20 @@ class BearerAuth(httpx.Auth):
         self._token_provider = token_provider
 
     def auth_flow(self, request: httpx.Request) -> _Flow:
-        """Add the token; httpx calls this for each request."""
+        """Add the token to a request."""
         token = self._token if self._token_provider is None else self._token_provider()
         request.headers["Authorization"] = f"Bearer {token}"
         yield request
 
 
 class KeycloakAuth(httpx.Auth):
-    """Get bearer tokens from a Keycloak (or any OAuth 2) token endpoint by client credentials.
+    """Authentication by tokens from Keycloak, or any OAuth 2 token endpoint.
 
-    A token is kept until a fifth of its life is left. One object may serve any number of clients, threads and event loops; each asks
-    once for a token, however many requests need one.
+    A token is kept until a fifth of its life is left. One object may serve any number of clients,
+    threads and event loops; each requests a token once, however many requests need it.
 
     Raises:
-        AuthenticationError: while sending, when the endpoint gives no token.
+        AuthenticationError: The endpoint returns no token; raised while a request is sent.
 
     Source: RFC 6749 section 4.4.
     """
@@ -69,7 +70,7 @@ class KeycloakAuth(httpx.Auth):
         return f"KeycloakAuth(token_url={self.token_url!r}, client_id={self.client_id!r})"
 
     def sync_auth_flow(self, request: httpx.Request) -> _Flow:
-        """Add a token, fetched first if need be; httpx calls this for each request."""
+        """Add a token to a request; fetch it first if there is none."""
         with self._lock:
             if not self._is_fresh():
                 response = yield self._token_request()
@@ -81,7 +82,7 @@ class KeycloakAuth(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add a token, fetched first if need be; httpx calls this for each request."""
+        """Add a token to a request; fetch it first if there is none."""
         lock = self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with lock:
             if not self._is_fresh():
@@ -103,7 +104,7 @@ class KeycloakAuth(httpx.Auth):
 
     def _take(self, response: httpx.Response) -> None:
         if not response.is_success:
-            # Its body may repeat what was sent, the secret included.
+            # The body may repeat the request, with the secret.
             problem = Problem(response.status_code, title=response.reason_phrase)
             raise AuthenticationError(self.token_url, problem=problem)
         try:
