@@ -1,6 +1,6 @@
-"""A service that will not start with a change that breaks its callers: ``NATS_URL=nats://127.0.0.1:4222 python examples/contracts.py``.
+"""A service that refuses to start with a change that breaks its callers.
 
-The server needs JetStream (``nats-server -js``). It prints:
+`NATS_URL=nats://127.0.0.1:4222 python examples/contracts.py` (the server needs JetStream) prints:
 
     version 1 serves orders
     version 2 serves orders with an optional note
@@ -58,8 +58,8 @@ async def main() -> None:
         third = await ctx.add_service("shop", "2.0.0", contracts=registry)
         try:
             await third.add_endpoint("place", place_with_customer)
-        except micro.IncompatibleContractError as exc:
-            print(f"version 3 does not start: {str(exc).partition(': ')[0]}")
+        except micro.IncompatibleContractError as error:
+            print(f"version 3 does not start: {str(error).partition(': ')[0]}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The main job in one command: a server, services, and what the tools say of them (``make run``).
+"""A server, services, and the output of the tools, in one command (`make run`).
 
-With ``NATS_URL`` set the services join that server; otherwise one is started, with JetStream, on port
-4222 if that is free.
+The services use the server of `NATS_URL` if it is set. Otherwise the demo starts one with JetStream,
+on port 4222 if that is free.
 """
 
 import asyncio

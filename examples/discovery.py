@@ -1,4 +1,4 @@
-"""Find services and their state, whatever language they are written in."""
+"""The services on a server and their state, in any language."""
 
 import asyncio
 import os
@@ -13,8 +13,8 @@ async def main(url: str) -> None:
     client = micro.Client(nc)
 
     # --8<-- [start:lists]
-    for found in await client.ping():
-        print(f"{found.name} {found.version} {found.id}")
+    for instance in await client.ping():
+        print(f"{instance.name} {instance.version} {instance.id}")
 
     for info in await client.info("echo", max_wait=2, max_interval=0.2):
         for endpoint in info.endpoints:

@@ -1,4 +1,4 @@
-"""A service with a raw and a typed endpoint. Run it: ``python examples/echo.py``."""
+"""A service with a raw and a typed endpoint: `python examples/echo.py`."""
 
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-"""Errors: raised or answered by handlers, and what their callers get."""
+"""Errors of handlers, and the exceptions of their callers."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def on_error(service: micro.Service, error: BaseException) -> None:
 
 # --8<-- [start:caller]
 async def call(url: str) -> list[str]:
-    found = []
+    outcomes = []
     nc = await nats.connect(url)
     client = micro.Client(nc)
     for subject, data in (
@@ -54,11 +54,11 @@ async def call(url: str) -> list[str]:
     ):
         try:
             answer = await client.request(subject, data)
-            found.append(answer.data.decode())
+            outcomes.append(answer.data.decode())
         except micro.ServiceError as error:
-            found.append(f"{error.code} {error.description} {error.data.decode()}".strip())
+            outcomes.append(f"{error.code} {error.description} {error.data.decode()}".strip())
     await nc.close()
-    return found
+    return outcomes
 
 
 # --8<-- [end:caller]

@@ -1,4 +1,4 @@
-"""Groups: prefixes, defaults, and endpoints that every instance hears."""
+"""Groups: prefixes, defaults, and endpoints of every instance."""
 
 import micro
 
@@ -19,7 +19,7 @@ async def setup(ctx: micro.Context) -> None:
     group = service.add_group("cache").add_group("v2")
     await group.add_endpoint("get", get)  # listens on cache.v2.get, in the queue group "q"
 
-    # An empty queue group stands for none: every instance gets every request.
+    # Without a queue group every instance gets every request.
     everyone = group.add_group("admin", queue_group="")
     await everyone.add_endpoint("clear", clear, metadata={"scope": "all instances"})
 

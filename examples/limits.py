@@ -1,4 +1,4 @@
-"""Limits: how much runs at once, how much waits, and what a refused caller does."""
+"""Limits on running and waiting requests, and a caller that retries."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ async def setup(ctx: micro.Context) -> None:
 # --8<-- [end:setup]
 # --8<-- [start:caller]
 async def patient(client: micro.Client, subject: str, attempts: int = 20) -> bytes:
-    """Ask again when the service says that it is overloaded."""
+    """Retry when the service is overloaded."""
     for _ in range(attempts):
         try:
             return (await client.request(subject, timeout=5)).data

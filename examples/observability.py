@@ -1,6 +1,6 @@
-"""A service that can be watched: health, metrics, traces, logs. ``python examples/observability.py``.
+"""A service with health checks, metrics, traces and logs.
 
-It needs the extras prometheus and opentelemetry.
+`python examples/observability.py` needs the extras prometheus and opentelemetry.
 """
 
 import logging
@@ -73,7 +73,7 @@ def stock(endpoint: micro.Endpoint) -> dict[str, int]:
 # --8<-- [end:data]
 # --8<-- [start:logs]
 class Alarm(logging.Handler):
-    """Collects the codes of what failed, by endpoint."""
+    """The endpoints and codes of failed requests."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a program owns, and how it ends: ``python examples/stopping.py``, then Ctrl-C."""
+"""The resources of a program and its end: `python examples/stopping.py`, then Ctrl-C."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def open_database() -> AsyncIterator[Database]:
 
 async def setup(ctx: micro.Context) -> None:
     database = await ctx.enter(open_database())  # left when the program ends
-    ctx.push(lambda: events.append("services stopped"))  # runs in reverse order, before that
+    ctx.push(lambda: events.append("services stopped"))  # runs before that, in reverse order
 
     async def store(request: micro.Request) -> None:
         await database.store(request.data())

@@ -1,4 +1,4 @@
-"""How to test handlers: as functions, as requests, and on a real server."""
+"""Tests of handlers: as functions, with requests, on a real server."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Typed handlers: pydantic in, pydantic out. Run it: ``python examples/typed.py``."""
+"""Typed handlers: pydantic in, pydantic out: `python examples/typed.py`."""
 
 import time
 

@@ -1,6 +1,6 @@
-"""A storm of discovery beside requests, each in a process of its own so that only the service is measured.
+"""A storm of discovery beside requests, in separate processes, so that it measures the service.
 
-Prints the figures of both paths with: python tests/faults/storm.py [seconds]
+`python tests/faults/storm.py [seconds]` prints the figures of both paths.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from micro.testing import nats_server
 
 PROGRAM = Path(__file__).with_name("program.py")
 STORM = 1500
-"""STATS and INFO requests a second."""
+"""STATS and INFO requests per second."""
 ASKED = 200
-"""Requests a second beside them, one after the other."""
+"""Other requests per second, one after the other."""
 TIMEOUT = 2.0
 PATIENCE = 5.0
-"""Seconds for the last answers of discovery to come."""
+"""Seconds to wait for the last answers of discovery."""
 INBOX = b"_INBOX.storm.%d" % os.getpid()
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What became of requests; times in seconds."""
+    """The outcomes of requests; times in seconds."""
 
     asked: int
     failed: int
@@ -44,17 +44,17 @@ class Figures:
 
 
 def connect(port: int) -> socket.socket:
-    """Return a connection that gets what is sent to the inbox."""
-    found = socket.create_connection(("127.0.0.1", port), 5)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    found.sendall(
+    """Return a connection that is subscribed to the inbox."""
+    connection = socket.create_connection(("127.0.0.1", port), 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(
         b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB %b 1\r\n' % INBOX
     )
-    return found
+    return connection
 
 
 def storm(port: int, service: str, seconds: float) -> Figures:
-    """Ask for discovery at a steady rate."""
+    """Send discovery requests at a steady rate."""
     asked = answered = 0
     rest = b""
     began = time.monotonic()
@@ -74,7 +74,7 @@ def storm(port: int, service: str, seconds: float) -> Figures:
 
 
 def probe(port: int, subject: str, seconds: float) -> Figures:
-    """Send one request after the other at a steady rate; one without an answer ends it."""
+    """Send requests in turn at a steady rate; a missing answer raises."""
     times: list[float] = []
     failed = 0
     began = time.monotonic()
@@ -98,10 +98,9 @@ MODES = {"storm": storm, "probe": probe}
 
 
 async def elsewhere(mode: str, port: int, asked: str, seconds: float) -> Figures:
-    """Run one of the modes in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, mode, str(port), asked, str(seconds), stdout=asyncio.subprocess.PIPE
-    )  # fmt: skip
+    """Run one of the modes in a process."""
+    command = (sys.executable, __file__, mode, str(port), asked, str(seconds))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         printed, _ = await process.communicate()
     finally:
@@ -111,7 +110,7 @@ async def elsewhere(mode: str, port: int, asked: str, seconds: float) -> Figures
 
 
 async def measure(port: int, seconds: float) -> tuple[Figures, Figures, Figures]:
-    """Return the figures of requests in calm, of those in the storm, and of the storm."""
+    """Return the figures of requests without storm, in the storm, and of the storm."""
     calm = await elsewhere("probe", port, "faults.echo", seconds)
     stormed, beside = await asyncio.gather(
         elsewhere("storm", port, "faults", seconds + 0.5),

@@ -1,4 +1,4 @@
-"""Peers written by others, built once into a cache outside the repository, each its own process.
+"""Peers in other languages: processes, built once into a cache outside the repository.
 
 A peer is a program with two commands. ``serve URL`` offers the service ``interop`` until standard
 input ends, after it has printed ``{"id": ...}``. ``call URL NAME`` finds the service of that name,
@@ -45,7 +45,7 @@ class Peer:
 
     @asynccontextmanager
     async def serving(self, url: str) -> AsyncIterator[str]:
-        """Run its service; yields the id of the instance."""
+        """Run its service and yield the id of the instance."""
         process = await asyncio.create_subprocess_exec(
             *self.command,
             "serve",
@@ -68,14 +68,14 @@ class Peer:
                 await process.wait()
 
     async def call(self, url: str, name: str) -> dict[str, Any]:
-        """Run its client; returns what it saw."""
-        found = json.loads(await run(*self.command, "call", url, name))
-        assert isinstance(found, dict)
-        return found
+        """Run its client and return its observations."""
+        answer = json.loads(await run(*self.command, "call", url, name))
+        assert isinstance(answer, dict)
+        return answer
 
 
 async def run(*command: str, env: dict[str, str] | None = None) -> bytes:
-    """Run a program to its end; returns what it printed."""
+    """Run a program and return its output."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env=env
     )
@@ -97,7 +97,7 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def built(sources: Path, *command: str) -> Path:
-    """Return a folder with the sources in which the command has been run, made on first use."""
+    """Return a folder with the built sources, made on first use."""
     if shutil.which(command[0]) is None:
         unavailable(f"{command[0]!r} is not on the PATH")
     files = sorted(path for path in sources.iterdir() if path.is_file())
@@ -120,7 +120,7 @@ def built(sources: Path, *command: str) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep the other test processes out."""
+    """Hold a lock against the other test processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -131,7 +131,7 @@ def build(folder: Path, command: tuple[str, ...]) -> None:
     shown = " ".join(command)
     output = folder / "build.log"
     with output.open("wb") as log:
-        # A session of its own, because only a group can be ended with all its compilers.
+        # A new session, since only a process group can be ended with all its compilers.
         process = subprocess.Popen(
             command, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
@@ -167,19 +167,19 @@ PEERS = [
 
 @pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest) -> Peer:
-    """Each of the peers in turn, or those that a test names by indirect parametrisation."""
+    """Return each peer in turn, or those of an indirect parametrisation."""
     return make_peer(request.param)
 
 
 @pytest.fixture
 def all_peers() -> list[Peer]:
-    """All of them."""
+    """Return all peers."""
     return [make_peer(name) for name in ("go", "js", "nats-py")]
 
 
 @pytest.fixture
 def nats_cli(url: str, tmp_path: Path) -> Callable[..., Awaitable[bytes]]:
-    """Run the ``nats`` command of the NATS authors on the server, without the user's contexts."""
+    """Return the `nats` command on the server, without the contexts of the user."""
     folder = built(HERE / "natscli", "go", "build", "-o", "nats", "github.com/nats-io/natscli/nats")
     env = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
     env.update(XDG_CONFIG_HOME=str(tmp_path), NATS_URL=url)
@@ -188,14 +188,14 @@ def nats_cli(url: str, tmp_path: Path) -> Callable[..., Awaitable[bytes]]:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A nats-server of the test's own."""
+    """Run a nats-server for one test."""
     with nats_server() as server:
         yield server.url
 
 
 @pytest_asyncio.fixture
 async def nc(url: str) -> AsyncIterator[NatsClient]:
-    """A connection to it."""
+    """Connect to it."""
     client = await nats.connect(url)
     yield client
     await client.close()

@@ -1,4 +1,4 @@
-"""Our ``micro`` command against the services that others wrote."""
+"""The command `micro` with the services of the peers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(120, func_only=True)
 
 
 async def shown(url: str, *arguments: str) -> tuple[int, Any]:
-    """Run the command; returns its exit code and the JSON it printed."""
+    """Run the command and return its exit code and JSON."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "micro.cli", *arguments, "--json", "--server", url),
@@ -39,7 +39,7 @@ async def shown(url: str, *arguments: str) -> tuple[int, Any]:
 async def test_micro_command_shows_and_calls_their_service(peer: Peer, url: str) -> None:
     async with peer.serving(url) as id:
         (_, listed), (_, info), (_, stats), (done, total), (failed, refused) = await asyncio.gather(
-            shown(url, "ls", "--timeout=3"),  # it waits that long for further instances
+            shown(url, "ls", "--timeout=3"),  # it waits for further instances
             shown(url, "info", "interop", id, "--timeout=20"),
             shown(url, "stats", "interop", "--timeout=20"),
             shown(

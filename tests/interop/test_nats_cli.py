@@ -1,4 +1,4 @@
-"""The ``nats`` command of the NATS authors, which operators will look at our services with."""
+"""The `nats` command of the NATS authors with our services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import micro
 # Fixtures are not timed: building the command takes most of a minute, once.
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120, func_only=True)]
 
-# Go writes a time again without trailing zeros, of which this one has none.
+# A time without trailing zeros, which Go would drop.
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
@@ -61,7 +61,7 @@ async def test_nats_command_shows_and_calls_our_service(
         answer = await nats_cli("micro", "request", "ours", "echo", "hello", "--raw")
 
     assert listed == named == [info]
-    stats["endpoints"][0]["data"]["load"] = 0.5  # found when STATS is asked for
+    stats["endpoints"][0]["data"]["load"] = 0.5  # measured at the request for STATS
     assert counted == [stats]
     assert one == {"info": info, "stats": stats}
     assert pinged.decode().startswith(f"ours {service.id}")

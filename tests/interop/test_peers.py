@@ -36,11 +36,11 @@ EXTRA = {
     "js": {"crash": ("crash", "q"), "stream": ("stream", "q")},
     "nats-py": {"crash": ("crash", "q")},
 }
-"""What only one of them can express, or do without dying."""
+"""Endpoints that only one of the peers can offer."""
 
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-"""A whole second, which a writer might put without the fraction that nats-py's reader insists on."""
+"""A whole second: the reader of nats-py needs a fraction, which a writer may omit."""
 
 
 class Pair(BaseModel):
@@ -70,7 +70,7 @@ def report(endpoint: micro.Endpoint) -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def ours(nc: NatsClient) -> AsyncIterator[micro.Service]:
-    """Our service with what a peer's client calls."""
+    """Run our service with the endpoints that the clients of the peers call."""
     async with micro.add_service(
         nc,
         "ours",
@@ -107,8 +107,8 @@ async def test_our_client_finds_their_service(peer: Peer, url: str, nc: NatsClie
     expected = {**OFFERED, **EXTRA[peer.name]}
     for info in infos:
         assert info.description == DESCRIPTION
-        found = {e.name: (e.subject, e.queue_group) for e in info.endpoints}
-        assert found == expected
+        endpoints = {e.name: (e.subject, e.queue_group) for e in info.endpoints}
+        assert endpoints == expected
         assert {e.name: e.metadata for e in info.endpoints if e.metadata} == {
             "echo": {"kind": "raw"}
         }
@@ -126,7 +126,7 @@ async def test_our_client_calls_their_endpoints(peer: Peer, url: str, nc: NatsCl
                 "interop.echo", b"\x00" * size, headers={"X-Trace": "t-1"}, timeout=10
             )
             assert answer.data == b"\x00" * size
-            # What the caller's time-out is, they do not know and send back like any other header.
+            # The peers do not know the header of the time-out, and echo it.
             assert answer.headers == {"X-Trace": "t-1", "Micro-Timeout-Ms": "10000"}
         total = await client.request("math.v1.add", b'{"a": 19, "b": 23}', timeout=10)
         assert json.loads(total.data) == 42
@@ -166,7 +166,7 @@ async def test_their_crash_becomes_a_service_error(peer: Peer, url: str, nc: Nat
 
 
 async def test_our_models_read_their_counters(peer: Peer, url: str, nc: NatsClient) -> None:
-    """Each field says what the raw answer says; the two are asked for one after the other."""
+    """Each field equals the raw answer, which is requested right after it."""
     client = micro.Client(nc)
     async with peer.serving(url) as id:
         for _ in range(3):
@@ -186,7 +186,7 @@ async def test_our_models_read_their_counters(peer: Peer, url: str, nc: NatsClie
             **ours,
             **{key: value for key, value in theirs.items() if value is not None},
         }
-    if peer.name == "go":  # the others do not count an error that a handler answers with
+    if peer.name == "go":  # the others do not count an error answer of a handler
         assert (counters["refuse"].num_errors, counters["refuse"].last_error) == (
             1,
             "418:I'm a teapot",
@@ -198,7 +198,7 @@ async def test_our_models_read_their_counters(peer: Peer, url: str, nc: NatsClie
 async def test_fractional_nanoseconds_of_javascript_are_read(
     peer: Peer, url: str, nc: NatsClient
 ) -> None:
-    """An endpoint that iterates reports its average processing time as a fraction."""
+    """An iterating endpoint reports a fractional average processing time."""
     client = micro.Client(nc)
     async with peer.serving(url) as id:
         stream: dict[str, Any] = {}
@@ -208,9 +208,9 @@ async def test_fractional_nanoseconds_of_javascript_are_read(
             stream = {endpoint["name"]: endpoint for endpoint in raw["endpoints"]}["stream"]
         (stats,) = await client.stats("interop", max_count=1, max_wait=10)
 
-    found = {endpoint.name: endpoint for endpoint in stats.endpoints}["stream"]
-    assert found.num_requests == stream["num_requests"]
-    assert found.average_processing_time == int(stream["average_processing_time"])
+    endpoint = {endpoint.name: endpoint for endpoint in stats.endpoints}["stream"]
+    assert endpoint.num_requests == stream["num_requests"]
+    assert endpoint.average_processing_time == int(stream["average_processing_time"])
 
 
 async def test_their_client_finds_our_service(peer: Peer, url: str, ours: micro.Service) -> None:
@@ -226,13 +226,13 @@ async def test_their_client_finds_our_service(peer: Peer, url: str, ours: micro.
             "metadata": {"peer": "micro"},
         }
         assert seen[level]["info"] == ours.info().as_dict()
-        found = seen[level]["stats"]
-        # as each of them writes it again after having decoded it
-        assert datetime.fromisoformat(found.pop("started")) == STARTED
-        for endpoint in found["endpoints"]:
+        body = seen[level]["stats"]
+        # decoded and encoded again by the peer
+        assert datetime.fromisoformat(body.pop("started")) == STARTED
+        for endpoint in body["endpoints"]:
             if endpoint.get("data", ...) is None:
                 del endpoint["data"]  # nats-py's own null
-        assert found == {key: value for key, value in stats.items() if key != "started"}
+        assert body == {key: value for key, value in stats.items() if key != "started"}
 
 
 async def test_their_client_calls_our_endpoints(peer: Peer, url: str, ours: micro.Service) -> None:
@@ -271,7 +271,7 @@ async def test_their_client_calls_our_endpoints(peer: Peer, url: str, ours: micr
 async def test_instances_in_four_languages_are_one_service(
     all_peers: list[Peer], url: str, nc: NatsClient
 ) -> None:
-    """They are found together, and share the requests of a queue group."""
+    """Discovery lists them together, and they share the requests of a queue group."""
     client = micro.Client(nc, default_max_wait=10)
     async with AsyncExitStack() as stack:
         ids = [await stack.enter_async_context(peer.serving(url)) for peer in all_peers]
@@ -282,7 +282,7 @@ async def test_instances_in_four_languages_are_one_service(
         await service.add_endpoint("every", echo, queue_group="")
         ids.append(service.id)
 
-        found = await client.ping("interop", max_count=4)
+        answers = await client.ping("interop", max_count=4)
         for number in range(200):
             answer = await client.request("interop.echo", str(number).encode(), timeout=10)
             assert answer.data == str(number).encode()
@@ -292,7 +292,7 @@ async def test_instances_in_four_languages_are_one_service(
         ) as replies:
             everyone = [reply.data async for reply in replies]
 
-    assert sorted(answer.id for answer in found) == sorted(ids)
+    assert sorted(answer.id for answer in answers) == sorted(ids)
     served = [
         endpoint.num_requests
         for instance in stats
@@ -301,4 +301,4 @@ async def test_instances_in_four_languages_are_one_service(
     ]
     assert sum(served) == 200
     assert min(served) > 0
-    assert everyone == [b"all", b"all"]  # of nats.go and of ours, the two that offer it
+    assert everyone == [b"all", b"all"]  # of nats.go and of ours, which offer it

@@ -1,4 +1,4 @@
-"""Our client against answers as other implementations write them, and as nobody should."""
+"""Our client with the answers of other implementations, and with invalid ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NULL: Any = None
 
 
 def stats(endpoint: dict[str, Any] | None = None, **fields: Any) -> bytes:
-    """The answer above with other fields; ``...`` leaves one out."""
+    """Return the answer above with other fields; `...` omits one."""
     (original,) = STATS["endpoints"]
     body = {**STATS, "endpoints": [without({**original, **(endpoint or {})})], **fields}
     return json.dumps(without(body)).encode()
@@ -49,7 +49,7 @@ def without(fields: dict[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def answering(nc: NatsClient, verb: str, *bodies: bytes) -> AsyncIterator[micro.Client]:
-    """Answer a verb with all the bodies; yields a client to ask with."""
+    """Answer a verb with all the bodies, and yield a client."""
 
     async def receive(msg: Msg) -> None:
         for body in bodies:
@@ -83,13 +83,13 @@ async def test_stats_of_other_implementations_are_read(
     body: bytes, changed: dict[str, Any], nc: NatsClient
 ) -> None:
     async with answering(nc, "STATS", body) as client:
-        (found,) = await client.stats(max_count=1)
+        (answer,) = await client.stats(max_count=1)
         again = await client.instance("other", "a-1").stats(timeout=10)
 
-    assert found == again
-    assert (found.name, found.id, found.version) == ("other", "a-1", "1.0.0")
+    assert answer == again
+    assert (answer.name, answer.id, answer.version) == ("other", "a-1", "1.0.0")
     (original,) = STATS["endpoints"]
-    assert found.as_dict()["endpoints"] == [{**original, **changed}]
+    assert answer.as_dict()["endpoints"] == [{**original, **changed}]
 
 
 @pytest.mark.parametrize(
@@ -106,23 +106,23 @@ async def test_times_of_start_are_read_at_any_precision(
     started: str, microsecond: int, nc: NatsClient
 ) -> None:
     async with answering(nc, "STATS", stats(started=started)) as client:
-        (found,) = await client.stats("other", max_count=1)
+        (answer,) = await client.stats("other", max_count=1)
 
-    assert found.as_dict()["started"] == f"2026-01-02T03:04:05.{microsecond:06}Z"
+    assert answer.as_dict()["started"] == f"2026-01-02T03:04:05.{microsecond:06}Z"
 
 
 async def test_info_without_its_optional_fields_is_read(nc: NatsClient) -> None:
-    """As nats-py (nulls) and an endpoint of nats.js (absent) write it."""
+    """nats-py writes null, an endpoint of nats.js nothing."""
     endpoints = [{"name": "e", "subject": "s.e", "metadata": None}, {"name": "f", "subject": "f"}]
     body = json.dumps({**IDENTITY, "description": None, "endpoints": endpoints}).encode()
     async with answering(
         nc, "INFO", body, json.dumps({**IDENTITY, "endpoints": None}).encode()
     ) as client:
-        found, bare = await client.info(max_count=2)
+        full, bare = await client.info(max_count=2)
 
-    assert found.description == bare.description == ""
-    assert [e.metadata for e in found.endpoints] == [{}, {}]
-    assert [e.queue_group for e in found.endpoints] == ["", ""]
+    assert full.description == bare.description == ""
+    assert [e.metadata for e in full.endpoints] == [{}, {}]
+    assert [e.queue_group for e in full.endpoints] == ["", ""]
     assert bare.endpoints == []
 
 
@@ -150,9 +150,9 @@ async def test_unreadable_answers_are_left_out_with_a_warning(
     ]
     caplog.set_level(logging.WARNING, "micro.client")
     async with answering(nc, "STATS", *broken, stats()) as client:
-        found = await client.stats(max_count=len(broken) + 1)
+        answers = await client.stats(max_count=len(broken) + 1)
 
-    assert [answer.id for answer in found] == ["a-1"]
+    assert [answer.id for answer in answers] == ["a-1"]
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == len(broken)
     assert all(text.startswith("unreadable ServiceStats: ") for text in warnings)

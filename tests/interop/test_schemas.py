@@ -1,4 +1,4 @@
-"""The raw bytes of discovery answers against JSON Schemas that no model of ours had a hand in."""
+"""The raw bytes of discovery answers, checked with independent JSON schemas."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ async def crash(request: micro.Request) -> None:
 
 
 async def mute(request: micro.Request) -> None:
-    """Answer nothing at all."""
+    """Return without an answer."""
 
 
 async def no_endpoints(service: micro.Service, nc: NatsClient) -> None:
-    """Leave the service as it is."""
+    """Change nothing."""
 
 
 async def every_kind(service: micro.Service, nc: NatsClient) -> None:
@@ -134,7 +134,7 @@ async def large(service: micro.Service, nc: NatsClient) -> None:
         model = create_model(f"Model{number}", **fields)
 
         async def take(value: Any) -> None:
-            """Take a value of the model."""
+            """Accept a value of the model."""
 
         take.__annotations__ = {"value": model, "return": type(None)}
         await service.add_endpoint(f"take{number}", take)
@@ -182,14 +182,14 @@ async def test_data_of_a_handler_stands_beside_what_micro_counts(nc: NatsClient)
 
         answers = await ask_everything(nc, "$SRV", "strict", service.id)
 
-    found = {e["name"]: e["data"] for e in answers["STATS", "id"]["endpoints"]}
-    assert all(data.pop("micro")["in_flight"] == 0 for data in found.values())
+    data_by_name = {e["name"]: e["data"] for e in answers["STATS", "id"]["endpoints"]}
+    assert all(data.pop("micro")["in_flight"] == 0 for data in data_by_name.values())
     expected = {
         "text": {"user": "fine"},
         "zero": {"user": 0},
         "later": {"load": Decimal("0.5"), "deep": [{"endpoint": "later"}, None]},
     }
-    assert {name: data for name, data in found.items() if data} == expected
+    assert {name: data for name, data in data_by_name.items() if data} == expected
 
 
 async def test_large_schemas_give_way_to_their_hashes(nc: NatsClient) -> None:
@@ -246,16 +246,16 @@ async def test_the_schemas_refuse_what_strict_readers_refuse(nc: NatsClient) -> 
 async def ask_everything(
     nc: NatsClient, prefix: str, name: str, id: str
 ) -> dict[tuple[str, str], Any]:
-    """Ask on all nine subjects, with a payload and headers that must change nothing."""
-    found: dict[tuple[str, str], Any] = {}
+    """Send requests to all nine subjects, with a payload and headers that have no effect."""
+    bodies: dict[tuple[str, str], Any] = {}
     for verb in ("PING", "INFO", "STATS"):
         for level, scope in zip(LEVELS, ("", f".{name}", f".{name}.{id}"), strict=True):
             answer = await nc.request(
                 f"{prefix}.{verb}{scope}", b"\xff{", timeout=5, headers={"X-Trace": "t-1"}
             )
             assert answer.headers is None
-            found[verb, level] = parse(answer.data)
-    return found
+            bodies[verb, level] = parse(answer.data)
+    return bodies
 
 
 def parse(raw: bytes) -> Any:

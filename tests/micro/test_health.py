@@ -1,4 +1,4 @@
-"""Liveness is a round trip through a real server; readiness needs services and checks besides."""
+"""Liveness, and readiness with services and checks, on a real server."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_checks(
             status, body = await ask(alone, "/readyz")
             live = await ask(alone, "/healthz")
 
-    if outcome != "timed out":  # a busy machine may be late with the others as well
+    if outcome != "timed out":  # a busy machine may delay the other checks, too
         assert body["checks"] == {"nats": "ok", "services": "ok", "db": outcome}
         assert live[0] == 200
     assert body["checks"]["db"] == outcome
@@ -149,7 +149,7 @@ async def test_a_program_that_is_stopping_is_not_ready(server: NatsServer) -> No
 async def test_a_server_that_is_frozen(
     own_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The connection looks well: only a round trip finds out."""
+    """The connection is open, and only a round trip fails."""
     async with program(own_server, timeout=1.0) as (context, health):
         await context.add_service("frozen", "1.0.0")
         own_server.freeze()

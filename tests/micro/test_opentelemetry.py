@@ -1,4 +1,4 @@
-"""Spans of both sides of a request are one trace, end to end over a real server."""
+"""The spans of client and service form one trace, over a real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Traces:
-    """Spans that have ended."""
+    """The spans that have ended."""
 
     def __init__(self) -> None:
         self.provider = TracerProvider()
@@ -49,7 +49,7 @@ def traces() -> Traces:
 
 @pytest.fixture(params=PATHS)
 async def nc(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A connection of the part under test, by each path in turn."""
+    """Connect by each path in turn."""
     async with connections(request.param) as connect:
         yield await connect(server.url)
 
@@ -223,7 +223,7 @@ async def test_no_parent(
 async def test_traces_of_requests_side_by_side_do_not_mix(
     service: micro.Service, nc: NatsClient, client: TracedClient, traces: Traces
 ) -> None:
-    """Outer and inner requests, at once: each inner one is in the trace of its own outer one."""
+    """Concurrent requests: each inner request is in the trace of its outer request."""
     inner_client = TracedClient(nc, tracer_provider=traces.provider)
 
     async def inner(request: Request) -> None:

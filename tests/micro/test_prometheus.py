@@ -1,4 +1,4 @@
-"""Metrics as Prometheus reads them: of our own services, and of all that answer STATS."""
+"""The metrics of own services and of all discovered services, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def odd(request: Request) -> None:
 
 
 def read(text: bytes, *labels: str) -> Samples:
-    """Return the values in an exposition by metric and chosen labels, without what is about time."""
+    """Return the values of an exposition by metric and labels, without times."""
     return {
         (sample.name, "/".join(sample.labels.get(label, "") for label in labels)): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -56,12 +56,12 @@ async def test_the_services_of_this_process(nc: NatsClient, caller: NatsClient) 
         stats = one.stats()
 
     assert endpoint.name == "odd"
-    found = read(
+    metrics = read(
         text, "service", "version", "instance", "endpoint", "subject", "queue_group", "code"
     )
     first = "one/1.0.0/one-1/odd/metrics.odd/q/"
     second = "two/2.0.0/two-1/odd/metrics.two//"
-    assert found == {
+    assert metrics == {
         ("micro_service_info", "one/1.0.0/one-1////"): 1,
         ("micro_service_info", "two/2.0.0/two-1////"): 1,
         ("micro_endpoint_requests_total", first): 3,
@@ -104,7 +104,7 @@ def stats_of(id: str, *endpoints: dict[str, Any]) -> bytes:
 
 
 async def test_odd_answers_do_not_spoil_a_scrape() -> None:
-    """Prometheus refuses an answer in which a series is there twice."""
+    """Prometheus refuses a page with a duplicate series."""
     plain = {"name": "e", "subject": "e", "num_requests": 3}
     strange = {"in_flight": "many", "errors": {"x": None, "400": 1}, "p50_ns": [], "queued": 2}
     answers = [
@@ -127,15 +127,15 @@ async def test_odd_answers_do_not_spoil_a_scrape() -> None:
             collector = DiscoveryCollector(context, "foreign", max_wait=LONG)
             text = await asyncio.to_thread(scrape, collector)
 
-    found = read(text, "instance", "endpoint", "code")
-    requests = {k[1]: v for k, v in found.items() if k[0] == "micro_endpoint_requests_total"}
+    metrics = read(text, "instance", "endpoint", "code")
+    requests = {k[1]: v for k, v in metrics.items() if k[0] == "micro_endpoint_requests_total"}
     assert requests == {"A/e/": 3, "B/e/": 3, 'B/a"b\n\\/': 3, "C/e/": 3, "C/x/": 3}
-    own = {k: v for k, v in found.items() if k[1].startswith("B/e") and k[0] in OWN}
+    own = {k: v for k, v in metrics.items() if k[1].startswith("B/e") and k[0] in OWN}
     assert own == {
         ("micro_endpoint_errors_by_code_total", "B/e/400"): 1,
         ("micro_endpoint_queued", "B/e/"): 2,
     }
-    assert found["micro_discovery_up", "//"] == 1
+    assert metrics["micro_discovery_up", "//"] == 1
 
 
 OWN = ("micro_endpoint_errors_by_code_total", "micro_endpoint_queued", "micro_endpoint_in_flight")
@@ -170,7 +170,7 @@ async def test_a_scrape_without_server(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def test_a_scrape_while_the_server_hangs(caplog: pytest.LogCaptureFixture) -> None:
-    """The connection looks well, and nobody answers: that is not the same as nobody there."""
+    """The connection is open, and no answer arrives although services run."""
     with nats_server() as server:
         async with micro.Context() as context:
             await context.connect(options.servers(server.url))

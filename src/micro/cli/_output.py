@@ -47,7 +47,7 @@ def print_json(value: Any) -> None:
 
 
 def make_table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
-    """Return a table without lines; the columns in ``right`` hold numbers."""
+    """Return a table without lines; the columns in `right` hold numbers."""
     table = Table(box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -166,14 +166,14 @@ def live_table(
     """Return a table with percentiles and load, of the first `rows` endpoints or all."""
     columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, "Last error")
     table = make_table(*columns, right=(*_NUMBERS, *_LIVE))
-    found = [
+    selected = [
         (service, endpoint, rates.get((service.id, endpoint.name, endpoint.subject)))
         for service in look.services
         for endpoint in service.endpoints
     ]
     if busiest_first:
-        found.sort(key=lambda row: 0.0 if row[2] is None else -row[2].requests)
-    for service, endpoint, rate in found[:rows]:
+        selected.sort(key=lambda row: 0.0 if row[2] is None else -row[2].requests)
+    for service, endpoint, rate in selected[:rows]:
         *counters, error = _cells(endpoint, rate)
         add_row(table, (service.name, service.id, *counters, *_load(endpoint), error))
     return table

@@ -1,8 +1,9 @@
 """The web application of the dashboard and its protection.
 
-Neither the services nor other pages in the browser are trusted. The page writes text, never markup,
-under a policy that only runs its own scripts. The application refuses a foreign host name, since the
-name of an attacker may point here (DNS rebinding), and a request from another origin (CSRF).
+Neither the services nor other pages in the browser are trusted. The page writes text, never
+markup, under a policy that only runs its own scripts. The application refuses a foreign host name,
+since the name of an attacker may point here (DNS rebinding), and a request from another origin
+(CSRF).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from micro.dashboard._ask import Ask, ask
 from micro.dashboard._watch import Watch
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""The largest ``max_payload`` of a nats-server."""
+"""The largest `max_payload` of a nats-server."""
 
 PAGE = {
     "/": ("index.html", "text/html"),

@@ -1,7 +1,7 @@
-"""What all instances answered, put together by service; pure, and JSON types only.
+"""The answers of all instances, combined by service; pure functions with JSON types.
 
-Counters and rates of the instances of a service are added up. Quantiles cannot be: those of the
-slowest instance stand for all. ``own`` is null for endpoints of services that are not made with micro.
+Counters and rates of the instances of a service are added up. Quantiles cannot be added: the slowest
+instance stands for all. `own` is null for endpoints of services that are not made with micro.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _Endpoint = tuple[str, str]
 
 @dataclass(frozen=True)
 class Look:
-    """What was answered at one moment, by name and id of the instance.
+    """The answers at one moment, by name and id of the instance.
 
     Attributes:
-        at: The moment, in seconds of a monotonic clock.
+        at: The moment on the monotonic clock.
         infos: The answers to INFO.
         stats: The answers to STATS.
-        rtts: How long the answers to PING took, in seconds.
+        rtts: The seconds that the answers to PING took.
     """
 
     at: float
@@ -133,7 +133,7 @@ def _counts(parts: list[dict[str, Any]], key: str) -> list[int]:
 
 
 def _rate(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
-    """Return what an endpoint of an instance did since ``before``, None if it was not there."""
+    """Return the rate of an endpoint of an instance since `before`, None if unknown."""
     if before is None or key not in before.stats:
         return None
     same = (now.name, now.subject)

@@ -1,4 +1,4 @@
-"""The counterpart of our package that is written with nats-py's own ``nats.micro``.
+"""The peer that is written with `nats.micro` of nats-py.
 
 ``serve URL`` offers a service until standard input ends, ``call URL NAME`` finds and calls one and
 prints what it saw as JSON.
@@ -86,7 +86,7 @@ async def call(nc: Client, name: str) -> None:
     for level, scope in {"all": (), "name": (name,), "id": (name, id)}.items():
         stats = await control(nc, ServiceVerb.STATS, *scope)
         for endpoint in stats["endpoints"]:
-            endpoint.setdefault("data", None)  # optional in ADR-32, but this reader insists
+            endpoint.setdefault("data", None)  # optional in ADR-32, required by this reader
         decoded = ServiceStats.from_dict(stats).to_dict()
         seen[level] = {
             "ping": ServicePing.from_dict(await control(nc, ServiceVerb.PING, *scope)).to_dict(),
@@ -104,9 +104,9 @@ async def ask(
     nc: Client, subject: str, data: bytes = b"", headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
     reply = await nc.request(subject, data, timeout=5, headers=headers)
-    found = dict(reply.headers or {})
-    error = ServiceError(found.pop(ERROR_CODE_HEADER, ""), found.pop(ERROR_HEADER, ""))
-    return {"data": reply.data.decode(), "headers": found, **error.to_dict()}
+    headers = dict(reply.headers or {})
+    error = ServiceError(headers.pop(ERROR_CODE_HEADER, ""), headers.pop(ERROR_HEADER, ""))
+    return {"data": reply.data.decode(), "headers": headers, **error.to_dict()}
 
 
 async def main(verb: str, url: str, *names: str) -> None:
@@ -116,5 +116,5 @@ async def main(verb: str, url: str, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore", DeprecationWarning)  # nats-py's own use of utcnow()
+    warnings.simplefilter("ignore", DeprecationWarning)  # nats-py calls utcnow()
     asyncio.run(main(*sys.argv[1:]))

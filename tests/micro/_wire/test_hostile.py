@@ -78,7 +78,7 @@ async def raw(server: NatsServer) -> AsyncIterator[Raw]:
 
 @pytest.fixture(params=PATHS)
 async def nc(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A connection of the part under test, by each path in turn."""
+    """Connect by each path in turn."""
     async with connections(request.param) as connect:
         yield await connect(server.url)
 
@@ -95,7 +95,7 @@ async def service(nc: NatsClient) -> AsyncIterator[micro.Service]:
 
 
 async def check(caller: NatsClient, service: micro.Service) -> None:
-    """The service answers, and is found."""
+    """Check that the service answers requests and discovery."""
     client = micro.Client(caller)
     assert (await client.request("hostile.echo", b"still here", timeout=LONG)).data == b"still here"
     instance = client.instance("hostile", service.id)

@@ -1,4 +1,4 @@
-"""The real command in a process, a real server, and a program for it to run."""
+"""The command in a process, a server, and a program to run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def setup(ctx: micro.Context) -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left behind."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -75,7 +75,7 @@ class Done:
 
 
 class Running:
-    """A command that goes on until it is told to stop."""
+    """A command that runs until it is stopped."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -91,7 +91,7 @@ class Running:
         self._lines.put(None)
 
     def line(self, part: str, *, within: float = 30) -> str:
-        """Wait for a line that holds `part`."""
+        """Wait for a line that contains `part`."""
         while True:
             line = self._lines.get(timeout=within)
             assert line is not None, f"ended before {part!r}:\n" + "\n".join(self.seen)
@@ -120,7 +120,7 @@ class Running:
 
 
 class Cli:
-    """The command ``micro``, with a folder to run in and an environment."""
+    """The command `micro` with a working folder and an environment."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ class Cli:
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def quick(self, *arguments: str) -> Done:
-        """Run a command in this process, which spares the imports."""
+        """Run a command in this process, which saves the imports."""
         removed: dict[str, str | None] = {
             name: None for name in os.environ if name.startswith(("NATS_", "XDG_"))
         }
@@ -151,7 +151,7 @@ class Cli:
         return Done(done.exit_code, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **environ: str) -> Running:
-        """Start a command; its output, both kinds, comes line by line."""
+        """Start a command whose output (both streams) is read line by line."""
         process = subprocess.Popen(
             [sys.executable, "-m", "micro.cli", *arguments],
             stdout=subprocess.PIPE,
@@ -209,7 +209,7 @@ def service(
     server: NatsServer,
     make_cli: Callable[[Path, dict[str, str]], Cli],
 ) -> Running:
-    """Run the program for all tests of a module, with ``micro run``."""
+    """Run the program for all tests of a module, with `micro run`."""
     cli = make_cli(tmp_path_factory.mktemp("service"), {"NATS_URL": server.url})
     running = cli.start("run", "app:setup")
     running.line("app:setup is set up")

@@ -1,4 +1,4 @@
-"""``micro bench`` against the program of this folder's tests."""
+"""`micro bench` with the program of these tests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def test_figures_of_an_endpoint(cli: Cli) -> None:
     done = cli("bench", "echo", "echo", "hello", "-c", "8", "-d", "300ms", "--json")
 
     assert done.code == Exit.DONE
-    found = done.json
-    latency = found.pop("latency_ms")
-    assert found["subject"] == "echo"
-    assert found["answers"] > 8
-    assert found["rate"] == pytest.approx(found["answers"] / found["seconds"], rel=0.01)
-    assert found["errors"] == {}
+    figures = done.json
+    latency = figures.pop("latency_ms")
+    assert figures["subject"] == "echo"
+    assert figures["answers"] > 8
+    assert figures["rate"] == pytest.approx(figures["answers"] / figures["seconds"], rel=0.01)
+    assert figures["errors"] == {}
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
 
 

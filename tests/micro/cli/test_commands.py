@@ -1,4 +1,4 @@
-"""Commands that look at services and ask them, against ours."""
+"""The commands that inspect and call services, with ours."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NO_SERVICE = "no instance of service 'nobody' answered; `micro ls` lists the run
 
 
 def test_ls_groups_instances_by_version(cli: Cli) -> None:
-    shown, found = cli("ls"), cli.quick("ls", "--json").json
+    shown, services = cli("ls"), cli.quick("ls", "--json").json
 
-    assert found[0].pop("instances") != []
-    assert found == [
+    assert services[0].pop("instances") != []
+    assert services == [
         {"name": "echo", "version": "1.2.3", "description": "Echoes requests", "endpoints": 4}
     ]
     assert shown.code == 0
@@ -41,23 +41,23 @@ def test_ls_groups_instances_by_version(cli: Cli) -> None:
 
 
 def test_ping_measures_a_round_trip(cli: Cli) -> None:
-    [found] = cli("ping", "echo", "--json").json
+    [instance] = cli("ping", "echo", "--json").json
     shown = cli.quick("ping")
 
-    assert (found["name"], found["version"]) == ("echo", "1.2.3")
-    assert found["rtt_ms"] > 0
-    assert found["id"] in shown.out
+    assert (instance["name"], instance["version"]) == ("echo", "1.2.3")
+    assert instance["rtt_ms"] > 0
+    assert instance["id"] in shown.out
     assert " ms" in shown.out
 
 
 def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
-    [found] = cli("info", "echo", "--json").json
-    [same] = cli.quick("info", "echo", found["id"], "--json").json
+    [instance] = cli("info", "echo", "--json").json
+    [same] = cli.quick("info", "echo", instance["id"], "--json").json
     shown = cli.quick("info")
 
-    assert same == found
-    assert [one["subject"] for one in found["endpoints"]] == ["echo", "pid", "slow", "math.add"]
-    assert f"echo 1.2.3  instance {found['id']}" in shown.out
+    assert same == instance
+    assert [one["subject"] for one in instance["endpoints"]] == ["echo", "pid", "slow", "math.add"]
+    assert f"echo 1.2.3  instance {instance['id']}" in shown.out
     assert "team: blue" in shown.out
     assert "micro.request.schema: " in shown.out
 
@@ -93,8 +93,8 @@ def test_nobody_there_is_exit_code_3(cli: Cli, arguments: list[str], message: st
 
 def test_stats_count_requests_and_errors(cli: Cli) -> None:
     def counters() -> tuple[int, int]:
-        [found] = cli.quick("stats", "echo", "--json").json
-        [add] = [one for one in found["endpoints"] if one["name"] == "add"]
+        [instance] = cli.quick("stats", "echo", "--json").json
+        [add] = [one for one in instance["endpoints"] if one["name"] == "add"]
         return add["num_requests"], add["num_errors"]
 
     before = counters()
@@ -227,12 +227,12 @@ def test_an_interval_of_nothing_is_wrong_usage(cli: Cli) -> None:
 
 def test_an_endpoint_on_several_subjects_is_not_guessed() -> None:
     endpoints = [{"name": "a", "subject": "s.1"}, {"name": "a", "subject": "s.2"}]
-    found = ServiceInfo.from_response(
+    info = ServiceInfo.from_response(
         {"name": "s", "id": "i", "version": "1.0.0", "endpoints": endpoints}
     )
 
     with pytest.raises(ConfigError, match=r"name one of s\.1, s\.2 without --service"):
-        find_subject([found], "s", "a")
+        find_subject([info], "s", "a")
 
 
 # --- connection and help ------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_every_command_has_help_with_examples_and_json(cli: Cli) -> None:
 
         assert done.code == 0
         assert "Examples:" in words
-        assert ("--json" in words) is (command != "exporter")  # Prometheus has a format of its own
+        assert ("--json" in words) is (command != "exporter")  # Prometheus has its own format
         assert f"micro {command}" in done.out
         if command != "server":
             assert {f"--{flag}" for flag in (*CONNECTION, "context", "timeout")} <= set(words)

@@ -1,4 +1,4 @@
-"""Every console sample in the manual of the command is run, and prints what it says."""
+"""Every console sample in the manual of the command prints its documented output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLES = re.findall(r"```console\n\$ micro (.*)\n([^`]*)```", (ROOT / "docs/cli
 def manual(
     make_cli: Callable[[Path, dict[str, str]], Cli], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cli]:
-    """Run the example that the manual runs."""
+    """Run the example of the manual."""
     with nats_server() as server:
         folder = tmp_path_factory.mktemp("manual")
         cli = make_cli(folder, {"NATS_URL": server.url, "PYTHONPATH": str(ROOT / "examples")})
@@ -32,7 +32,7 @@ def manual(
 
 
 def normal(text: str) -> list[list[str]]:
-    """Leave out what differs from run to run: numbers, times, ids and the width of columns."""
+    """Remove numbers, times, ids and the width of columns, which differ from run to run."""
     text = re.sub(r"\b[A-Za-z0-9]{22}\b", "ID", text)
     text = re.sub(r"\d[\d.,]*( [mu]?s\b)?", "0", text)
     return [line.split() for line in text.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""``micro doctor`` names what is wrong with a server or a user, and the fix."""
+"""`micro doctor` names the fault of a server or user, and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..certificates import write_certificates
 from .conftest import Cli
 
 ALL = ["settings", "connection", "inbox", "service", "discovery", "request"]
-# What a service needs and no more; then the same user with less.
+# The least permissions of a service, then less.
 LEAST = """
 authorization {{ users = [ {{ user: me, password: pw, permissions: {{
   subscribe: {{ allow: [{subscribe}] }}, publish: {{ allow: [{publish}] }}

@@ -1,4 +1,4 @@
-"""``micro exporter``: what Prometheus gets, and how it starts and ends."""
+"""`micro exporter`: its metrics, start and end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .conftest import Cli, Running
 
 
 def scrape(line: str) -> str:
-    """Ask where the line says that the metrics are."""
-    found = re.search(r"http://\S+", line)
-    assert found is not None
-    with urllib.request.urlopen(found[0], timeout=60) as answer:
+    """Fetch the metrics from the address in a line."""
+    url = re.search(r"http://\S+", line)
+    assert url is not None
+    with urllib.request.urlopen(url[0], timeout=60) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain")
         text = answer.read().decode()

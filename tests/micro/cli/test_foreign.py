@@ -1,4 +1,4 @@
-"""The commands against a service that is not ours: nats-py's own ``nats.micro``."""
+"""The commands with a service of nats-py (`nats.micro`)."""
 
 from __future__ import annotations
 

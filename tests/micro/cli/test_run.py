@@ -1,4 +1,4 @@
-"""``micro run``: one process, several that are supervised, and reloading."""
+"""`micro run`: one process, supervised processes, and reloading."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ FINISHED = "app:setup has stopped"
 
 
 def pids(cli: Cli, count: int) -> set[str]:
-    """Ask until `count` processes have answered; the queue group picks one each time."""
+    """Send requests until `count` processes of the queue group have answered."""
     return set(asyncio.run(_pids(cli.environ["NATS_URL"], count)))
 
 
 async def _pids(url: str, count: int) -> set[str]:
-    found: set[str] = set()
+    pids: set[str] = set()
     async with asyncio.timeout(30), await nats.connect(url) as client:
-        while len(found) < count:
-            found.add((await client.request("pid", timeout=10)).data.decode())
-    return found
+        while len(pids) < count:
+            pids.add((await client.request("pid", timeout=10)).data.decode())
+    return pids
 
 
 def ready(running: Running, count: int) -> list[str]:
-    """Wait for so many workers to be ready, and return their process ids."""
+    """Wait until `count` workers are ready, and return their process ids."""
     lines = [running.line("is ready") for _ in range(count)]
     return [re.findall(r"worker (\d+) is ready", line)[0] for line in lines]
 
@@ -113,7 +113,7 @@ def test_without_a_server_it_ends_or_waits(cli: Cli) -> None:
 
 @pytest.fixture
 def own_server(cli: Cli) -> Iterator[NatsServer]:
-    """Give a test a server on which nobody else's service answers."""
+    """Run a server without other services."""
     with nats_server() as server:
         cli.environ["NATS_URL"] = server.url
         yield server
@@ -152,7 +152,7 @@ async def test_a_hangup_replaces_the_workers_without_losing_a_request(
         async with asking:
             running.process.send_signal(signal.SIGHUP)
             after = set(await asyncio.to_thread(ready, running, 2))
-            await asyncio.to_thread(running.line, FINISHED)  # the first one came between them
+            await asyncio.to_thread(running.line, FINISHED)  # the first signal came between them
 
     assert asking.lost == []
     assert asking.answers > 0
@@ -162,7 +162,7 @@ async def test_a_hangup_replaces_the_workers_without_losing_a_request(
 
 
 class Asking:
-    """Requests without a pause, from several callers, for the time of a block."""
+    """Requests without a pause from several callers, during a block."""
 
     def __init__(self, client: NatsClient) -> None:
         self.answers = 0
@@ -274,11 +274,11 @@ def test_health_over_http(cli: Cli) -> None:
     running = cli.start("run", "app:setup", "--health", "127.0.0.1:0")
     line = running.line("health at http://127.0.0.1:")
     running.line("is set up")
-    found = re.search(r"http://\S+", line)
-    assert found is not None
+    url = re.search(r"http://\S+", line)
+    assert url is not None
 
     for path, checks in (("healthz", {"nats"}), ("readyz", {"nats", "services", "setup"})):
-        with urllib.request.urlopen(found[0].replace("healthz", path), timeout=60) as answer:
+        with urllib.request.urlopen(url[0].replace("healthz", path), timeout=60) as answer:
             body = json.loads(answer.read())
             assert (answer.status, body["status"]) == (200, "ok")
             assert body["checks"] == dict.fromkeys(checks, "ok")

@@ -1,4 +1,4 @@
-"""``micro server``: the bundled nats-server in the foreground."""
+"""`micro server`: the bundled nats-server in the foreground."""
 
 from __future__ import annotations
 
@@ -48,5 +48,6 @@ def test_a_chosen_binary_that_cannot_be_run_is_named(cli: Cli) -> None:
 
     assert (done.code, done.err) == (
         2,
-        "micro: invalid NATS_SERVER_BIN '/nowhere/nats-server': expected a program that can be run\n",
+        "micro: invalid NATS_SERVER_BIN '/nowhere/nats-server': "
+        "expected a program that can be run\n",
     )

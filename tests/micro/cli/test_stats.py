@@ -1,4 +1,4 @@
-"""Rates from two looks at the same counters."""
+"""Rates from two values of the same counters."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def endpoint(name: str, data: Any = None) -> dict[str, Any]:
 
 def test_a_live_table_has_percentiles_and_load_where_they_are_known() -> None:
     own = {"p50_ns": 1500, "p95_ns": 2_000_000, "p99_ns": 3_000_000_000, "rejected": 1234}
-    found = several(
+    look = several(
         endpoint("ours", {"micro": {**own, "in_flight": 3, "queued": 2}}),
         endpoint("theirs"),
         endpoint("odd", {"micro": {"p50_ns": "fast", "queued": None}}),
         endpoint("user", {"micro": 5}),
     )
 
-    header, ours, *others = rows(found, {})
+    header, ours, *others = rows(look, {})
 
     assert " ".join(header).endswith("Average p50 p95 p99 In flight Queued Refused Last error")
     assert ours[2] == "ours"
@@ -75,11 +75,11 @@ def test_a_live_table_has_percentiles_and_load_where_they_are_known() -> None:
 
 
 def test_the_busiest_come_first() -> None:
-    found = several(endpoint("idle"), endpoint("new"), endpoint("busy"), endpoint("some"))
+    look = several(endpoint("idle"), endpoint("new"), endpoint("busy"), endpoint("some"))
     rates = {
         ("i1", name, name): Rate(n, 0.0) for name, n in {"idle": 0.0, "busy": 9, "some": 1}.items()
     }
 
-    assert [row[2] for row in rows(found, rates)[1:]] == ["idle", "new", "busy", "some"]
-    first = [row[2] for row in rows(found, rates, busiest_first=True, rows=2)[1:]]
+    assert [row[2] for row in rows(look, rates)[1:]] == ["idle", "new", "busy", "some"]
+    first = [row[2] for row in rows(look, rates, busiest_first=True, rows=2)[1:]]
     assert first == ["busy", "some"]

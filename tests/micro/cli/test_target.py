@@ -1,4 +1,4 @@
-"""What ``module:attribute`` may name, and what is said of anything else."""
+"""The targets of `micro run`, and the errors of invalid ones."""
 
 from __future__ import annotations
 

@@ -17,8 +17,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 TAB, ENTER, CONTROL, SPACE = "\ue004", "\ue007", "\ue009", " "
 
-# Without these Chromium asks its makers' servers, which tests must not, and needs a sandbox, which root
-# does not have.
+# Without these flags Chromium contacts other servers, and needs a sandbox, which root lacks.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -48,14 +47,14 @@ class Browser:
         self._call("POST", "/url", {"url": url})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of a JavaScript function; returns what it returns."""
+        """Run the body of a JavaScript function and return its value."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def text(self, selector: str) -> str:
-        """Return the text of the first element that matches, as it is shown."""
-        found = self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
-        assert isinstance(found, str)
-        return found
+        """Return the visible text of the first element that matches."""
+        text = self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+        assert isinstance(text, str)
+        return text
 
     def style(self, selector: str, name: str) -> str:
         """Return a computed style."""
@@ -63,7 +62,7 @@ class Browser:
         return str(self.run(script, selector, name))
 
     def type(self, *keys: str, held: str = "") -> None:
-        """Press keys, one after the other, wherever the focus is; `held` is down meanwhile."""
+        """Press keys in turn at the focus, while `held` is down."""
         actions = [{"type": "keyDown", "value": held}] if held else []
         for key in "".join(keys):
             actions += [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
@@ -80,13 +79,13 @@ class Browser:
         raise AssertionError(f"no way to {selector} by Tab")
 
     def until(self, wanted: Callable[[], Any], *, within: float = 30) -> Any:
-        """Look again until a condition holds; returns it."""
+        """Wait until a condition holds, and return its value."""
         deadline = time.monotonic() + within
-        while not (found := wanted()):
+        while not (value := wanted()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"never came true; the page says:\n{self.text('body')}")
             time.sleep(0.05)
-        return found
+        return value
 
     def prefer(self, scheme: str) -> None:
         """Set the colour scheme of the system, "dark" or "light"."""
@@ -108,7 +107,7 @@ class Browser:
         return self._call("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def console(self) -> list[str]:
-        """Return what was complained about since the last time, policy violations included."""
+        """Return the new messages of the console, policy violations included."""
         entries = self._call("POST", "/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries]
 

@@ -1,4 +1,4 @@
-"""The dashboard in a process, a server for each test, and a browser."""
+"""The dashboard in a process, a server per test, and a browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the dashboard answered."""
+    """An answer of the dashboard."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Dashboard:
-    """A dashboard that runs, asked as a page asks it."""
+    """A running dashboard, requested as by its page."""
 
     def __init__(self, url: str, session: httpx.AsyncClient) -> None:
         self.url = url
@@ -60,11 +60,11 @@ class Dashboard:
         return await self._answer("POST", "/api/request", headers, body)
 
     async def until(self, wanted: Callable[[Any], Any]) -> Any:
-        """Look again until the state is as wanted; returns it."""
+        """Wait until the state is as wanted, and return it."""
         async with asyncio.timeout(SECONDS):
-            while not wanted(found := json.loads((await self.get("/api/state")).text)):
+            while not wanted(state := json.loads((await self.get("/api/state")).text)):
                 pass
-        return found
+        return state
 
     async def ask(self, subject: str, data: str = "", **more: Any) -> Any:
         answer = await self.post(json.dumps({"subject": subject, "data": data, **more}))
@@ -76,8 +76,8 @@ class Dashboard:
     ) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.url.rstrip("/") + path
-        found = await self._session.request(method, url, headers=named, content=body)
-        return Answer(found.status_code, found.headers, found.text)
+        answer = await self._session.request(method, url, headers=named, content=body)
+        return Answer(answer.status_code, answer.headers, answer.text)
 
 
 @asynccontextmanager
@@ -104,28 +104,28 @@ async def running_dashboard(*given: options.ConnectOption) -> AsyncIterator[Dash
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A nats-server of the test's own, as the page shows every service there is."""
+    """Run a nats-server for one test, as the page shows every service on it."""
     with nats_server() as server:
         yield server.url
 
 
 @pytest.fixture
 async def nc(url: str) -> AsyncIterator[NatsClient]:
-    """A connection to it."""
+    """Connect to it."""
     async with await nats.connect(url) as client:
         yield client
 
 
 @pytest.fixture
 async def dashboard(url: str) -> AsyncIterator[Dashboard]:
-    """A dashboard of the services on it."""
+    """Run a dashboard of its services."""
     async with running_dashboard(options.servers(url)) as dashboard:
         yield dashboard
 
 
 @contextmanager
 def running(*command: str) -> Iterator[str]:
-    """Run a program; yields the first line that it prints."""
+    """Run a program and yield its first line."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, bufsize=1, env=clean_environment()
     )
@@ -140,14 +140,14 @@ def running(*command: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium() -> tuple[str, str]:
-    """The binaries of chromedriver and Chromium, installed where they are required."""
+    """Return the binaries of chromedriver and Chromium, installed if required."""
     with locked(Path.home() / ".cache/natsmicro/chromium.lock"):
         if not _chromium() and os.environ.get("INTEROP_REQUIRED") == "1" and os.geteuid() == 0:
             _install()
-    found = _chromium()
-    if found is None:
+    binaries = _chromium()
+    if binaries is None:
         unavailable(f"no browser: apt-get install {' '.join(PACKAGES)}")
-    return found
+    return binaries
 
 
 def _chromium() -> tuple[str, str] | None:
@@ -167,6 +167,6 @@ def _install() -> None:
 
 @pytest.fixture(scope="module")
 def page(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser with an empty profile."""
+    """Open a browser with an empty profile."""
     with browser(*chromium, str(tmp_path_factory.mktemp("chromium"))) as window:
         yield window

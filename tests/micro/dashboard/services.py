@@ -1,4 +1,4 @@
-"""Services for the page to show, each its own process: ``services.py shop|hostile URL``."""
+"""Services for the page, each a process: `services.py shop|hostile URL`."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def shop(url: str) -> None:
 
 
 async def hostile(url: str) -> None:
-    """Answer as no framework would, with markup wherever there is text."""
+    """Answer with markup in every text."""
     texts = {"name": MARKUP, "id": MARKUP, "version": MARKUP, "metadata": {MARKUP: MARKUP}}
     endpoint = {"name": MARKUP, "subject": MARKUP, "metadata": {"micro.request.schema": MARKUP}}
     counters = {"last_error": MARKUP, "data": {"micro": {"errors": {MARKUP: 1}, "p99_ns": "1"}}}

@@ -1,4 +1,4 @@
-"""What the dashboard tells its page, and what it lets it do."""
+"""The API of the dashboard and its protection."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ async def test_it_tells_what_a_service_of_ours_does(nc: NatsClient, dashboard: D
 
     assert before["server"]["connected"]
     assert before["problem"] is None
-    (found,) = after["services"]
-    assert found["description"] == "Adds"
-    assert found["metadata"] == {"team": "blue"}
-    assert found["versions"] == ["1.0.0"]
-    (instance,) = found["instances"]
+    (shown,) = after["services"]
+    assert shown["description"] == "Adds"
+    assert shown["metadata"] == {"team": "blue"}
+    assert shown["versions"] == ["1.0.0"]
+    (instance,) = shown["instances"]
     assert instance["id"] == "one"
     assert instance["rtt_ms"] > 0
     assert instance["requests_per_second"] > 0
-    (endpoint,) = found["endpoints"]
+    (endpoint,) = shown["endpoints"]
     assert endpoint["queue_groups"] == ["q"]
     assert endpoint["num_errors"] == 1
     assert endpoint["errors_per_second"] > 0

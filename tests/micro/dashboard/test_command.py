@@ -1,4 +1,4 @@
-"""``micro dashboard`` as a command: how it starts, and how it fails."""
+"""`micro dashboard`: its start, end and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How answers of instances are put together; no server."""
+"""The overview of the answers of instances, without a server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def stats(id: str, *endpoints: EndpointStats, version: str = "1.0.0") -> Service
     )
 
 
-def look(at: float, *found: ServiceStats | ServiceInfo) -> Look:
+def look(at: float, *answers: ServiceStats | ServiceInfo) -> Look:
     return Look(
         at,
-        {(one.name, one.id): one for one in found if isinstance(one, ServiceInfo)},
-        {(one.name, one.id): one for one in found if isinstance(one, ServiceStats)},
+        {(one.name, one.id): one for one in answers if isinstance(one, ServiceInfo)},
+        {(one.name, one.id): one for one in answers if isinstance(one, ServiceStats)},
         {},
     )
 
@@ -100,11 +100,11 @@ def test_what_nobody_can_have_counted_does_no_harm() -> None:
 
     (service,) = overview(second, first)
 
-    (found,) = service["endpoints"]
-    assert found["num_requests"] == MAX_COUNT
-    assert found["own"]["in_flight"] == MAX_COUNT
-    assert found["own"]["errors"] == {"1": MAX_COUNT}
-    assert found["own"]["p50_ns"] == 0
+    (totals,) = service["endpoints"]
+    assert totals["num_requests"] == MAX_COUNT
+    assert totals["own"]["in_flight"] == MAX_COUNT
+    assert totals["own"]["errors"] == {"1": MAX_COUNT}
+    assert totals["own"]["p50_ns"] == 0
     assert len(json.dumps(service)) < 2_000
 
 

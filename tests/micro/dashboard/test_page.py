@@ -1,4 +1,4 @@
-"""The page in a real browser, with the keyboard only."""
+"""The page in a browser, by keyboard only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def address(server: str) -> Iterator[str]:
 
 @pytest.fixture
 def opened(page: Browser, address: str) -> Iterator[Browser]:
-    """The page as a new visitor sees it; whatever it violates fails the test."""
+    """Open the page as a new visitor; a message on the console fails the test."""
     page.open(address)
     page.run("localStorage.clear()")
     page.open(address)
@@ -63,7 +63,7 @@ def test_a_request_is_made_with_the_keyboard(opened: Browser, server: str) -> No
         opened.until(lambda: opened.run("return document.activeElement.closest('form') !== null"))
         opened.type("ada")
         opened.tab_to("fieldset.top fieldset > button")
-        opened.type(SPACE)  # adds an item, and goes to its first field
+        opened.type(SPACE)  # adds an item and focuses its first field
         opened.type("A-7")
         opened.tab_to("select")
         opened.type("e")
@@ -74,7 +74,7 @@ def test_a_request_is_made_with_the_keyboard(opened: Browser, server: str) -> No
         reply = opened.text("#reply pre")
         focus_stays = opened.run("return document.activeElement.closest('form') !== null")
         schema = opened.run("return document.querySelector('#facts details pre').textContent")
-        # The counters of the table follow without a reload.
+        # The counters of the table are updated without a reload.
         opened.until(lambda: opened.text("tr.selected td:nth-of-type(2)") == "1")
 
     assert json.loads(reply) == {
