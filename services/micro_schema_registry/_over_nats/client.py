@@ -1,4 +1,4 @@
-"""NatsRegistryClient: asks the registry service over NATS."""
+"""The client of the registry service over NATS."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -6,7 +6,12 @@ from typing import Any, Self
 from nats.aio.client import Client
 
 from micro_schema_registry._caching.cache import Cache
-from micro_schema_registry._errors import ClosedError, Problem, RegistryConnectionError
+from micro_schema_registry._errors import (
+    ClosedError,
+    InvalidArgumentError,
+    Problem,
+    RegistryConnectionError,
+)
 from micro_schema_registry._model.models import (
     ArtifactInfo,
     CachedSchema,
@@ -38,19 +43,20 @@ _ID_MEMBERS: dict[IdType, str] = {
 
 
 class NatsRegistryClient:
-    """Use the registry service over NATS; implements SchemaRegistry, as the clients of Apicurio and the embedded registry do.
+    """A client of the registry service; implements `SchemaRegistry`.
 
-    Content by id is kept, since it never changes; what a name stands for is asked each time, and answered from the memory of the service.
+    The client keeps content by id, which never changes. It asks for names each time; the service
+    answers from memory.
 
     Args:
-        nc: the connection; it is not closed here.
-        group_id: the group of every call that names none.
-        prefix: of the service's subjects.
-        timeout: seconds that a call takes at most; the service is told.
-        cache_max_size: how many contents are kept.
+        nc: The connection; the client does not close it.
+        group_id: The group of every call that names none.
+        prefix: Prefix of the subjects of the service.
+        timeout: Seconds that a call may take; the request carries them as its deadline.
+        cache_max_size: Number of contents to keep.
 
     Raises:
-        ValueError: the group id is blank, or a number is not positive.
+        InvalidArgumentError: The group id is blank, or a number is not positive.
     """
 
     def __init__(
@@ -63,8 +69,9 @@ class NatsRegistryClient:
         cache_max_size: int = 1000,
     ) -> None:
         if timeout <= 0 or cache_max_size < 1:
-            raise ValueError(
-                f"invalid timeout {timeout!r} or cache_max_size {cache_max_size!r}: expected more than 0"
+            raise InvalidArgumentError(
+                f"invalid timeout {timeout!r} or cache_max_size {cache_max_size!r}: "
+                "expected more than 0"
             )
         self._group_id = check_id("group_id", group_id)
         self._caller = ServiceCaller(nc, prefix, timeout)
@@ -79,29 +86,28 @@ class NatsRegistryClient:
     async def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
     ) -> CachedSchema:
-        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        """Return one version of a schema, by default the newest enabled one."""
         query = self._version(artifact_id, version, group_id)
-        found = await self._caller.ask("get", query, wire.SchemaAnswer)
-        return self._cached(found)
+        return self._cached(await self._caller.ask("get", query, wire.SchemaAnswer))
 
     async def get_schema_by_global_id(self, global_id: int) -> Any:
-        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        """Return the parsed, read-only schema of a version by its global id."""
         return (await self.get_content("globalId", global_id)).schema
 
     async def get_schema_by_content_id(self, content_id: int) -> Any:
-        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        """Return the parsed, read-only schema by the id of its content."""
         return (await self.get_content("contentId", content_id)).schema
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
-        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        """Return text, parsed form and type by an immutable id."""
         self._check_open()
         kept = self._contents.get((id_type, value))
         if kept is not None:
             return kept
         query = wire.ContentQuery.model_validate({_ID_MEMBERS[id_type]: value})
         question = Question(id_type=id_type, id_value=value)
-        found = await self._caller.ask("by-id", query, wire.ContentAnswer, question)
-        content = SchemaContent(found.content, parse_schema(found.content, found.type), found.type)
+        answer = await self._caller.ask("by-id", query, wire.ContentAnswer, question)
+        content = _parsed(answer)
         self._contents.put((id_type, value), content)
         return content
 
@@ -118,7 +124,7 @@ class NatsRegistryClient:
         labels: Mapping[str, str] | None = None,
         group_id: str | None = None,
     ) -> CachedSchema:
-        """Register a schema and return the version that holds it; see SchemaRegistry."""
+        """Register a schema and return the version that holds it."""
         draft = wire.Registration(
             group=self._group(group_id),
             artifact=check_id("artifact_id", artifact_id),
@@ -141,7 +147,7 @@ class NatsRegistryClient:
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
-        """Say whether a schema would be accepted as the next version; see SchemaRegistry."""
+        """Check whether a schema would be accepted as the next version."""
         draft = wire.ContentDraft(
             group=self._group(group_id),
             artifact=check_id("artifact_id", artifact_id),
@@ -153,7 +159,7 @@ class NatsRegistryClient:
         return CompatibilityResult(verdict.compatible, verdict.causes)
 
     async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
-        """Return the ids of groups, in their order; see SchemaRegistry. ``limit`` is 500 at most."""
+        """Return the ids of groups, in their order, at most 500."""
         self._check_open()
         page = await self._caller.ask(
             "groups", wire.PageQuery(offset=offset, limit=limit), wire.GroupsPage
@@ -163,7 +169,7 @@ class NatsRegistryClient:
     async def list_artifacts(
         self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[ArtifactInfo]:
-        """Return the artifacts of a group; see SchemaRegistry. ``limit`` is 500 at most."""
+        """Return the artifacts of a group, at most 500."""
         query = wire.ArtifactsQuery(group=self._group(group_id), offset=offset, limit=limit)
         page = await self._caller.ask("artifacts", query, wire.ArtifactsPage)
         return Page(page.items, page.total)
@@ -171,7 +177,7 @@ class NatsRegistryClient:
     async def list_versions(
         self, artifact_id: str, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[VersionInfo]:
-        """Return the versions of an artifact; see SchemaRegistry. ``limit`` is 500 at most."""
+        """Return the versions of an artifact, at most 500."""
         query = wire.VersionsQuery(
             group=self._group(group_id),
             artifact=check_id("artifact_id", artifact_id),
@@ -192,7 +198,7 @@ class NatsRegistryClient:
         offset: int = 0,
         limit: int = 20,
     ) -> Page[ArtifactInfo]:
-        """Return artifacts that meet every condition given; see SchemaRegistry. ``limit`` is 500 at most."""
+        """Return artifacts that meet every condition, at most 500."""
         self._check_open()
         query = wire.Search(
             group=group_id,
@@ -209,14 +215,14 @@ class NatsRegistryClient:
     async def get_version(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> VersionInfo:
-        """Return the description of a version in any state; see SchemaRegistry."""
+        """Return the description of a version in any state."""
         query = self._version(artifact_id, version, group_id)
         return await self._caller.ask("version", query, VersionInfo)
 
     async def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> tuple[Reference, ...]:
-        """Return what the content of a version refers to; see SchemaRegistry."""
+        """Return the references of the content of a version."""
         query = self._version(artifact_id, version, group_id)
         return (await self._caller.ask("references", query, wire.References)).references
 
@@ -228,7 +234,7 @@ class NatsRegistryClient:
         *,
         group_id: str | None = None,
     ) -> None:
-        """Move a version to another state; see SchemaRegistry."""
+        """Move a version to another state."""
         query = self._version(artifact_id, version, group_id)
         change = wire.StateChange(**query.model_dump(), state=state)
         await self._caller.ask("state.set", change, wire.Done)
@@ -240,7 +246,7 @@ class NatsRegistryClient:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> dict[str, str]:
-        """Return the rules set for an artifact, else for the group, or everywhere; see SchemaRegistry."""
+        """Return the rules of an artifact, of the group, or with `everywhere` of the registry."""
         query = self._rules(artifact_id, everywhere, group_id)
         return (await self._caller.ask("rules.get", query, wire.Rules)).rules
 
@@ -253,7 +259,7 @@ class NatsRegistryClient:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Set a rule for an artifact, else for the group, or everywhere; see SchemaRegistry."""
+        """Set a rule for an artifact, for the group, or everywhere."""
         scope = self._rules(artifact_id, everywhere, group_id)
         change = wire.RuleChange(**scope.model_dump(), rule=rule, config=config)
         await self._caller.ask("rules.set", change, wire.Done)
@@ -266,26 +272,26 @@ class NatsRegistryClient:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Remove a rule; see SchemaRegistry."""
+        """Remove a rule."""
         scope = self._rules(artifact_id, everywhere, group_id)
         await self._caller.ask(
             "rules.set", wire.RuleChange(**scope.model_dump(), rule=rule), wire.Done
         )
 
     async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
-        """Delete an artifact with all its versions, where the service permits it; see SchemaRegistry."""
+        """Delete an artifact with all its versions, where the service permits it."""
         query = self._version(artifact_id, None, group_id)
         await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
 
     async def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> None:
-        """Delete one version, where the service permits it; see SchemaRegistry."""
+        """Delete one version, where the service permits it."""
         query = self._version(artifact_id, version, group_id)
         await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
 
     async def info(self) -> RegistryInfo:
-        """Return name and version of the registry behind the service; see SchemaRegistry."""
+        """Return name and version of the registry behind the service."""
         self._check_open()
         state = await self._caller.ask("info", wire.Nothing(), wire.ServiceState)
         if not state.ready:
@@ -330,17 +336,20 @@ class NatsRegistryClient:
             everywhere=everywhere,
         )
 
-    def _cached(self, found: wire.SchemaAnswer) -> CachedSchema:
-        known = self._contents.get(("globalId", found.global_id))
-        if known is None or known.content != found.content:
-            parsed = parse_schema(found.content, found.type)
-            known = SchemaContent(found.content, parsed, found.type)
-            self._contents.put(("globalId", found.global_id), known)
+    def _cached(self, answer: wire.SchemaAnswer) -> CachedSchema:
+        known = self._contents.get(("globalId", answer.global_id))
+        if known is None or known.content != answer.content:
+            known = _parsed(answer)
+            self._contents.put(("globalId", answer.global_id), known)
         return CachedSchema(
             known.schema,
-            found.global_id,
-            found.content_id,
-            found.version,
-            found.type,
-            found.content,
+            answer.global_id,
+            answer.content_id,
+            answer.version,
+            answer.type,
+            answer.content,
         )
+
+
+def _parsed(answer: wire.SchemaAnswer | wire.ContentAnswer) -> SchemaContent:
+    return SchemaContent(answer.content, parse_schema(answer.content, answer.type), answer.type)

@@ -1,4 +1,4 @@
-"""The endpoints of the registry service, as typed handlers over whatever registry is behind it."""
+"""The endpoints of the registry service: typed handlers over any registry."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,43 +10,16 @@ from micro_schema_registry._model.models import VersionInfo, content_hash
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.lookup import Lookup
 from micro_schema_registry._service.values import ValueCheckers
-from micro_schema_registry._wire.models import (
-    ArtifactsPage,
-    ArtifactsQuery,
-    ContentAnswer,
-    ContentBatch,
-    ContentDraft,
-    ContentQuery,
-    Deletion,
-    Done,
-    Event,
-    GroupsPage,
-    PageQuery,
-    References,
-    Registration,
-    RuleChange,
-    Rules,
-    RulesQuery,
-    SchemaAnswer,
-    Search,
-    ServiceState,
-    StateChange,
-    Validation,
-    Validity,
-    Verdict,
-    VersionQuery,
-    VersionsPage,
-    VersionsQuery,
-)
+from micro_schema_registry._wire import models as wire
 from micro_schema_registry._wire.problems import refusal
 
-Announce = Callable[[Event], Awaitable[None]]
+Announce = Callable[[wire.Event], Awaitable[None]]
 _READY_PATIENCE = 1.0
-"""Seconds to wait for the registry before ``info`` calls it not ready."""
+"""Seconds to wait for the registry before `info` calls it not ready."""
 
 
 class RegistryEndpoints:
-    """Answer requests; changes are announced, so that every instance drops what it remembers."""
+    """The handlers; each change is announced, so that every instance drops what it kept."""
 
     def __init__(
         self,
@@ -85,9 +58,9 @@ class RegistryEndpoints:
             "info": self.info,
         }
 
-    async def register(self, draft: Registration) -> SchemaAnswer:
+    async def register(self, draft: wire.Registration) -> wire.SchemaAnswer:
         """Register content as a version."""
-        async with self._announcing(Event(group=draft.group, artifact=draft.artifact)):
+        async with self._announcing(wire.Event(group=draft.group, artifact=draft.artifact)):
             made = await self._registry().register_schema(
                 draft.artifact,
                 draft.content,
@@ -99,7 +72,7 @@ class RegistryEndpoints:
                 labels=draft.labels,
                 group_id=draft.group,
             )
-        return SchemaAnswer(
+        return wire.SchemaAnswer(
             group=draft.group,
             artifact=draft.artifact,
             version=made.version,
@@ -110,14 +83,14 @@ class RegistryEndpoints:
             content=made.content,
         )
 
-    async def by_id(self, query: ContentQuery) -> ContentAnswer | ContentBatch:
-        """Return content by an id, or by many."""
+    async def by_id(self, query: wire.ContentQuery) -> wire.ContentAnswer | wire.ContentBatch:
+        """Return content by an id, or by several."""
         if query.ids is not None:
             return await self._lookup.contents(query.ids)
         return await self._lookup.content(*query.key())
 
-    async def check(self, draft: ContentDraft) -> Verdict:
-        """Say whether content would be accepted."""
+    async def check(self, draft: wire.ContentDraft) -> wire.Verdict:
+        """Check whether content would be accepted."""
         result = await self._registry().check_compatibility(
             draft.artifact,
             draft.content,
@@ -125,41 +98,41 @@ class RegistryEndpoints:
             references=draft.references,
             group_id=draft.group,
         )
-        return Verdict(compatible=result.compatible, causes=result.causes)
+        return wire.Verdict(compatible=result.compatible, causes=result.causes)
 
-    async def version(self, query: VersionQuery) -> VersionInfo:
+    async def version(self, query: wire.VersionQuery) -> VersionInfo:
         """Describe a version in any state."""
         return await self._registry().get_version(
             query.artifact, query.version, group_id=query.group
         )
 
-    async def references(self, query: VersionQuery) -> References:
-        """Return what a version refers to."""
-        found = await self._registry().get_references(
+    async def references(self, query: wire.VersionQuery) -> wire.References:
+        """Return the references of a version."""
+        references = await self._registry().get_references(
             query.artifact, query.version, group_id=query.group
         )
-        return References(references=found)
+        return wire.References(references=references)
 
-    async def versions(self, query: VersionsQuery) -> VersionsPage:
+    async def versions(self, query: wire.VersionsQuery) -> wire.VersionsPage:
         """List versions."""
         page = await self._registry().list_versions(
             query.artifact, offset=query.offset, limit=query.limit, group_id=query.group
         )
-        return VersionsPage(items=page.items, total=page.count)
+        return wire.VersionsPage(items=page.items, total=page.count)
 
-    async def artifacts(self, query: ArtifactsQuery) -> ArtifactsPage:
+    async def artifacts(self, query: wire.ArtifactsQuery) -> wire.ArtifactsPage:
         """List artifacts."""
         page = await self._registry().list_artifacts(
             offset=query.offset, limit=query.limit, group_id=query.group
         )
-        return ArtifactsPage(items=page.items, total=page.count)
+        return wire.ArtifactsPage(items=page.items, total=page.count)
 
-    async def groups(self, query: PageQuery) -> GroupsPage:
+    async def groups(self, query: wire.PageQuery) -> wire.GroupsPage:
         """List groups."""
         page = await self._registry().list_groups(offset=query.offset, limit=query.limit)
-        return GroupsPage(items=page.items, total=page.count)
+        return wire.GroupsPage(items=page.items, total=page.count)
 
-    async def search(self, query: Search) -> ArtifactsPage:
+    async def search(self, query: wire.Search) -> wire.ArtifactsPage:
         """Search artifacts."""
         page = await self._registry().search_artifacts(
             name=query.name,
@@ -170,44 +143,44 @@ class RegistryEndpoints:
             offset=query.offset,
             limit=query.limit,
         )
-        return ArtifactsPage(items=page.items, total=page.count)
+        return wire.ArtifactsPage(items=page.items, total=page.count)
 
-    async def rules(self, query: RulesQuery) -> Rules:
-        """Return the rules that are set."""
-        found = await self._registry().get_rules(
+    async def rules(self, query: wire.RulesQuery) -> wire.Rules:
+        """Return the rules of a scope."""
+        rules = await self._registry().get_rules(
             artifact_id=query.artifact, everywhere=query.everywhere, group_id=query.group
         )
-        return Rules(rules=found)
+        return wire.Rules(rules=rules)
 
-    async def change_rule(self, change: RuleChange) -> Done:
+    async def change_rule(self, change: wire.RuleChange) -> wire.Done:
         """Set or remove a rule."""
         scope: dict[str, Any] = {
             "artifact_id": change.artifact,
             "everywhere": change.everywhere,
             "group_id": change.group,
         }
-        rule: Any = change.rule  # the registry itself knows which there are
+        rule: Any = change.rule  # the registry itself checks its name
         if change.config is None:
             await self._registry().delete_rule(rule, **scope)
         else:
             await self._registry().set_rule(rule, change.config, **scope)
-        return Done()
+        return wire.Done()
 
-    async def change_state(self, change: StateChange) -> Done:
+    async def change_state(self, change: wire.StateChange) -> wire.Done:
         """Move a version to another state."""
-        event = Event(group=change.group, artifact=change.artifact, withdrawn=True)
+        event = wire.Event(group=change.group, artifact=change.artifact, withdrawn=True)
         async with self._announcing(event):
             await self._registry().set_state(
                 change.artifact, change.version, change.state, group_id=change.group
             )
-        return Done()
+        return wire.Done()
 
-    async def delete(self, deletion: Deletion) -> Done:
-        """Delete a version or an artifact, where that is allowed."""
+    async def delete(self, deletion: wire.Deletion) -> wire.Done:
+        """Delete a version or an artifact, where that is permitted."""
         if not self._allow_delete:
             raise refusal("refused", 405, "deleting is switched off in this service")
         registry = self._registry()
-        event = Event(group=deletion.group, artifact=deletion.artifact, withdrawn=True)
+        event = wire.Event(group=deletion.group, artifact=deletion.artifact, withdrawn=True)
         async with self._announcing(event):
             if deletion.version is None:
                 await registry.delete_artifact(deletion.artifact, group_id=deletion.group)
@@ -215,26 +188,26 @@ class RegistryEndpoints:
                 await registry.delete_version(
                     deletion.artifact, deletion.version, group_id=deletion.group
                 )
-        return Done()
+        return wire.Done()
 
-    async def validate(self, query: Validation) -> Validity:
-        """Say whether a value fits a schema."""
+    async def validate(self, query: wire.Validation) -> wire.Validity:
+        """Check a value against a schema."""
         schema = await self._lookup.content(*query.key())
         causes = self._values.causes(schema, query.value)
-        return Validity(valid=not causes, causes=causes)
+        return wire.Validity(valid=not causes, causes=causes)
 
-    async def info(self) -> ServiceState:
-        """Say what is behind the service, and whether it answers."""
+    async def info(self) -> wire.ServiceState:
+        """Describe the registry behind the service, and whether it answers."""
         name = version = reason = ""
         try:
             async with asyncio.timeout(_READY_PATIENCE):
-                found = await self._registry().info()
-            name, version = found.name, found.version
+                registry = await self._registry().info()
+            name, version = registry.name, registry.version
         except TimeoutError:
             reason = f"no answer within {_READY_PATIENCE:g} s"
         except RegistryError as error:
             reason = str(error)
-        return ServiceState(
+        return wire.ServiceState(
             backend=self._backend,
             name=name,
             version=version,
@@ -245,8 +218,8 @@ class RegistryEndpoints:
         )
 
     @asynccontextmanager
-    async def _announcing(self, event: Event) -> AsyncIterator[None]:
-        """Announce a change also when it failed or took too long: the registry may have made it all the same."""
+    async def _announcing(self, event: wire.Event) -> AsyncIterator[None]:
+        """Announce a change, also a failed one: the registry may have made it all the same."""
         try:
             yield
         finally:
