@@ -1,4 +1,6 @@
-"""The embedded registry on one local server: operations per second, and what a bare JetStream publish costs in the same run.
+"""Operations per second of the embedded registry on one local server.
+
+A bare JetStream publish in the same run is the reference.
 
 Run: python benchmarks/registry_embedded.py [seconds per measurement]
 """
@@ -25,7 +27,7 @@ ROUNDS = 5
 
 
 def schema(number: int) -> dict[str, Any]:
-    """A small Avro record that is compatible with every other one."""
+    """Return a small Avro record that is compatible with every other one."""
     return {
         "type": "record",
         "name": "Event",
@@ -103,7 +105,7 @@ def main(seconds: float = 1.0) -> None:
 
 
 def _address(server: subprocess.Popen[bytes]) -> str:
-    """Return the address that a server says it listens on."""
+    """Return the address in the log of a server."""
     assert server.stderr is not None
     address = ""
     for line in server.stderr:

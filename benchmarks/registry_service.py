@@ -1,8 +1,10 @@
-"""Cached look-ups through the NATS service beside the same question to Apicurio over HTTP, in one run.
+"""Cached look-ups through the NATS service, beside the same requests to Apicurio over HTTP.
 
-Run: python benchmarks/registry_service.py http://127.0.0.1:8080/apis/registry/v3 [--calls 2000] [--rounds 3]
-Goal: at least 20 times the rate. The callers are coroutines of one process, the service runs in another, as it would; nats-server and Apicurio
-are processes, too. Each question is asked anew: nothing is kept by the client that asks.
+Run: python benchmarks/registry_service.py URL [--calls 10000] [--rounds 3]
+URL is Apicurio's API, such as http://127.0.0.1:8080/apis/registry/v3.
+
+Goal: at least 20 times the rate. The callers are coroutines of one process; the service,
+nats-server and Apicurio are processes of their own. The client keeps nothing.
 """
 
 import argparse

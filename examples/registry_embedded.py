@@ -1,6 +1,7 @@
-"""A schema registry with nothing but NATS: ``NATS_URL=nats://127.0.0.1:4222 python examples/registry_embedded.py``.
+"""A schema registry that needs only NATS.
 
-The server needs JetStream: ``nats-server -js``.
+Run: NATS_URL=nats://127.0.0.1:4222 python examples/registry_embedded.py
+The server needs JetStream: `nats-server -js`.
 """
 
 import asyncio
@@ -38,8 +39,8 @@ async def main() -> None:
 
             try:
                 await registry.register_schema("User", WITH_AGE)
-            except IncompatibleSchemaError as exc:
-                print(f"refused: {exc.causes[0]}")
+            except IncompatibleSchemaError as error:
+                print(f"refused: {error.causes[0]}")
 
             known: dict[str, Any] = await registry.get_schema_by_global_id(second.global_id)
             print("by id:", [field["name"] for field in known["fields"]])

@@ -1,6 +1,7 @@
-"""Send Avro over NATS: headers name the schema, and the reader sees the message as its own version of it.
+"""Avro over NATS: headers name the schema, and the reader decodes with its own version.
 
-Run it with an Apicurio Registry at REGISTRY_URL and a nats-server at NATS_URL; the defaults are on localhost. It prints:
+Run it with an Apicurio Registry at REGISTRY_URL and a nats-server at NATS_URL; the defaults are
+on localhost. It prints:
 
     3 bytes of application/avro
     {'id': 'u1', 'country': 'FR'}

@@ -1,4 +1,4 @@
-"""Run the schema registry as a NATS service: ``python -m micro_schema_registry --help``."""
+"""The schema registry as a NATS service: `python -m micro_schema_registry --help`."""
 
 import argparse
 import logging
@@ -12,14 +12,14 @@ from micro_schema_registry._service.backends import BACKENDS, SETTINGS, ServiceC
 _EXAMPLES = """\
 examples:
   python -m micro_schema_registry
-      schemas in a JetStream bucket of the server that NATS_URL names, or of 127.0.0.1:4222
-  python -m micro_schema_registry --server nats://nats:4222 --url http://registry:8080/apis/registry/v3
+      schemas in a JetStream bucket of the server in NATS_URL, or of 127.0.0.1:4222
+  python -m micro_schema_registry --url http://registry:8080/apis/registry/v3
       schemas in an Apicurio Registry, answered from memory where that is safe
-  REGISTRY_GROUP=acme.registry REGISTRY_SERVE_STALE=true python -m micro_schema_registry --replicas 3
-      other subjects, old answers rather than none, a bucket with three copies
+  REGISTRY_GROUP=acme REGISTRY_SERVE_STALE=true python -m micro_schema_registry --replicas 3
+      other subjects, stale answers rather than none, a bucket with three copies
 
-Every setting is a flag or a variable: --latest-ttl is REGISTRY_LATEST_TTL. The flag counts. NATS_URL, NATS_CREDS and the other
-variables of micro name and authenticate the connection.
+Every setting is a flag or a variable: --latest-ttl is REGISTRY_LATEST_TTL. The flag wins.
+NATS_URL, NATS_CREDS and the other variables of micro configure the connection.
 
 try it:
   nats request registry.v1.info ''
@@ -31,19 +31,19 @@ _HELP = {
     "url": "Apicurio's API, such as http://registry:8080/apis/registry/v3",
     "token": "bearer token for Apicurio; the variable keeps it out of process lists",
     "bucket": "JetStream bucket of the embedded registry (default: schemas)",
-    "replicas": "copies of a bucket that is made (default: 1)",
-    "group": "beginning of the subjects (default: registry.v1)",
-    "timeout": "seconds for a request that does not say how long it waits (default: 2)",
-    "allow_delete": "let artifacts and versions be deleted",
-    "latest_ttl": "seconds that the newest version is believed to be the newest (default: 30)",
-    "negative_ttl": "seconds that a missing schema is believed to be missing (default: 2)",
-    "serve_stale": "answer with what was known when the registry cannot be reached",
+    "replicas": "copies of a new bucket (default: 1)",
+    "group": "prefix of the subjects (default: registry.v1)",
+    "timeout": "seconds for a request without a deadline (default: 2)",
+    "allow_delete": "permit the deletion of artifacts and versions",
+    "latest_ttl": "seconds that the newest version counts as the newest (default: 30)",
+    "negative_ttl": "seconds that a missing schema counts as missing (default: 2)",
+    "serve_stale": "answer with the last known version while the registry is unreachable",
     "cache_mb": "megabytes of schemas to keep in memory (default: 64)",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run until a signal ends it; one line on standard error when it cannot."""
+    """Run until a signal; print one line to standard error if that fails."""
     given = vars(_parser().parse_args(arguments))
     server = given.pop("server")
     logging.basicConfig(
@@ -71,7 +71,7 @@ def _as_variables(given: dict[str, str | None]) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m micro_schema_registry",
-        description="The schema registry as a NATS service, on JetStream or in front of an Apicurio Registry.",
+        description="The schema registry as a NATS service, on JetStream or over Apicurio.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

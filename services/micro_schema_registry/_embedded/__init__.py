@@ -1,1 +1,1 @@
-"""The registry that is kept in a JetStream key-value bucket."""
+"""The registry in a JetStream key-value bucket."""

@@ -1,9 +1,9 @@
-"""Artifacts in a bucket: changes are appended one at a time, whoever appends, and heads follow.
+"""The log of changes of each artifact, and its head.
 
-The create of the next slot is the one moment at which a change happens. Two writers cannot both take a slot, so whatever a
-writer concluded from the changes before it (no such content yet, compatible with every version) still holds when its own
-change becomes the next. Who loses reads what came first and decides again. A head is only a summary: if its writer dies, the
-next one continues from the slots.
+Creating the next slot is the only moment at which a change happens. Two writers cannot both take
+a slot, so what a writer concluded from the earlier changes (no equal content, compatible with
+every version) still holds when its own change is next. The loser reads the new change and decides
+again. A head is a summary: when its writer dies, the next writer continues from the slots.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Decide = Callable[[Head], Awaitable[Change | None]]
 
 @dataclass(frozen=True)
 class _Known:
-    """Hold a head with its revision and size in the bucket, 0 if it was never written."""
+    """A head with its revision and size in the bucket, both 0 if it was never written."""
 
     head: Head
     revision: int
@@ -29,23 +29,26 @@ class _Known:
 
 
 class ArtifactLog:
-    """Read and change the artifacts of a bucket."""
+    """The artifacts of a bucket as logs of changes."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     async def head(self, artifact: Artifact) -> Head:
-        """Return an artifact with every change whose writer was told that it is done."""
+        """Return the head of an artifact: every change that was acknowledged to its writer."""
         return (await self._read(artifact)).head
 
     async def newest(self, artifact: Artifact) -> Head:
-        """Return an artifact with every change there is, also of writers that did not finish."""
+        """Return the head continued with changes whose writers did not finish."""
         return await self._continued(artifact, await self.head(artifact))
 
     async def append(self, artifact: Artifact, decide: Decide) -> tuple[Head, int]:
-        """Append the change that ``decide`` makes of the head, asking again when others were faster.
+        """Append the change that `decide` returns for the head; decide again after a lost race.
 
-        Return a head with the change in it and the change's revision, 0 if there was none: from ``decide``, None means that there is nothing to change. What ``decide`` raises ends the attempt without a change.
+        None from `decide` means that nothing changes. Its exceptions end the attempt.
+
+        Returns:
+            A head that includes the change, and the revision of the change, 0 if there was none.
         """
         known = await self._read(artifact)
         waits = pauses(0.002, 0.05)
@@ -62,11 +65,11 @@ class ArtifactLog:
                 head = known.head.after(change, stored.revision)
                 return await self._publish(artifact, known, head), stored.revision
             known = await self._catch_up(artifact, known, stored)
-            # Somebody gets ahead in every round; jitter keeps the losers from meeting again.
+            # One writer gets ahead in every round; jitter separates the others.
             await asyncio.sleep(next(waits))
 
     async def restore(self, artifact: Artifact, changes: list[Change]) -> Head | None:
-        """Write given changes into slots 1 to n, as far as they are not there; None if others are there."""
+        """Write changes into slots 1 to n unless they exist; None if other changes do."""
         head = Head()
         for change in changes:
             slot_key = artifact.slot_key(head.slot + 1)
@@ -108,7 +111,7 @@ class ArtifactLog:
         return head
 
     async def _catch_up(self, artifact: Artifact, behind: _Known, following: Stored) -> _Known:
-        """Return the newest head, which has at least the slot that follows; if its writer did not write it, do so."""
+        """Return the newest head, which has at least `following`; write it if it is behind."""
         known = await self._read(artifact)
         head = known.head
         if head.slot <= behind.head.slot:
@@ -125,7 +128,7 @@ class ArtifactLog:
         return _Known(head, revision, len(value))
 
     async def _publish(self, artifact: Artifact, known: _Known, head: Head) -> Head:
-        """Write a head unless one with the same changes or more is there; return the one that is there then."""
+        """Write a head unless the stored one has the same changes or more; return the newer."""
         while True:
             if known.head.slot >= head.slot:
                 return known.head
@@ -135,8 +138,8 @@ class ArtifactLog:
             known = await self._read(artifact)
 
     def _check_room(self, artifact: Artifact, known: _Known, value: bytes) -> None:
-        """Refuse a version that would make the head too large; states, rules and deletions still have room then."""
-        # A head holds less of a version than its slot does, but for the first one's labels.
+        """Refuse a version that leaves the head no room for states, rules and deletions."""
+        # A head holds less of a version than its slot does, except for the labels of the first.
         if known.size + 2 * len(value) > 0.9 * self._bucket.max_value:
             count = len(known.head.versions)
             problem = Problem(

@@ -1,4 +1,4 @@
-"""A JetStream KV bucket as the embedded store needs it: create once, compare and set, read, scan; faults are waited out."""
+"""A JetStream KV bucket: create once, compare and set, read, scan; outages are waited out."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ _TRANSIENT = (
 
 @dataclass(frozen=True)
 class Stored:
-    """Hold one value of the bucket; ``revision`` is the stream sequence at which it was written."""
+    """A value of the bucket; `revision` is the stream sequence of its write."""
 
     key: str
     value: bytes
@@ -47,10 +47,10 @@ class Stored:
 
 
 class Bucket:
-    """Hold one KV bucket, made on first use: history 1, file storage, no age limit.
+    """A KV bucket, made on first use: history 1, file storage, no age limit.
 
-    A call is repeated with jitter until it is answered or ``timeout`` seconds have passed: a leader that is being elected and a
-    connection that is being restored are waited for. Every write is safe to repeat.
+    A call is repeated with jitter until it is answered or `timeout` seconds have passed, which
+    covers an election and a reconnect. Every write is safe to repeat.
     """
 
     def __init__(self, nc: Client, name: str, *, replicas: int, timeout: float) -> None:
@@ -68,14 +68,15 @@ class Bucket:
 
     @property
     def max_value(self) -> int:
-        """The size of the largest value in bytes that the server takes, headers included."""
+        """The largest message in bytes that the server takes, headers included."""
         return self._nc.max_payload
 
     def decoded(self, stored: Stored, decode: Callable[[bytes], T]) -> T:
-        """Return a stored value as ``decode`` reads it.
+        """Return a stored value as `decode` reads it.
 
         Raises:
-            RegistryConnectionError: another program, or a newer release, wrote something unreadable. Only the log says what.
+            RegistryConnectionError: The value is unreadable: another program or a newer release
+                wrote it. The log has the details.
         """
         try:
             return decode(stored.value)
@@ -85,23 +86,24 @@ class Bucket:
             raise RegistryConnectionError(self.url, reason) from error
 
     async def create(self, key: str, value: bytes) -> tuple[Stored, bool]:
-        """Write a key that must not exist; return what is there afterwards, and whether it is this value.
+        """Write a key that must not exist; return the stored value and whether it is this one.
 
-        The value tells a lost acknowledgement from a lost race, so a value that others might write too has to contain something unique.
+        Comparing values tells a lost acknowledgement from a lost race. A value that other clients
+        might write too therefore needs a unique part.
         """
 
         async def attempt() -> tuple[Stored, bool] | None:
             revision = await self._put(key, value, 0)
             if revision is not None:
                 return Stored(key, value, revision), True
-            found = await self._last(key)
-            # Refused, but not there: the write that stood in the way is not applied yet, or was given up.
-            return None if found is None else (found, found.value == value)
+            stored = await self._last(key)
+            # Refused but absent: the earlier write is not applied yet, or was given up.
+            return None if stored is None else (stored, stored.value == value)
 
         return await self._answered(attempt)
 
     async def replace(self, key: str, value: bytes, revision: int) -> int | None:
-        """Write a key whose last revision is ``revision`` (0: none); return the new one, or None if it is another."""
+        """Write a key whose revision is `revision` (0: none); return the new one, None on loss."""
 
         async def attempt() -> tuple[int | None]:
             return (await self._put(key, value, revision),)
@@ -109,7 +111,7 @@ class Bucket:
         return (await self._answered(attempt))[0]
 
     async def get(self, key: str) -> Stored | None:
-        """Return the last value of a key, or the first found for a pattern of keys, as its leader knows it."""
+        """Return the last value of a key, or the first match of a pattern, from the leader."""
 
         async def attempt() -> tuple[Stored | None]:
             return (await self._last(key),)
@@ -117,26 +119,26 @@ class Bucket:
         return (await self._answered(attempt))[0]
 
     async def at(self, revision: int) -> Stored | None:
-        """Return what was written at a revision, if it is still there: content and versions always are."""
+        """Return the value written at a revision; contents and changes are always there."""
 
         async def attempt() -> tuple[Stored | None]:
-            found = await self._read(direct=True, seq=revision)
+            stored = await self._read(direct=True, seq=revision)
             # A replica may not have it yet.
-            if found is None and self._replicated:
-                found = await self._read(direct=False, seq=revision)
-            return (found,)
+            if stored is None and self._replicated:
+                stored = await self._read(direct=False, seq=revision)
+            return (stored,)
 
         return (await self._answered(attempt))[0]
 
     async def scan(self, pattern: str) -> AsyncIterator[Stored]:
-        """Yield the last values of all keys that match, in the order they were written; one written meanwhile may come twice."""
+        """Yield the last values of all matching keys, oldest first; a change may repeat one."""
         revision = 0
         while True:
-            found = await self._next(pattern, revision + 1)
-            if found is None:
+            stored = await self._next(pattern, revision + 1)
+            if stored is None:
                 return
-            yield found
-            revision = found.revision
+            yield stored
+            revision = stored.revision
 
     async def _next(self, pattern: str, revision: int) -> Stored | None:
         async def attempt() -> tuple[Stored | None]:
@@ -167,8 +169,8 @@ class Bucket:
         return ack.seq
 
     async def _last(self, key: str) -> Stored | None:
-        # Any replica may answer a direct get, also one that lags: only a single one is asked that way. A pattern must not be
-        # part of the subject that is asked.
+        # Any replica answers a direct get, even one that lags: only a single one is asked so.
+        # A pattern must not be part of the subject of the request.
         direct = not self._replicated and "*" not in key
         return await self._read(direct=direct, subject=self._prefix + key)
 
@@ -191,7 +193,7 @@ class Bucket:
         return Stored(key, message.data or b"", message.seq or 0)
 
     async def _answered(self, attempt: Callable[[], Awaitable[T | None]]) -> T:
-        """Return the first answer that is not None."""
+        """Repeat `attempt` until it returns something other than None."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         waits = pauses(0.005, 0.5)
@@ -247,14 +249,14 @@ class Bucket:
         try:
             await self._js.create_key_value(config)
         except APIError as error:
-            # Another client was faster, perhaps with other settings; its bucket is as good.
+            # Another client was faster, perhaps with other settings; its bucket will do.
             if error.err_code != _STREAM_NAME_IN_USE:
                 raise
 
 
 def _is_transient(exc: Error) -> bool:
     code = getattr(exc, "err_code", None)
-    # A node that is missing for the replicas of a new bucket may come back; a server without cluster stays one.
+    # A node missing for the replicas of a new bucket may return; a single server stays single.
     return code == _NO_PEERS or (isinstance(exc, _TRANSIENT) and code != _NOT_CLUSTERED)
 
 

@@ -1,4 +1,4 @@
-"""What the embedded registry holds: lists, search, states, rules and deletion; see SchemaRegistry for what each method promises."""
+"""Lists, search, states, rules and deletion of the embedded registry; see `SchemaRegistry`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Store:
-    """Hold the parts of one bucket."""
+    """The parts of one bucket."""
 
     bucket: Bucket
     log: ArtifactLog
@@ -64,7 +64,7 @@ class Store:
 
 
 class StoreCatalog:
-    """Serve everything but registration and content."""
+    """Everything but registration and content."""
 
     def __init__(self, store: Store, group_id: str) -> None:
         self._store = store
@@ -103,7 +103,7 @@ class StoreCatalog:
         offset: int = 0,
         limit: int = 20,
     ) -> Page[ArtifactInfo]:
-        """Return artifacts that meet every condition given; reads the heads of the group, or of all groups."""
+        """Return artifacts that meet every condition; reads the heads of the group or of all."""
         self._check_open()
         holding: set[int] | None = None
         if content is not None:
@@ -111,8 +111,8 @@ class StoreCatalog:
                 raise InvalidArgumentError(
                     "content cannot be searched together with name, artifact_type or labels"
                 )
-            found = await self._store.contents.by_hash(content_hash(schema_text(content)))
-            holding = {item.content_id for item in found}
+            stored = await self._store.contents.by_hash(content_hash(schema_text(content)))
+            holding = {item.content_id for item in stored}
         heads = await self._store.log.heads(group_id)
         wanted = set((labels or {}).items())
         matches = [
@@ -142,15 +142,14 @@ class StoreCatalog:
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> VersionInfo:
         """Return the description of a version."""
-        artifact, head, found = await self._find(artifact_id, version, group_id)
-        return _version_info(artifact, head, found)
+        return _version_info(*await self._find(artifact_id, version, group_id))
 
     async def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> tuple[Reference, ...]:
         """Return what the content of a version refers to."""
-        _, _, found = await self._find(artifact_id, version, group_id)
-        return (await self._store.contents.known(found.content_id)).content.references
+        _, _, described = await self._find(artifact_id, version, group_id)
+        return (await self._store.contents.known(described.content_id)).content.references
 
     async def set_state(
         self,
@@ -163,8 +162,8 @@ class StoreCatalog:
         """Move a version to another state.
 
         Raises:
-            RequestRefusedError: the state is DRAFT: what was registered cannot become unregistered.
-            IncompatibleSchemaError: the version was disabled and breaks a rule beside those that came since.
+            RequestRefusedError: The state is DRAFT: a registered version cannot become a draft.
+            IncompatibleSchemaError: The disabled version breaks a rule beside later versions.
         """
         artifact = self._artifact(artifact_id, group_id)
         check_version(version)
@@ -175,12 +174,12 @@ class StoreCatalog:
             raise RequestRefusedError(self._store.bucket.url, problem=problem)
 
         async def decide(head: Head) -> Change | None:
-            found = self._require(artifact, head, version)
-            if found.state == state:
+            changed = self._require(artifact, head, version)
+            if changed.state == state:
                 return None
-            if found.state == "DISABLED":
-                await self._store.rules.admit_again(artifact, head, found)
-            return StateSet(version=found.name, state=state)
+            if changed.state == "DISABLED":
+                await self._store.rules.admit_again(artifact, head, changed)
+            return StateSet(version=changed.name, state=state)
 
         await self._store.log.append(artifact, decide)
 
@@ -191,7 +190,7 @@ class StoreCatalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> dict[str, str]:
-        """Return the rules set for an artifact, else for the group, or with ``everywhere`` for the whole registry."""
+        """Return the rules of an artifact, of the group, or with `everywhere` of the registry."""
         group = self._rule_group(artifact_id, everywhere, group_id)
         if artifact_id is None:
             return dict((await self._store.rules.shared()).of(group))
@@ -206,7 +205,7 @@ class StoreCatalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Set a rule; a rule of an artifact counts for every registration that is not done yet."""
+        """Set a rule; a rule of an artifact applies to every registration that is not finished."""
         check_rule(rule, config)
         await self._set_rule(rule, config, artifact_id, everywhere, group_id)
 
@@ -218,11 +217,11 @@ class StoreCatalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Remove a rule; one that is not set counts as removed."""
+        """Remove a rule; a rule that is not set counts as removed."""
         await self._set_rule(rule, None, artifact_id, everywhere, group_id)
 
     async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
-        """Delete an artifact; its ids and version names are never given out again, its contents stay readable by content id."""
+        """Delete an artifact; ids and version names stay taken, contents stay readable by id."""
         artifact = self._artifact(artifact_id, group_id)
 
         async def decide(head: Head) -> Change | None:
@@ -234,7 +233,7 @@ class StoreCatalog:
     async def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> None:
-        """Delete one version; its id and name are never given out again, its content stays readable by content id."""
+        """Delete a version; its id and name stay taken, its content stays readable by id."""
         artifact = self._artifact(artifact_id, group_id)
         check_version(version)
 
@@ -244,7 +243,7 @@ class StoreCatalog:
         await self._store.log.append(artifact, decide)
 
     async def info(self) -> RegistryInfo:
-        """Return name and version of this registry; asks the bucket for something, so it also says that it answers."""
+        """Return name and version of this registry, after a read that shows that it answers."""
         self._check_open()
         await self._store.rules.shared()
         return RegistryInfo(
@@ -276,7 +275,7 @@ class StoreCatalog:
     def _rule_group(
         self, artifact_id: str | None, everywhere: bool, group_id: str | None
     ) -> str | None:
-        """Return the group whose rules are meant, None for the whole registry."""
+        """Return the group of a rule, None for the whole registry."""
         group = self._group(group_id)
         if everywhere and artifact_id is not None:
             raise InvalidArgumentError("a rule is for one artifact or everywhere, not both")
@@ -309,10 +308,10 @@ class StoreCatalog:
         return artifact, head, self._require(artifact, head, version)
 
     def _require(self, artifact: Artifact, head: Head, version: str | None) -> Version:
-        found = head.find(version)
-        if found is None:
+        described = head.find(version)
+        if described is None:
             raise SchemaNotFoundError(*artifact, version=version, problem=_NOT_FOUND)
-        return found
+        return described
 
 
 def _require_artifact(artifact: Artifact, head: Head) -> None:
@@ -343,7 +342,7 @@ def _version_info(artifact: Artifact, head: Head, version: Version) -> VersionIn
         artifact_id=artifact.artifact_id,
         group_id=artifact.group_id,
         artifact_type=head.artifact_type,
-        # Deleted ones are left out before anything is described.
+        # Deleted versions are left out earlier.
         state=cast(VersionState, version.state),
         labels=version.labels,
         created_on=version.created_on,

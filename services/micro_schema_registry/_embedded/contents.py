@@ -1,4 +1,4 @@
-"""Contents of the embedded store: each text is kept once per type and references, and never changed."""
+"""Contents of the embedded registry: one immutable text for each type and set of references."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from micro_schema_registry._errors import RegistryConnectionError
 from micro_schema_registry._model.models import Reference, content_hash, parse_schema
 
 _CACHE_SIZE = 1000
-# Larger ones are read again each time: together with the size of the cache this bounds its memory.
+# Larger contents are read again each time; this and the size of the cache bound its memory.
 _MAX_CACHED_BYTES = 64 * 1024
 
 
 class Content(BaseModel):
-    """Hold a text as it is stored, with its type and what it refers to (group ids filled in, ordered)."""
+    """A stored text with its type and references (group ids filled in, ordered)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,26 +34,26 @@ class Content(BaseModel):
 
     @property
     def key(self) -> str:
-        """The key in the bucket: equal exactly for equal contents."""
+        """The key in the bucket; equal exactly for equal contents."""
         kind = self.artifact_type + "".join(ref.model_dump_json() for ref in self.references)
         return f"c.{self.sha256}.{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
 class StoredContent:
-    """Hold content with its id, the revision at which it was first written."""
+    """Content with its id, the revision of its first write."""
 
     content_id: int
     content: Content
 
     @cached_property
     def schema(self) -> Any:
-        """The text parsed, read-only; see CachedSchema."""
+        """The text parsed, read-only; see `CachedSchema`."""
         return parse_schema(self.content.text, self.content.artifact_type)
 
 
 class Contents:
-    """Write and find contents; those used last are kept in memory."""
+    """The contents of a bucket; those used last are kept in memory."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -61,7 +61,7 @@ class Contents:
         self._by_key = Cache[str, StoredContent](_CACHE_SIZE)
 
     async def put(self, content: Content) -> StoredContent:
-        """Write content unless it is there."""
+        """Write content unless it exists."""
         known = self._by_key.get(content.key)
         if known is not None:
             return known
@@ -77,7 +77,7 @@ class Contents:
         return None if stored is None else self._kept(stored)
 
     async def by_id(self, content_id: int) -> StoredContent | None:
-        """Return content by its id, None if that is not the id of content."""
+        """Return content by its id, None if the id is not one of content."""
         known = self._by_id.get(content_id)
         if known is not None:
             return known
@@ -87,14 +87,14 @@ class Contents:
         return self._kept(stored)
 
     async def known(self, content_id: int) -> StoredContent:
-        """Return content that a version says to exist."""
-        found = await self.by_id(content_id)
-        if found is None:
+        """Return content that a version refers to."""
+        stored = await self.by_id(content_id)
+        if stored is None:
             raise RegistryConnectionError(self._bucket.url, f"content {content_id!r} is missing")
-        return found
+        return stored
 
     async def by_hash(self, sha256: str) -> list[StoredContent]:
-        """Return the contents whose text has that SHA-256: one for each type and set of references."""
+        """Return the contents whose text has that SHA-256, one per type and set of references."""
         return [self._kept(stored) async for stored in self._bucket.scan(content_pattern(sha256))]
 
     def _kept(self, stored: Stored) -> StoredContent:

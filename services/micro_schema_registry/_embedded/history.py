@@ -1,4 +1,4 @@
-"""The life of an artifact as a list of changes, and the head that puts them together; pure, no I/O."""
+"""The life of an artifact as a list of changes, and the head that sums them up; pure, no I/O."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,17 +18,17 @@ class _Stored(BaseModel):
 
 
 class _Change(_Stored):
-    # Tells this write from an equal one of another client, see Bucket.create.
+    # Tells this write from an equal one of another client; see Bucket.create.
     nonce: str = Field(default_factory=lambda: uuid4().hex)
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     def encoded(self) -> bytes:
-        """Return the bytes that are stored."""
+        """Return the bytes to store."""
         return self.model_dump_json().encode()
 
 
 class VersionAdded(_Change):
-    """Add a version; ``artifact_type`` is that of the artifact if it is the first."""
+    """A new version; `artifact_type` becomes the type of the artifact with its first version."""
 
     kind: Literal["version"] = "version"
     version: str
@@ -38,7 +38,7 @@ class VersionAdded(_Change):
 
 
 class StateSet(_Change):
-    """Move a version to another state."""
+    """A new state of a version."""
 
     kind: Literal["state"] = "state"
     version: str
@@ -46,7 +46,7 @@ class StateSet(_Change):
 
 
 class RuleSet(_Change):
-    """Set a rule of the artifact, or remove it (``config`` None)."""
+    """A rule of the artifact, removed if `config` is None."""
 
     kind: Literal["rule"] = "rule"
     rule: str
@@ -54,7 +54,7 @@ class RuleSet(_Change):
 
 
 class Deleted(_Change):
-    """Delete a version, or with ``version`` None the artifact with all of them; what was written stays as a tombstone."""
+    """The deletion of a version, or of all if `version` is None; the contents stay."""
 
     kind: Literal["delete"] = "delete"
     version: str | None = None
@@ -70,7 +70,7 @@ def read_change(value: bytes) -> Change:
 
 
 class Version(NamedTuple):
-    """Describe a version within a head; a list in JSON, since there may be thousands."""
+    """A version within a head; a list in JSON, as there may be thousands."""
 
     name: str
     global_id: int
@@ -81,7 +81,7 @@ class Version(NamedTuple):
 
 
 class Head(_Stored):
-    """Hold an artifact after its first ``slot`` changes; ``versions`` has the deleted ones too, whose names stay taken."""
+    """An artifact after its first `slot` changes; `versions` includes deleted ones."""
 
     slot: int = 0
     artifact_type: str = ""
@@ -92,7 +92,7 @@ class Head(_Stored):
     versions: tuple[Version, ...] = ()
 
     def encoded(self) -> bytes:
-        """Return the bytes that are stored."""
+        """Return the bytes to store."""
         return self.model_dump_json(exclude_defaults=True).encode()
 
     @property
@@ -107,21 +107,21 @@ class Head(_Stored):
 
     @property
     def exists(self) -> bool:
-        """Whether there is an artifact: at least one version."""
+        """Whether the artifact exists: it has a version."""
         return bool(self.present)
 
     def find(self, expression: str | None) -> Version | None:
-        """Return a version by name, or by None or ``branch=latest`` the newest served one."""
+        """Return a version by name, or by None or `branch=latest` the newest served one."""
         if expression is None or expression == LATEST:
             return next(reversed(self.served), None)
         return next((v for v in self.present if v.name == expression), None)
 
     def is_taken(self, name: str) -> bool:
-        """Say whether a version of that name exists or existed."""
+        """Tell whether a version of that name exists or existed."""
         return any(version.name == name for version in self.versions)
 
     def next_name(self) -> str:
-        """Return the name of the next version: its number, leaving out names that were given by hand."""
+        """Return the name of the next version: its number, unless that name was given by hand."""
         taken = {version.name for version in self.versions}
         number = len(taken) + 1
         while str(number) in taken:
@@ -129,7 +129,7 @@ class Head(_Stored):
         return str(number)
 
     def after(self, change: Change, revision: int) -> "Head":
-        """Return the head after one more change, which was written at ``revision``."""
+        """Return the head after one more change, which was written at `revision`."""
         following: Mapping[str, object]
         match change:
             case VersionAdded():

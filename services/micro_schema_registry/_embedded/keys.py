@@ -1,11 +1,12 @@
-"""The keys of the embedded store, all in one bucket; every group and artifact is one base64url token.
+"""The keys of the bucket; a group or an artifact is one base64url token.
 
-c.<sha256 of the text>.<digest of type and references>   content; its revision is the content id
-v.<group>.<artifact>.<slot>                              one change of an artifact; of a version, its revision is the global id
-h.<group>.<artifact>                                     the head: all changes up to a slot, put together
-rules                                                    the rules of groups and of the whole registry
+key                                           value
+c.<sha256 of text>.<digest of type and refs>  content; its revision is the content id
+v.<group>.<artifact>.<slot>                   a change; a version's revision is its global id
+h.<group>.<artifact>                          the head: all changes up to a slot, summed up
+rules                                         the rules of groups and of the whole registry
 
-``c`` and ``v`` are created once and never changed. Everything else can be derived from them, but for the rules of groups.
+`c` and `v` are created once and never changed. Heads can be derived from them.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -15,18 +16,18 @@ RULES_KEY = "rules"
 
 
 class Artifact(NamedTuple):
-    """Name an artifact within its group."""
+    """The name of an artifact within its group."""
 
     group_id: str
     artifact_id: str
 
     @property
     def head_key(self) -> str:
-        """The key of its head."""
+        """The key of the head."""
         return f"h.{_token(self.group_id)}.{_token(self.artifact_id)}"
 
     def slot_key(self, slot: int) -> str:
-        """Return the key of its n-th change, the first being 1."""
+        """Return the key of the n-th change, counted from 1."""
         return f"v.{_token(self.group_id)}.{_token(self.artifact_id)}.{slot}"
 
 
@@ -41,7 +42,7 @@ def content_pattern(sha256: str) -> str:
 
 
 def artifact_of(key: str) -> Artifact:
-    """Return the artifact that a key of a head or slot belongs to."""
+    """Return the artifact that a head or a change belongs to."""
     _, group, artifact, *_ = key.split(".")
     return Artifact(_text(group), _text(artifact))
 

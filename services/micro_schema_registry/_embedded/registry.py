@@ -1,4 +1,4 @@
-"""A schema registry that needs nothing but NATS: contents and versions in one JetStream KV bucket."""
+"""A schema registry that needs only NATS: contents and versions in one JetStream KV bucket."""
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -36,13 +36,18 @@ from micro_schema_registry._model.models import (
 
 
 class EmbeddedRegistry(StoreCatalog):
-    """Serve a schema registry from a JetStream KV bucket; implements SchemaRegistry.
+    """A schema registry in a JetStream KV bucket; implements `SchemaRegistry`.
 
-    Every client of the same bucket sees the same registry, at once. Ids are stream sequences of the bucket: unique, growing, with
-    gaps, the same on every replica and after a restore of the stream, different in a copy of the bucket (see ``export``).
+    Every client of a bucket sees the same registry at once. Ids are stream sequences of the
+    bucket: unique, growing, with gaps, equal on every replica and after a restore of the stream,
+    different in a copy of the bucket (see `export`).
 
-    ``nc`` stays the caller's: it is not closed here. The bucket is made on first use, with ``replicas`` copies (an existing
-    one keeps its own number). A call waits up to ``timeout`` seconds for the JetStream cluster before RegistryConnectionError.
+    Args:
+        nc: The connection; the registry does not close it.
+        group_id: The group of every call that names none.
+        bucket: The bucket, made on first use.
+        replicas: Copies of a bucket that is made; an existing one keeps its number.
+        timeout: Seconds that a call waits for JetStream before `RegistryConnectionError`.
     """
 
     def __init__(
@@ -60,34 +65,33 @@ class EmbeddedRegistry(StoreCatalog):
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
     ) -> CachedSchema:
         """Return one version of a schema, by default the newest enabled one."""
-        artifact, head, found = await self._find(artifact_id, version, group_id)
-        if found.state == "DISABLED":
+        artifact, head, wanted = await self._find(artifact_id, version, group_id)
+        if wanted.state == "DISABLED":
             raise SchemaNotFoundError(*artifact, version=version, problem=_DISABLED)
-        return _cached(await self._store.contents.known(found.content_id), head, found)
+        return _cached(await self._store.contents.known(wanted.content_id), head, wanted)
 
     async def get_schema_by_global_id(self, global_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema with that global id (one version of one artifact)."""
+        """Return the parsed, read-only schema of a version by its global id."""
         schema: dict[str, object] = (await self.get_content("globalId", global_id)).schema
         return schema
 
     async def get_schema_by_content_id(self, content_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema with that content id (the same for equal content)."""
+        """Return the parsed, read-only schema by the id of its content."""
         schema: dict[str, object] = (await self.get_content("contentId", content_id)).schema
         return schema
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
-        """Return text, parsed form and type found by an immutable id."""
+        """Return text, parsed form and type by an immutable id."""
         self._check_open()
-        found: StoredContent | None
         if id_type == "contentHash":
-            found = next(iter(await self._store.contents.by_hash(str(value))), None)
+            stored = next(iter(await self._store.contents.by_hash(str(value))), None)
         elif id_type == "contentId":
-            found = await self._store.contents.by_id(int(value))
+            stored = await self._store.contents.by_id(int(value))
         else:
-            found = await self._by_global_id(int(value))
-        if found is None:
+            stored = await self._by_global_id(int(value))
+        if stored is None:
             raise SchemaNotFoundError.from_id(id_type, value, problem=_NO_SUCH_ID)
-        return SchemaContent(found.content.text, found.schema, found.content.artifact_type)
+        return SchemaContent(stored.content.text, stored.schema, stored.content.artifact_type)
 
     async def register_schema(  # noqa: PLR0913 - the protocol's signature
         self,
@@ -104,9 +108,9 @@ class EmbeddedRegistry(StoreCatalog):
     ) -> CachedSchema:
         """Register a schema and return the version that holds it.
 
-        Any number of clients may register at the same moment: equal content gets one version, and content is held against every
-        version that came before it, whoever was faster. When RegistryConnectionError is raised the version may have been made all
-        the same; asking again with ``FIND_OR_CREATE_VERSION`` finds it.
+        Any number of clients may register at once: equal content gets one version, and content is
+        compared with every version before it. After `RegistryConnectionError` the version may
+        exist all the same; a repeated call with `FIND_OR_CREATE_VERSION` finds it.
         """
         artifact = self._artifact(artifact_id, group_id)
         content = _content(artifact, schema, artifact_type, references)
@@ -136,9 +140,9 @@ class EmbeddedRegistry(StoreCatalog):
             )
 
         head, revision = await self._store.log.append(artifact, decide)
-        # The head may already hold versions that others added after this one.
-        found = taken[0] if taken else next(v for v in head.versions if v.global_id == revision)
-        return _cached(await self._store.contents.known(found.content_id), head, found)
+        # The head may already hold later versions of other clients.
+        made = taken[0] if taken else next(v for v in head.versions if v.global_id == revision)
+        return _cached(await self._store.contents.known(made.content_id), head, made)
 
     async def check_compatibility(
         self,
@@ -149,7 +153,7 @@ class EmbeddedRegistry(StoreCatalog):
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
-        """Say whether a schema would be accepted as the next version under the rules in force; nothing is stored."""
+        """Check whether a schema would be accepted as the next version; nothing is stored."""
         artifact = self._artifact(artifact_id, group_id)
         head = await self._store.log.head(artifact)
         try:
@@ -162,19 +166,19 @@ class EmbeddedRegistry(StoreCatalog):
         return CompatibilityResult(True)
 
     async def export(self) -> AsyncIterator[str]:
-        """Yield the whole registry, all groups, as lines of JSON without line ends; ``import_lines`` reads them."""
+        """Yield the whole registry, all groups, as lines of JSON for `import_lines`."""
         self._check_open()
         async for line in export_lines(self._store):
             yield line
 
     async def import_lines(self, lines: Iterable[str]) -> IdMap:
-        """Bring exported artifacts into this registry with versions, states and rules; return their new ids by the old ones.
+        """Import artifacts with versions, states and rules; return the new ids by the old ones.
 
-        May be repeated after a failure: what is there already is left as it is.
+        The call may be repeated after a failure: existing artifacts are left as they are.
 
         Raises:
-            SchemaExistsError: an artifact of that id is here which is not the exported one.
-            ValueError: a line is not from an export.
+            SchemaExistsError: An artifact of that id exists and is not the exported one.
+            ValueError: A line is not from an export.
         """
         self._check_open()
         return await import_lines(self._store, lines)

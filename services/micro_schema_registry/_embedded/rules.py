@@ -1,4 +1,4 @@
-"""Rules of the embedded store: where they are set, which one counts, and what they say about new content."""
+"""Rules of the embedded registry: their levels, their precedence, and their verdict on content."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _MAPPED = {"ALL_REFS_MAPPED", "FULL"}
 
 
 class SharedRules(BaseModel):
-    """Hold the rules of groups, by group id, and of the whole registry."""
+    """The rules of groups, by group id, and of the whole registry."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,7 +37,7 @@ class SharedRules(BaseModel):
         return self.everywhere if group_id is None else self.groups.get(group_id, {})
 
     def with_rule(self, group_id: str | None, rule: str, config: str | None) -> "SharedRules":
-        """Return the rules with one more, or with ``config`` None one less."""
+        """Return the rules with one added, or removed if `config` is None."""
         rules = {key: value for key, value in self.of(group_id).items() if key != rule}
         if config is not None:
             rules[rule] = config
@@ -47,7 +47,7 @@ class SharedRules(BaseModel):
 
 
 class RuleBook:
-    """Read and set shared rules, and hold content against the rules that count."""
+    """The shared rules of a bucket, and the check of content against the rules in force."""
 
     def __init__(self, bucket: Bucket, log: ArtifactLog, contents: Contents) -> None:
         self._bucket = bucket
@@ -59,9 +59,9 @@ class RuleBook:
         return (await self._read())[0]
 
     async def set_shared(self, group_id: str | None, rule: str, config: str | None) -> None:
-        """Set a rule of a group, or of the whole registry, or with ``config`` None remove it.
+        """Set a rule of a group or of the whole registry, or remove it if `config` is None.
 
-        It counts for every registration that begins afterwards.
+        The rule applies to every registration that begins afterwards.
         """
         written = None
         while written is None:
@@ -73,8 +73,8 @@ class RuleBook:
         """Refuse content that may not be the next version of an artifact.
 
         Raises:
-            InvalidSchemaError: it is not valid, and a rule wants it to be.
-            IncompatibleSchemaError: it refers to what does not exist, or breaks a rule.
+            InvalidSchemaError: The content is invalid and a rule demands validity.
+            IncompatibleSchemaError: A reference does not exist, or the content breaks a rule.
         """
         rules = await self._rules(artifact, head)
         text = await self._with_references(artifact, content)
@@ -94,10 +94,10 @@ class RuleBook:
         _check(artifact, "COMPATIBILITY", causes)
 
     async def admit_again(self, artifact: Artifact, head: Head, version: Version) -> None:
-        """Refuse to serve a disabled version again beside versions that came without being compared with it.
+        """Refuse to enable a version beside incompatible versions that came later.
 
         Raises:
-            IncompatibleSchemaError: they are incompatible under the rule that counts.
+            IncompatibleSchemaError: The version breaks the COMPATIBILITY rule in force.
         """
         level = (await self._rules(artifact, head)).get("COMPATIBILITY", "NONE")
         if level == "NONE":
@@ -121,29 +121,29 @@ class RuleBook:
     async def _causes(
         self, artifact: Artifact, level: str, kind: str, text: SchemaText, before: Sequence[Version]
     ) -> tuple[Cause, ...]:
-        """Return why content may not follow versions; invalid content is a ValueError whatever the level."""
+        """Return why content may not follow versions; ValueError if the content is invalid."""
         compared = before if level.endswith("_TRANSITIVE") else before[-1:]
         if level == "NONE":
             compared = ()
         existing = [await self._text(artifact, version) for version in compared]
-        # Parsing and comparing take milliseconds: other requests go on meanwhile.
+        # Parsing and comparing take milliseconds, so they leave the event loop.
         return await asyncio.to_thread(_verdict, kind, level, text, existing)
 
     async def _text(self, artifact: Artifact, version: Version) -> SchemaText:
-        found = await self._contents.known(version.content_id)
-        return await self._with_references(artifact, found.content)
+        stored = await self._contents.known(version.content_id)
+        return await self._with_references(artifact, stored.content)
 
     async def _with_references(self, artifact: Artifact, content: Content) -> SchemaText:
         if not content.references:
             return SchemaText(content.text)
-        found: dict[str, str] = {}
-        await self._collect(artifact, content, found)
-        return SchemaText(content.text, tuple(found.items()))
+        texts: dict[str, str] = {}
+        await self._collect(artifact, content, texts)
+        return SchemaText(content.text, tuple(texts.items()))
 
-    async def _collect(self, artifact: Artifact, content: Content, found: dict[str, str]) -> None:
-        """Add what content refers to, and before it what that refers to."""
+    async def _collect(self, artifact: Artifact, content: Content, texts: dict[str, str]) -> None:
+        """Add the references of content, each after its own references."""
         for reference in content.references:
-            if reference.name in found:
+            if reference.name in texts:
                 continue
             referred = Artifact(reference.group_id or artifact.group_id, reference.artifact_id)
             version = (await self._log.head(referred)).find(reference.version)
@@ -153,8 +153,8 @@ class RuleBook:
                     artifact, "INTEGRITY", [Cause(f"no schema {shown!r}", reference.name)]
                 )
             stored = await self._contents.known(version.content_id)
-            await self._collect(referred, stored.content, found)
-            found[reference.name] = stored.content.text
+            await self._collect(referred, stored.content, texts)
+            texts[reference.name] = stored.content.text
 
     async def _read(self) -> tuple[SharedRules, int]:
         stored = await self._bucket.get(RULES_KEY)

@@ -1,4 +1,4 @@
-"""An embedded registry as lines of JSON, and back; ids change on the way, so importing returns a map of them."""
+"""Export of an embedded registry as lines of JSON, and import with a map of the changed ids."""
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from micro_schema_registry._errors import Problem, SchemaExistsError
 
 @dataclass(frozen=True)
 class IdMap:
-    """Hold the ids that imported versions and contents have now, by the ids they had where they were exported."""
+    """The new ids of imported versions and contents, by their ids where they were exported."""
 
     global_ids: dict[int, int] = field(default_factory=dict)
     content_ids: dict[int, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ _LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, Field(discriminator="li
 
 
 async def export_lines(store: Store) -> AsyncIterator[str]:
-    """Yield the rules, then each artifact with all its changes, after the contents that it is the first to use."""
+    """Yield the rules, then each artifact after the contents that it is the first to use."""
     yield _RulesLine(rules=await store.rules.shared()).model_dump_json()
     written: set[int] = set()
     for artifact in await store.log.heads(None):
@@ -62,7 +62,7 @@ async def export_lines(store: Store) -> AsyncIterator[str]:
 
 
 async def import_lines(store: Store, lines: Iterable[str]) -> IdMap:
-    """Write exported lines into a store; see EmbeddedRegistry.import_lines."""
+    """Write exported lines into a store; see `EmbeddedRegistry.import_lines`."""
     ids = IdMap()
     for text in lines:
         match _LINE.validate_json(text):
@@ -84,7 +84,7 @@ async def _import_artifact(
     if head is None:
         problem = Problem(409, "ArtifactAlreadyExistsException", "another artifact has this id")
         raise SchemaExistsError(artifact.artifact_id, problem=problem)
-    # Versions are never dropped from a head, not even deleted ones, so both lists have the same order.
+    # A head keeps deleted versions too, so both lists have the same order.
     before = [global_id for global_id, change in line.changes if isinstance(change, VersionAdded)]
     return dict(zip(before, (version.global_id for version in head.versions), strict=False))
 

@@ -1,1 +1,1 @@
-"""The client of the registry service over NATS."""
+"""The client of the registry service."""

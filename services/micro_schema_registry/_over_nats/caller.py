@@ -1,4 +1,4 @@
-"""One request to the registry service, and the error that a failed one is."""
+"""One request to the registry service, and its errors."""
 
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ServiceCaller:
-    """Ask the service whose subjects begin with ``prefix``, and wait up to ``timeout`` seconds, of which it is told."""
+    """Requests below the subject `prefix`, each with a deadline of `timeout` seconds."""
 
     def __init__(self, nc: Client, prefix: str, timeout: float) -> None:
         self.prefix = prefix
@@ -24,7 +24,7 @@ class ServiceCaller:
     async def ask(
         self, endpoint: str, query: BaseModel, answer: type[M], question: Question | None = None
     ) -> M:
-        """Return the answer of an endpoint; errors name what ``question``, or else the query, asks for."""
+        """Return the answer of an endpoint; errors name `question`, or else the query."""
         subject = f"{self.prefix}.{endpoint}"
         try:
             reply = await self._client.request(
@@ -46,7 +46,7 @@ class ServiceCaller:
 
 
 def _about(query: BaseModel) -> Question:
-    """Return what a request names, for the errors that say so."""
+    """Return the names in a request, for its errors."""
     return Question(
         group_id=getattr(query, "group", None) or "",
         artifact_id=getattr(query, "artifact", None) or "",
@@ -54,9 +54,9 @@ def _about(query: BaseModel) -> Question:
     )
 
 
-def _reason(exc: Exception, subject: str) -> str:
-    if isinstance(exc, nats.errors.NoRespondersError):
-        return f"nobody listens on {subject!r}: is the schema-registry service running?"
-    if isinstance(exc, nats.errors.TimeoutError):
+def _reason(error: Exception, subject: str) -> str:
+    if isinstance(error, nats.errors.NoRespondersError):
+        return f"no service listens on {subject!r}: is the schema-registry service running?"
+    if isinstance(error, nats.errors.TimeoutError):
         return f"no answer from {subject!r} in time"
-    return str(exc) or type(exc).__name__
+    return str(error) or type(error).__name__

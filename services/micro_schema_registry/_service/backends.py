@@ -1,4 +1,4 @@
-"""What the service can stand on, and the configuration of a whole service by names and environment."""
+"""The registries behind the service, and its configuration by values and environment."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -29,18 +29,18 @@ _DEFAULT_GROUP_ID = "default"
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceConfig:
-    """Configure the service and what it stands on.
+    """Configuration of the service and of the registry behind it.
 
     Attributes:
-        backend: ``embedded`` keeps schemas in a JetStream bucket, ``apicurio`` asks an Apicurio Registry.
-        url: of Apicurio's API, such as ``http://registry:8080/apis/registry/v3``.
-        token: bearer token for it.
-        bucket: of the embedded registry.
-        replicas: copies of a bucket that is made.
-        options: how the service behaves.
+        backend: `embedded` for a JetStream bucket, `apicurio` for an Apicurio Registry.
+        url: Apicurio's API, such as `http://registry:8080/apis/registry/v3`.
+        token: Bearer token for Apicurio.
+        bucket: Bucket of the embedded registry.
+        replicas: Copies of a bucket that is made.
+        options: Options of the service.
 
     Raises:
-        ValueError: the values contradict each other.
+        ValueError: The values contradict each other.
     """
 
     backend: str = "embedded"
@@ -55,7 +55,8 @@ class ServiceConfig:
             raise ValueError(f"invalid backend {self.backend!r}: expected embedded or apicurio")
         if (self.backend == "apicurio") != (self.url is not None):
             raise ValueError(
-                f"invalid url {self.url!r} for backend {self.backend!r}: expected one for 'apicurio' only"
+                f"invalid url {self.url!r} for backend {self.backend!r}: "
+                "expected one for 'apicurio' only"
             )
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError(
@@ -66,24 +67,24 @@ class ServiceConfig:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read ``REGISTRY_BACKEND``, ``_URL``, ``_TOKEN``, ``_GROUP``, ``_BUCKET`` and the other variables that ``--help`` names.
+        """Read `REGISTRY_BACKEND`, `REGISTRY_URL` and the other variables that `--help` names.
 
-        With a URL and no backend named, that is Apicurio.
+        A URL without a backend means Apicurio.
 
         Raises:
-            ValueError: a value is not of its kind.
+            ValueError: A value is not of its kind.
         """
-        found = os.environ if environment is None else environment
+        variables = os.environ if environment is None else environment
         values = {
-            name: _read(f"REGISTRY_{name.upper()}", found[f"REGISTRY_{name.upper()}"], kind)
+            name: _read(f"REGISTRY_{name.upper()}", variables[f"REGISTRY_{name.upper()}"], kind)
             for name, kind in SETTINGS.items()
-            if found.get(f"REGISTRY_{name.upper()}")
+            if variables.get(f"REGISTRY_{name.upper()}")
         }
         return cls.of(values)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Make a configuration of values by the names in ``SETTINGS``."""
+        """Return a configuration from values by the names in `SETTINGS`."""
         cache = {name: values[name] for name in _CACHE if name in values}
         if "cache_mb" in values:
             cache["max_bytes"] = values["cache_mb"] * 1024 * 1024
@@ -98,15 +99,19 @@ _OWN: dict[str, type] = {"backend": str, "url": str, "token": str, "bucket": str
 _OPTIONS: dict[str, type] = {"group": str, "timeout": float, "allow_delete": bool}
 _CACHE: dict[str, type] = {"latest_ttl": float, "negative_ttl": float, "serve_stale": bool}
 SETTINGS: dict[str, type] = {**_OWN, **_OPTIONS, **_CACHE, "cache_mb": int}
-"""Every setting and its kind; in the environment its name in capitals after ``REGISTRY_``."""
+"""Every setting and its kind; its variable is `REGISTRY_` and the name in capitals."""
 
 
 async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None:
-    """Add the service to a context, by default as the environment says: ``micro.run(setup)`` is the whole program.
+    """Add the service to a context; `micro.run(setup)` is the whole program.
+
+    Args:
+        ctx: The connected context.
+        config: The configuration; by default it comes from the environment.
 
     Raises:
-        ValueError: the configuration cannot work.
-        micro.PermissionDeniedError: the NATS server refuses a subject.
+        ValueError: The configuration cannot work.
+        micro.PermissionDeniedError: The NATS server refuses a subject.
     """
     chosen = ServiceConfig.from_environment() if config is None else config
     registry = (
@@ -116,7 +121,7 @@ async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None
 
 
 def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaRegistry]:
-    """Return what gives the registry on the connection of the moment."""
+    """Return a function that returns the registry on the current connection."""
     made: tuple[Client, EmbeddedRegistry] | None = None
 
     def current() -> SchemaRegistry:
@@ -138,9 +143,10 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
 async def _apicurio(
     ctx: micro.Context, config: ServiceConfig, url: str
 ) -> Callable[[], SchemaRegistry]:
-    """Return what gives a client without anything cached, over one pool of connections.
+    """Return a function that returns a client without a cache, over one pool of connections.
 
-    A caller on NATS waits for a second or so: one quick repetition, and while Apicurio is down two requests per second.
+    A caller over NATS waits for a second or so: the client repeats a request once, quickly, and
+    sends two requests per second while Apicurio is down.
     """
     policy = RetryPolicy.for_registry(max_retries=1, retry_backoff_ms=50, retry_max_backoff_ms=200)
     transport = AsyncRetryTransport(

@@ -1,4 +1,4 @@
-"""A cache bounded by bytes, whose entries have an age limit and can be dropped by what they are about."""
+"""A cache bounded by bytes, whose entries have an age limit and a tag to drop them by."""
 
 import math
 import time
@@ -19,7 +19,7 @@ class _Entry(Generic[V]):
 
 
 class ByteCache(Generic[V]):
-    """Keep the values used last, up to ``max_bytes`` of them by the sizes given; for one event loop."""
+    """The values used last, up to `max_bytes` by the sizes given; for one event loop."""
 
     def __init__(self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
@@ -27,10 +27,10 @@ class ByteCache(Generic[V]):
         self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
         self._keys: dict[Hashable, set[Hashable]] = {}
         self.size = 0
-        """Bytes of everything kept."""
+        """Bytes of all values."""
 
     def get(self, key: Hashable) -> V | None:
-        """Return a value that is not too old, and mark it used."""
+        """Return a value within its age limit, and mark it used."""
         entry = self._entries.get(key)
         if entry is None or self._clock() >= entry.expires:
             return None
@@ -43,7 +43,7 @@ class ByteCache(Generic[V]):
         return None if entry is None else entry.value
 
     def put(self, key: Hashable, value: V, size: int, tag: Hashable, ttl: float = math.inf) -> None:
-        """Keep a value of so many bytes for ``ttl`` seconds; `discard` drops it by its tag."""
+        """Keep a value of `size` bytes for `ttl` seconds; `discard` drops it by its tag."""
         self._drop(key)
         if size > self._max_bytes:
             return
@@ -59,7 +59,7 @@ class ByteCache(Generic[V]):
             self._drop(key)
 
     def tags(self) -> list[Hashable]:
-        """Return the tags of everything kept."""
+        """Return the tags of all values."""
         return list(self._keys)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Read-through of the NATS service: content by id is kept for good, what a name stands for as long as nobody says it changed."""
+"""Cached look-ups of the service: content by id for good, names until an event or an age limit."""
 
 import asyncio
 import copy
@@ -27,28 +27,29 @@ from micro_schema_registry._wire.models import (
 A = TypeVar("A", SchemaAnswer, ContentAnswer)
 
 _OVERHEAD = 500
-"""Bytes that an entry takes besides its content, roughly."""
+"""Approximate bytes of an entry besides its content."""
 
 _SLOTS = 1024
 _STALE_PATIENCE = 0.2
-"""Seconds to wait for the registry when there is an old answer to give instead."""
+"""Seconds to wait for the registry when a stale answer is at hand."""
 
 _IDS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOptions:
-    """Say what the service keeps in memory.
+    """Limits of the memory of the service.
 
     Attributes:
-        max_bytes: of all answers that are kept.
-        latest_ttl: seconds that the version behind a name is believed without being told of a change: changes made
-            through the service are told at once, others are seen after this time.
-        negative_ttl: seconds that something missing is believed to be missing.
-        serve_stale: answer with what was known when the registry cannot be reached; such answers are marked.
+        max_bytes: Bytes of all answers that are kept.
+        latest_ttl: Seconds that a name is believed to mean the same version. Changes made through
+            the service are seen at once, others after this time.
+        negative_ttl: Seconds that a missing schema is believed to be missing.
+        serve_stale: Answer with the last known version, marked as stale, while the registry is
+            unreachable.
 
     Raises:
-        ValueError: a number is negative.
+        ValueError: A number is negative.
     """
 
     max_bytes: int = 64 * 1024 * 1024
@@ -64,9 +65,9 @@ class CacheOptions:
 
 
 class Lookup:
-    """Answer look-ups from memory, or from the registry, which is asked once however many callers wait.
+    """Answers from memory, or from one request to the registry however many callers wait.
 
-    ``registry`` returns the registry to ask, which may change when a connection is replaced.
+    `registry` returns the registry to ask; it changes when a connection is replaced.
     """
 
     def __init__(self, registry: Callable[[], SchemaRegistry], options: CacheOptions) -> None:
@@ -76,8 +77,8 @@ class Lookup:
             options.max_bytes
         )
         self._flights = AsyncFlights()
-        # A change counts up the slot of its tag, so that no later caller joins a fetch that began before it,
-        # and the result of that fetch is not kept. Tags that share a slot cost a needless fetch at most.
+        # A change increments the slot of its tag: no later caller joins a fetch that began before
+        # it, and the result of that fetch is not kept. A shared slot costs a needless fetch.
         self._changes = [0] * _SLOTS
 
     async def schema(self, query: VersionQuery) -> SchemaAnswer:
@@ -85,18 +86,18 @@ class Lookup:
         key = (query.group, query.artifact, query.version)
 
         async def fetch() -> SchemaAnswer:
-            found = await self._registry().get_schema(
+            version = await self._registry().get_schema(
                 query.artifact, version=query.version, group_id=query.group
             )
             return SchemaAnswer(
                 group=query.group,
                 artifact=query.artifact,
-                version=found.version,
-                global_id=found.global_id,
-                content_id=found.content_id,
-                sha256=content_hash(found.content),
-                type=found.artifact_type,
-                content=found.content,
+                version=version.version,
+                global_id=version.global_id,
+                content_id=version.content_id,
+                sha256=content_hash(version.content),
+                type=version.artifact_type,
+                content=version.content,
             )
 
         tag = (query.group, query.artifact)
@@ -113,18 +114,18 @@ class Lookup:
         """Return content by an immutable id."""
 
         async def fetch() -> ContentAnswer:
-            found = await self._registry().get_content(id_type, value)
+            content = await self._registry().get_content(id_type, value)
             return ContentAnswer(
-                content=found.content,
-                type=found.artifact_type,
-                sha256=content_hash(found.content),
+                content=content.content,
+                type=content.artifact_type,
+                sha256=content_hash(content.content),
                 global_id=int(value) if id_type == "globalId" else None,
             )
 
         return await self._read((id_type, value), id_type, fetch, ttl=math.inf)
 
     async def contents(self, global_ids: list[int]) -> ContentBatch:
-        """Return contents by global ids, and which of them are missing."""
+        """Return contents by global ids, and the missing ids."""
         turns = asyncio.Semaphore(_IDS_AT_ONCE)
 
         async def one(global_id: int) -> ContentAnswer | int:
@@ -141,7 +142,7 @@ class Lookup:
         )
 
     def forget(self, event: Event) -> None:
-        """Drop what may not be true any more after a change."""
+        """Drop the answers that an event makes doubtful."""
         self._drop((event.group, event.artifact))
         if event.withdrawn:
             self._drop("globalId")
@@ -149,14 +150,14 @@ class Lookup:
             self.cache.discard(("missing", kind))
 
     def forget_names(self) -> None:
-        """Drop everything but content by id: changes may have been missed."""
+        """Drop everything but content by id: events may have been missed."""
         for tag in self.cache.tags():
             if isinstance(tag, tuple):
                 self._drop(tag)
         self._changes = [count + 1 for count in self._changes]
 
     async def aclose(self) -> None:
-        """End fetches under way."""
+        """End the requests in flight."""
         await self._flights.aclose()
 
     def _drop(self, tag: Hashable) -> None:
@@ -173,9 +174,9 @@ class Lookup:
     ) -> A:
         kept = self.cache.get(key)
         if isinstance(kept, SchemaNotFoundError):
-            raise copy.copy(kept)  # one that was raised grows with every traceback
+            raise copy.copy(kept)  # a raised error grows with every traceback
         if kept is not None:
-            return kept  # type: ignore[return-value]  # under its key only what its fetch returned
+            return kept  # type: ignore[return-value]  # a key holds only values of its own fetch
         patience = _STALE_PATIENCE if self._has_stale(key) else None
         changes = self._changes[hash(tag) % _SLOTS]
         async with asyncio.timeout(patience):
@@ -197,12 +198,12 @@ class Lookup:
         slot = hash(tag) % _SLOTS
         changes = self._changes[slot]
         try:
-            found = await fetch()
+            answer = await fetch()
         except SchemaNotFoundError as error:
             if changes == self._changes[slot]:
                 about = ("missing", tag) if isinstance(tag, str) else tag
                 self.cache.put(key, copy.copy(error), _OVERHEAD, about, self._options.negative_ttl)
             raise
         if changes == self._changes[slot]:
-            self.cache.put(key, found, len(found.content) + _OVERHEAD, tag, ttl)
-        return found
+            self.cache.put(key, answer, len(answer.content) + _OVERHEAD, tag, ttl)
+        return answer

@@ -1,4 +1,4 @@
-"""The schema registry as a NATS service: ``schema-registry``, endpoints below ``registry.v1``."""
+"""The NATS service `schema-registry`, with endpoints below `registry.v1`."""
 
 import asyncio
 import hashlib
@@ -17,22 +17,22 @@ from micro_schema_registry._wire.problems import refusal, service_error
 
 NAME = "schema-registry"
 _SHARE = 0.9
-"""How much of the caller's time the registry may take: the rest is for the answer to arrive."""
+"""The part of the caller's time for the registry; the rest is for the answer to arrive."""
 _LONGEST_TOKEN = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOptions:
-    """Say how the service behaves, whatever registry is behind it.
+    """Options of the service, independent of the registry behind it.
 
     Attributes:
-        group: the subjects of the endpoints begin with it.
-        timeout: seconds that a request may take whose sender does not say how long it waits (`micro.Client` always does).
-        allow_delete: let artifacts and versions be deleted.
-        cache: what is kept in memory.
+        group: Prefix of the subjects of the endpoints.
+        timeout: Seconds for a request without a deadline (`micro.Client` always sends one).
+        allow_delete: Permit the deletion of artifacts and versions.
+        cache: Limits of its memory.
 
     Raises:
-        ValueError: the time-out is not positive.
+        ValueError: The time-out is not positive.
     """
 
     group: str = GROUP
@@ -52,19 +52,21 @@ async def add_registry_service(
     backend: str = "custom",
     options: ServiceOptions | None = None,
 ) -> micro.Service:
-    """Add the service ``schema-registry`` to a context, over any registry.
+    """Add the service `schema-registry` to a context, over any registry.
 
-    Any number of instances may run; each tells the others on ``<group>.events.<group id>.<artifact id>`` what changed.
+    Any number of instances may run; each announces its changes to the others on
+    `<group>.events.<group id>.<artifact id>`.
 
     Args:
-        ctx: the connected context that the service stops with.
-        registry: what is asked; it has to be without a cache of its own. A function is called for each request.
-        backend: what the ``info`` endpoint calls it.
-        options: how the service behaves.
+        ctx: The connected context that the service stops with.
+        registry: The registry to ask, without a cache of its own, or a function that returns it
+            for each request.
+        backend: The name of the registry in the answer of `info`.
+        options: Options of the service.
 
     Raises:
-        micro.ConfigError: the group is not a subject.
-        micro.PermissionDeniedError: the server refuses a subject.
+        micro.ConfigError: The group is not a subject.
+        micro.PermissionDeniedError: The server refuses a subject.
     """
     chosen = ServiceOptions() if options is None else options
     current = registry if callable(registry) else lambda: registry
@@ -76,7 +78,7 @@ async def add_registry_service(
         subject = f"{chosen.group}.events.{_token(event.group)}.{_token(event.artifact)}"
         await ctx.client.publish(subject, event.model_dump_json().encode())
 
-    async def told(event: Event) -> None:
+    async def receive(event: Event) -> None:
         lookup.forget(event)
 
     async def reconnected() -> None:
@@ -90,8 +92,8 @@ async def add_registry_service(
         current, lookup, announce, backend=backend, allow_delete=chosen.allow_delete
     )
     group = service.add_group(chosen.group, middlewares=[_guard(ctx, chosen.timeout)])
-    # Nobody may be told of a change before this instance is, so this comes first.
-    await group.add_endpoint("events", told, "events.*.*", queue_group="", allow_wildcards=True)
+    # First, so that this instance misses no change that another instance announces.
+    await group.add_endpoint("events", receive, "events.*.*", queue_group="", allow_wildcards=True)
     for subject, handler in endpoints.all().items():
         await group.add_endpoint(subject.replace(".", "-"), handler, subject)
 
@@ -103,7 +105,7 @@ async def add_registry_service(
 
 
 def _guard(ctx: micro.Context, timeout: float) -> micro.Middleware:
-    """Return what stands around every endpoint: the time it may take, its errors, the size of its answer."""
+    """Return the middleware of every endpoint: time limit, errors, size of the answer."""
 
     async def guard(request: micro.Request, following: micro.NextHandler) -> micro.Response:
         allowed = _budget(request, timeout)

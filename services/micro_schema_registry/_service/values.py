@@ -1,4 +1,4 @@
-"""Check JSON values against JSON and Avro schemas, compiled once for each content."""
+"""Checks of JSON values against JSON and Avro schemas, compiled once for each content."""
 
 import io
 import json
@@ -14,18 +14,19 @@ _COMPILED = 1000
 
 
 class ValueCheckers:
-    """Keep the compiled form of the schemas used last."""
+    """The compiled checks of the schemas used last."""
 
     def __init__(self) -> None:
         self._checks = Cache[tuple[str | None, str], Check](_COMPILED)
 
     def causes(self, schema: ContentAnswer, value: Any) -> tuple[Cause, ...]:
-        """Return what is wrong with a value; nothing when it fits.
+        """Return the reasons why a value is invalid, none if it is valid.
 
-        Avro takes the JSON that fastavro would encode: a string is no ``bytes``, a union is given by its value.
+        An Avro value is the JSON that fastavro encodes: a string is no `bytes`, a member of a union
+        is given by its value.
 
         Raises:
-            InvalidArgumentError: values cannot be checked against schemas of that type, or the schema itself is wrong.
+            InvalidArgumentError: The type of schema has no check, or the schema itself is invalid.
         """
         key = (schema.type, schema.sha256)
         check = self._checks.get(key)
@@ -36,15 +37,13 @@ class ValueCheckers:
 
 
 def _compiled(schema: ContentAnswer) -> Check:
-    # Both libraries take longer to import than all the rest of the package, and few services check values.
+    # Both libraries take longer to import than the rest of the package; few services use them.
     if schema.type == "JSON":
         from micro_schema_registry.json_schema import JsonSchemaValidator
 
         return JsonSchemaValidator(json.loads(schema.content)).causes
-    if schema.type not in {
-        "AVRO",
-        None,
-    }:  # Apicurio does not tell the type of content found by content id
+    # Apicurio does not tell the type of content by content id.
+    if schema.type not in {"AVRO", None}:
         raise InvalidArgumentError(
             f"cannot check values against {schema.type} schemas: expected AVRO or JSON"
         )
@@ -60,7 +59,7 @@ def _compiled(schema: ContentAnswer) -> Check:
     def check(value: Any) -> tuple[Cause, ...]:
         try:
             fastavro.schemaless_writer(io.BytesIO(), parsed, value, strict_allow_default=True)
-        except Exception as error:  # noqa: BLE001 - fastavro raises whatever the value makes it stumble over
+        except Exception as error:  # noqa: BLE001 - fastavro has no error of its own for values
             return (Cause(str(error) or type(error).__name__),)
         return ()
 

@@ -1,1 +1,1 @@
-"""What the service and its client exchange over NATS: JSON models and problem documents."""
+"""JSON models and problem documents that the service and its client exchange over NATS."""

@@ -1,6 +1,7 @@
-"""What the NATS service takes and gives: one model for each request and answer, as JSON objects with these names.
+"""Requests and answers of the NATS service as JSON objects with these member names.
 
-Requests refuse members they do not know, so that a misspelt option is an error and not ignored. ``group`` is Apicurio's group of artifacts.
+A request with an unknown member is refused, so that a misspelt option is an error. `group` is the
+group of artifacts.
 """
 
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ class _Request(BaseModel):
 
 
 class Nothing(_Request):
-    """Ask for something that needs no words."""
+    """A request without members."""
 
 
 class _Answer(BaseModel):
@@ -49,43 +50,43 @@ class _OfArtifact(_OfGroup):
 
 
 class VersionQuery(_OfArtifact):
-    """Name a version; without ``version`` the newest enabled one."""
+    """The name of a version; without `version` the newest enabled one."""
 
     version: str | None = None
 
 
 class IdQuery(_Request):
-    """Name content by one of its ids."""
+    """One id of content."""
 
     global_id: int | None = None
     content_id: int | None = None
     sha256: str | None = None
 
     def key(self) -> tuple[IdType, int | str]:
-        """Return the kind of id and its value, as get_content takes them.
+        """Return the kind of id and its value.
 
         Raises:
-            InvalidArgumentError: there is not exactly one.
+            InvalidArgumentError: There is not exactly one id.
         """
         ids: dict[IdType, int | str | None] = {
             "globalId": self.global_id,
             "contentId": self.content_id,
             "contentHash": self.sha256,
         }
-        found = [(kind, value) for kind, value in ids.items() if value is not None]
-        if len(found) != 1:
+        given = [(kind, value) for kind, value in ids.items() if value is not None]
+        if len(given) != 1:
             raise InvalidArgumentError("expected exactly one of global_id, content_id and sha256")
-        return found[0]
+        return given[0]
 
 
 class ContentQuery(IdQuery):
-    """Name content by an id, or with ``ids`` up to 500 global ids at once."""
+    """One id of content, or with `ids` up to 500 global ids."""
 
     ids: Batch | None = None
 
 
 class ContentDraft(_OfArtifact):
-    """Hold content that is not in the registry yet."""
+    """Content that is not registered yet."""
 
     content: str
     type: str = "AVRO"
@@ -93,7 +94,7 @@ class ContentDraft(_OfArtifact):
 
 
 class Registration(ContentDraft):
-    """Ask for content to be registered; see SchemaRegistry.register_schema."""
+    """Content to register; see `SchemaRegistry.register_schema`."""
 
     if_exists: IfExists = "FIND_OR_CREATE_VERSION"
     canonical: bool = False
@@ -102,28 +103,28 @@ class Registration(ContentDraft):
 
 
 class PageQuery(_Request):
-    """Ask for a page of all groups."""
+    """A page of all groups."""
 
     offset: Offset = 0
     limit: Limit = 20
 
 
 class ArtifactsQuery(_OfGroup):
-    """Ask for a page of the artifacts of a group."""
+    """A page of the artifacts of a group."""
 
     offset: Offset = 0
     limit: Limit = 20
 
 
 class VersionsQuery(_OfArtifact):
-    """Ask for a page of the versions of an artifact."""
+    """A page of the versions of an artifact."""
 
     offset: Offset = 0
     limit: Limit = 20
 
 
 class Search(_Request):
-    """Ask for a page of the artifacts that meet every condition given; see SchemaRegistry.search_artifacts."""
+    """A page of the artifacts that meet every condition; see `SchemaRegistry.search_artifacts`."""
 
     group: str | None = None
     name: str | None = None
@@ -135,40 +136,40 @@ class Search(_Request):
 
 
 class RulesQuery(_OfGroup):
-    """Ask for the rules of an artifact, else of the group, or of the whole registry."""
+    """The rules of an artifact, of the group, or with `everywhere` of the whole registry."""
 
     artifact: str | None = None
     everywhere: bool = False
 
 
 class RuleChange(RulesQuery):
-    """Set a rule, or with ``config`` null remove it."""
+    """A rule to set, or to remove if `config` is null."""
 
     rule: str
     config: str | None = None
 
 
 class StateChange(_OfArtifact):
-    """Move a version to another state."""
+    """A new state of a version."""
 
     version: str
     state: VersionState
 
 
 class Deletion(_OfArtifact):
-    """Delete a version, or without ``version`` the artifact."""
+    """A version to delete, or without `version` an artifact."""
 
     version: str | None = None
 
 
 class Validation(IdQuery):
-    """Ask whether a JSON value fits a schema that is named by an id."""
+    """A JSON value to check against the schema with an id."""
 
     value: Any
 
 
 class SchemaAnswer(_Answer):
-    """Hold one version of a schema; ``stale`` when the registry could not be asked whether it is still the newest."""
+    """One version of a schema; `stale` if the registry could not be asked for a newer one."""
 
     group: str
     artifact: str
@@ -182,7 +183,7 @@ class SchemaAnswer(_Answer):
 
 
 class ContentAnswer(_Answer):
-    """Hold content found by an id; of a batch ``found`` in any order and the ids ``missing``."""
+    """Content by an id."""
 
     content: str
     type: str | None
@@ -191,67 +192,67 @@ class ContentAnswer(_Answer):
 
 
 class ContentBatch(_Answer):
-    """Hold contents found by global ids, and the ids of which there are none."""
+    """Contents by global ids in any order, and the ids without content."""
 
     found: tuple[ContentAnswer, ...]
     missing: tuple[int, ...]
 
 
 class Verdict(_Answer):
-    """Say whether content would be accepted as the next version, and if not, why."""
+    """Whether content would be accepted as the next version, and the reasons against it."""
 
     compatible: bool
     causes: tuple[Cause, ...] = ()
 
 
 class Validity(_Answer):
-    """Say whether a value fits, and if not, why."""
+    """Whether a value is valid, and the reasons against it."""
 
     valid: bool
     causes: tuple[Cause, ...] = ()
 
 
 class GroupsPage(_Answer):
-    """Hold one page of groups."""
+    """One page of groups."""
 
     items: tuple[str, ...]
     total: int
 
 
 class ArtifactsPage(_Answer):
-    """Hold one page of artifacts."""
+    """One page of artifacts."""
 
     items: tuple[ArtifactInfo, ...]
     total: int
 
 
 class VersionsPage(_Answer):
-    """Hold one page of versions."""
+    """One page of versions."""
 
     items: tuple[VersionInfo, ...]
     total: int
 
 
 class References(_Answer):
-    """Hold what the content of a version refers to."""
+    """The references of a version."""
 
     references: tuple[Reference, ...]
 
 
 class Rules(_Answer):
-    """Hold rules that are set: kinds and their configuration."""
+    """Configurations of rules by their types."""
 
     rules: dict[str, str]
 
 
 class Done(_Answer):
-    """Say that it is done."""
+    """The acknowledgement of a change."""
 
     done: bool = True
 
 
 class ServiceState(_Answer):
-    """Say what the service stands on and whether that answers; ``reason`` says why not."""
+    """The registry behind the service, and whether it answers; `reason` if it does not."""
 
     backend: str
     name: str
@@ -263,7 +264,7 @@ class ServiceState(_Answer):
 
 
 class Event(_Answer):
-    """Tell that an artifact may have changed; ``withdrawn`` when what was served before may not be served any more."""
+    """A possible change of an artifact; `withdrawn` if its earlier answers may be wrong now."""
 
     group: str
     artifact: str

@@ -1,6 +1,6 @@
-"""Errors of a registry on their way over NATS: a ServiceError with a problem document (RFC 9457) at one end, the same error at the other.
+"""Registry errors over NATS: sent as a ServiceError with a problem document (RFC 9457).
 
-type                    status                      raised again as
+type                    status                      raised by the client
 invalid-request         400                         InvalidArgumentError
 not-found               404                         SchemaNotFoundError
 exists                  409                         SchemaExistsError
@@ -34,9 +34,9 @@ from micro_schema_registry._errors import (
 )
 
 _LONGEST_DESCRIPTION = 400
-"""Characters of a reason in the header; the document has all of it."""
+"""Characters of a reason in the header; the document has the whole reason."""
 
-# The most special class of an error first. The same violation is 409 or 400 depending on Apicurio's version: here it is 409.
+# Subclasses first. A violation is 409 or 400 depending on Apicurio's version; here it is 409.
 _KINDS: tuple[tuple[type[RegistryError], str, int | None, int], ...] = (
     (SchemaNotFoundError, "not-found", 404, 404),
     (SchemaExistsError, "exists", 409, 409),
@@ -69,7 +69,7 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Say what was asked for, which is part of the errors that are raised again."""
+    """The names in a request, which become attributes of the raised error."""
 
     group_id: str = ""
     artifact_id: str = ""
@@ -78,40 +78,37 @@ class Question:
     id_value: int | str = 0
 
 
-def service_error(exc: RegistryError) -> ServiceError:
+def service_error(error: RegistryError) -> ServiceError:
     """Return the answer for an error of the registry behind the service."""
-    kind, fixed, default = next(row[1:] for row in _KINDS if isinstance(exc, row[0]))
+    kind, fixed, default = next(row[1:] for row in _KINDS if isinstance(error, row[0]))
     status = default
-    if fixed is None and exc.status is not None and 400 <= exc.status < 500:
-        status = exc.status
-    title = str(exc) if exc.problem is None else exc.problem.title or str(exc)
+    if fixed is None and error.status is not None and 400 <= error.status < 500:
+        status = error.status
+    title = str(error) if error.problem is None else error.problem.title or str(error)
     document = _Document(
         type=kind,
         title=title,
         status=status,
-        name=exc.name or type(exc).__name__,
-        detail=exc.detail,
-        causes=exc.causes,
+        name=error.name or type(error).__name__,
+        detail=error.detail,
+        causes=error.causes,
     )
-    return _answer(document, str(exc))
+    return _answer(document, str(error))
 
 
 def refusal(kind: str, status: int, title: str) -> ServiceError:
-    """Return the answer for something that the service itself refuses, by its type in the table above."""
+    """Return the answer for a refusal of the service itself, by a type of the table above."""
     return _answer(_Document(type=kind, title=title, status=status), title)
 
 
 def raised_again(error: ServiceError, url: str, question: Question) -> Exception:
-    """Return the error that an answer of the service stands for."""
+    """Return the error that an answer of the service describes."""
     try:
         document = _Document.model_validate_json(error.data)
-    except (
-        ValidationError
-    ):  # not from the service's own code: overloaded, or a request it could not read
+    except ValidationError:  # the framework answered: overload, or an unreadable request
         if error.code == 400:
-            return InvalidArgumentError(
-                f"{error.description}: {error.data.decode(errors='replace')}: expected another request"
-            )
+            details = error.data.decode(errors="replace")
+            return InvalidArgumentError(f"{error.description}: {details}: expected another request")
         problem = Problem(error.code, title=error.description)
         kind = RequestRefusedError if 400 <= error.code < 500 else RegistryConnectionError
         return kind(url, problem=problem)

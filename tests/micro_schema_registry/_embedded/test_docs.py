@@ -1,4 +1,4 @@
-"""The page and the example of the embedded registry, run as written."""
+"""The page and the example of the embedded registry run as written."""
 
 import asyncio
 import os
@@ -51,17 +51,17 @@ async def test_the_example_runs(tmp_path: Path) -> None:
     assert output.decode().splitlines() == [
         "version 1, the same again: True",
         "version 2 adds a field with a default",
-        "refused: reader field 'age' has no default and the writer has no such field at /fields/age",
+        "refused: reader field 'age' has no default and the writer has no such field "
+        "at /fields/age",
         "by id: ['id', 'country']",
     ]
 
 
 async def test_the_permissions_of_the_page_suffice(tmp_path: Path) -> None:
-    found = re.search(r"publish: .*?\]\nsubscribe: \[.*?\]", PAGE, re.DOTALL)
-    assert found is not None
-    config = (
-        f"authorization {{ users: [{{ user: u, password: p, permissions {{ {found[0]} }} }}] }}"
-    )
+    permissions = re.search(r"publish: .*?\]\nsubscribe: \[.*?\]", PAGE, re.DOTALL)
+    assert permissions is not None
+    user = f"{{ user: u, password: p, permissions {{ {permissions[0]} }} }}"
+    config = f"authorization {{ users: [{user}] }}"
     refused: list[Exception] = []
 
     async def keep(error: Exception) -> None:

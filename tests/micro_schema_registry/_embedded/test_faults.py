@@ -1,4 +1,4 @@
-"""The embedded registry when writers are killed, servers restart, and a node of a cluster dies in the middle of it."""
+"""The embedded registry when writers are killed, servers restart and a node of a cluster dies."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from micro_schema_registry._model.models import CachedSchema
 
 
 def schema(*names: str) -> dict[str, Any]:
-    """A record of fields without defaults: adding one is not backward compatible, dropping one is."""
+    """Return a record of fields without defaults: dropping one is backward compatible."""
     fields = [{"name": name, "type": "int"} for name in names]
     return {"type": "record", "name": "R", "fields": fields}
 
@@ -37,7 +37,7 @@ async def registry(nc: Client, bucket: str) -> EmbeddedRegistry:
 
 
 class Dying:
-    """Start writers that are killed between the version and the head."""
+    """Writers that are killed between the version and the head."""
 
     def __init__(self, url: str, bucket: str) -> None:
         self._arguments = (url, bucket)
@@ -120,7 +120,7 @@ async def test_what_a_dead_writer_left_counts_for_rules_and_if_exists(
 async def test_a_cancelled_registration_leaves_a_sound_registry(
     registry: EmbeddedRegistry, jetstream: JetStreamServer, bucket: str
 ) -> None:
-    """Cancelled after every possible number of requests, which includes the one between version and head."""
+    """Cancel after every possible number of requests, also between version and head."""
     ended: list[object] = []
     for stop_after in range(14):
         async with jetstream.connect() as connection:
@@ -144,7 +144,7 @@ async def test_a_cancelled_registration_leaves_a_sound_registry(
 
 
 class _Limited:
-    """A connection that cancels its user at the n-th request; as a server sees it, the user vanished."""
+    """A connection that cancels its user at the n-th request: for a server, the user vanished."""
 
     def __init__(self, nc: Client, requests: int) -> None:
         self._nc = nc
@@ -259,8 +259,8 @@ async def test_a_cluster_loses_nothing_when_a_node_dies_during_registrations(
                     made = await clients[number].register_schema(
                         artifact_id, content, group_id=group_id
                     )
-                except IncompatibleSchemaError as exc:
-                    outcomes.append(exc)
+                except IncompatibleSchemaError as error:
+                    outcomes.append(error)
                 else:
                     acknowledged.append((artifact_id, made))
             if len(acknowledged) > 40:
@@ -289,7 +289,7 @@ async def _node(
 
 
 async def _check(registry: EmbeddedRegistry, acknowledged: list[tuple[str, CachedSchema]]) -> None:
-    """Hold what writers were told against what is there."""
+    """Compare the acknowledged versions with the stored ones."""
     by_id = {made.global_id: (artifact_id, made) for artifact_id, made in acknowledged}
     for artifact_id, made in acknowledged:
         assert by_id[made.global_id] == (artifact_id, made)

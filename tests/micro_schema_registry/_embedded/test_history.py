@@ -1,4 +1,4 @@
-"""Heads as the sum of changes: pure, so every order of events can be played."""
+"""Heads as the sum of changes; pure, so every order of events can be played."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The embedded registry when many register at once: one version for one content, and no two that break a rule together."""
+"""The embedded registry when many clients register at once."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ _RACERS = 40
 
 
 def schema(number: int) -> dict[str, Any]:
-    """A record that is compatible with itself only: its second field has a type of its own and no default."""
+    """Return a record that is compatible with itself only, by a field without default."""
     kind = {"type": "fixed", "name": f"F{number}", "size": number + 1}
     fields = [{"name": "id", "type": "string"}, {"name": "value", "type": kind}]
     return {"type": "record", "name": "R", "fields": fields}
@@ -151,7 +151,7 @@ async def test_states_deletions_and_registrations_race_in_some_order(
 async def test_random_evolutions_leave_only_histories_that_the_rule_allows(
     racers: list[EmbeddedRegistry],
 ) -> None:
-    """Writers add and drop fields with and without defaults; every pair that got in is checked again afterwards."""
+    """Writers add and drop fields; every accepted pair is checked again afterwards."""
     await racers[0].set_rule("COMPATIBILITY", "FULL_TRANSITIVE", everywhere=True)
 
     def evolved() -> dict[str, Any]:

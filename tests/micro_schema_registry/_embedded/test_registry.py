@@ -1,4 +1,4 @@
-"""The embedded registry on a real server: what each method gives and refuses."""
+"""The embedded registry on a real server: answers and refusals of each method."""
 
 import copy
 from pathlib import Path
@@ -23,7 +23,7 @@ from micro_schema_registry._model.protocol import SchemaRegistry
 
 
 def user(*names: str, default: bool = True) -> dict[str, Any]:
-    """An Avro record whose fields, but for the first, have defaults."""
+    """Return an Avro record whose fields, except the first, have defaults."""
     fields: list[dict[str, Any]] = [{"name": "id", "type": "string"}]
     fields += [
         {"name": name, "type": "string", **({"default": ""} if default else {})} for name in names

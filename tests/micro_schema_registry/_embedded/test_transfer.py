@@ -1,4 +1,4 @@
-"""A registry written out and read into another bucket, with a map of the ids that changed."""
+"""Export of a registry and import into another bucket, with a map of the changed ids."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The benchmark of the service runs, and memory over NATS is far faster than Apicurio over HTTP."""
+"""The benchmark of the service runs; memory over NATS is faster than Apicurio over HTTP."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Contracts: typed endpoints register their schemas, and a change that breaks callers does not start."""
+"""Contracts: typed endpoints register their schemas; a breaking change does not start."""
 
 import asyncio
 import logging
@@ -225,7 +225,7 @@ async def test_given_metadata_comes_first(
 async def test_a_registry_that_is_down_does_not_keep_a_service_from_starting(
     ctx: micro.Context, name: str, caplog: pytest.LogCaptureFixture, nc: Client
 ) -> None:
-    """Nobody answers on the connection's bucket: the first failure is waited for, within the bound of all endpoints."""
+    """The bucket does not answer: only the first endpoint waits, within the bound of all."""
     registry = EmbeddedRegistry(nc, "g", bucket="no bucket can have this name", timeout=0.2)
 
     with caplog.at_level(logging.WARNING, "micro.contracts"):
@@ -237,7 +237,7 @@ async def test_a_registry_that_is_down_does_not_keep_a_service_from_starting(
 
 
 class Silent:
-    """A registry that takes every question and answers none."""
+    """A registry that answers no call."""
 
     def __getattr__(self, name: str) -> Any:
         async def never(*args: Any, **kwargs: Any) -> None:

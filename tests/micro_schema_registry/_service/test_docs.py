@@ -1,4 +1,4 @@
-"""The documentation of service and contracts says what is so, and its samples and examples run."""
+"""The pages of service and contracts are true; their samples and examples run."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""What the service keeps in memory, for how long, and how often it asks the registry: over a registry that counts."""
+"""The memory of the service: its content, its age limits, and its requests to the registry."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ WITH_COUNTRY = {
 
 
 class Counted:
-    """Pass calls on to a registry; count them, hold them up, let them fail."""
+    """A registry that counts, delays and fails calls before it passes them on."""
 
     def __init__(self, registry: EmbeddedRegistry) -> None:
         self._registry = registry
@@ -218,7 +218,7 @@ async def test_a_disabled_version_is_not_served_by_id_from_memory(new_service: N
 async def test_after_a_reconnection_names_are_asked_for_again(
     bucket: str, new_jetstream: JetStreamServer
 ) -> None:
-    """A change may have been announced while nobody could hear it."""
+    """A change may have been announced while the connection was lost."""
     group = "registry.v1"
     async with micro.Context() as ctx, new_jetstream.connect() as nc:
         await ctx.connect(micro.options.servers(new_jetstream.url))

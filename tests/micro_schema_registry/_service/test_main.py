@@ -1,4 +1,4 @@
-"""``python -m micro_schema_registry`` as a process."""
+"""`python -m micro_schema_registry` as a process."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ async def test_it_serves_until_it_is_told_to_stop(
         await process.communicate()
 
     assert process.returncode == 0
-    with pytest.raises(RegistryConnectionError, match="nobody listens"):
+    with pytest.raises(RegistryConnectionError, match="no service listens"):
         await client.get_schema("user")
 
 

@@ -1,4 +1,4 @@
-"""Apicurio is killed and started again while callers ask the service: what they get, how often it is tried, when it is back."""
+"""Apicurio is killed and started again while callers ask the service."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ KEPT = {"type": "fixed", "name": "Kept", "size": 1}
 
 @dataclass
 class Proxy:
-    """Stand between service and Apicurio, and count connections; while Apicurio is down each attempt needs a new one."""
+    """A proxy before Apicurio that counts connections; each attempt during an outage needs one."""
 
     target: int
     connections: int = 0
@@ -84,7 +84,7 @@ async def apicurio(folder: Path, port: int) -> AsyncIterator[None]:
 
 
 async def answering(port: int) -> None:
-    """Wait until a look-up is answered: on a busy machine a fresh JVM takes seconds for the first, whoever asks."""
+    """Wait until a look-up is answered: a fresh JVM takes seconds for the first."""
     async with httpx.AsyncClient(timeout=60) as client:
         url = f"http://127.0.0.1:{port}/apis/registry/v3/groups/outage/artifacts/user-0/versions"
         response = await client.get(f"{url}/branch=latest/content")
@@ -93,7 +93,7 @@ async def answering(port: int) -> None:
 
 @dataclass
 class Load:
-    """Callers that register and look up without pause, and what came of it."""
+    """Callers that register and look up without pause, and their results."""
 
     client: NatsRegistryClient
     answered: int = 0
@@ -110,15 +110,15 @@ class Load:
                 self.answered += 1
             except SchemaNotFoundError:  # what was in memory is gone after the restart
                 await self._register(number, schema)
-            except RegistryConnectionError as exc:
-                self.failures.append(exc)
+            except RegistryConnectionError as error:
+                self.failures.append(error)
                 self.slowest_failure = max(self.slowest_failure, time.monotonic() - began)
 
     async def _register(self, number: int, schema: dict[str, Any]) -> None:
         try:
             await self.client.register_schema(f"user-{number}", schema)
-        except RegistryConnectionError as exc:
-            self.failures.append(exc)
+        except RegistryConnectionError as error:
+            self.failures.append(error)
 
     @asynccontextmanager
     async def ending(self) -> AsyncIterator[None]:
@@ -187,10 +187,11 @@ async def test_apicurio_dies_and_comes_back_under_load(
                     load.done = True
 
     print(
-        f"{len(failures)} failures, slowest after {slowest:.2f} s; {tries} tries in {lasted:.2f} s; back after {back:.2f} s"
+        f"{len(failures)} failures, slowest after {slowest:.2f} s; "
+        f"{tries} tries in {lasted:.2f} s; back after {back:.2f} s"
     )
-    assert {exc.status for exc in failures} == {503}
-    assert all("http://127.0.0.1" in str(exc) for exc in failures)
+    assert {error.status for error in failures} == {503}
+    assert all("http://127.0.0.1" in str(error) for error in failures)
     assert slowest < TIMEOUT
     assert tries <= 5 + 5 * lasted, "one probe per second, and what two services retry of it"
     assert back < BACK_WITHIN

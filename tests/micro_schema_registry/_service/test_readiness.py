@@ -1,4 +1,4 @@
-"""The service tells whoever asks for readiness whether its registry answers."""
+"""The readiness of the service includes the answer of its registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry service as any NATS client sees it: its endpoints, its problem documents, its configuration."""
+"""The registry service for any NATS client: endpoints, problem documents, configuration."""
 
 import json
 import uuid
@@ -26,13 +26,13 @@ USER = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "str
 WITH_AGE = {**USER, "fields": [*USER["fields"], {"name": "age", "type": "int"}]}
 ADDRESS = {"type": "object", "properties": {"zip": {"type": "string"}}, "required": ["zip"]}
 NAMES = {
-    "events", "register", "get", "by-id", "check", "version", "references", "versions", "artifacts", "groups",
-    "search", "rules.get", "rules.set", "state.set", "delete", "validate", "info",
+    "events", "register", "get", "by-id", "check", "version", "references", "versions", "artifacts",
+    "groups", "search", "rules.get", "rules.set", "state.set", "delete", "validate", "info",
 }  # fmt: skip
 
 
 class Caller:
-    """Ask the service in plain JSON."""
+    """Requests to the service in plain JSON."""
 
     def __init__(self, nc: Client, prefix: str) -> None:
         self.nc = nc
@@ -296,7 +296,7 @@ async def test_a_server_without_jetstream_is_503_with_the_cause(tmp_path: Path) 
 async def test_a_client_without_a_service_says_so(nc: Client) -> None:
     client = NatsRegistryClient(nc, "g", prefix="nobody.here")
 
-    with pytest.raises(RegistryConnectionError, match=r"nobody listens on 'nobody\.here\.get'"):
+    with pytest.raises(RegistryConnectionError, match=r"no service listens on 'nobody\.here\.get'"):
         await client.get_schema("user")
 
 
