@@ -1,34 +1,31 @@
-"""etcd client and etcd as a NATS service."""
+"""etcd client and etcd as a NATS service.
 
-import micro_etcd._extra  # noqa: F401 - first: says what to install when the extra is missing
+`NatsEtcd` needs neither grpcio nor protobuf; all other clients and the service do, with the extra `etcd`.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from micro_etcd import errors
-from micro_etcd._aliases import (
-    DeleteRangeRequestType,
-    NoneType,
-    PutRequestType,
-    RangeRequestType,
-    TransactionRequest,
-    TxnReturnType,
-    TxnReturnValues,
-)
-from micro_etcd._direct.client import EtcdClient, EtcdConnectionManager, EtcdLockManager
-from micro_etcd._direct.communicator import EtcdCommunicator
-from micro_etcd._direct.election import Election
-from micro_etcd._direct.kv import KV, RangeOptions
-from micro_etcd._direct.leases import LeaseKeeper, Leases
-from micro_etcd._direct.queue_place import QueuePlace
-from micro_etcd._direct.watch import Event, EventStream, Watch, WatchBatch, WatchOptions
-from micro_etcd._keyspace.live_config import LiveConfig
-from micro_etcd._keyspace.lock import HeldLock
+from micro_etcd._model.events import Event, WatchBatch
+from micro_etcd._model.options import RangeOptions, WatchOptions
 from micro_etcd._model.txn import (
     Compare,
     CompareBuilder,
     CompareKey,
     DeleteOp,
+    DeleteRangeRequestType,
     GetOp,
+    NoneType,
     PutOp,
+    PutRequestType,
+    RangeRequestType,
+    TransactionRequest,
     TxnResponse,
     TxnResult,
+    TxnReturnType,
+    TxnReturnValues,
 )
 from micro_etcd._model.txn_builder import EtcdTransactionAction
 from micro_etcd._model.values import (
@@ -49,14 +46,6 @@ from micro_etcd._model.values import (
     WatchCreateRequestFilterType,
     WatchEvent,
     WatchEventType,
-)
-from micro_etcd._over_nats.client import NatsEtcd
-from micro_etcd._service.config import EtcdSection, EtcdServiceSettings, NamespaceRule
-from micro_etcd._service.service import EtcdService, add_etcd_service, serve, setup_embedded
-from micro_etcd._wire.errors import (
-    EtcdConditionFailedError,
-    EtcdLockBusyError,
-    EtcdPayloadTooLargeError,
 )
 from micro_etcd.errors import (
     EtcdAbortedError,
@@ -86,6 +75,33 @@ from micro_etcd.errors import (
     EtcdUnknownError,
     EtcetraError,
 )
+
+if TYPE_CHECKING:
+    from micro_etcd._direct.client import EtcdClient, EtcdConnectionManager, EtcdLockManager
+    from micro_etcd._direct.communicator import EtcdCommunicator
+    from micro_etcd._direct.election import Election
+    from micro_etcd._direct.kv import KV
+    from micro_etcd._direct.leases import Leases
+    from micro_etcd._direct.queue_place import QueuePlace
+    from micro_etcd._direct.watch import EventStream
+    from micro_etcd._keyspace.lease_keeper import LeaseKeeper
+    from micro_etcd._keyspace.live_config import LiveConfig
+    from micro_etcd._keyspace.lock import HeldLock
+    from micro_etcd._keyspace.watch import Watch
+    from micro_etcd._over_nats.client import NatsEtcd
+    from micro_etcd._service.config import EtcdSection, EtcdServiceSettings, NamespaceRule
+    from micro_etcd._service.service import (
+        EtcdService,
+        add_etcd_service,
+        serve,
+        setup,
+        setup_embedded,
+    )
+    from micro_etcd._wire.errors import (
+        EtcdConditionFailedError,
+        EtcdLockBusyError,
+        EtcdPayloadTooLargeError,
+    )
 
 __all__ = [
     "KV",
@@ -175,5 +191,58 @@ __all__ = [
     "add_etcd_service",
     "errors",
     "serve",
+    "setup",
     "setup_embedded",
 ]
+
+# Imported when first used: the direct client and the service need grpcio and protobuf.
+_LATER = {
+    "EtcdClient": "_direct.client",
+    "EtcdConnectionManager": "_direct.client",
+    "EtcdLockManager": "_direct.client",
+    "EtcdCommunicator": "_direct.communicator",
+    "Election": "_direct.election",
+    "KV": "_direct.kv",
+    "Leases": "_direct.leases",
+    "QueuePlace": "_direct.queue_place",
+    "EventStream": "_direct.watch",
+    "LeaseKeeper": "_keyspace.lease_keeper",
+    "LiveConfig": "_keyspace.live_config",
+    "HeldLock": "_keyspace.lock",
+    "Watch": "_keyspace.watch",
+    "NatsEtcd": "_over_nats.client",
+    "EtcdSection": "_service.config",
+    "EtcdServiceSettings": "_service.config",
+    "NamespaceRule": "_service.config",
+    "EtcdService": "_service.service",
+    "add_etcd_service": "_service.service",
+    "serve": "_service.service",
+    "setup": "_service.service",
+    "setup_embedded": "_service.service",
+    "EtcdConditionFailedError": "_wire.errors",
+    "EtcdLockBusyError": "_wire.errors",
+    "EtcdPayloadTooLargeError": "_wire.errors",
+}
+
+
+def _publish(name: str, value: Any) -> None:
+    """Make a name the package's own, in tracebacks and pickles too."""
+    if getattr(value, "__module__", "").startswith("micro_etcd._"):
+        value.__module__ = "micro_etcd"
+    globals()[name] = value
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'micro_etcd' has no attribute {name!r}")
+    import_module(f"micro_etcd.{_LATER[name]}")
+    for other, place in _LATER.items():
+        module = sys.modules.get(f"micro_etcd.{place}")
+        if hasattr(module, other):
+            _publish(other, getattr(module, other))
+    return globals()[name]
+
+
+for _name in __all__:
+    if _name not in _LATER:
+        _publish(_name, globals()[_name])

@@ -1,10 +1,10 @@
 """Calls to a cluster: which endpoint is asked, what is asked again, and what a failure means."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from time import monotonic
 
+from micro_etcd._backoff import backoff
 from micro_etcd._cluster.auth import METHOD as AUTHENTICATE
 from micro_etcd._cluster.auth import TokenSource
 from micro_etcd._cluster.channel import (
@@ -232,11 +232,6 @@ class Connection:
         if failure.code == EtcdDeadlineExceededError.code:
             return EtcdDeadlineExceededError(text)
         return EtcdUnavailableError(text)
-
-
-def backoff(number: int) -> float:
-    """Return seconds to wait before round `number` (from 0): 25 ms doubling to 0.5 s, with jitter."""
-    return float(min(0.025 * 2 ** min(number, 8), 0.5) * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
 
 
 def _token_refused(failure: StatusError) -> bool:

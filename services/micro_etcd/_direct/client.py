@@ -8,9 +8,8 @@ from typing import Generic, overload
 from micro_etcd._cluster.channel import ChannelFactory, grpc_channels
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._direct.communicator import EtcdCommunicator
-from micro_etcd._direct.gets import EtcdGets, GetBatcher
-from micro_etcd._direct.kv import Batchers
-from micro_etcd._direct.put_batcher import PutBatcher
+from micro_etcd._direct.gets import EtcdGets
+from micro_etcd._keyspace.get_batcher import GetBatcher
 from micro_etcd._keyspace.lock import HeldLock
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.values import EtcdCredential, EtcdLockOption, EtcdTLS, HostPortPair, T
@@ -29,8 +28,6 @@ class EtcdClient(Generic[T]):
         encoding: How keys and values become text; None gives bytes.
         timeout: Seconds within which a call must succeed, all attempts together.
         coalesce: Send single-key gets of one loop tick as one request.
-        batch_writes: Send plain puts of one loop tick as one txn: all are applied or none, they share one
-            revision, and one bad lease or unknown outcome is everybody's.
     """
 
     @overload
@@ -43,7 +40,6 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
-        batch_writes: bool = False,
     ) -> None: ...
 
     @overload
@@ -56,10 +52,9 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
-        batch_writes: bool = False,
     ) -> None: ...
 
-    def __init__(  # noqa: PLR0913 - the documented signature comes first
+    def __init__(
         self,
         addr: Address | Sequence[Address],
         credentials: EtcdCredential | None = None,
@@ -68,7 +63,6 @@ class EtcdClient(Generic[T]):
         *,
         timeout: float = 10.0,
         coalesce: bool = True,
-        batch_writes: bool = False,
     ) -> None:
         several = [addr] if isinstance(addr, HostPortPair | str) else list(addr)
         if not several:
@@ -80,7 +74,6 @@ class EtcdClient(Generic[T]):
         self._codec: Codec[T] = Codec(encoding)
         self._timeout = timeout
         self._coalesce = coalesce
-        self._batch_writes = batch_writes
         self._open_channel: ChannelFactory = grpc_channels(_tls(secure))
 
     def connect(self) -> "EtcdConnectionManager[T]":
@@ -125,11 +118,8 @@ class EtcdClient(Generic[T]):
         )
 
     def _communicator(self, connection: Connection) -> EtcdCommunicator[T]:
-        batchers = Batchers(
-            GetBatcher(EtcdGets(connection)) if self._coalesce else None,
-            PutBatcher(connection) if self._batch_writes else None,
-        )
-        return EtcdCommunicator(connection, self._codec, batchers)
+        gets = GetBatcher(EtcdGets(connection)) if self._coalesce else None
+        return EtcdCommunicator(connection, self._codec, gets)
 
 
 class EtcdConnectionManager(Generic[T]):

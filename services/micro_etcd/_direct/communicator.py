@@ -5,15 +5,18 @@ import asyncio
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._cluster.status import status
 from micro_etcd._direct.election import Election
-from micro_etcd._direct.kv import KV, Batchers
+from micro_etcd._direct.kv import KV
 from micro_etcd._direct.leases import Leases
 from micro_etcd._direct.queue_place import QueuePlace
-from micro_etcd._direct.watch import EventStream, WatchOptions
+from micro_etcd._direct.watch import EventStream
+from micro_etcd._keyspace.get_batcher import GetBatcher
 from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._keyspace.lock import HeldLock
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import WHOLE, Namespace
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import EndpointStatus, T
+from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.errors import EtcdLockLostError
 
 
@@ -36,14 +39,14 @@ class EtcdCommunicator(KeySpace[T]):
         self,
         connection: Connection,
         codec: Codec[T],
-        batchers: Batchers,
+        gets: GetBatcher[pb.KeyValue] | None,
         *,
         namespace: Namespace = WHOLE,
         lock: HeldLock | None = None,
     ) -> None:
-        super().__init__(codec, namespace, KV(connection, namespace, batchers), Leases(connection))
+        super().__init__(codec, namespace, KV(connection, namespace, gets), Leases(connection))
         self._connection = connection
-        self._batchers = batchers
+        self._gets = gets
         self._lock = lock
 
     @property
@@ -52,7 +55,7 @@ class EtcdCommunicator(KeySpace[T]):
         return EtcdCommunicator(
             self._connection,
             Codec[bytes](None),
-            self._batchers,
+            self._gets,
             namespace=self._namespace,
             lock=self._lock,
         )
@@ -139,7 +142,7 @@ class EtcdCommunicator(KeySpace[T]):
         return EtcdCommunicator(
             self._connection,
             self._codec,
-            self._batchers,
+            self._gets,
             namespace=namespace,
             lock=lock,
         )

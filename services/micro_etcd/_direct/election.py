@@ -5,12 +5,14 @@ from typing import Generic, Self
 
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._direct.kv import KV
-from micro_etcd._direct.leases import LeaseKeeper, Leases
+from micro_etcd._direct.leases import Leases
 from micro_etcd._direct.queue_place import QueuePlace
-from micro_etcd._direct.watch import EventStream, WatchOptions
+from micro_etcd._direct.watch import EventStream
+from micro_etcd._keyspace.lease_keeper import LeaseKeeper
 from micro_etcd._keyspace.lock import SESSION_TTL, HeldLock
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.txn import PutOp
 from micro_etcd._model.values import KeyValue, T, WatchEventType
 from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
@@ -56,7 +58,7 @@ class Election(Generic[T]):
             await self.proclaim(value)
             return self._leadership
         await self.resign()
-        keeper = await Leases(self._connection).keep(ttl)
+        keeper = await LeaseKeeper.start(Leases(self._connection), ttl)
         place = QueuePlace(
             self._connection, self._namespace, self._kv, name=self._name, lease=keeper.id
         )

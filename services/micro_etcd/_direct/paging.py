@@ -4,11 +4,11 @@ The first page is an ordinary Range and fixes the revision. What follows comes a
 the server has it (etcd 3.7), else page by page; a stream that breaks is continued with pages.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from micro_etcd._cluster.channel import StatusError
 from micro_etcd._cluster.connection import Connection
-from micro_etcd._model.keys import EVERYTHING
+from micro_etcd._model.options import SORT_KEYS
 from micro_etcd._model.values import RangeRequestSortOrder, RangeRequestSortTarget
 from micro_etcd._pb import micro_etcd_pb2 as pb
 
@@ -21,13 +21,6 @@ PAGE_BYTES = 2 << 20  # aimed at from the second page on
 
 Chunk = Sequence[pb.KeyValue]
 _DESCEND = RangeRequestSortOrder.DESCEND.value
-_SORT_KEYS: dict[int, Callable[[pb.KeyValue], int | bytes]] = {
-    RangeRequestSortTarget.KEY.value: lambda kv: kv.key,
-    RangeRequestSortTarget.VERSION.value: lambda kv: kv.version,
-    RangeRequestSortTarget.CREATE.value: lambda kv: kv.create_revision,
-    RangeRequestSortTarget.MOD.value: lambda kv: kv.mod_revision,
-    RangeRequestSortTarget.VALUE.value: lambda kv: kv.value,
-}
 
 
 async def pages(connection: Connection, request: pb.RangeRequest) -> AsyncIterator[Chunk]:
@@ -43,7 +36,10 @@ async def pages(connection: Connection, request: pb.RangeRequest) -> AsyncIterat
         unsorted.sort_order = unsorted.sort_target = 0
         found = [kv async for chunk in _key_order(connection, unsorted) for kv in chunk]
         # By a target and no order, etcd sorts ascending.
-        found.sort(key=_SORT_KEYS[request.sort_target], reverse=request.sort_order == _DESCEND)
+        found.sort(
+            key=SORT_KEYS[RangeRequestSortTarget(request.sort_target)],
+            reverse=request.sort_order == _DESCEND,
+        )
         yield found
 
 
@@ -94,7 +90,7 @@ async def _stream(connection: Connection, rest: pb.RangeRequest) -> AsyncIterato
 
 def _advance(rest: pb.RangeRequest, chunk: Chunk, wanted: int) -> bool:
     """Move the request behind a chunk; False when its limit is reached."""
-    rest.key = chunk[-1].key + EVERYTHING
+    rest.key = chunk[-1].key + b"\x00"
     if not wanted:
         return True
     rest.limit = wanted - len(chunk)

@@ -6,9 +6,10 @@ Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and o
 """
 
 from micro_etcd._cluster.connection import Connection
-from micro_etcd._direct.kv import KV, RangeOptions
-from micro_etcd._direct.watch import EventStream, WatchOptions
+from micro_etcd._direct.kv import KV
+from micro_etcd._direct.watch import EventStream
 from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.options import RangeOptions, WatchOptions
 from micro_etcd._model.txn import Compare, GetOp, PutOp
 from micro_etcd._model.values import (
     CompareCompareResult,
@@ -19,7 +20,6 @@ from micro_etcd._model.values import (
     RangeResult,
     WatchCreateRequestFilterType,
 )
-from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
 
 _PUTS = (WatchCreateRequestFilterType.NOPUT,)
@@ -58,7 +58,7 @@ class QueuePlace:
         answer = await self._kv.txn(
             [absent],
             [PutOp(self.key, value, lease=self._lease)],
-            [GetOp(pb.RangeRequest(key=self.key))],
+            [GetOp(self.key)],
             repeatable=True,
         )
         found = answer.responses[0]

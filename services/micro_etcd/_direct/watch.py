@@ -2,24 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import groupby
-from typing import Generic, Self
+from typing import Self
 
+from micro_etcd._backoff import backoff
 from micro_etcd._cluster.channel import UNAVAILABLE, ByteStream, Channel, StatusError
-from micro_etcd._cluster.connection import TRANSIENT, Connection, backoff
+from micro_etcd._cluster.connection import TRANSIENT, Connection
+from micro_etcd._direct.messages import keyvalue
 from micro_etcd._direct.watch_cursor import WatchCursor
-from micro_etcd._model.codec import Codec
+from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.keys import Namespace
-from micro_etcd._model.protocols import Batches
-from micro_etcd._model.values import (
-    KeyValue,
-    T,
-    WatchCreateRequestFilterType,
-    WatchEvent,
-    WatchEventType,
-)
+from micro_etcd._model.options import WatchOptions
+from micro_etcd._model.values import WatchEventType
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.errors import (
     EtcdCompactedError,
@@ -35,42 +30,6 @@ from micro_etcd.errors import (
 WATCH = "/etcdserverpb.Watch/Watch"
 RANGE = "/etcdserverpb.KV/Range"
 logger = logging.getLogger("micro.etcd.watch")
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """What a watch may ask for beside its keys.
-
-    Attributes:
-        start_revision: First revision wanted; None or 0 for what happens from now on.
-        prev_kv: Send what each event replaced.
-        filters: Kinds of event to leave out.
-        watch_id: Id the server gives the watch; 0 lets it choose.
-        progress: Also yield batches without events when etcd reports progress (every 10 minutes).
-    """
-
-    start_revision: int | None = None
-    prev_kv: bool = False
-    filters: Sequence[WatchCreateRequestFilterType] = ()
-    watch_id: int = 0
-    progress: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change of one key as bytes; `kv` of a DELETE has an empty value."""
-
-    type: WatchEventType
-    kv: KeyValue
-    prev: KeyValue | None
-
-
-@dataclass(frozen=True, slots=True)
-class WatchBatch:
-    """All events one revision of the store has for a watch; none for a progress report."""
-
-    revision: int
-    events: tuple[Event, ...]
 
 
 class EventStream:
@@ -295,8 +254,8 @@ class EventStream:
         return batches
 
     def _event(self, event: pb.Event) -> Event:
-        prev = self._namespace.read(event.prev_kv) if event.HasField("prev_kv") else None
-        return Event(WatchEventType(event.type), self._namespace.read(event.kv), prev)
+        prev = keyvalue(self._namespace, event.prev_kv) if event.HasField("prev_kv") else None
+        return Event(WatchEventType(event.type), keyvalue(self._namespace, event.kv), prev)
 
 
 async def _next(stream: ByteStream) -> pb.WatchResponse:
@@ -304,43 +263,3 @@ async def _next(stream: ByteStream) -> pb.WatchResponse:
     if body is None:
         raise StatusError(UNAVAILABLE, "the watch stream ended", sent=True)
     return pb.WatchResponse.FromString(body)
-
-
-class Watch(Generic[T]):
-    """An async iterator of WatchEvent: an EventStream, event by event and decoded.
-
-    Leaving the loop, cancelling it or `aclose` ends the server's watcher.
-    """
-
-    def __init__(self, stream: Batches, codec: Codec[T]) -> None:
-        self._stream = stream
-        self._decode = codec.decode
-        self._events: list[Event] = []
-
-    @property
-    def stream(self) -> Batches:
-        """The batches underneath."""
-        return self._stream
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> WatchEvent[T]:
-        while not self._events:
-            self._events = list(reversed((await anext(self._stream)).events))
-        event = self._events.pop()
-        prev = None if event.prev is None else self._decode(event.prev.value)
-        return WatchEvent(
-            self._decode(event.kv.key), self._decode(event.kv.value), prev, event.type
-        )
-
-    async def aclose(self) -> None:
-        """End the watch; idempotent."""
-        self._stream.close()
-
-    async def __aenter__(self) -> Self:
-        await self._stream.start()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()

@@ -7,13 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Generic
 
-from micro_etcd._direct.watch import Watch, WatchOptions
 from micro_etcd._keyspace.leadership import lead
 from micro_etcd._keyspace.live_config import LiveConfig, M, live_config
 from micro_etcd._keyspace.lock import HeldLock, hold_lock
 from micro_etcd._keyspace.reader import KeyReader
+from micro_etcd._keyspace.watch import Watch
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.protocols import Batches, Keys, LeaseStore, Place
 from micro_etcd._model.txn import Compare, TxnResult
 from micro_etcd._model.txn_builder import EtcdTransactionAction

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from micro_etcd._direct.watch import WatchBatch, WatchOptions
+from micro_etcd._model.events import WatchBatch
 from micro_etcd._model.keys import prefix_range
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import WatchEventType
 from micro_etcd.errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
 

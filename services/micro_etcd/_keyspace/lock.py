@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from micro_etcd._direct.leases import LeaseKeeper
+from micro_etcd._keyspace.lease_keeper import LeaseKeeper
 from micro_etcd._model.protocols import LeaseStore, Place
 from micro_etcd._model.txn import Compare
 from micro_etcd._model.values import EtcdLockOption
@@ -76,7 +76,7 @@ async def hold_lock(
     """
     ttl = option.ttl if option.ttl is not None else SESSION_TTL
     async with asyncio.timeout(option.timeout):
-        keeper = await leases.keep(ttl, on_lost=option.on_lost)
+        keeper = await LeaseKeeper.start(leases, ttl, on_lost=option.on_lost)
         try:
             place = await enter(keeper.id)
             if option.ttl is not None:

@@ -2,9 +2,9 @@
 
 from typing import Generic
 
-from micro_etcd._direct.kv import PLAIN, RangeOptions
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.options import PLAIN, RangeOptions
 from micro_etcd._model.protocols import Keys
 from micro_etcd._model.values import RangeRequestSortOrder, RangeRequestSortTarget, T
 
@@ -182,8 +182,8 @@ class KeyReader(Generic[T]):
     async def _items(
         self, keys: tuple[bytes, bytes], options: RangeOptions, codec: Codec[T]
     ) -> dict[T, T]:
-        strip, decode = self._namespace.strip, codec.decode
+        decode = codec.decode
         items: dict[T, T] = {}
-        async for chunk in self.kv.raw_pages(*keys, options):
-            items.update((decode(strip(kv.key)), decode(kv.value)) for kv in chunk)
+        async for page in self.kv.items(*keys, options):
+            items.update((decode(key), decode(value)) for key, value in page)
         return items

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from micro_etcd._model.values import KeyValue
-from micro_etcd._pb import micro_etcd_pb2 as pb
-
 EVERYTHING = b"\x00"  # as a range end: every key from the start key on
 
 
@@ -43,17 +40,6 @@ class Namespace:
     def strip(self, key: bytes) -> bytes:
         """Return the key as the user wrote it."""
         return key[len(self.prefix) :]
-
-    def read(self, kv: pb.KeyValue) -> KeyValue:
-        """Return what etcd sent, under the key as the user wrote it."""
-        return KeyValue(
-            self.strip(kv.key),
-            kv.value,
-            kv.create_revision,
-            kv.mod_revision,
-            kv.version,
-            kv.lease,
-        )
 
 
 WHOLE = Namespace()

@@ -1,30 +1,25 @@
-"""What the parts of the client need of each other, whether they talk to etcd or to the service over NATS."""
+"""The interfaces that both clients fill: the direct one and the one over NATS."""
 
-from __future__ import annotations
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, Self
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
-
-if TYPE_CHECKING:
-    from micro_etcd._direct.kv import RangeOptions
-    from micro_etcd._direct.leases import LeaseKeeper
-    from micro_etcd._direct.watch import WatchBatch
-    from micro_etcd._model.txn import Compare, Operation, TxnResponse
-    from micro_etcd._model.values import DeleteResult, KeyValue, LeaseInfo, PutResult, RangeResult
-    from micro_etcd._pb import micro_etcd_pb2 as pb
+from micro_etcd._model.events import WatchBatch
+from micro_etcd._model.options import RangeOptions
+from micro_etcd._model.txn import Compare, Operation, TxnResponse
+from micro_etcd._model.values import DeleteResult, KeyValue, LeaseInfo, PutResult, RangeResult
 
 
 class Keys(Protocol):
-    """Keys of a namespace as bytes; see KV."""
+    """Keys of a namespace as bytes; see `KV`."""
 
     async def get(self, key: bytes, options: RangeOptions = ...) -> KeyValue | None: ...
     async def get_value(self, key: bytes) -> bytes | None: ...
     async def range(
         self, key: bytes, range_end: bytes = b"", options: RangeOptions = ...
     ) -> RangeResult: ...
-    def raw_pages(
+    def items(
         self, key: bytes, range_end: bytes, options: RangeOptions = ...
-    ) -> AsyncIterator[Sequence[pb.KeyValue]]: ...
+    ) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]: ...
     async def put(
         self,
         key: bytes,
@@ -46,18 +41,15 @@ class Keys(Protocol):
 
 
 class LeaseStore(Protocol):
-    """Leases; see Leases."""
+    """Leases; see `Leases`."""
 
     async def grant(self, ttl: int, id: int | None = None) -> LeaseInfo: ...
     async def revoke(self, id: int, *, timeout: float | None = None) -> None: ...
-    async def keep(
-        self, ttl: int, *, on_lost: Callable[[], object] | None = None
-    ) -> LeaseKeeper: ...
     async def keep_alive(self, id: int, *, timeout: float | None = None) -> int: ...
 
 
 class Batches(Protocol):
-    """A watch, revision by revision; see EventStream."""
+    """A watch, revision by revision; see `EventStream`."""
 
     @property
     def next_revision(self) -> int: ...
@@ -68,7 +60,7 @@ class Batches(Protocol):
 
 
 class Place(Protocol):
-    """A place in the queue of a lock; see QueuePlace."""
+    """A place in the queue of a lock; see `QueuePlace`."""
 
     @property
     def key(self) -> bytes: ...

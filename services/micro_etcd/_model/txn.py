@@ -1,29 +1,19 @@
 """Transactions: comparisons, operations, and the answers to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self
+from typing import Generic
 
 from micro_etcd._model.codec import Codec
-from micro_etcd._model.keys import Namespace
+from micro_etcd._model.options import PLAIN, RangeOptions
 from micro_etcd._model.values import (
     CompareCompareResult,
     CompareCompareTarget,
     DeleteResult,
-    KeyValue,
     PutResult,
     RangeResult,
     T,
 )
-from micro_etcd._pb import micro_etcd_pb2 as pb
-
-_OPERAND_FIELD = {
-    CompareCompareTarget.VERSION: "version",
-    CompareCompareTarget.CREATE: "create_revision",
-    CompareCompareTarget.MOD: "mod_revision",
-    CompareCompareTarget.VALUE: "value",
-    CompareCompareTarget.LEASE: "lease",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +35,6 @@ class Compare:
     operand: int | bytes
     range_end: bytes = b""
     also: tuple["Compare", ...] = ()
-
-    def messages(self, namespace: Namespace) -> list[pb.Compare]:
-        """Return the protocol messages, with the namespace put before the key."""
-        message = pb.Compare(
-            key=namespace.key(self.key),
-            target=self.target.value,
-            result=self.result.value,
-            range_end=namespace.end(self.range_end),
-        )
-        setattr(message, _OPERAND_FIELD[self.target], self.operand)
-        return [message, *(part for other in self.also for part in other.messages(namespace))]
 
 
 class CompareBuilder:
@@ -161,31 +140,13 @@ class CompareKey:
         return Compare(key, target, result, wanted, end, also)
 
 
-class Operation(Protocol):
-    """One step of a txn."""
-
-    @property
-    def is_read(self) -> bool: ...
-    def message(self, namespace: Namespace) -> pb.RequestOp: ...
-
-
 @dataclass(frozen=True, slots=True)
 class GetOp:
-    """Read a key or a range. `request` carries keys without namespace."""
+    """Read a key or a range."""
 
-    request: pb.RangeRequest
-
-    @property
-    def is_read(self) -> bool:
-        """True."""
-        return True
-
-    def message(self, namespace: Namespace) -> pb.RequestOp:
-        """Return the protocol message."""
-        message = pb.RequestOp(request_range=self.request)
-        message.request_range.key = namespace.key(self.request.key)
-        message.request_range.range_end = namespace.end(self.request.range_end)
-        return message
+    key: bytes
+    range_end: bytes = b""
+    options: RangeOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,24 +159,6 @@ class PutOp:
     ignore_lease: bool = False
     prev_kv: bool = False
 
-    @property
-    def is_read(self) -> bool:
-        """False."""
-        return False
-
-    def message(self, namespace: Namespace) -> pb.RequestOp:
-        """Return the protocol message."""
-        return pb.RequestOp(
-            request_put=pb.PutRequest(
-                key=namespace.key(self.key),
-                value=self.value,
-                lease=self.lease,
-                prev_kv=self.prev_kv,
-                ignore_value=self.value is None,
-                ignore_lease=self.ignore_lease,
-            )
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class DeleteOp:
@@ -225,22 +168,8 @@ class DeleteOp:
     range_end: bytes = b""
     prev_kv: bool = False
 
-    @property
-    def is_read(self) -> bool:
-        """False."""
-        return False
 
-    def message(self, namespace: Namespace) -> pb.RequestOp:
-        """Return the protocol message."""
-        return pb.RequestOp(
-            request_delete_range=pb.DeleteRangeRequest(
-                key=namespace.key(self.key),
-                range_end=namespace.end(self.range_end),
-                prev_kv=self.prev_kv,
-            )
-        )
-
-
+Operation = GetOp | PutOp | DeleteOp
 OperationResult = RangeResult | PutResult | DeleteResult
 
 
@@ -251,26 +180,6 @@ class TxnResponse:
     succeeded: bool
     revision: int
     responses: tuple[OperationResult, ...]
-
-    @classmethod
-    def from_pb(cls, answer: pb.TxnResponse, keyvalue: Callable[[pb.KeyValue], KeyValue]) -> Self:
-        """Read a protocol message, `keyvalue` turning its keys into ours."""
-        revision = answer.header.revision
-        results = tuple(_result(part, revision, keyvalue) for part in answer.responses)
-        return cls(answer.succeeded, revision, results)
-
-
-def _result(
-    part: pb.ResponseOp, revision: int, keyvalue: Callable[[pb.KeyValue], KeyValue]
-) -> OperationResult:
-    if part.HasField("response_range"):
-        found = part.response_range
-        return RangeResult([keyvalue(kv) for kv in found.kvs], revision, found.more, found.count)
-    if part.HasField("response_put"):
-        put = part.response_put
-        return PutResult(revision, keyvalue(put.prev_kv) if put.HasField("prev_kv") else None)
-    gone = part.response_delete_range
-    return DeleteResult(revision, gone.deleted, [keyvalue(kv) for kv in gone.prev_kvs])
 
 
 class TxnResult(list[T | None], Generic[T]):
@@ -287,3 +196,13 @@ class TxnResult(list[T | None], Generic[T]):
         self.succeeded = response.succeeded
         self.revision = response.revision
         self.responses = response.responses
+
+
+# Names that etcetra's users may have in their annotations.
+PutRequestType = PutOp
+RangeRequestType = GetOp
+DeleteRangeRequestType = DeleteOp
+TransactionRequest = PutOp | GetOp | DeleteOp
+NoneType = type(None)
+TxnReturnValues = list[str | None]
+TxnReturnType = TxnResult

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Generic
 
-from micro_etcd._direct.kv import RangeOptions
 from micro_etcd._model.codec import Codec
+from micro_etcd._model.options import RangeOptions
 from micro_etcd._model.txn import (
     DeleteOp,
     GetOp,
@@ -80,7 +80,7 @@ class EtcdTransactionAction(Generic[T]):
             sort_target,
         )
         end = b"" if range_end is None else codec.encode(range_end)
-        self._note(GetOp(options.request(codec.encode(key), end)), codec)
+        self._note(GetOp(codec.encode(key), end, options), codec)
 
     def delete(
         self,

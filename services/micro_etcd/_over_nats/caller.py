@@ -1,7 +1,6 @@
 """Calls of the etcd service: one try or several, and what is known when no answer comes."""
 
 import asyncio
-import random
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel, ValidationError
 
 from micro import Client, Context, MicroError, ServiceError
+from micro_etcd._backoff import backoff
 from micro_etcd._wire.errors import from_nats_error, from_service_error
 from micro_etcd.errors import (
     EtcdDeadlineExceededError,
@@ -22,7 +22,6 @@ from micro_etcd.errors import (
 
 R = TypeVar("R", bound=BaseModel)
 ATTEMPT = 3.0  # seconds for one try of what may be repeated
-FIRST_PAUSE, LONGEST_PAUSE = 0.025, 1.0
 
 
 class Caller:
@@ -89,17 +88,18 @@ class Caller:
         """
         limit = self.timeout if timeout is None else timeout
         deadline = asyncio.get_running_loop().time() + limit
-        pause = FIRST_PAUSE
+        attempts = 0
         while True:
             left = deadline - asyncio.get_running_loop().time()
             share = left if write else min(left, attempt)
             try:
                 return await self._try(operation, data, headers, write=write, timeout=share)
             except (EtcdUnavailableError, EtcdDeadlineExceededError):
+                pause = backoff(attempts)
                 if asyncio.get_running_loop().time() + pause >= deadline:
                     raise
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            attempts += 1
 
     async def tell(self, operation: str, body: BaseModel) -> None:
         """Send a body without waiting for an answer."""

@@ -6,18 +6,18 @@ from typing import Literal, overload
 from nats.aio.client import Client as NatsClient
 
 from micro import Context
-from micro_etcd._direct.watch import WatchOptions
 from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import EVERYTHING, WHOLE
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.txn import Compare
 from micro_etcd._model.values import CompareCompareResult, CompareCompareTarget, T
 from micro_etcd._over_nats.caller import Caller
 from micro_etcd._over_nats.kv import NatsKV
 from micro_etcd._over_nats.leases import NatsLeases
 from micro_etcd._over_nats.watch import NatsEventStream
-from micro_etcd._wire.models import AcquireBody, AcquireReply
-from micro_etcd._wire.watch_models import WatchBody
+from micro_etcd._wire.leases import AcquireBody, AcquireReply
+from micro_etcd._wire.watch import WatchBody
 
 LOCK_POLL = (
     5.0  # seconds an instance of the service waits with a caller for a lock, before it asks again

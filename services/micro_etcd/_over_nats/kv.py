@@ -1,16 +1,11 @@
 """Keys over NATS, with the methods they have on a direct connection."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
 
-from micro_etcd._direct.gets import GetBatcher
-from micro_etcd._direct.kv import PLAIN, RangeOptions
-from micro_etcd._model.txn import (
-    Compare,
-    Operation,
-    TxnResponse,
-)
+from micro_etcd._keyspace.get_batcher import GetBatcher
+from micro_etcd._model.options import PLAIN, SORT_KEYS, RangeOptions
+from micro_etcd._model.txn import Compare, GetOp, Operation, TxnResponse
 from micro_etcd._model.values import (
     DeleteResult,
     KeyValue,
@@ -27,10 +22,8 @@ from micro_etcd._over_nats.txn import (
     operation_result,
     span,
 )
-from micro_etcd._pb import micro_etcd_pb2 as pb
-from micro_etcd._service.kv import FOUND, KEY
-from micro_etcd._service.kv import LEASE as LEASE_HEADER
-from micro_etcd._wire.models import (
+from micro_etcd._wire.headers import KEY, LEASE, REVISION, read_history
+from micro_etcd._wire.kv import (
     DeleteBody,
     DeleteReply,
     GetBody,
@@ -43,16 +36,14 @@ from micro_etcd._wire.models import (
     PutBody,
     PutReply,
 )
-from micro_etcd._wire.txn_models import (
-    TxnBody,
-    TxnReply,
-)
+from micro_etcd._wire.txn import TxnBody, TxnReply
 
-MAX_BATCH_BYTES = 256 << 10  # of values in one answer, which may be sent as base64
+MAX_BATCH_BYTES = 256 << 10  # of values in one reply, which may be sent as base64
+_DESCEND = RangeRequestSortOrder.DESCEND
 
 
 class NatsGets:
-    """Reads keys through the service."""
+    """Single keys read through the service."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -60,18 +51,8 @@ class NatsGets:
     async def one(self, key: bytes) -> KeyValue | None:
         """Read one key, raw."""
         headers = {KEY: base64.b64encode(key).decode()}
-        answer = await self._caller.send("kv.get", b"", headers)
-        found = answer.headers or {}
-        if found.get(FOUND) != "true":
-            return None
-        return KeyValue(
-            key,
-            answer.data,
-            int(found["Etcd-Create-Revision"]),
-            int(found["Etcd-Mod-Revision"]),
-            int(found["Etcd-Version"]),
-            int(found[LEASE_HEADER]),
-        )
+        reply = await self._caller.send("kv.get", b"", headers)
+        return read_history(key, reply.data, reply.headers or {})
 
     async def many(self, keys: Iterable[bytes]) -> list[KeyValue | None]:
         """Read several keys at once."""
@@ -81,7 +62,7 @@ class NatsGets:
 
 
 class NatsKV:
-    """Keys of one namespace of the service; errors as of KV."""
+    """Keys of one namespace of the service; errors as of `KV`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -93,76 +74,36 @@ class NatsKV:
             return await self._gets.get(key)
         body = GetBody(key=key, revision=options.revision, serializable=options.serializable)
         reply = await self._caller.call("kv.get", body, GetReply)
-        found = None if reply.kv is None else reply.kv.keyvalue()
-        return found if found is not None and _passes(found, options) else None
+        kv = None if reply.kv is None else reply.kv.keyvalue()
+        return kv if kv is not None and _passes(kv, options) else None
 
     async def get_value(self, key: bytes) -> bytes | None:
-        """Return the value of one key."""
-        found = await self._gets.get(key)
-        return None if found is None else found.value
+        """Return the value of one key, None when it does not exist."""
+        kv = await self._gets.get(key)
+        return None if kv is None else kv.value
 
     async def range(
         self, key: bytes, range_end: bytes = b"", options: RangeOptions = PLAIN
     ) -> RangeResult:
         """Read a range, all of it from one revision; `count` is that of the keys returned."""
-        revision, found = 0, list[KeyValue]()
-        async for revision, kvs in self.revisions(key, range_end, options):  # noqa: B007 - the last one is returned
-            found += kvs
-        return RangeResult(found, revision, False, len(found))
+        revision, kvs = 0, list[KeyValue]()
+        async for revision, page in self._ordered(key, range_end, options):  # noqa: B007 - returned
+            kvs += page
+        return RangeResult(kvs, revision, False, len(kvs))
 
     async def pages(
         self, key: bytes, range_end: bytes, options: RangeOptions = PLAIN
     ) -> AsyncIterator[Sequence[KeyValue]]:
-        """Read a range message by message in key order, all from one revision."""
-        async for _, kvs in self.revisions(key, range_end, options):
-            yield kvs
+        """Read a range page by page in the order asked for, all pages from one revision."""
+        async for _, page in self._ordered(key, range_end, options):
+            yield page
 
-    async def revisions(
+    async def items(
         self, key: bytes, range_end: bytes, options: RangeOptions = PLAIN
-    ) -> AsyncIterator[tuple[int, Sequence[KeyValue]]]:
-        """Yield `pages` with the revision of the store they show."""
-        cursor: str | None = None
-        while True:
-            body = ListBody(
-                **span(key, range_end).model_dump(exclude_none=True),
-                limit=options.limit,
-                cursor=cursor,
-                revision=options.revision,
-                serializable=options.serializable,
-                keys_only=options.keys_only,
-            )
-            reply = await self._caller.call("kv.list", body, ListReply)
-            yield reply.revision, [item.keyvalue() for item in reply.items]
-            cursor = reply.cursor
-            if cursor is None or options.limit:
-                return
-
-    async def raw_pages(
-        self, key: bytes, range_end: bytes, options: RangeOptions = PLAIN
-    ) -> AsyncIterator[Sequence[pb.KeyValue]]:
-        """Yield a range as protocol messages, in the order asked for."""
-        by_key = options.sort_target is RangeRequestSortTarget.KEY
-        forward = options.sort_order is not RangeRequestSortOrder.DESCEND
-        if by_key and forward and options._replace(limit=None) == _unfiltered(options):
-            left = options.limit
-            async for page in self.pages(key, range_end, options._replace(limit=None)):
-                taken = page if not left else page[:left]
-                yield [_message(kv) for kv in taken]
-                if left:
-                    left -= len(taken)
-                    if not left:
-                        return
-            return
-        # What the service has no word for is done here: etcd, too, sorts and filters what it has read.
-        wanted = _unfiltered(options)._replace(keys_only=False)
-        found = [
-            kv
-            async for page in self.pages(key, range_end, wanted)
-            for kv in page
-            if _passes(kv, options)
-        ]
-        found.sort(key=_SORT_KEYS[options.sort_target], reverse=not forward)
-        yield [_message(kv) for kv in (found[: options.limit] if options.limit else found)]
+    ) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
+        """Read the keys and values of a range as `pages` does."""
+        async for _, page in self._ordered(key, range_end, options):
+            yield [(kv.key, kv.value) for kv in page]
 
     async def put(
         self,
@@ -178,9 +119,9 @@ class NatsKV:
         if value is not None and not prev_kv and not ignore_lease and guard is None:
             headers = {KEY: base64.b64encode(key).decode()}
             if lease:
-                headers[LEASE_HEADER] = str(lease)
+                headers[LEASE] = str(lease)
             answer = await self._caller.send("kv.put", value, headers, write=True)
-            return PutResult(int((answer.headers or {}).get("Etcd-Revision", "0")), None)
+            return PutResult(int((answer.headers or {}).get(REVISION, "0")), None)
         held = None if guard is None else Guard(key=guard.key, create_revision=int(guard.operand))
         body = PutBody(
             key=checked_key(key),
@@ -191,9 +132,8 @@ class NatsKV:
             guard=held,
         )
         reply = await self._caller.call("kv.put", body, PutReply, write=True)
-        return PutResult(
-            reply.revision, None if reply.prev_kv is None else reply.prev_kv.keyvalue()
-        )
+        prev = None if reply.prev_kv is None else reply.prev_kv.keyvalue()
+        return PutResult(reply.revision, prev)
 
     async def delete(
         self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False
@@ -202,9 +142,8 @@ class NatsKV:
         keys = span(key, range_end).model_dump(exclude_none=True)
         body = DeleteBody(**keys, prev_kv=prev_kv)
         reply = await self._caller.call("kv.delete", body, DeleteReply, write=True)
-        return DeleteResult(
-            reply.revision, reply.deleted, [item.keyvalue() for item in reply.prev_kvs]
-        )
+        prev = [item.keyvalue() for item in reply.prev_kvs]
+        return DeleteResult(reply.revision, reply.deleted, prev)
 
     async def txn(
         self,
@@ -218,27 +157,59 @@ class NatsKV:
             success=[operation_body(operation) for operation in success],
             failure=[operation_body(operation) for operation in failure],
         )
-        write = not all(operation.is_read for operation in (*success, *failure))
+        write = not all(isinstance(operation, GetOp) for operation in (*success, *failure))
         reply = await self._caller.call("txn", body, TxnReply, write=write)
-        responses = tuple(operation_result(found, reply.revision) for found in reply.responses)
+        responses = tuple(operation_result(part, reply.revision) for part in reply.responses)
         return TxnResponse(reply.succeeded, reply.revision, responses)
 
+    async def _ordered(
+        self, key: bytes, range_end: bytes, options: RangeOptions
+    ) -> AsyncIterator[tuple[int, Sequence[KeyValue]]]:
+        """Yield pages in the order asked for, each with the revision of the store that it shows."""
+        by_key = options.sort_target is RangeRequestSortTarget.KEY
+        if by_key and options.sort_order is not _DESCEND and not _is_filtered(options):
+            async for revision, page in self._listed(key, range_end, options):
+                yield revision, page
+            return
+        # The service has no other order and no filters, so both are done here; etcd, too, sorts
+        # and filters what it has read.
+        revision, kvs = 0, list[KeyValue]()
+        unlimited = options._replace(limit=None, keys_only=options.keys_only and by_key)
+        async for revision, page in self._listed(key, range_end, unlimited):  # noqa: B007 - yielded
+            kvs += [kv for kv in page if _passes(kv, options)]
+        kvs.sort(key=SORT_KEYS[options.sort_target], reverse=options.sort_order is _DESCEND)
+        yield revision, kvs[: options.limit] if options.limit else kvs
 
-_SORT_KEYS: dict[RangeRequestSortTarget, Callable[[KeyValue], Any]] = {
-    RangeRequestSortTarget.KEY: lambda kv: kv.key,
-    RangeRequestSortTarget.VERSION: lambda kv: kv.version,
-    RangeRequestSortTarget.CREATE: lambda kv: kv.create_revision,
-    RangeRequestSortTarget.MOD: lambda kv: kv.mod_revision,
-    RangeRequestSortTarget.VALUE: lambda kv: kv.value,
-}
+    async def _listed(
+        self, key: bytes, range_end: bytes, options: RangeOptions
+    ) -> AsyncIterator[tuple[int, Sequence[KeyValue]]]:
+        """Yield the replies of `kv.list`, which are in key order."""
+        body = ListBody(
+            **span(key, range_end).model_dump(exclude_none=True),
+            limit=options.limit if options.limit else None,
+            revision=options.revision,
+            serializable=options.serializable,
+            keys_only=options.keys_only,
+        )
+        while True:
+            reply = await self._caller.call("kv.list", body, ListReply)
+            yield reply.revision, [item.keyvalue() for item in reply.items]
+            if reply.cursor is None:
+                return
+            left = None if body.limit is None else body.limit - len(reply.items)
+            if left is not None and left <= 0:
+                return
+            body = body.model_copy(update={"cursor": reply.cursor, "limit": left})
 
 
-def _unfiltered(options: RangeOptions) -> RangeOptions:
-    return RangeOptions(
-        revision=options.revision,
-        serializable=options.serializable,
-        keys_only=options.keys_only,
-        sort_order=options.sort_order,
+def _is_filtered(options: RangeOptions) -> bool:
+    return any(
+        (
+            options.min_mod_revision,
+            options.max_mod_revision,
+            options.min_create_revision,
+            options.max_create_revision,
+        )
     )
 
 
@@ -249,15 +220,4 @@ def _passes(kv: KeyValue, options: RangeOptions) -> bool:
     )
     return all(
         (not low or number >= low) and (not high or number <= high) for low, high, number in bounds
-    )
-
-
-def _message(kv: KeyValue) -> pb.KeyValue:
-    return pb.KeyValue(
-        key=kv.key,
-        value=kv.value,
-        create_revision=kv.create_revision,
-        mod_revision=kv.mod_revision,
-        version=kv.version,
-        lease=kv.lease,
     )

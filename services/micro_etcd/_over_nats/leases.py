@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from micro_etcd._direct.leases import LeaseKeeper, now
+from micro_etcd._keyspace.lease_keeper import LeaseKeeper
 from micro_etcd._model.values import LeaseInfo
 from micro_etcd._over_nats.caller import Caller
-from micro_etcd._wire.models import GrantBody, LeaseBody, LeaseReply
+from micro_etcd._wire.leases import GrantBody, LeaseBody, LeaseReply
 from micro_etcd.errors import EtcdInvalidArgumentError
 
 
@@ -47,6 +47,4 @@ class NatsLeases:
 
     async def keep(self, ttl: int, *, on_lost: Callable[[], object] | None = None) -> LeaseKeeper:
         """Grant a lease and renew it until `LeaseKeeper.stop`."""
-        sent = now()
-        granted = await self.grant(ttl)
-        return LeaseKeeper(self, granted, sent + granted.ttl, on_lost=on_lost)
+        return await LeaseKeeper.start(self, ttl, on_lost=on_lost)

@@ -12,15 +12,10 @@ from micro_etcd._model.txn import (
 from micro_etcd._model.values import (
     DeleteResult,
     PutResult,
-    RangeRequestSortOrder,
-    RangeRequestSortTarget,
     RangeResult,
 )
-from micro_etcd._service.txn import OPERATORS
-from micro_etcd._wire.models import (
-    Span,
-)
-from micro_etcd._wire.txn_models import (
+from micro_etcd._wire.txn import (
+    OPERATORS,
     CompareBody,
     DeleteAnswer,
     DeleteOpBody,
@@ -31,6 +26,7 @@ from micro_etcd._wire.txn_models import (
     PutOpValue,
     RangeAnswer,
 )
+from micro_etcd._wire.values import Span
 from micro_etcd.errors import EtcdInvalidArgumentError
 
 SIGNS = {result: sign for sign, result in OPERATORS.items()}
@@ -83,14 +79,14 @@ def operation_body(operation: Operation) -> OpBody:
         )
     if not isinstance(operation, GetOp):
         raise TypeError(f"invalid operation {operation!r}: expected a GetOp, PutOp or DeleteOp")
-    asked = operation.request
+    options = operation.options
     return GetOpBody.model_construct(
-        get=span(asked.key, asked.range_end),
-        limit=asked.limit,
-        revision=asked.revision,
-        serializable=asked.serializable,
-        sort_order=RangeRequestSortOrder(asked.sort_order).name.lower(),
-        sort_target=RangeRequestSortTarget(asked.sort_target).name.lower(),
+        get=span(operation.key, operation.range_end),
+        limit=options.limit or 0,
+        revision=options.revision or 0,
+        serializable=options.serializable,
+        sort_order=options.sort_order.name.lower(),
+        sort_target=options.sort_target.name.lower(),
     )
 
 

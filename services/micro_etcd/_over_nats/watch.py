@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
@@ -12,12 +11,13 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro_etcd._direct.watch import Event, WatchBatch
+from micro_etcd._backoff import backoff
+from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.values import WatchEventType
-from micro_etcd._over_nats.caller import FIRST_PAUSE, LONGEST_PAUSE, Caller
-from micro_etcd._service.watch import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._over_nats.caller import Caller
 from micro_etcd._wire.errors import ERROR, named_error
-from micro_etcd._wire.watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
+from micro_etcd._wire.headers import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._wire.watch import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd.errors import (
     EtcdCompactedError,
     EtcdDataLossError,
@@ -138,20 +138,20 @@ class _Reader:
         self._filled.set()
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        failures = 0
         try:
             while True:
                 try:
                     await self._serve_once()
-                    pause = FIRST_PAUSE
+                    failures = 0
                 except FATAL:
                     raise
                 except EtcdError as error:
                     if not self._started.is_set() or self._caller.nc.is_closed:
                         raise
                     logger.info("watch over NATS cannot be resumed yet: %s", error)
-                    await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, no secret
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                    await asyncio.sleep(backoff(failures))
+                    failures += 1
         except EtcdError as error:
             self._error = error
         finally:

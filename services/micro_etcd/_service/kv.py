@@ -2,10 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from micro import Request
-from micro_etcd._direct.kv import RangeOptions
+from micro import Middleware, NextHandler, Request, Response
+from micro_etcd._model.options import RangeOptions
 from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, OperationResult, PutOp
 from micro_etcd._model.values import (
     CompareCompareResult,
@@ -15,10 +16,10 @@ from micro_etcd._model.values import (
     PutResult,
     RangeResult,
 )
-from micro_etcd._pb import micro_etcd_pb2 as pb
-from micro_etcd._service.namespaces import View, parse
+from micro_etcd._service.namespaces import Namespaces, View
 from micro_etcd._wire.errors import EtcdConditionFailedError, EtcdPayloadTooLargeError
-from micro_etcd._wire.models import (
+from micro_etcd._wire.headers import KEY, LEASE, MARGIN, REVISION, history_headers
+from micro_etcd._wire.kv import (
     Condition,
     DeleteBody,
     DeleteReply,
@@ -27,153 +28,132 @@ from micro_etcd._wire.models import (
     GetManyReply,
     GetReply,
     Guard,
-    Item,
     ListBody,
     ListReply,
     PutBody,
     PutReply,
-    Reply,
 )
+from micro_etcd._wire.values import Item
 from micro_etcd.errors import EtcdInvalidArgumentError, EtcdLockLostError
 
-KEY = "Etcd-Key"
-FOUND = "Etcd-Found"
-LEASE = "Etcd-Lease"
-MARGIN = 4096  # bytes of a message left for headers
 FIRST_READ = 64  # keys
 MAX_READ = 4000  # keys
 EQUAL = CompareCompareResult.EQUAL
-JSON_HEADERS = {"Content-Type": "application/json"}
-
-MaxPayload = Callable[[], int]
 
 
 class KeyEndpoints:
-    """Handlers of `kv.*`; `max_payload` tells how large a message may be at the moment."""
+    """Handlers of `kv.*`; `max_payload` returns how large a message may be now."""
 
-    def __init__(self, max_payload: MaxPayload) -> None:
+    def __init__(self, namespaces: Namespaces, max_payload: Callable[[], int]) -> None:
+        self._namespaces = namespaces
         self._max_payload = max_payload
 
-    async def get(self, request: Request, view: View) -> None:
-        """Answer `kv.get`: with the header `Etcd-Key` (base64) raw, else as GetBody."""
-        view.need("get")
-        headers = request.headers()
-        if KEY in headers:
-            found = await view.kv.get(raw_key(headers))
-            if found is None:
-                await request.respond(b"", {FOUND: "false"})
-                return
-            self._check_size(len(found.value))
-            await request.respond(found.value, _history(found))
-            return
-        body = parse(GetBody, request.data())
+    def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Return the handlers by operation."""
+        return {
+            "kv.get": self.get,
+            "kv.get.many": self.get_many,
+            "kv.put": self.put,
+            "kv.delete": self.delete,
+            "kv.list": self.list,
+        }
+
+    def raw(self) -> dict[str, Middleware]:
+        """Return, by operation, what answers a request whose key is in the header `Etcd-Key`."""
+        return {"kv.get": self._raw_get, "kv.put": self._raw_put}
+
+    async def get(self, body: GetBody, request: Request) -> GetReply:
+        """Answer `kv.get`."""
+        view = self._namespaces.view(request, "get")
         options = RangeOptions(revision=body.revision, serializable=body.serializable)
-        found = await view.kv.get(body.key, options)
-        item = None if found is None else Item.of(found)
-        await self.answer(request, GetReply(found=item is not None, kv=item))
+        kv = await view.kv.get(body.key, options)
+        item = None if kv is None else Item.of(kv)
+        return GetReply(found=item is not None, kv=item)
 
-    async def get_many(self, request: Request, view: View) -> None:
+    async def get_many(self, body: GetManyBody, request: Request) -> GetManyReply:
         """Answer `kv.get.many`."""
-        view.need("get")
-        body = parse(GetManyBody, request.data())
-        reads = [GetOp(pb.RangeRequest(key=key)) for key in body.keys]
-        answer = await view.kv.txn([], reads)
-        found = [part.kvs for part in answer.responses if isinstance(part, RangeResult)]
-        items = [Item.of(kvs[0]) if kvs else None for kvs in found]
-        await self.answer(request, GetManyReply.model_construct(items=items))
+        view = self._namespaces.view(request, "get")
+        answer = await view.kv.txn([], [GetOp(key) for key in body.keys])
+        parts = [part.kvs for part in answer.responses if isinstance(part, RangeResult)]
+        items = [Item.of(kvs[0]) if kvs else None for kvs in parts]
+        return GetManyReply.model_construct(items=items)
 
-    async def put(self, request: Request, view: View) -> None:
-        """Answer `kv.put`: with the header `Etcd-Key` (base64) raw, the payload being the value."""
-        view.need("put")
-        headers = request.headers()
-        if KEY in headers:
-            lease = _lease(headers)
-            result = await view.kv.put(raw_key(headers), request.data(), lease=lease)
-            await request.respond(b"", {"Etcd-Revision": str(result.revision)})
-            return
-        body = parse(PutBody, request.data())
+    async def put(self, body: PutBody, request: Request) -> PutReply:
+        """Answer `kv.put`."""
+        view = self._namespaces.view(request, "put")
+        put = PutOp(body.key, body.value, body.lease, body.ignore_lease, body.prev_kv)
         if body.condition is None and body.guard is None:
-            result = await view.kv.put(
-                body.key,
-                body.value,
-                lease=body.lease,
-                prev_kv=body.prev_kv,
-                ignore_lease=body.ignore_lease,
+            result: OperationResult = await view.kv.put(
+                put.key,
+                put.value,
+                lease=put.lease,
+                prev_kv=put.prev_kv,
+                ignore_lease=put.ignore_lease,
             )
         else:
-            put = PutOp(body.key, body.value, body.lease, body.ignore_lease, body.prev_kv)
-            done = await _conditional(view, put, body.key, body.condition, body.guard)
-            assert isinstance(done, PutResult)  # noqa: S101 - a put answers a put
-            result = done
+            result = await _conditional(view, put, body.key, body.condition, body.guard)
+        assert isinstance(result, PutResult)  # noqa: S101 - a put answers a put
         prev = None if result.prev is None else Item.of(result.prev)
-        await self.answer(request, PutReply(revision=result.revision, prev_kv=prev))
+        return PutReply(revision=result.revision, prev_kv=prev)
 
-    async def delete(self, request: Request, view: View) -> None:
+    async def delete(self, body: DeleteBody, request: Request) -> DeleteReply:
         """Answer `kv.delete`."""
-        view.need("delete")
-        body = parse(DeleteBody, request.data())
+        view = self._namespaces.view(request, "delete")
         key, end = body.range()
         if body.condition is None and body.guard is None:
-            result = await view.kv.delete(key, end, prev_kv=body.prev_kv)
+            result: OperationResult = await view.kv.delete(key, end, prev_kv=body.prev_kv)
         else:
             delete = DeleteOp(key, end, body.prev_kv)
-            done = await _conditional(view, delete, key, body.condition, body.guard)
-            assert isinstance(done, DeleteResult)  # noqa: S101 - a delete answers a delete
-            result = done
-        gone = [Item.of(kv) for kv in result.prev]
-        await self.answer(
-            request,
-            DeleteReply(revision=result.revision, deleted=result.deleted, prev_kvs=gone),
-        )
+            result = await _conditional(view, delete, key, body.condition, body.guard)
+        assert isinstance(result, DeleteResult)  # noqa: S101 - a delete answers a delete
+        prev = [Item.of(kv) for kv in result.prev]
+        return DeleteReply(revision=result.revision, deleted=result.deleted, prev_kvs=prev)
 
-    async def list(self, request: Request, view: View) -> None:
+    async def list(self, body: ListBody, request: Request) -> ListReply:
         """Answer `kv.list`: as many keys as fit a message; the cursor goes on at the same revision."""
-        view.need("list")
-        body = parse(ListBody, request.data())
+        view = self._namespaces.view(request, "list")
         key, end = body.range()
         revision = body.revision
         if body.cursor is not None:
             revision, last = read_cursor(body.cursor)
             key = max(key, last + b"\x00")
         page = _Page(self._max_payload() - MARGIN, keys_only=body.keys_only)
-        found = None
+        result = None
         wanted = body.limit
-        while found is None or (found.more and not page.full and wanted != 0):
+        while result is None or (result.more and not page.full and wanted != 0):
             options = RangeOptions(
                 limit=page.next_read(wanted),
                 revision=revision,
                 serializable=body.serializable,
                 keys_only=body.keys_only,
             )
-            found = await view.kv.range(key, end, options)
-            revision = revision if revision else found.revision
-            taken = page.take(found.kvs)
+            result = await view.kv.range(key, end, options)
+            revision = revision if revision else result.revision
+            taken = page.take(result.kvs)
             wanted = None if wanted is None else wanted - taken
             if page.items:
                 key = page.items[-1].key + b"\x00"
-            if not found.kvs:
+            if not result.kvs:
                 break
-        more = page.full or (found.more and bool(page.items))
+        more = page.full or (result.more and bool(page.items))
         cursor = make_cursor(revision, page.items[-1].key) if more and revision else None
-        reply = ListReply(revision=revision or found.revision, items=page.items, cursor=cursor)
-        await self.answer(request, reply)
+        return ListReply(revision=revision or result.revision, items=page.items, cursor=cursor)
 
-    async def answer(self, request: Request, reply: Reply) -> None:
-        """Answer with a model as JSON.
+    async def _raw_get(self, request: Request, following: NextHandler) -> Response:
+        headers = request.headers()
+        if KEY not in headers:
+            return await following(request)
+        view = self._namespaces.view(request, "get")
+        kv = await view.kv.get(raw_key(headers))
+        return Response(b"" if kv is None else kv.value, history_headers(kv))
 
-        Raises:
-            EtcdPayloadTooLargeError: It does not fit a message.
-        """
-        data = reply.model_dump_json().encode()
-        self._check_size(len(data))
-        await request.respond(data, JSON_HEADERS)
-
-    def _check_size(self, size: int) -> None:
-        limit = self._max_payload() - MARGIN
-        if size > limit:
-            raise EtcdPayloadTooLargeError(
-                f"the answer has {size} bytes, a message carries {limit}", size=size
-            )
+    async def _raw_put(self, request: Request, following: NextHandler) -> Response:
+        headers = request.headers()
+        if KEY not in headers:
+            return await following(request)
+        view = self._namespaces.view(request, "put")
+        result = await view.kv.put(raw_key(headers), request.data(), lease=_lease(headers))
+        return Response(b"", {REVISION: str(result.revision)})
 
 
 class _Page:
@@ -260,16 +240,6 @@ def _lease(headers: dict[str, str]) -> int | None:
     return int(text)
 
 
-def _history(kv: KeyValue) -> dict[str, str]:
-    return {
-        FOUND: "true",
-        "Etcd-Mod-Revision": str(kv.mod_revision),
-        "Etcd-Create-Revision": str(kv.create_revision),
-        "Etcd-Version": str(kv.version),
-        LEASE: str(kv.lease),
-    }
-
-
 async def _conditional(
     view: View, operation: Operation, key: bytes, condition: Condition | None, guard: Guard | None
 ) -> OperationResult:
@@ -285,7 +255,7 @@ async def _conditional(
         compares.append(
             Compare(guard.key, CompareCompareTarget.CREATE, EQUAL, guard.create_revision)
         )
-        lookups.append(GetOp(pb.RangeRequest(key=guard.key, keys_only=True)))
+        lookups.append(GetOp(guard.key, options=RangeOptions(keys_only=True)))
     if condition is not None:
         compares.append(_compare(key, condition))
     answer = await view.kv.txn(compares, [operation], lookups)

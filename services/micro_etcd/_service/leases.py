@@ -1,12 +1,13 @@
 """The lease and lock endpoints. Callers keep their own leases alive: a dead caller's lock ends by itself."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from micro import Request
-from micro_etcd._service.kv import KeyEndpoints
-from micro_etcd._service.namespaces import View, parse
+from micro_etcd._service.namespaces import Namespaces, View
 from micro_etcd._wire.errors import EtcdLockBusyError
-from micro_etcd._wire.models import (
+from micro_etcd._wire.leases import (
     AcquireBody,
     AcquireReply,
     GrantBody,
@@ -28,60 +29,60 @@ class LeaseEndpoints:
     revoking one, which deletes keys, is checked besides.
     """
 
-    def __init__(self, keys: KeyEndpoints, stopping: asyncio.Event) -> None:
-        self._keys = keys
+    def __init__(self, namespaces: Namespaces, stopping: asyncio.Event) -> None:
+        self._namespaces = namespaces
         self._stopping = stopping
 
-    async def grant(self, request: Request, view: View) -> None:
+    def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Return the handlers by operation."""
+        return {
+            "lease.grant": self.grant,
+            "lease.keepalive": self.keepalive,
+            "lease.revoke": self.revoke,
+            "lease.ttl": self.ttl,
+            "lock.acquire": self.acquire,
+            "lock.release": self.release,
+        }
+
+    async def grant(self, body: GrantBody, request: Request) -> LeaseReply:
         """Answer `lease.grant`."""
-        _need_leases(view)
-        body = parse(GrantBody, request.data())
+        view = self._leasing(request)
         granted = await view.whole.leases.grant(body.ttl)
-        await self._keys.answer(
-            request,
-            LeaseReply(lease=granted.id, ttl=granted.ttl, granted_ttl=granted.granted_ttl),
-        )
+        return LeaseReply(lease=granted.id, ttl=granted.ttl, granted_ttl=granted.granted_ttl)
 
-    async def keepalive(self, request: Request, view: View) -> None:
+    async def keepalive(self, body: LeaseBody, request: Request) -> LeaseReply:
         """Answer `lease.keepalive`."""
-        _need_leases(view)
-        body = parse(LeaseBody, request.data())
+        view = self._leasing(request)
         ttl = await view.whole.leases.keep_alive(body.lease)
-        await self._keys.answer(request, LeaseReply(lease=body.lease, ttl=ttl, granted_ttl=ttl))
+        return LeaseReply(lease=body.lease, ttl=ttl, granted_ttl=ttl)
 
-    async def revoke(self, request: Request, view: View) -> None:
+    async def revoke(self, body: LeaseBody, request: Request) -> LeaseReply:
         """Answer `lease.revoke`."""
-        _need_leases(view)
-        body = parse(LeaseBody, request.data())
+        view = self._leasing(request)
         await view.own_lease(body.lease)
         await view.whole.leases.revoke(body.lease)
-        await self._keys.answer(request, LeaseReply(lease=body.lease, ttl=-1))
+        return LeaseReply(lease=body.lease, ttl=-1)
 
-    async def ttl(self, request: Request, view: View) -> None:
+    async def ttl(self, body: LeaseBody, request: Request) -> LeaseReply:
         """Answer `lease.ttl`; a lease that is gone has the ttl -1."""
-        _need_leases(view)
-        body = parse(LeaseBody, request.data())
+        view = self._leasing(request)
         try:
-            found = await view.own_lease(body.lease)
+            lease = await view.own_lease(body.lease)
         except EtcdLeaseNotFoundError:
-            reply = LeaseReply(lease=body.lease, ttl=-1)
-        else:
-            reply = LeaseReply(
-                lease=found.id, ttl=found.ttl, granted_ttl=found.granted_ttl, keys=found.keys
-            )
-        await self._keys.answer(request, reply)
+            return LeaseReply(lease=body.lease, ttl=-1)
+        return LeaseReply(
+            lease=lease.id, ttl=lease.ttl, granted_ttl=lease.granted_ttl, keys=lease.keys
+        )
 
-    async def acquire(self, request: Request, view: View) -> None:
+    async def acquire(self, body: AcquireBody, request: Request) -> AcquireReply:
         """Answer `lock.acquire` within `wait_s`.
 
         Without a lease of the caller's, one is granted, and taken back when the lock is not had. With
         one, the place in the queue is kept: asking again, of any instance, goes on waiting in it.
         """
-        view.need("lock")
-        body = parse(AcquireBody, request.data())
+        view = self._namespaces.view(request, "lock")
         if body.lease is not None:
-            await self._keys.answer(request, await self._wait(view, body, body.lease, body.ttl))
-            return
+            return await self._wait(view, body, body.lease, body.ttl)
         if body.wait_s >= body.ttl:
             raise EtcdInvalidArgumentError(
                 f"invalid wait_s {body.wait_s:g}: expected less than ttl unless 'lease' is given"
@@ -93,21 +94,20 @@ class LeaseEndpoints:
                 raise EtcdLockBusyError(f"lock {body.name!r} is held by another")
             # The holder's time counts from now, not from when it began to wait.
             await view.whole.leases.keep_alive(granted.id)
-            await self._keys.answer(request, reply)
         except BaseException:
             await view.whole.leases.revoke(granted.id)
             raise
+        return reply
 
-    async def release(self, request: Request, view: View) -> None:
+    async def release(self, body: ReleaseBody, request: Request) -> LeaseReply:
         """Answer `lock.release`; releasing twice is as good as once."""
-        view.need("lock")
-        body = parse(ReleaseBody, request.data())
+        view = self._namespaces.view(request, "lock")
         try:
             await view.own_lease(body.lease)
             await view.whole.leases.revoke(body.lease)
         except EtcdLeaseNotFoundError:
             pass
-        await self._keys.answer(request, LeaseReply(lease=body.lease, ttl=-1))
+        return LeaseReply(lease=body.lease, ttl=-1)
 
     async def _wait(self, view: View, body: AcquireBody, lease: int, ttl: int) -> AcquireReply:
         place = view.inside.queue_place(body.name, lease)
@@ -138,7 +138,8 @@ class LeaseEndpoints:
         waiting.result()
         return reply
 
-
-def _need_leases(view: View) -> None:
-    if not {"lease", "lock"} & view.rule.allow:
-        raise EtcdPermissionDeniedError(f"namespace {view.token!r} may not lease")
+    def _leasing(self, request: Request) -> View:
+        view = self._namespaces.view(request)
+        if not {"lease", "lock"} & view.rule.allow:
+            raise EtcdPermissionDeniedError(f"namespace {view.token!r} may not lease")
+        return view

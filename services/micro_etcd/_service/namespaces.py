@@ -1,24 +1,15 @@
-"""What one caller may reach: a namespace token turned into a view of etcd and a set of rights."""
+"""The namespaces of the service: a token in the subject stands for a prefix and a set of rights."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pydantic import ValidationError
-
-from micro import Request, ServiceError
+from micro import Request
 from micro_etcd._direct.communicator import EtcdCommunicator
 from micro_etcd._direct.kv import KV
 from micro_etcd._model.keys import Namespace
 from micro_etcd._model.values import LeaseInfo
 from micro_etcd._service.config import NamespaceRule, Right
-from micro_etcd._wire.errors import OUTCOME
-from micro_etcd._wire.models import Body
 from micro_etcd.errors import EtcdLeaseNotFoundError, EtcdPermissionDeniedError
-
-B = TypeVar("B", bound=Body)
-logger = logging.getLogger("micro.etcd.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +19,7 @@ class View:
     Attributes:
         token: Its name in subjects.
         rule: Its prefix and rights.
-        whole: etcd without a namespace, for what is checked by hand.
+        whole: etcd without a namespace; its users check every key themselves.
         inside: etcd under the prefix.
         namespace: The prefix as bytes.
     """
@@ -63,16 +54,16 @@ class View:
             EtcdLeaseNotFoundError: It is gone.
             EtcdPermissionDeniedError: It has keys elsewhere.
         """
-        found = await self.whole.leases.time_to_live(id, keys=True)
-        if found is None:
+        lease = await self.whole.leases.time_to_live(id, keys=True)
+        if lease is None:
             raise EtcdLeaseNotFoundError(f"lease {id:x} has expired or was revoked")
-        if not all(key.startswith(self.namespace.prefix) for key in found.keys):
+        if not all(key.startswith(self.namespace.prefix) for key in lease.keys):
             raise EtcdPermissionDeniedError(f"lease {id:x} is not of namespace {self.token!r}")
-        keys = [self.namespace.strip(key) for key in found.keys]
-        return LeaseInfo(found.id, found.ttl, found.granted_ttl, keys)
+        keys = [self.namespace.strip(key) for key in lease.keys]
+        return LeaseInfo(lease.id, lease.ttl, lease.granted_ttl, keys)
 
 
-class Views:
+class Namespaces:
     """The namespaces of a service, by the token in the subject."""
 
     def __init__(
@@ -81,41 +72,20 @@ class Views:
         self._position = len(group.split("."))
         self._views = {
             token: View(
-                token,
-                rule,
-                etcd,
-                etcd.namespace(rule.prefix),
-                Namespace(rule.prefix.encode()),
+                token, rule, etcd, etcd.namespace(rule.prefix), Namespace(rule.prefix.encode())
             )
             for token, rule in rules.items()
         }
 
-    def view(self, request: Request) -> View:
-        """Return the view for a request.
+    def view(self, request: Request, *rights: Right) -> View:
+        """Return the namespace of a request.
 
         Raises:
-            EtcdPermissionDeniedError: There is no such namespace.
+            EtcdPermissionDeniedError: There is no such namespace, or it lacks one of the rights.
         """
         token = request.subject().split(".")[self._position]
         view = self._views.get(token)
         if view is None:
             raise EtcdPermissionDeniedError(f"there is no namespace {token!r}")
+        view.need(*rights)
         return view
-
-
-def parse(model: type[B], data: bytes) -> B:
-    """Return a request's body.
-
-    Raises:
-        ServiceError: 400, with pydantic's list of what is wrong as the body.
-    """
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        details = error.json(include_url=False, include_input=False, include_context=False).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "Etcd-Error": "INVALID_ARGUMENT",
-            OUTCOME: "not-applied",
-        }
-        raise ServiceError(400, "invalid request", data=details, headers=headers) from error

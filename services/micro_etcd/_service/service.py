@@ -1,47 +1,24 @@
 """The etcd service: endpoints over an open connection to etcd, as one service of a micro context."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from micro import Context, Request, Service, __version__
 from micro_etcd._direct.communicator import EtcdCommunicator
 from micro_etcd._local_etcd import EtcdServer
 from micro_etcd._service.config import RIGHTS, EtcdSection, EtcdServiceSettings, NamespaceRule
+from micro_etcd._service.guard import guard
 from micro_etcd._service.kv import KeyEndpoints
 from micro_etcd._service.leases import LeaseEndpoints
-from micro_etcd._service.namespaces import View, Views
-from micro_etcd._service.txn import TxnEndpoint
+from micro_etcd._service.namespaces import Namespaces
+from micro_etcd._service.txn import TxnEndpoints
 from micro_etcd._service.watch import WatchEndpoints
-from micro_etcd._wire.errors import to_service_error
-from micro_etcd._wire.models import (
-    AcquireBody,
-    DeleteBody,
-    GetBody,
-    GetManyBody,
-    GrantBody,
-    LeaseBody,
-    ListBody,
-    PutBody,
-    ReleaseBody,
-)
-from micro_etcd._wire.txn_models import TxnBody
-from micro_etcd._wire.watch_models import StatusReply, StopBody, WatchBody
-from micro_etcd.errors import EtcdError
+from micro_etcd._wire.watch import StatusReply
 
-Handle = Callable[[Request, View], Awaitable[None]]
 Setup = Callable[[Context], Coroutine[Any, Any, None]]
-
-
-class Route(NamedTuple):
-    """One endpoint: its name, its subject behind the namespace token, its body and handler."""
-
-    name: str
-    subject: str
-    model: type[Any] | None
-    handle: Handle
 
 
 class EtcdService:
@@ -58,9 +35,8 @@ class EtcdService:
         self._etcd = etcd
         self._settings = settings
         self._ctx = ctx
-        self._views = Views(etcd, settings.namespaces, group=settings.group)
+        self._namespaces = Namespaces(etcd, settings.namespaces, group=settings.group)
         self._stopping = asyncio.Event()
-        self._keys = KeyEndpoints(lambda: ctx.client.max_payload)
         self._watches: WatchEndpoints | None = None
 
     @property
@@ -76,23 +52,35 @@ class EtcdService:
     async def start(self, service: Service) -> None:
         """Add the endpoints to a running service."""
         self._watches = watches = WatchEndpoints(
-            self._keys,
+            self._namespaces,
             lambda: self._ctx.client,
             instance=service.id,
             max_watches=self._settings.max_watches,
             deliver_prefixes=self._settings.deliver_prefixes,
         )
-        group = service.add_group(self._settings.group, max_in_flight=self._settings.max_in_flight)
-        for route in self._routes(watches, service.id):
-            metadata = {}
-            if route.model is not None:
-                schema = route.model.model_json_schema()
-                metadata["micro.request.schema"] = json.dumps(schema, separators=(",", ":"))
+        keys = KeyEndpoints(self._namespaces, self._max_payload)
+        handlers = {
+            **keys.all(),
+            **TxnEndpoints(self._namespaces).all(),
+            **LeaseEndpoints(self._namespaces, self._stopping).all(),
+            **watches.all(),
+            "status": self.status,
+        }
+        raw = keys.raw()
+        around = guard(self._namespaces, self._max_payload, self.failures)
+        group = service.add_group(
+            self._settings.group,
+            middlewares=[around],
+            max_in_flight=self._settings.max_in_flight,
+        )
+        for operation, handler in handlers.items():
+            # Only the instance that serves a watch can stop it.
+            instance = f".{service.id}" if operation == "watch.stop" else ""
             await group.add_endpoint(
-                route.name,
-                self._handler(route.handle),
-                f"*.{route.subject}",
-                metadata=metadata,
+                operation.replace(".", "-"),
+                handler,
+                f"*.{operation}{instance}",
+                middlewares=[raw[operation]] if operation in raw else None,
                 allow_wildcards=True,
                 stats_handler=self._stats,
             )
@@ -103,36 +91,28 @@ class EtcdService:
         if self._watches is not None:
             await self._watches.close()
 
-    def _routes(self, watches: WatchEndpoints, instance: str) -> list[Route]:
-        leases = LeaseEndpoints(self._keys, self._stopping)
-        return [
-            Route("kv-get", "kv.get", GetBody, self._keys.get),
-            Route("kv-get-many", "kv.get.many", GetManyBody, self._keys.get_many),
-            Route("kv-put", "kv.put", PutBody, self._keys.put),
-            Route("kv-delete", "kv.delete", DeleteBody, self._keys.delete),
-            Route("kv-list", "kv.list", ListBody, self._keys.list),
-            Route("txn", "txn", TxnBody, TxnEndpoint(self._keys).txn),
-            Route("lease-grant", "lease.grant", GrantBody, leases.grant),
-            Route("lease-keepalive", "lease.keepalive", LeaseBody, leases.keepalive),
-            Route("lease-revoke", "lease.revoke", LeaseBody, leases.revoke),
-            Route("lease-ttl", "lease.ttl", LeaseBody, leases.ttl),
-            Route("lock-acquire", "lock.acquire", AcquireBody, leases.acquire),
-            Route("lock-release", "lock.release", ReleaseBody, leases.release),
-            Route("watch-start", "watch.start", WatchBody, watches.start),
-            # Only the instance that serves a watch can stop it.
-            Route("watch-stop", f"watch.stop.{instance}", StopBody, watches.stop),
-            Route("status", "status", None, self._status),
+    async def status(self, request: Request) -> StatusReply:
+        """Answer `status`."""
+        view = self._namespaces.view(request, "status")
+        members = [
+            StatusReply.Endpoint(
+                endpoint=member.endpoint,
+                version=member.version,
+                leader=member.leader,
+                revision=member.revision,
+                errors=member.errors,
+            )
+            for member in await self._etcd.status()
         ]
+        return StatusReply(
+            endpoints=members,
+            namespace=view.token,
+            allow=sorted(view.rule.allow),
+            watches=self.watches,
+        )
 
-    def _handler(self, handle: Handle) -> Callable[[Request], Awaitable[None]]:
-        async def call(request: Request) -> None:
-            try:
-                await handle(request, self._views.view(request))
-            except EtcdError as error:
-                self.failures[error.name] = self.failures.get(error.name, 0) + 1
-                raise to_service_error(error) from error
-
-        return call
+    def _max_payload(self) -> int:
+        return self._ctx.client.max_payload
 
     def _stats(self, _endpoint: object) -> dict[str, Any]:
         return {
@@ -140,26 +120,6 @@ class EtcdService:
             "watches": self.watches,
             "started_watches": self.started_watches,
         }
-
-    async def _status(self, request: Request, view: View) -> None:
-        view.need("status")
-        members = [
-            StatusReply.Endpoint(
-                endpoint=found.endpoint,
-                version=found.version,
-                leader=found.leader,
-                revision=found.revision,
-                errors=found.errors,
-            )
-            for found in await self._etcd.status()
-        ]
-        reply = StatusReply(
-            endpoints=members,
-            namespace=view.token,
-            allow=sorted(view.rule.allow),
-            watches=self.watches,
-        )
-        await self._keys.answer(request, reply)
 
 
 async def add_etcd_service(
@@ -209,16 +169,22 @@ async def add_etcd_service(
     return served
 
 
-def serve(
-    settings: EtcdServiceSettings,
-) -> Setup:
-    """Return the setup function of a program that serves the etcd these settings describe."""
+async def setup(ctx: Context, settings: EtcdServiceSettings | None = None) -> None:
+    """Serve etcd, by default as the environment says: `micro.run(setup)` is the whole program.
 
-    async def setup(ctx: Context) -> None:
-        etcd = await ctx.enter(settings.etcd.client().connect())
-        await add_etcd_service(ctx, etcd, settings)
+    Raises:
+        ConfigError: The settings cannot work.
+        EtcdError: etcd cannot be reached.
+        PermissionDeniedError: The NATS server refuses a subscription.
+    """
+    chosen = EtcdServiceSettings.load(None) if settings is None else settings
+    etcd = await ctx.enter(chosen.etcd.client().connect())
+    await add_etcd_service(ctx, etcd, chosen)
 
-    return setup
+
+def serve(settings: EtcdServiceSettings) -> Setup:
+    """Return `setup` for these settings."""
+    return partial(setup, settings=settings)
 
 
 async def setup_embedded(ctx: Context) -> None:
@@ -234,7 +200,7 @@ async def setup_embedded(ctx: Context) -> None:
         etcd=EtcdSection(endpoints=[str(server.address)]),
         namespaces={"demo": NamespaceRule(prefix="/demo/", allow=frozenset(RIGHTS))},
     )
-    await serve(settings)(ctx)
+    await setup(ctx, settings)
 
 
 class _Embedded(AbstractAsyncContextManager[EtcdServer]):

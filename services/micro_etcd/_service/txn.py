@@ -1,20 +1,21 @@
 """The txn endpoint: every operation and comparison is checked, then all are done at one revision."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from micro import Request
-from micro_etcd._direct.kv import RangeOptions
+from micro_etcd._model.options import RangeOptions
 from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, OperationResult, PutOp
 from micro_etcd._model.values import (
-    CompareCompareResult,
     CompareCompareTarget,
     DeleteResult,
     RangeRequestSortOrder,
     RangeRequestSortTarget,
     RangeResult,
 )
-from micro_etcd._service.kv import KeyEndpoints
-from micro_etcd._service.namespaces import View, parse
-from micro_etcd._wire.models import Item
-from micro_etcd._wire.txn_models import (
+from micro_etcd._service.namespaces import Namespaces, View
+from micro_etcd._wire.txn import (
+    OPERATORS,
     CompareBody,
     DeleteAnswer,
     DeleteOpBody,
@@ -25,26 +26,23 @@ from micro_etcd._wire.txn_models import (
     TxnBody,
     TxnReply,
 )
+from micro_etcd._wire.values import Item
 from micro_etcd.errors import EtcdInvalidArgumentError
 
-OPERATORS = {
-    "=": CompareCompareResult.EQUAL,
-    "!=": CompareCompareResult.NOT_EQUAL,
-    ">": CompareCompareResult.GREATER,
-    "<": CompareCompareResult.LESS,
-}
 
+class TxnEndpoints:
+    """The handler of `txn`."""
 
-class TxnEndpoint:
-    """Handler of `txn`."""
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
 
-    def __init__(self, keys: KeyEndpoints) -> None:
-        self._keys = keys
+    def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Return the handlers by operation."""
+        return {"txn": self.txn}
 
-    async def txn(self, request: Request, view: View) -> None:
+    async def txn(self, body: TxnBody, request: Request) -> TxnReply:
         """Answer `txn`."""
-        view.need("txn")
-        body = parse(TxnBody, request.data())
+        view = self._namespaces.view(request, "txn")
         if body.compare:
             view.need("get")
         answer = await view.kv.txn(
@@ -52,13 +50,10 @@ class TxnEndpoint:
             [_operation(operation, view) for operation in body.success],
             [_operation(operation, view) for operation in body.failure],
         )
-        await self._keys.answer(
-            request,
-            TxnReply(
-                succeeded=answer.succeeded,
-                revision=answer.revision,
-                responses=[_answer(found) for found in answer.responses],
-            ),
+        return TxnReply(
+            succeeded=answer.succeeded,
+            revision=answer.revision,
+            responses=[_answer(result) for result in answer.responses],
         )
 
 
@@ -81,7 +76,7 @@ def _operation(body: OpBody, view: View) -> Operation:
             sort_order=RangeRequestSortOrder[body.sort_order.upper()],
             sort_target=RangeRequestSortTarget[body.sort_target.upper()],
         )
-        return GetOp(options.request(*body.get.range()))
+        return GetOp(*body.get.range(), options)
     if isinstance(body, DeleteOpBody):
         view.need("delete")
         return DeleteOp(*body.delete.range(), body.prev_kv)
@@ -90,11 +85,11 @@ def _operation(body: OpBody, view: View) -> Operation:
     return PutOp(put.key, put.value, put.lease, put.ignore_lease, put.prev_kv)
 
 
-def _answer(found: OperationResult) -> RangeAnswer | PutAnswer | DeleteAnswer:
-    if isinstance(found, RangeResult):
-        items = [Item.of(kv) for kv in found.kvs]
-        return RangeAnswer(items=items, more=found.more, count=found.count)
-    if isinstance(found, DeleteResult):
-        gone = [Item.of(kv) for kv in found.prev]
-        return DeleteAnswer(deleted=found.deleted, prev_kvs=gone)
-    return PutAnswer(prev_kv=None if found.prev is None else Item.of(found.prev))
+def _answer(result: OperationResult) -> RangeAnswer | PutAnswer | DeleteAnswer:
+    if isinstance(result, RangeResult):
+        items = [Item.of(kv) for kv in result.kvs]
+        return RangeAnswer(items=items, more=result.more, count=result.count)
+    if isinstance(result, DeleteResult):
+        prev = [Item.of(kv) for kv in result.prev]
+        return DeleteAnswer(deleted=result.deleted, prev_kvs=prev)
+    return PutAnswer(prev_kv=None if result.prev is None else Item.of(result.prev))

@@ -15,19 +15,32 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
 from micro import Client, MicroError, Request, ServiceError
-from micro_etcd._direct.watch import Event, EventStream, WatchBatch, WatchOptions
+from micro_etcd._direct.watch import EventStream
+from micro_etcd._model.events import Event, WatchBatch
+from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import KeyValue, WatchCreateRequestFilterType
-from micro_etcd._service.kv import MARGIN, KeyEndpoints
-from micro_etcd._service.namespaces import View, parse
+from micro_etcd._service.namespaces import Namespaces, View
 from micro_etcd._wire.errors import code_of, error_headers
-from micro_etcd._wire.models import Item
-from micro_etcd._wire.watch_models import Delivery, EventItem, StopBody, WatchBody, WatchReply
+from micro_etcd._wire.headers import (
+    ACK,
+    ERROR_CODE,
+    ERROR_TEXT,
+    HEARTBEAT,
+    MARGIN,
+    PART,
+    REVISION,
+    SEQ,
+    WATCH,
+)
+from micro_etcd._wire.values import Item, Reply
+from micro_etcd._wire.watch import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd.errors import (
     EtcdError,
     EtcdHistoryLostError,
@@ -36,14 +49,6 @@ from micro_etcd.errors import (
     EtcdUnavailableError,
 )
 
-WATCH = "Etcd-Watch"
-SEQ = "Etcd-Seq"
-REVISION = "Etcd-Revision"
-PART = "Etcd-Part"
-HEARTBEAT = "Etcd-Heartbeat"
-ACK = "Etcd-Ack"
-ERROR_TEXT = "Nats-Service-Error"
-ERROR_CODE = "Nats-Service-Error-Code"
 MISSED_ACKS = 3  # heartbeats without an answer, or without progress of a full window
 logger = logging.getLogger("micro.etcd.service")
 
@@ -53,14 +58,14 @@ class WatchEndpoints:
 
     def __init__(
         self,
-        keys: KeyEndpoints,
+        namespaces: Namespaces,
         nc: Callable[[], NatsClient],
         *,
         instance: str,
         max_watches: int,
         deliver_prefixes: tuple[str, ...],
     ) -> None:
-        self._keys = keys
+        self._namespaces = namespaces
         self._nc = nc
         self._instance = instance
         self._max_watches = max_watches
@@ -72,10 +77,13 @@ class WatchEndpoints:
     def __len__(self) -> int:
         return len(self._served)
 
-    async def start(self, request: Request, view: View) -> None:
+    def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Return the handlers by operation."""
+        return {"watch.start": self.start, "watch.stop": self.stop}
+
+    async def start(self, body: WatchBody, request: Request) -> WatchReply:
         """Answer `watch.start`: events follow the answer."""
-        view.need("watch")
-        body = parse(WatchBody, request.data())
+        view = self._namespaces.view(request, "watch")
         self._check_deliver(body.deliver)
         if self._closed:
             raise EtcdUnavailableError("the instance is stopping")
@@ -98,13 +106,6 @@ class WatchEndpoints:
             # Made before the answer is: what happens from now on is delivered or ends the watch.
             feed = Feed(stream, view, full, body, self._nc)
             revision = stream.next_revision - 1
-            reply = WatchReply(
-                watch_id=feed.id,
-                revision=revision,
-                instance=self._instance,
-                heartbeat_s=body.heartbeat_s,
-            )
-            await self._keys.answer(request, reply)
         except BaseException:
             stream.close()
             raise
@@ -112,14 +113,20 @@ class WatchEndpoints:
         self.started += 1
         self._served[feed.id] = feed, task, view.token
         task.add_done_callback(lambda _: self._served.pop(feed.id, None))
+        return WatchReply(
+            watch_id=feed.id,
+            revision=revision,
+            instance=self._instance,
+            heartbeat_s=body.heartbeat_s,
+        )
 
-    async def stop(self, request: Request, view: View) -> None:
+    async def stop(self, body: StopBody, request: Request) -> Reply:
         """Answer `watch.stop`; stopping a watch that is over is no error."""
-        body = parse(StopBody, request.data())
+        view = self._namespaces.view(request)
         served = self._served.get(body.watch_id)
         if served is not None and served[2] == view.token:
             await _end(served[1])
-        await request.respond(b"{}", {"Content-Type": "application/json"})
+        return Reply()
 
     async def close(self) -> None:
         """End all watches and tell their readers to go on elsewhere; idempotent."""

@@ -8,7 +8,8 @@ from tests.micro_etcd.versions import every_version
 from micro_etcd import EtcdClient, EtcdInvalidArgumentError, EtcdUnavailableError
 from micro_etcd._cluster.channel import ByteStream, Metadata, StatusError
 from micro_etcd._cluster.connection import Connection
-from micro_etcd._direct.gets import EtcdGets, GetBatcher
+from micro_etcd._direct.gets import EtcdGets
+from micro_etcd._keyspace.get_batcher import GetBatcher
 from micro_etcd._model.values import HostPortPair
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.testing import EtcdServer

@@ -1,10 +1,10 @@
-"""What watches and the status of the etcd service look like as JSON."""
+"""Bodies of `watch.*` and `status`."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from micro_etcd._wire.models import Body, Item, Reply, Revision, Span
+from micro_etcd._wire.values import Body, Item, Reply, Revision, Span
 
 
 class WatchBody(Span):

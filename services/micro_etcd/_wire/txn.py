@@ -1,10 +1,18 @@
-"""What a txn of the etcd service looks like as JSON."""
+"""Bodies of `txn`, and its operators."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from micro_etcd._wire.models import Binary, Body, Item, Key, LeaseId, Reply, Revision, Span
+from micro_etcd._model.values import CompareCompareResult
+from micro_etcd._wire.values import Binary, Body, Item, Key, LeaseId, Reply, Revision, Span
+
+OPERATORS = {
+    "=": CompareCompareResult.EQUAL,
+    "!=": CompareCompareResult.NOT_EQUAL,
+    ">": CompareCompareResult.GREATER,
+    "<": CompareCompareResult.LESS,
+}
 
 
 class CompareBody(Body):

@@ -1,0 +1,73 @@
+"""Options of reads and watches, and the orders that a read can have."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from micro_etcd._model.values import (
+    RangeRequestSortOrder,
+    RangeRequestSortTarget,
+    WatchCreateRequestFilterType,
+)
+
+
+class RangeOptions(NamedTuple):
+    """Options of a range read; None and 0 mean no restriction."""
+
+    limit: int | None = None
+    max_create_revision: int | None = None
+    max_mod_revision: int | None = None
+    min_create_revision: int | None = None
+    min_mod_revision: int | None = None
+    revision: int | None = None
+    serializable: bool = False
+    sort_order: RangeRequestSortOrder = RangeRequestSortOrder.NONE
+    sort_target: RangeRequestSortTarget = RangeRequestSortTarget.KEY
+    keys_only: bool = False
+    count_only: bool = False
+
+
+PLAIN = RangeOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """Options of a watch.
+
+    Attributes:
+        start_revision: First revision to deliver; None or 0 means from now on.
+        prev_kv: Send the key as it was before each event.
+        filters: Kinds of event to leave out.
+        watch_id: Id of the watch on the server; 0 lets the server choose.
+        progress: Also yield batches without events when etcd reports progress (every 10 minutes).
+    """
+
+    start_revision: int | None = None
+    prev_kv: bool = False
+    filters: Sequence[WatchCreateRequestFilterType] = ()
+    watch_id: int = 0
+    progress: bool = False
+
+
+class Sortable(Protocol):
+    """A key with its history: `KeyValue`, or the protocol message with the same attributes."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def create_revision(self) -> int: ...
+    @property
+    def mod_revision(self) -> int: ...
+
+
+SORT_KEYS: dict[RangeRequestSortTarget, Callable[[Sortable], int | bytes]] = {
+    RangeRequestSortTarget.KEY: lambda kv: kv.key,
+    RangeRequestSortTarget.VERSION: lambda kv: kv.version,
+    RangeRequestSortTarget.CREATE: lambda kv: kv.create_revision,
+    RangeRequestSortTarget.MOD: lambda kv: kv.mod_revision,
+    RangeRequestSortTarget.VALUE: lambda kv: kv.value,
+}
