@@ -16,6 +16,7 @@ from micro_schema_registry._artifact_ids import (
     TopicRecordIdStrategy,
 )
 from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._drivers import Steps, run, run_async
 from micro_schema_registry._errors import (
     DeserializationError,
     SchemaNotFoundError,
@@ -101,6 +102,19 @@ class _Serializer(Generic[C]):
         self._wire_format = WireFormat(wire_format)
         self._parsed = _Parsed()
 
+    def _serialize(self, data: Any, ctx: SerializationContext) -> Steps[SerializedMessage]:
+        artifact_id = self._names.find(ctx)
+        try:
+            cached = yield lambda registry: registry.get_schema(artifact_id)
+        except SchemaNotFoundError:
+            schema = self._schema
+            if schema is None:
+                raise
+            cached = yield lambda registry: registry.register_schema(
+                artifact_id, schema, self._if_exists
+            )
+        return self._encode(cached, data, ctx)
+
     def _encode(
         self, cached: CachedSchema, data: Any, ctx: SerializationContext
     ) -> SerializedMessage:
@@ -157,16 +171,7 @@ class AvroSerializer(_Serializer[ApicurioRegistryClient]):
             SchemaRegistrationError: it was refused.
             RegistryConnectionError: the registry gives no usable answer.
         """
-        artifact_id = self._names.find(ctx)
-        try:
-            cached = self.registry_client.get_schema(artifact_id)
-        except SchemaNotFoundError:
-            if self._schema is None:
-                raise
-            cached = self.registry_client.register_schema(
-                artifact_id, self._schema, self._if_exists
-            )
-        return self._encode(cached, data, ctx)
+        return run(self.registry_client, self._serialize(data, ctx))
 
     def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
         """Return the bytes of a value, for a wire format without headers."""
@@ -178,15 +183,7 @@ class AsyncAvroSerializer(_Serializer[SchemaRegistry]):
 
     async def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
         """Return bytes and headers of a value; raises as AvroSerializer.serialize does."""
-        artifact_id = self._names.find(ctx)
-        client = self.registry_client
-        try:
-            cached = await client.get_schema(artifact_id)
-        except SchemaNotFoundError:
-            if self._schema is None:
-                raise
-            cached = await client.register_schema(artifact_id, self._schema, self._if_exists)
-        return self._encode(cached, data, ctx)
+        return await run_async(self.registry_client, self._serialize(data, ctx))
 
     async def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
         """Return the bytes of a value, for a wire format without headers."""
@@ -223,6 +220,17 @@ class _Deserializer(Generic[C]):
         self._reader = None if reader_schema is None else _parse(reader_schema)
         self._writers = _Parsed()
         self._readers = _Parsed()
+
+    def _deserialize(
+        self, data: bytes, ctx: SerializationContext, headers: Headers | None
+    ) -> Steps[Any]:
+        schema_id, payload = unframe(data, ctx, headers=headers, use_id=self._use_id)
+        writer = yield lambda registry: registry.get_content(self._use_id, schema_id)
+        latest = None
+        if self._names is not None:
+            artifact_id = self._names.find(ctx)
+            latest = yield lambda registry: registry.get_schema(artifact_id)
+        return self._decode((schema_id, payload), writer.schema, latest, ctx)
 
     def _decode(
         self,
@@ -277,12 +285,7 @@ class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
             SchemaNotFoundError: nobody knows the message's schema.
             RegistryConnectionError: the registry gives no usable answer.
         """
-        message = unframe(data, ctx, headers=headers, use_id=self._use_id)
-        writer = self.registry_client.get_content(self._use_id, message[0]).schema
-        latest = None
-        if self._names is not None:
-            latest = self.registry_client.get_schema(self._names.find(ctx))
-        return self._decode(message, writer, latest, ctx)
+        return run(self.registry_client, self._deserialize(data, ctx, headers))
 
 
 class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
@@ -292,9 +295,4 @@ class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
         self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
         """Return the value of a message; raises as AvroDeserializer does."""
-        message = unframe(data, ctx, headers=headers, use_id=self._use_id)
-        writer = (await self.registry_client.get_content(self._use_id, message[0])).schema
-        latest = None
-        if self._names is not None:
-            latest = await self.registry_client.get_schema(self._names.find(ctx))
-        return self._decode(message, writer, latest, ctx)
+        return await run_async(self.registry_client, self._deserialize(data, ctx, headers))
