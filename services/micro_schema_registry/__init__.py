@@ -1,9 +1,10 @@
 """Apicurio Registry clients, a registry on JetStream, and the schema registry as a NATS service.
 
-Encoding is in ``micro_schema_registry.avro``, ``.serialization`` and ``.json_schema``, which import what they need only then.
+Serializers and validators are in `micro_schema_registry.avro`, `.serialization` and
+`.json_schema`, which import their libraries only when they are imported themselves.
 """
 
-from micro_schema_registry import _extra  # noqa: F401 - first: without its extra nothing below can be imported
+from micro_schema_registry import _extra  # noqa: F401 - first, as the imports below need the extra
 from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._apicurio.auth import BearerAuth, KeycloakAuth
 from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient

@@ -1,4 +1,4 @@
-"""How the artifact id of a message's schema is found."""
+"""Strategies that derive the artifact id of a message's schema."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from micro_schema_registry._errors import ResolverError
 from micro_schema_registry.serialization import SerializationContext
 
 ArtifactResolver = Callable[[SerializationContext], str]
-"""Derives an artifact id from where a message goes."""
+"""A function from the destination of a message to the artifact id of its schema."""
 
 
 class TopicIdStrategy:
-    """Name artifacts ``<topic>-<field>``, such as ``orders-value``."""
+    """Artifact ids of the form `<topic>-<field>`, such as `orders-value`."""
 
     def __call__(self, ctx: SerializationContext) -> str:
         """Return the artifact id."""
@@ -19,7 +19,7 @@ class TopicIdStrategy:
 
 
 class SimpleTopicIdStrategy:
-    """Name artifacts as the topic."""
+    """Artifact ids that are the topic."""
 
     def __call__(self, ctx: SerializationContext) -> str:
         """Return the artifact id."""
@@ -27,10 +27,10 @@ class SimpleTopicIdStrategy:
 
 
 class QualifiedRecordIdStrategy:
-    """Name artifacts ``<namespace>.<name>`` of a record schema, or ``<name>``.
+    """Artifact ids that are the full name of a record schema: `<namespace>.<name>` or `<name>`.
 
     Raises:
-        ValueError: the schema has no name.
+        ValueError: The schema has no name.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -42,10 +42,10 @@ class QualifiedRecordIdStrategy:
 
 
 class TopicRecordIdStrategy:
-    """Name artifacts ``<topic>-<namespace>.<name>`` of a record schema, or ``<topic>-<name>``.
+    """Artifact ids of the form `<topic>-<full name>` of a record schema.
 
     Raises:
-        ValueError: the schema has no name.
+        ValueError: The schema has no name.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ def _full_name(schema: Mapping[str, Any]) -> str:
 
 
 class ArtifactNames:
-    """Find the artifact id: a fixed one, or what a resolver makes of each context."""
+    """The artifact id of each message: a fixed one, or the answer of a resolver."""
 
     def __init__(self, artifact_id: str | None, artifact_resolver: ArtifactResolver | None) -> None:
         if (artifact_id is None) == (artifact_resolver is None):
@@ -78,11 +78,9 @@ class ArtifactNames:
             assert self._artifact_id is not None  # noqa: S101 - see __init__
             return self._artifact_id
         try:
-            found = self._resolver(ctx)
+            name = self._resolver(ctx)
         except Exception as error:
             raise ResolverError(f"artifact_resolver failed for {ctx.topic!r}: {error}") from error
-        if not isinstance(found, str) or not found.strip():
-            raise ResolverError(
-                f"artifact_resolver gave {found!r} for {ctx.topic!r}: expected text"
-            )
-        return found
+        if not isinstance(name, str) or not name.strip():
+            raise ResolverError(f"artifact_resolver gave {name!r} for {ctx.topic!r}: expected text")
+        return name

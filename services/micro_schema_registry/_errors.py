@@ -1,21 +1,21 @@
-"""What a registry can answer instead of a schema.
+"""The errors of a registry.
 
-RegistryError                        status, name, detail and causes of the problem, if one was sent
-├── InvalidArgumentError             also ValueError: an argument that no registry can take; nothing was sent
-├── ClosedError                      also RuntimeError: a client was used after it had been closed
+RegistryError                        status, name, detail and causes of the problem document
+├── InvalidArgumentError             also ValueError: no registry can take it; nothing was sent
+├── ClosedError                      also RuntimeError: the client was used after closing
 ├── RegistryConnectionError          url: no usable answer (transport, 429, 5xx, not JSON)
-│   ├── AuthenticationError          no token, or a token that was not accepted (401, 403)
-│   └── RequestRefusedError          an answer that repeating will not change (other 4xx)
+│   ├── AuthenticationError          no token, or a refused one (401, 403)
+│   └── RequestRefusedError          any other 4xx: repeating the request changes nothing
 ├── SchemaNotFoundError              group_id, artifact_id, version | id_type, id_value
-├── SchemaRegistrationError          artifact_id, cause: the content was not taken
-│   ├── SchemaExistsError            if_exists="FAIL" and there is one
+├── SchemaRegistrationError          artifact_id, cause: the registry refused the content
+│   ├── SchemaExistsError            if_exists="FAIL", and the artifact exists
 │   ├── InvalidSchemaError           the content is not valid for its artifact type
 │   └── IncompatibleSchemaError      the content breaks a rule; causes say where
-└── CodecError                       cause: between a value and its bytes
-    ├── ResolverError                an artifact id could not be derived
-    ├── SerializationError           also ValueError: a value does not fit its schema
-    ├── DeserializationError         a payload does not fit its schema or framing
-    └── InvalidPayloadError          also ValueError: JSON that its schema does not permit; causes
+└── CodecError                       cause: a value could not be encoded or decoded
+    ├── ResolverError                no artifact id could be derived
+    ├── SerializationError           also ValueError: the value does not fit its schema
+    ├── DeserializationError         the payload does not fit its schema or framing
+    └── InvalidPayloadError          also ValueError: the JSON value breaks its schema; causes
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Say one reason why content was refused, and where in it (``context``, often a path)."""
+    """One reason why content was refused; `context` is its place, often a path."""
 
     description: str
     context: str = ""
@@ -35,10 +35,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Hold a registry's own account of a failure.
+    """A registry's account of a failure.
 
-    ``status`` is the HTTP status, ``name`` the kind, for Apicurio the Java exception class (``RuleViolationException``),
-    which says more than the status: the same violation is 409 up to Apicurio 3.2 and 400 from 3.3.
+    `status` is the HTTP status. `name` is the kind, for Apicurio the Java exception class
+    (`RuleViolationException`). It says more than the status: a rule violation is 409 up to
+    Apicurio 3.2 and 400 from 3.3.
     """
 
     status: int
@@ -49,13 +50,13 @@ class Problem:
 
     def __str__(self) -> str:
         reason = self.title or self.detail or self.name or "no reason given"
-        # Apicurio's title often lists them already.
+        # Apicurio's title often lists the causes.
         causes = "; ".join(str(cause) for cause in self.causes if str(cause) not in reason)
         return f"{self.status} {reason}" + (f": {causes}" if causes else "")
 
 
 class RegistryError(Exception):
-    """Stand for every failure of a registry; picklable, with the registry's account in ``problem``."""
+    """Any failure of a registry; picklable, with the registry's account in `problem`."""
 
     def __init__(self, message: str, *, problem: Problem | None = None) -> None:
         super().__init__(message if problem is None else f"{message}: {problem}")
@@ -63,22 +64,22 @@ class RegistryError(Exception):
 
     @property
     def status(self) -> int | None:
-        """The HTTP-like status, None when nothing was answered."""
+        """The HTTP status; None without an answer."""
         return None if self.problem is None else self.problem.status
 
     @property
     def name(self) -> str:
-        """The registry's name of the problem, such as ``VersionAlreadyExistsException``; "" if unknown."""
+        """The registry's name of the problem, such as `VersionAlreadyExistsException`, or ""."""
         return "" if self.problem is None else self.problem.name
 
     @property
     def detail(self) -> str:
-        """The registry's longer text; "" if there is none."""
+        """The registry's longer text, or ""."""
         return "" if self.problem is None else self.problem.detail
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The reasons, one for each place in the content; empty if the registry gave none."""
+        """The reasons, one for each place in the content."""
         return () if self.problem is None else self.problem.causes
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -108,7 +109,7 @@ class ClosedError(RegistryError, RuntimeError):
 
 
 class RegistryConnectionError(RegistryError):
-    """Report that ``url`` gave no usable answer; ``__cause__`` is the transport's error, if there was one."""
+    """No usable answer from `url`; `__cause__` is the transport's error, if there was one."""
 
     def __init__(self, url: str, reason: str = "", *, problem: Problem | None = None) -> None:
         super().__init__(
@@ -118,15 +119,15 @@ class RegistryConnectionError(RegistryError):
 
 
 class AuthenticationError(RegistryConnectionError):
-    """Report that no token could be had, or that the one sent was not accepted."""
+    """No token could be had, or the registry did not accept it."""
 
 
 class RequestRefusedError(RegistryConnectionError):
-    """Report that the registry understood the request and will not do it, however often it is asked."""
+    """The registry refused the request; repeating it changes nothing."""
 
 
 class SchemaNotFoundError(RegistryError):
-    """Report that there is no such schema; what was asked for is in the attributes, None if not part of the question."""
+    """There is no such schema; attributes that were not part of the question are None."""
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class SchemaNotFoundError(RegistryError):
 
     @classmethod
     def from_id(cls, id_type: str, id_value: int | str, *, problem: Problem | None = None) -> Self:
-        """Build the error for a look-up by id; ``id_type`` is globalId, contentId or contentHash."""
+        """Return the error for an id; `id_type` is globalId, contentId or contentHash."""
         error = cls.__new__(cls)
         RegistryError.__init__(error, f"no schema with {id_type} {id_value!r}", problem=problem)
         error.group_id = error.artifact_id = error.version = None
@@ -155,7 +156,7 @@ class SchemaNotFoundError(RegistryError):
 
 
 class SchemaRegistrationError(RegistryError):
-    """Report that a schema was not registered; ``cause`` is the error below it, if there is one."""
+    """A schema was not registered; `cause` is the error below it, if there is one."""
 
     def __init__(
         self,
@@ -174,37 +175,37 @@ class SchemaRegistrationError(RegistryError):
 
 
 class SchemaExistsError(SchemaRegistrationError):
-    """Report that ``if_exists="FAIL"`` met an artifact of that id, or a version of that name."""
+    """The artifact exists and `if_exists` is `FAIL`, or the version name is taken."""
 
 
 class InvalidSchemaError(SchemaRegistrationError):
-    """Report content that is not a valid schema of its artifact type."""
+    """The content is not a valid schema of its artifact type."""
 
 
 class IncompatibleSchemaError(SchemaRegistrationError):
-    """Report content that breaks a rule of its artifact, group or registry; ``causes`` say where."""
+    """The content breaks a rule of its artifact, group or registry; `causes` say where."""
 
 
 class CodecError(RegistryError):
-    """Stand for what went wrong between a value and its bytes; ``cause`` is the error below it, if there is one."""
+    """A value could not be encoded or decoded; `cause` is the error below it, if there is one."""
 
     @property
     def cause(self) -> BaseException | None:
-        """The same as ``__cause__``."""
+        """The same as `__cause__`."""
         return self.__cause__
 
 
 class ResolverError(CodecError):
-    """Report that no artifact id could be derived from topic and schema."""
+    """No artifact id could be derived from topic and schema."""
 
 
 class SerializationError(CodecError, ValueError):
-    """Report a value that its schema does not describe."""
+    """The value does not fit its schema."""
 
 
 class DeserializationError(CodecError):
-    """Report a payload that is not framed, or not encoded, as its reader expects."""
+    """The payload is not framed or encoded as its reader expects."""
 
 
 class InvalidPayloadError(CodecError, ValueError):
-    """Report a JSON value that its schema does not permit; ``causes`` say where."""
+    """The JSON value breaks its schema; `causes` say where."""

@@ -1,4 +1,4 @@
-"""Avro serializers and deserializers over a registry, blocking and async, and how they find an artifact id."""
+"""Avro serializers and deserializers over a registry, blocking and async."""
 
 import io
 from collections.abc import Callable
@@ -48,7 +48,7 @@ __all__ = [
 
 C = TypeVar("C")
 _PARSED = 1000
-"""How many parsed schemas a serializer or deserializer keeps."""
+"""The number of parsed schemas that a serializer or deserializer keeps."""
 
 
 def _parse(schema: Any) -> Any:
@@ -56,7 +56,7 @@ def _parse(schema: Any) -> Any:
 
 
 class _Parsed:
-    """Parse each schema once."""
+    """A cache of parsed schemas by id."""
 
     def __init__(self) -> None:
         self._cache = Cache[int, Any](_PARSED)
@@ -70,7 +70,7 @@ class _Parsed:
 
 
 class _Serializer(Generic[C]):
-    """Hold what the blocking and the async serializer share: all but asking the registry."""
+    """The part that the blocking and the async serializer share."""
 
     def __init__(  # noqa: PLR0913 - the documented signature
         self,
@@ -142,56 +142,57 @@ class _Serializer(Generic[C]):
 
 
 class AvroSerializer(_Serializer[ApicurioRegistryClient]):
-    """Encode values with the newest schema of an artifact, and say which in the message.
+    """An encoder of values with the newest schema of an artifact, whose id it puts into messages.
 
     Args:
-        registry_client: where schemas are.
-        artifact_id: of the schema; or
-        artifact_resolver: what derives it, for each message.
-        schema: what to register with ``auto_register``.
-        auto_register: register ``schema`` when the artifact is missing.
-        if_exists: for that registration.
-        to_dict: makes a dict of a value, called with value and context.
-        use_id: which id goes into the message.
-        strict: refuse fields that the schema does not have.
-        wire_format: where the id goes.
-        use_latest_version: nothing else is ever done; excludes ``auto_register``.
+        registry_client: The client of the registry.
+        artifact_id: The artifact of the schema; or
+        artifact_resolver: A function that derives it for each message.
+        schema: The schema to register with `auto_register`.
+        auto_register: Register `schema` when the artifact is missing.
+        if_exists: The same parameter of that registration.
+        to_dict: A function from value and context to a dict.
+        use_id: The id that goes into the message.
+        strict: Refuse fields that the schema does not have.
+        wire_format: The place of the id.
+        use_latest_version: No effect, as the newest version is always used; it excludes
+            `auto_register`.
 
     Raises:
-        ValueError: the parameters contradict each other.
+        ValueError: The parameters contradict each other.
     """
 
     def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
-        """Return bytes and headers of a value.
+        """Return the payload and headers of a value.
 
         Raises:
-            SerializationError: the value does not fit, or ``to_dict`` failed.
-            ResolverError: there is no artifact id.
-            SchemaNotFoundError: there is no artifact and it may not be registered.
-            SchemaRegistrationError: it was refused.
-            RegistryConnectionError: the registry gives no usable answer.
+            SerializationError: The value does not fit its schema, or `to_dict` failed.
+            ResolverError: There is no artifact id.
+            SchemaNotFoundError: The artifact is missing and `auto_register` is off.
+            SchemaRegistrationError: The registry refused the schema.
+            RegistryConnectionError: The registry gives no usable answer.
         """
         return run(self.registry_client, self._serialize(data, ctx))
 
     def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
-        """Return the bytes of a value, for a wire format without headers."""
+        """Return the payload of a value, for a wire format without headers."""
         return self._payload(self.serialize(data, ctx))
 
 
 class AsyncAvroSerializer(_Serializer[SchemaRegistry]):
-    """Do with ``await`` what AvroSerializer does, on any SchemaRegistry."""
+    """The async counterpart of `AvroSerializer`, for any `SchemaRegistry`."""
 
     async def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
-        """Return bytes and headers of a value; raises as AvroSerializer.serialize does."""
+        """Return the payload and headers of a value; see `AvroSerializer.serialize`."""
         return await run_async(self.registry_client, self._serialize(data, ctx))
 
     async def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
-        """Return the bytes of a value, for a wire format without headers."""
+        """Return the payload of a value, for a wire format without headers."""
         return self._payload(await self.serialize(data, ctx))
 
 
 class _Deserializer(Generic[C]):
-    """Hold what the blocking and the async deserializer share: all but asking the registry."""
+    """The part that the blocking and the async deserializer share."""
 
     def __init__(  # noqa: PLR0913 - the documented signature
         self,
@@ -259,40 +260,41 @@ class _Deserializer(Generic[C]):
 
 
 class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
-    """Decode messages with the schema they were written with.
+    """A decoder of messages, each with the schema that it was written with.
 
     Args:
-        registry_client: where schemas are.
-        from_dict: makes an object of the decoded value, called with value and context.
-        use_id: which id messages carry.
-        artifact_id: of the reader's schema, with ``use_latest_version``; or
-        artifact_resolver: what derives it, for each message.
-        use_latest_version: read as the newest version of that artifact: Avro fills in defaults and promotes types.
-        reader_schema: read as this schema instead.
+        registry_client: The client of the registry.
+        from_dict: A function from decoded value and context to an object.
+        use_id: The kind of id that messages carry.
+        artifact_id: The artifact of the reader schema, with `use_latest_version`; or
+        artifact_resolver: A function that derives it for each message.
+        use_latest_version: Read as the newest version of that artifact: Avro fills in defaults
+            and promotes types.
+        reader_schema: Read as this schema instead.
 
     Raises:
-        ValueError: the parameters contradict each other.
+        ValueError: The parameters contradict each other.
     """
 
     def __call__(
         self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
-        """Return the value of a message; ``headers`` are needed unless the id is in front of the bytes.
+        """Return the value of a message; `headers` are needed unless the payload has the id.
 
         Raises:
-            DeserializationError: framing or payload are not as expected, or ``from_dict`` failed.
-            ResolverError: there is no artifact id.
-            SchemaNotFoundError: nobody knows the message's schema.
-            RegistryConnectionError: the registry gives no usable answer.
+            DeserializationError: Framing or payload are not as expected, or `from_dict` failed.
+            ResolverError: There is no artifact id.
+            SchemaNotFoundError: The registry does not have the message's schema.
+            RegistryConnectionError: The registry gives no usable answer.
         """
         return run(self.registry_client, self._deserialize(data, ctx, headers))
 
 
 class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
-    """Do with ``await`` what AvroDeserializer does, on any SchemaRegistry."""
+    """The async counterpart of `AvroDeserializer`, for any `SchemaRegistry`."""
 
     async def __call__(
         self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
-        """Return the value of a message; raises as AvroDeserializer does."""
+        """Return the value of a message; see `AvroDeserializer`."""
         return await run_async(self.registry_client, self._deserialize(data, ctx, headers))

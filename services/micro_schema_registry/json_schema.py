@@ -1,4 +1,4 @@
-"""Check JSON values against JSON Schemas of a registry."""
+"""The validation of JSON values against JSON Schemas of a registry."""
 
 import json
 from itertools import islice
@@ -19,13 +19,14 @@ _MAX_EXPECTED = 200
 
 
 class JsonSchemaValidator:
-    """Check values against one JSON Schema, which is compiled once; draft 2020-12 unless ``$schema`` says otherwise.
+    """A compiled JSON Schema of draft 2020-12, or of the draft that `$schema` names.
 
     Args:
-        schema: parsed, such as ``CachedSchema.schema``. References within it work; others are never fetched.
+        schema: The parsed schema, such as `CachedSchema.schema`. References within it work;
+            others are never fetched.
 
     Raises:
-        ValueError: it is no JSON Schema.
+        ValueError: It is no JSON Schema.
     """
 
     def __init__(self, schema: dict[str, Any] | bool) -> None:
@@ -40,24 +41,24 @@ class JsonSchemaValidator:
         self._validator = kind(schema, registry=Registry())
 
     def causes(self, value: Any) -> tuple[Cause, ...]:
-        """Return what is wrong with a value, at most 20 things, without repeating the value itself.
+        """Return up to 20 reasons why a value is invalid; they do not repeat the value.
 
         Raises:
-            InvalidPayloadError: the schema refers to something outside of it.
+            InvalidPayloadError: The schema refers to another schema.
         """
         try:
-            found = islice(self._validator.iter_errors(value), _MAX_CAUSES)
-            return tuple(Cause(_description(error), error.json_path) for error in found)
+            errors = islice(self._validator.iter_errors(value), _MAX_CAUSES)
+            return tuple(Cause(_description(error), error.json_path) for error in errors)
         except Unresolvable as error:
             raise InvalidPayloadError(
                 f"JSON Schema refers to {error.ref!r}, which is not in it"
             ) from error
 
     def validate(self, value: Any) -> None:
-        """Accept a value or say what is wrong with it.
+        """Check a value.
 
         Raises:
-            InvalidPayloadError: as said.
+            InvalidPayloadError: The value is invalid.
         """
         causes = self.causes(value)
         if causes:

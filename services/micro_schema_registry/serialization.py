@@ -1,4 +1,4 @@
-"""How a message says which schema it was written with: in front of its bytes, in Kafka headers or in NATS headers."""
+"""The schema id of a message: before its payload, in Kafka headers or in NATS headers."""
 
 import struct
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from micro_schema_registry._model.models import CachedSchema
 
 UseId = Literal["globalId", "contentId"]
 Headers = Mapping[str, Any] | Iterable[tuple[str, Any]]
-"""Headers as nats-py (str to str) or a Kafka client (str to bytes, or pairs of them) hands them out."""
+"""Headers of nats-py (str to str) or of a Kafka client (str to bytes, or pairs of them)."""
 
 GLOBAL_ID_HEADER = "Schema-Global-Id"
 CONTENT_ID_HEADER = "Schema-Content-Id"
@@ -21,7 +21,7 @@ _KAFKA_ID = struct.Struct(">q")
 
 
 class MessageField(Enum):
-    """Say which part of a Kafka record is meant."""
+    """The part of a Kafka record."""
 
     KEY = "key"
     VALUE = "value"
@@ -29,19 +29,20 @@ class MessageField(Enum):
 
 @dataclass(frozen=True)
 class SerializationContext:
-    """Say where a message goes or comes from: a Kafka topic or a NATS subject, and which part of it is meant."""
+    """The Kafka topic or NATS subject of a message, and the part of the message."""
 
     topic: str
     field: MessageField = MessageField.VALUE
 
 
 class WireFormat(Enum):
-    """Choose where the schema's id goes.
+    """The place of the schema id in a message.
 
-    - ``CONFLUENT_PAYLOAD``: before the encoded bytes, as 0x00 and the id in four bytes, big-endian.
-    - ``KAFKA_HEADERS``: header ``apicurio.value.globalId`` (or ``key``, ``contentId``), eight bytes, big-endian.
-    - ``NATS_HEADERS``: headers ``Schema-Global-Id``, ``Schema-Content-Id`` (decimal text) and ``Content-Type``. A NATS header
-      cannot hold raw bytes: the id 3338 would be a line break.
+    - `CONFLUENT_PAYLOAD`: 0x00 and four big-endian bytes before the encoded value.
+    - `KAFKA_HEADERS`: header `apicurio.value.globalId` (or `key`, `contentId`), eight big-endian
+      bytes.
+    - `NATS_HEADERS`: headers `Schema-Global-Id`, `Schema-Content-Id` (decimal text) and
+      `Content-Type`. A NATS header cannot hold raw bytes: the id 3338 would be a line break.
     """
 
     CONFLUENT_PAYLOAD = "CONFLUENT_PAYLOAD"
@@ -51,7 +52,7 @@ class WireFormat(Enum):
 
 @dataclass(frozen=True)
 class SerializedMessage:
-    """Hold the bytes to send and the headers that go with them: bytes for Kafka, text for NATS, none for Confluent framing."""
+    """A payload and its headers: bytes for Kafka, text for NATS, none for Confluent framing."""
 
     payload: bytes
     headers: dict[str, Any] = field(default_factory=dict)
@@ -66,10 +67,10 @@ def frame(
     use_id: UseId = "globalId",
     content_type: str = "application/avro",
 ) -> SerializedMessage:
-    """Attach the ids of a schema to encoded bytes.
+    """Return a message of encoded bytes and the id of their schema.
 
     Raises:
-        SerializationError: the id does not fit into four bytes and Confluent framing was asked for.
+        SerializationError: The id does not fit into the four bytes of Confluent framing.
     """
     schema_id = schema.global_id if use_id == "globalId" else schema.content_id
     if wire_format is WireFormat.NATS_HEADERS:
@@ -79,13 +80,14 @@ def frame(
         return SerializedMessage(payload, {name: _KAFKA_ID.pack(schema_id)})
     if schema_id >= 2**32:
         raise SerializationError(
-            f"{use_id} {schema_id} does not fit into Confluent's four bytes: expected another wire format"
+            f"{use_id} {schema_id} does not fit into Confluent's four bytes: "
+            "expected another wire format"
         )
     return SerializedMessage(_PREFIX.pack(0, schema_id) + payload)
 
 
 def nats_headers(schema: CachedSchema, content_type: str) -> dict[str, str]:
-    """Return the NATS headers that tell a reader which schema a payload was written with."""
+    """Return the NATS headers that name the schema of a payload."""
     return {
         GLOBAL_ID_HEADER: str(schema.global_id),
         CONTENT_ID_HEADER: str(schema.content_id),
@@ -100,10 +102,10 @@ def unframe(
     headers: Headers | None = None,
     use_id: UseId = "globalId",
 ) -> tuple[int, bytes]:
-    """Return the id a message was written with, and its encoded bytes: by its headers if they tell, else by its first bytes.
+    """Return the schema id of a message, from its headers or first bytes, and its payload.
 
     Raises:
-        DeserializationError: neither tells an id.
+        DeserializationError: There is no readable id.
     """
     given: dict[str, Any] = dict(headers) if headers is not None else {}
     text = given.get(_NATS_HEADERS[use_id])

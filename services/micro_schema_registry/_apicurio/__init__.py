@@ -1,1 +1,1 @@
-"""The clients of an Apicurio Registry: blocking and async, REST paths, authentication."""
+"""The HTTP clients of Apicurio Registry: one set of operations, a blocking and an async driver."""

@@ -1,4 +1,4 @@
-"""AsyncApicurioRegistryClient: runs the operations with asyncio."""
+"""`AsyncApicurioRegistryClient`, which runs the operations with asyncio."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Through(httpx.AsyncBaseTransport):
-    """Send through a client, so that retries stand in front of its authentication and the caller's settings."""
+    """A transport over a client, so that retries include its authentication and settings."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -26,24 +26,27 @@ class _Through(httpx.AsyncBaseTransport):
 
 
 class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
-    """Use an Apicurio Registry (v3 API) from coroutines; an async context manager.
+    """An async client of an Apicurio Registry (v3 API); an async context manager.
+
+    It has the methods of `SchemaRegistry`. Coroutines that fetch the same schema at the same time
+    share one fetch; different schemas never wait for each other.
 
     Args:
-        url: of the API, such as ``http://registry:8080/apis/registry/v3``.
-        group_id: the group of every call that names none.
-        max_retries: repetitions of a request that met a transport error or 429, 502, 503, 504.
-        retry_backoff_ms: longest wait before the first repetition, doubled for each further one; the wait is random.
-        retry_max_backoff_ms: upper bound of one wait, also when the server sends Retry-After.
-        http_client: sends instead of an own client, with its own authentication; it is not closed here.
-        auth: for the own client: ``BearerAuth``, ``KeycloakAuth`` or any of httpx.
-        cache_max_size: how many schemas, and how many contents by id, are kept.
-        cache_ttl_seconds: how long "the newest version" is believed; None: until ``forget`` or a registration.
+        url: The API, such as `http://registry:8080/apis/registry/v3`.
+        group_id: The group of every call that names none.
+        max_retries: Repetitions of a request after a transport error or 429, 502, 503, 504.
+        retry_backoff_ms: The longest wait before the first repetition, doubled for each further
+            one. The wait is random.
+        retry_max_backoff_ms: The upper bound of a wait, also when the server sends Retry-After.
+        http_client: A client to send with, which has its own authentication and stays open.
+        auth: The authentication without `http_client`: `BearerAuth`, `KeycloakAuth` or any of
+            httpx.
+        cache_max_size: The number of cached schemas, and of cached contents by id.
+        cache_ttl_seconds: The time for which the newest version is cached; None means until
+            `forget` or a registration.
 
     Raises:
-        ValueError: a parameter cannot work.
-
-    The methods are those of ``SchemaRegistry``. Coroutines that want the same schema at the same time share one fetch; different schemas
-    never wait for each other.
+        ValueError: A parameter is out of its range.
     """
 
     @staticmethod
@@ -63,7 +66,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     async def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
     ) -> CachedSchema:
-        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        """Return one version of a schema, by default the newest; see `SchemaRegistry`."""
         core = self._core
         key = (core.group_id if group_id is None else group_id, artifact_id, version)
         cached = core.schemas.get(key)
@@ -72,7 +75,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         return cached
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
-        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        """Return the content of an immutable id; see `SchemaRegistry`."""
         core = self._core
         key = (id_type, value)
         cached = core.contents.get(key)
@@ -81,15 +84,18 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         return cached
 
     async def get_schema_by_global_id(self, global_id: int) -> Any:
-        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        """Return the parsed schema of a global id; see `SchemaRegistry`."""
         return (await self.get_content("globalId", global_id)).schema
 
     async def get_schema_by_content_id(self, content_id: int) -> Any:
-        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        """Return the parsed schema of a content id; see `SchemaRegistry`."""
         return (await self.get_content("contentId", content_id)).schema
 
     async def aclose(self) -> None:
-        """End fetches under way and close the connections, unless ``http_client`` was given; may be called twice."""
+        """End fetches under way and close the connections, except those of `http_client`.
+
+        It may be called twice.
+        """
         self._closed = True
         await self._flights.aclose()
         if self._owns_http:
@@ -107,7 +113,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         return await self._flights.share(key, fetch)
 
     async def _run(self, operation: Operation[T]) -> T:
-        """Run one operation: send what it yields, give it the answers, return its result."""
+        """Run one operation: send its calls, give it their answers, return its result."""
         try:
             step = next(operation)
             while True:
@@ -116,9 +122,9 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
                 else:
                     await asyncio.sleep(step.seconds)
                     step = next(operation)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
     async def _send(self, call: Call) -> Answer:
         self._check_open()

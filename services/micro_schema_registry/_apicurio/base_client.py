@@ -1,4 +1,4 @@
-"""The part that the blocking and the async Apicurio client share: construction, requests, transport errors."""
+"""The part that both Apicurio clients share: construction, methods, requests, transport errors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine

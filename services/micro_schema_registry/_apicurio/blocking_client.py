@@ -1,4 +1,4 @@
-"""ApicurioRegistryClient: runs the operations in the calling thread."""
+"""`ApicurioRegistryClient`, which runs the operations in the calling thread."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Through(httpx.BaseTransport):
-    """Send through a client, so that retries stand in front of its authentication and the caller's settings."""
+    """A transport over a client, so that retries include its authentication and settings."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -26,10 +26,11 @@ class _Through(httpx.BaseTransport):
 
 
 class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
-    """Use an Apicurio Registry (v3 API) from threads; a context manager.
+    """A blocking client of an Apicurio Registry (v3 API); a context manager.
 
-    Arguments, attributes, errors and methods are those of ``AsyncApicurioRegistryClient``, without ``await``; closing is ``close()``. One client
-    serves any number of threads: those that want the same schema at the same time share one fetch, different schemas never
+    It has the arguments, attributes, errors and methods of `AsyncApicurioRegistryClient`, without
+    `await`, and `close()` instead of `aclose()`. Any number of threads may use one client:
+    threads that fetch the same schema at the same time share one fetch, different schemas never
     wait for each other.
     """
 
@@ -50,7 +51,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
     ) -> CachedSchema:
-        """Return one version of a schema, by default the newest enabled one; see SchemaRegistry."""
+        """Return one version of a schema, by default the newest; see `SchemaRegistry`."""
         core = self._core
         key = (core.group_id if group_id is None else group_id, artifact_id, version)
         cached = core.schemas.get(key)
@@ -59,7 +60,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         return cached
 
     def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
-        """Return text, parsed form and type found by an immutable id; see SchemaRegistry."""
+        """Return the content of an immutable id; see `SchemaRegistry`."""
         core = self._core
         key = (id_type, value)
         cached = core.contents.get(key)
@@ -68,15 +69,15 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         return cached
 
     def get_schema_by_global_id(self, global_id: int) -> Any:
-        """Return the parsed, read-only schema with that global id; see SchemaRegistry."""
+        """Return the parsed schema of a global id; see `SchemaRegistry`."""
         return self.get_content("globalId", global_id).schema
 
     def get_schema_by_content_id(self, content_id: int) -> Any:
-        """Return the parsed, read-only schema with that content id; see SchemaRegistry."""
+        """Return the parsed schema of a content id; see `SchemaRegistry`."""
         return self.get_content("contentId", content_id).schema
 
     def close(self) -> None:
-        """Close the connections, unless ``http_client`` was given; may be called twice."""
+        """Close the connections, except those of `http_client`; it may be called twice."""
         self._closed = True
         if self._owns_http:
             self._http.close()
@@ -93,7 +94,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         return self._flights.share(key, fetch)
 
     def _run(self, operation: Operation[T]) -> T:
-        """Run one operation: send what it yields, give it the answers, return its result."""
+        """Run one operation: send its calls, give it their answers, return its result."""
         try:
             step = next(operation)
             while True:
@@ -102,9 +103,9 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
                 else:
                     time.sleep(step.seconds)
                     step = next(operation)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
     def _send(self, call: Call) -> Answer:
         self._check_open()

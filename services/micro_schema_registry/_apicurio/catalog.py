@@ -1,4 +1,4 @@
-"""Operations on what stands around the schemas: lists, search, states, rules, references, deletion."""
+"""Operations other than fetching and registering: lists, search, states, rules, deletion."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -39,21 +39,21 @@ from micro_schema_registry._model.models import (
 
 T = TypeVar("T")
 _ALL = 500
-"""How many entries are asked for at once when all are wanted; the most that Apicurio gives."""
+"""The size of a page when all entries are needed; the most that Apicurio gives."""
 
 
 class Catalog:
-    """Make the operations for the clients of one group."""
+    """The operations of the clients of one group; their docstrings are in `SchemaRegistry`."""
 
     def __init__(self, group_id: str) -> None:
         self.group_id = check_id("group_id", group_id)
 
     def group(self, group_id: str | None) -> str:
-        """Return the group meant by a call."""
+        """Return the group of a call."""
         return self.group_id if group_id is None else check_id("group_id", group_id)
 
     def artifact_path(self, artifact_id: str, group_id: str | None, *rest: str) -> str:
-        """Return the path of an artifact or of something below it."""
+        """Return the path of an artifact or of a resource below it."""
         checked = check_id("artifact_id", artifact_id)
         return path("groups", self.group(group_id), "artifacts", checked, *rest)
 
@@ -68,7 +68,6 @@ class Catalog:
         return failure(answer)
 
     def list_groups(self, *, offset: int = 0, limit: int = 20) -> Operation[Page[str]]:
-        """Make SchemaRegistry.list_groups."""
         answer = yield Call("GET", "/groups", _window(offset, limit, "groupId"))
         body = _ok(answer).read(_Groups)
         return Page(tuple(group.group_id for group in body.groups), body.count)
@@ -76,7 +75,6 @@ class Catalog:
     def list_artifacts(
         self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Operation[Page[ArtifactInfo]]:
-        """Make SchemaRegistry.list_artifacts."""
         group = self.group(group_id)
 
         def fetch(offset: int, limit: int) -> Operation[Page[ArtifactInfo]]:
@@ -93,7 +91,6 @@ class Catalog:
     def list_versions(
         self, artifact_id: str, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Operation[Page[VersionInfo]]:
-        """Make SchemaRegistry.list_versions."""
         group = self.group(group_id)
         where = self.artifact_path(artifact_id, group_id, "versions")
 
@@ -122,7 +119,6 @@ class Catalog:
         offset: int = 0,
         limit: int = 20,
     ) -> Operation[Page[ArtifactInfo]]:
-        """Make SchemaRegistry.search_artifacts."""
         params: dict[str, Any] = _window(offset, limit, "artifactId")
         if group_id is not None:
             params["groupId"] = self.group(group_id)
@@ -141,13 +137,12 @@ class Catalog:
             if labels is not None:
                 params["labels"] = [f"{key}:{value}" for key, value in labels.items()]
             answer = yield Call("GET", "/search/artifacts", params)
-        found = _ok(answer).read(_Artifacts)
-        return Page(found.artifacts, found.count)
+        page = _ok(answer).read(_Artifacts)
+        return Page(page.artifacts, page.count)
 
     def get_version(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> Operation[VersionInfo]:
-        """Make SchemaRegistry.get_version."""
         expression = LATEST if version is None else check_version(version)
         answer = yield Call(
             "GET", self.artifact_path(artifact_id, group_id, "versions", expression)
@@ -159,7 +154,6 @@ class Catalog:
     def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> Operation[tuple[Reference, ...]]:
-        """Make SchemaRegistry.get_references."""
         expression = LATEST if version is None else check_version(version)
         where = self.artifact_path(artifact_id, group_id, "versions", expression, "references")
         answer = yield Call("GET", where)
@@ -170,7 +164,6 @@ class Catalog:
     def set_state(
         self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
     ) -> Operation[None]:
-        """Make SchemaRegistry.set_state."""
         expression = check_version(version)
         where = self.artifact_path(artifact_id, group_id, "versions", expression, "state")
         answer = yield put(where, {"state": state})
@@ -178,7 +171,6 @@ class Catalog:
             raise self.missing(answer, artifact_id, group_id, version)
 
     def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> Operation[None]:
-        """Make SchemaRegistry.delete_artifact."""
         answer = yield Call("DELETE", self.artifact_path(artifact_id, group_id))
         if not answer.ok:
             raise self.missing(answer, artifact_id, group_id)
@@ -186,7 +178,6 @@ class Catalog:
     def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> Operation[None]:
-        """Make SchemaRegistry.delete_version."""
         expression = check_version(version)
         answer = yield Call(
             "DELETE", self.artifact_path(artifact_id, group_id, "versions", expression)
@@ -201,7 +192,6 @@ class Catalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> Operation[dict[str, str]]:
-        """Make SchemaRegistry.get_rules."""
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("GET", where)
         if not answer.ok:
@@ -226,14 +216,14 @@ class Catalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> Operation[None]:
-        """Make SchemaRegistry.set_rule: change it, else make it, and its group before that."""
+        """Change a rule; create it if it is missing, and its group before it."""
         check_rule(rule, config)
         where = self._rules_path(artifact_id, everywhere, group_id)
         body = {"ruleType": rule, "config": config}
         answer = yield put(where + path(rule), body)
         if answer.status == 404:
             answer = yield from self._create_rule(where, body, artifact_id, group_id)
-        if answer.status == 409:  # somebody else made it since
+        if answer.status == 409:  # another client created it since
             answer = yield put(where + path(rule), body)
         if not answer.ok:
             raise self._rule_failure(answer, artifact_id, group_id)
@@ -255,14 +245,12 @@ class Catalog:
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> Operation[None]:
-        """Make SchemaRegistry.delete_rule."""
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("DELETE", where + path(rule))
         if not answer.ok and answer.status != 404:
             raise failure(answer)
 
     def info(self) -> Operation[RegistryInfo]:
-        """Make SchemaRegistry.info."""
         return _ok((yield Call("GET", "/system/info"))).read(RegistryInfo)
 
     def _rules_path(self, artifact_id: str | None, everywhere: bool, group_id: str | None) -> str:
@@ -319,7 +307,10 @@ def _exact(
     offset: int,
     limit: int,
 ) -> Operation[Page[T]]:
-    """List what an id with ``*`` in it means, though Apicurio takes that for a wildcard: get all matches, keep the exact ones."""
+    """List the entries of an id that contains `*`, which is a wildcard for Apicurio.
+
+    It fetches all matches and keeps the exact ones.
+    """
     items: list[T] = []
     seen = 0
     while True:

@@ -1,4 +1,4 @@
-"""What the Apicurio clients do, written once: each operation is a generator of calls, run by a blocking or an async driver."""
+"""Fetching and registering, as generators of calls that a blocking or an async driver runs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -51,14 +51,14 @@ SchemaKey = tuple[str, str, str | None]
 ContentKey = tuple[IdType, int | str]
 
 _RACE_RETRIES = 20
-"""How often a registration that lost a race is repeated; 12 sufficed for 40 racing clients, these wait 5 s at most."""
+"""Repetitions of a registration that lost a race: at most 5 s; 40 racing clients needed 12."""
 
 
 class Operations(Catalog):
-    """Make the operations of the clients of one group, and hold what they have in common: the caches.
+    """The operations of the clients of one group, and their caches.
 
-    ``schemas`` is keyed by group, artifact and version expression (None: the newest) and forgets after ``cache_ttl_seconds``; ``contents``
-    is keyed by kind of id and id, whose content never changes.
+    `schemas` is keyed by group, artifact and version expression (None: the newest) and forgets
+    after `cache_ttl_seconds`. `contents` is keyed by kind of id and id.
     """
 
     def __init__(
@@ -73,28 +73,28 @@ class Operations(Catalog):
             )
         self.schemas = Cache[SchemaKey, CachedSchema](cache_max_size, cache_ttl_seconds)
         self.contents = Cache[ContentKey, SchemaContent](cache_max_size)
-        self.epoch = 0  # how often something was forgotten
-        # None until the first fetch shows whether this server (a gateway) sends ids with the content.
+        self.epoch = 0  # the number of `forget` calls
+        # None until the first fetch shows whether this server sends ids with the content.
         self._ids_in_headers: bool | None = None
 
     def fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
-        """Fetch and keep a version, unless another caller has done so since this one looked."""
+        """Return a version from the cache, which another caller may have filled, or fetch it."""
         cached = self.schemas.get(key)
         if cached is None:
             epoch = self.epoch
             cached = yield from self._fetch_schema(key)
-            if epoch == self.epoch:  # else it may be what was to be forgotten
+            if epoch == self.epoch:  # else it may be what the caller forgot
                 self.schemas.add(key, cached)
         return cached
 
     def forget(self, artifact_id: str | None, group_id: str | None) -> None:
-        """Drop the newest versions of an artifact or of a group, also those that are being fetched."""
+        """Drop the cached versions of an artifact or group, also those of fetches under way."""
         group = self.group(group_id)
         self.epoch += 1
         self.schemas.discard(lambda key: artifact_id in {None, key[1]} and key[0] == group)
 
     def fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
-        """Fetch and keep content by an immutable id, unless another caller has done so since this one looked."""
+        """Return content from the cache, which another caller may have filled, or fetch it."""
         content = self.contents.get(key)
         if content is None:
             content = yield from self._fetch_content(key)
@@ -102,10 +102,11 @@ class Operations(Catalog):
         return content
 
     def _fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
-        """Ask once if ids come with the content, else for the description first, then for the content by its global id.
+        """Fetch a version in one request if the server sends ids with content, else in two.
 
-        No released Apicurio sends the ids, so on it the first fetch asks three times and every other twice. Content is taken by id since
-        the newest version may change between two requests, but an id always means the same content.
+        No released Apicurio sends the ids, which the first fetch finds out with a third request.
+        The second request is by id: the newest version may change between two requests, the
+        content of an id cannot.
         """
         group, artifact_id, version = key
         if self._ids_in_headers is not False:
@@ -116,7 +117,7 @@ class Operations(Catalog):
         info = yield from self.get_version(artifact_id, version, group_id=group)
         try:
             content = yield from self.fetch_content(("globalId", info.global_id))
-        except SchemaNotFoundError as error:  # disabled, by name or since the last request
+        except SchemaNotFoundError as error:  # a disabled version
             missing = SchemaNotFoundError(
                 group, artifact_id, version=version, problem=error.problem
             )
@@ -134,13 +135,13 @@ class Operations(Catalog):
         ids = [answer.headers.get(f"X-Registry-{name}", "") for name in ("GlobalId", "ContentId")]
         if not all(value.isdecimal() for value in ids):
             return None
-        found = _content(answer)
+        content = _content(answer)
         return CachedSchema(
-            found.schema,
+            content.schema,
             int(ids[0]),
             int(ids[1]),
-            artifact_type=found.artifact_type,
-            content=found.content,
+            artifact_type=content.artifact_type,
+            content=content.content,
         )
 
     def _fetch_content(self, key: ContentKey) -> Operation[SchemaContent]:
@@ -166,7 +167,6 @@ class Operations(Catalog):
         labels: Mapping[str, str] | None = None,
         group_id: str | None = None,
     ) -> Operation[CachedSchema]:
-        """Make SchemaRegistry.register_schema."""
         group = self.group(group_id)
         text = schema_text(schema)
         content = SchemaContent(text, _parsed(artifact_id, text, artifact_type), artifact_type)
@@ -177,9 +177,9 @@ class Operations(Catalog):
             body["labels"] = body["firstVersion"]["labels"] = dict(labels)
         params = {"ifExists": if_exists, "canonical": str(canonical).lower()}
         info = yield from self._create(group, body, params)
-        if info.state == "DISABLED":  # found, but not what the registry serves
+        if info.state == "DISABLED":  # found, but not served
             return _cached(content, info)
-        if canonical:  # found in another spelling, perhaps
+        if canonical:  # its text may be another
             content = yield from self.fetch_content(("globalId", info.global_id))
         self.contents.put(("globalId", info.global_id), content)
         cached = _cached(content, info)
@@ -195,7 +195,6 @@ class Operations(Catalog):
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> Operation[CompatibilityResult]:
-        """Make SchemaRegistry.check_compatibility: a registration as a dry run."""
         group = self.group(group_id)
         text = schema_text(schema)
         try:
@@ -210,10 +209,11 @@ class Operations(Catalog):
     def _create(
         self, group: str, body: Mapping[str, Any], params: dict[str, str]
     ) -> Operation[VersionInfo]:
-        """Create an artifact or version, again if another client did so at the same moment.
+        """Create an artifact or version; repeat it if another client did so at the same moment.
 
-        Apicurio looks for content and adds a version in two steps, so one of two racing clients is told that the version exists,
-        which is no answer to its question. A version name that was asked for can really be taken, so that is tried only once more.
+        Apicurio looks for content and adds a version in two steps, so that one of two racing
+        clients gets "the version exists". A version name of the caller may really be taken: that
+        is repeated once, to find a version with the same content.
         """
         may_find = params["ifExists"] == "FIND_OR_CREATE_VERSION"
         retries = 0 if params["ifExists"] == "FAIL" else _RACE_RETRIES

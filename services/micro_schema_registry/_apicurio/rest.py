@@ -1,4 +1,4 @@
-"""One call of Apicurio's REST API (base /apis/registry/v3) and its answer, without any input or output."""
+"""Calls of Apicurio's REST API (base /apis/registry/v3) and their answers, without any I/O."""
 
 import json
 from collections.abc import Generator, Mapping
@@ -32,9 +32,9 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Describe a request: ``path`` is percent-encoded and below the registry's URL.
+    """A request; `path` is percent-encoded and relative to the registry's URL.
 
-    ``repeatable`` says that doing it twice has the effect of doing it once, so it may be sent again after a lost answer.
+    A `repeatable` request may be sent again after a lost answer: twice has the effect of once.
     """
 
     method: str
@@ -47,14 +47,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Ask the driver to wait, in seconds."""
+    """A wait of the driver, in seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what came back to ``request`` (method and path) from the registry at ``url``; header names in any case."""
+    """The answer of the registry at `url` to `request` (method and path)."""
 
     url: str
     request: str
@@ -64,14 +64,14 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the request was done."""
+        """Whether the request succeeded."""
         return 200 <= self.status < 300
 
     def text(self) -> str:
         """Return the body as text.
 
         Raises:
-            RegistryConnectionError: it is not UTF-8.
+            RegistryConnectionError: It is not UTF-8.
         """
         try:
             return self.body.decode()
@@ -82,7 +82,7 @@ class Answer:
         """Return the JSON body as a model or plain type.
 
         Raises:
-            RegistryConnectionError: it is something else.
+            RegistryConnectionError: It is something else.
         """
         try:
             return _adapter(kind).validate_json(self.body)
@@ -93,12 +93,12 @@ class Answer:
             raise self.unusable(reason) from error
 
     def unusable(self, reason: str) -> RegistryConnectionError:
-        """Return the error for an answer that says something else than was expected."""
+        """Return the error for an answer of an unexpected form."""
         return RegistryConnectionError(self.url, f"{self.request}: {reason}")
 
 
 Operation = Generator[Call | Pause, Answer, T]
-"""A conversation with the registry: yields what to send, is sent the answers, returns the result."""
+"""An operation on the registry: yields calls, is sent their answers, returns its result."""
 
 
 def post(path: str, body: Mapping[str, Any], *, repeatable: bool = True, **params: str) -> Call:
@@ -112,7 +112,7 @@ def put(path: str, body: Mapping[str, Any]) -> Call:
 
 
 def path(*segments: str | int) -> str:
-    """Join segments into a path, each percent-encoded; ``.`` and ``..`` too, which clients would resolve away."""
+    """Join segments into a path, each percent-encoded, also `.` and `..`, which URLs resolve."""
     return "".join(f"/{_segment(str(segment))}" for segment in segments)
 
 
@@ -124,7 +124,7 @@ def _segment(text: str) -> str:
 
 
 def failure(answer: Answer) -> RegistryConnectionError:
-    """Return the error for an answer that is not the one hoped for, and not one that the caller knows better."""
+    """Return the general error for an answer that is no success."""
     problem = read_problem(answer)
     if answer.status in {401, 403}:
         return AuthenticationError(answer.url, answer.request, problem=problem)
@@ -134,9 +134,12 @@ def failure(answer: Answer) -> RegistryConnectionError:
 
 
 def registration_failure(artifact_id: str, answer: Answer) -> SchemaRegistrationError:
-    """Return the error for a refused schema: by the problem's name, since its status changed from 409 to 400 in Apicurio 3.3."""
+    """Return the error for a refused schema, by the problem's name.
+
+    The status of a rule violation changed from 409 to 400 in Apicurio 3.3.
+    """
     cause = failure(answer)
-    # Syntax violations come under the same name as incompatibility; only the title tells them apart.
+    # A syntax violation has the same name as incompatibility; only the title tells them apart.
     title = "" if cause.problem is None else cause.problem.title
     kind = SchemaRegistrationError
     if cause.name in {VERSION_EXISTS, ARTIFACT_EXISTS}:
@@ -149,7 +152,7 @@ def registration_failure(artifact_id: str, answer: Answer) -> SchemaRegistration
 
 
 def read_problem(answer: Answer) -> Problem:
-    """Return the problem document in a body; for anything else its first characters as the title."""
+    """Return the problem document of an answer, else one titled with the start of the body."""
     try:
         body = _ProblemBody.model_validate_json(answer.body)
     except ValidationError:

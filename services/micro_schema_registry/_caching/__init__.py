@@ -1,1 +1,1 @@
-"""Caches of immutable values, and one fetch for many callers."""
+"""A cache of immutable values, and the sharing of one fetch by many callers."""

@@ -1,4 +1,4 @@
-"""A bounded cache of the least recently used, with an optional age limit."""
+"""A bounded cache that drops the least recently used value, with an optional age limit."""
 
 import time
 from collections import OrderedDict
@@ -10,9 +10,10 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Keep up to ``max_size`` values for up to ``ttl`` seconds, for threads and coroutines.
+    """Up to `max_size` values, each for up to `ttl` seconds, for threads and coroutines.
 
-    There is no lock: each step is one operation on the dictionary, which is atomic, and no step relies on the one before it.
+    It needs no lock: each step is one atomic operation on the dictionary, and no step relies on
+    the one before it.
     """
 
     def __init__(
@@ -28,26 +29,26 @@ class Cache(Generic[K, V]):
         self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """Return the value and mark it used, or None."""
+        """Return the value and mark it used; None if there is none."""
         entry = self._entries.get(key)
         if entry is None:
             return None
         if self._ttl is not None and self._clock() >= entry[1]:
             return None
-        try:  # noqa: SIM105 - suppress() would take longer than everything else here
+        try:  # noqa: SIM105 - suppress() takes longer than the rest of this method
             self._entries.move_to_end(key)
         except KeyError:
-            pass  # dropped by another thread just now; the value is still good
+            pass  # another thread dropped it just now; the value is still good
         return entry[0]
 
     def put(self, key: K, value: V) -> None:
-        """Keep a value, dropping the least recently used if there are too many."""
+        """Keep a value; drop the least recently used if there are too many."""
         self._entries.pop(key, None)
         self._entries[key] = self._entry(value)
         self._trim()
 
     def add(self, key: K, value: V) -> None:
-        """Keep a value that was fetched, unless a fresh one was put while the fetch was under way."""
+        """Keep a fetched value, unless a fresh one was put during the fetch."""
         entry = self._entry(value)
         kept = self._entries.setdefault(key, entry)
         if kept is not entry and self._ttl is not None and self._clock() >= kept[1]:

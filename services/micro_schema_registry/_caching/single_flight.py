@@ -1,4 +1,4 @@
-"""Single flight: callers that want the same thing at the same time wait for one fetch; different things never wait for each other."""
+"""Single flight: callers of the same key at the same time share one fetch."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -18,17 +18,17 @@ class _Flight:
     waiters: set[asyncio.Future[None]] = field(default_factory=set)
 
     def land(self) -> None:
-        """Wake the waiters: they run after the step in which the task ends."""
+        """Wake the waiters; they run after the step in which the task ends."""
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
 
 class AsyncFlights:
-    """Share fetches between the coroutines of one event loop.
+    """Fetches shared between the coroutines of one event loop.
 
-    A fetch runs in a task of its own, so that the caller who happened to start it can be cancelled without harm to the others; the fetch
-    itself is cancelled when its last caller goes.
+    A fetch runs in its own task, so that the cancellation of one caller does not harm the others.
+    The fetch is cancelled when its last caller leaves.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class AsyncFlights:
         self._closed = False
 
     async def share(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the result of the fetch under way for the key, or of a new one."""
+        """Return the value of the fetch under way for the key, or of a new one."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, fetch)))
@@ -51,17 +51,17 @@ class AsyncFlights:
                 self._forget(key, flight)
         if self._closed and flight.task.cancelled():
             raise ClosedError
-        result: T = flight.task.result()
-        return result
+        value: T = flight.task.result()
+        return value
 
     async def aclose(self) -> None:
-        """Cancel every fetch and wait until they have ended; their callers get a ClosedError."""
+        """Cancel every fetch and wait for their ends; their callers get a ClosedError."""
         self._closed = True
         flights = list(self._flights.values())
         for flight in flights:
             flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
-        for flight in flights:  # a task that is cancelled before its first step wakes nobody
+        for flight in flights:  # a task cancelled before its first step wakes none
             flight.land()
 
     async def _fly(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -78,20 +78,20 @@ class AsyncFlights:
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Take note of an error that no caller may be left to see."""
+    """Retrieve the error of a task that may have no caller left."""
     if not task.cancelled():
         task.exception()
 
 
 class Flights:
-    """Share fetches between threads; the first caller fetches, the others wait for it."""
+    """Fetches shared between threads: the first caller fetches, the others wait."""
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, Future[Any]] = {}
-        self._lock = Lock()  # held for a dictionary access, never over a fetch
+        self._lock = Lock()  # held for a dictionary access, never during a fetch
 
     def share(self, key: Hashable, fetch: Callable[[], T]) -> T:
-        """Return the result of the fetch under way for the key, or of a new one."""
+        """Return the value of the fetch under way for the key, or of a new one."""
         while True:
             with self._lock:
                 flight = self._flights.get(key)
@@ -101,14 +101,14 @@ class Flights:
             if leads:
                 return self._lead(key, flight, fetch)
             try:
-                result: T = flight.result()
-            except CancelledError:  # its thread was interrupted, which is no answer for this one
+                value: T = flight.result()
+            except CancelledError:  # the other thread was interrupted; fetch again
                 continue
-            return result
+            return value
 
     def _lead(self, key: Hashable, flight: "Future[Any]", fetch: Callable[[], T]) -> T:
         try:
-            result = fetch()
+            value = fetch()
         except Exception as error:
             self._land(key)
             flight.set_exception(error)
@@ -118,8 +118,8 @@ class Flights:
             flight.cancel()
             raise
         self._land(key)
-        flight.set_result(result)
-        return result
+        flight.set_result(value)
+        return value
 
     def _land(self, key: Hashable) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""JSON values that cannot be changed: what a cache may hand to every caller without copying."""
+"""Read-only JSON values, which a cache hands to every caller without copying."""
 
 from typing import Any, NoReturn
 
@@ -8,7 +8,7 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """Be a dict in every way but for changing; ``copy.deepcopy`` gives ordinary, mutable parts."""
+    """A dict that cannot be changed; `copy.deepcopy` returns ordinary, mutable parts."""
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
@@ -20,7 +20,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """Be a list in every way but for changing; ``copy.deepcopy`` gives ordinary, mutable parts."""
+    """A list that cannot be changed; `copy.deepcopy` returns ordinary, mutable parts."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse

@@ -1,4 +1,4 @@
-"""What registries take and give; the same types for every backend."""
+"""The arguments and answers of registries; the same types for every backend."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ RuleType = Literal["VALIDITY", "COMPATIBILITY", "INTEGRITY"]
 VersionState = Literal["ENABLED", "DISABLED", "DEPRECATED", "DRAFT", "SUNSET"]
 IdType = Literal["globalId", "contentId", "contentHash"]
 Schema = Mapping[str, Any] | Sequence[Any] | str
-"""A schema as given by a caller: parsed JSON, or text that is registered as it stands (Protobuf, verbatim JSON)."""
+"""A caller's schema: parsed JSON, or text that is registered verbatim (Protobuf, JSON)."""
 
 LATEST = "branch=latest"
-"""The version expression of the newest enabled version; the bare word ``latest`` is a legal version name."""
+"""The expression for the newest enabled version; the bare word `latest` is a version name."""
 
 T = TypeVar("T")
 _INT64_MAX = 2**63 - 1
@@ -30,11 +30,11 @@ _INT64_MAX = 2**63 - 1
 
 @dataclass(frozen=True)
 class CachedSchema:
-    """Hold one version of a schema.
+    """One version of a schema.
 
-    ``schema`` is the parsed content, read-only, for JSON-like artifact types (a dict, or a list for an Avro union) and the text
-    itself otherwise. ``content`` is the exact text in the registry. ``version`` and ``artifact_type`` are None when the
-    registry did not say.
+    `schema` is the read-only parsed content for JSON-like artifact types (a dict, or a list for
+    an Avro union), else the text. `content` is the exact text in the registry. `version` and
+    `artifact_type` are None when the registry did not send them.
     """
 
     schema: Any
@@ -51,7 +51,7 @@ class CachedSchema:
 
 
 class _Wire(BaseModel):
-    """Read camelCase JSON as Apicurio writes it, ignore what is new, never change."""
+    """Immutable models of the camelCase JSON of Apicurio; unknown members are ignored."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
@@ -60,14 +60,14 @@ class _Wire(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, data: Any) -> Any:
-        """Let null mean absent: servers and gateways differ in which they write."""
+        """Treat null as absent: servers and gateways differ in which they write."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None}
 
 
 class Reference(_Wire):
-    """Point from content to another schema: ``name`` is how the content calls it (an Avro name, a proto import)."""
+    """A reference to another schema; `name` is its Avro name, proto import or JSON `$ref`."""
 
     name: str
     artifact_id: str
@@ -76,7 +76,7 @@ class Reference(_Wire):
 
 
 class VersionInfo(_Wire):
-    """Describe one version of an artifact."""
+    """The description of one version of an artifact."""
 
     version: str
     global_id: int
@@ -93,7 +93,7 @@ class VersionInfo(_Wire):
 
 
 class ArtifactInfo(_Wire):
-    """Describe one artifact: a named series of versions."""
+    """The description of one artifact: a named series of versions."""
 
     artifact_id: str
     group_id: str = "default"
@@ -107,7 +107,7 @@ class ArtifactInfo(_Wire):
 
 
 class RegistryInfo(_Wire):
-    """Describe the registry itself."""
+    """The description of the registry itself."""
 
     name: str
     version: str
@@ -116,7 +116,7 @@ class RegistryInfo(_Wire):
 
 @dataclass(frozen=True)
 class SchemaContent:
-    """Hold content found by an id: the exact text, and the same parsed and read-only (see CachedSchema)."""
+    """Content behind an id: the exact text, and `schema` as in `CachedSchema`."""
 
     content: str
     schema: Any
@@ -125,7 +125,7 @@ class SchemaContent:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Hold one page of a list; ``count`` is the number of items on all pages."""
+    """One page of a list; `count` is the number of items on all pages."""
 
     items: tuple[T, ...]
     count: int
@@ -139,7 +139,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class CompatibilityResult:
-    """Say whether content would be accepted, and if not, why; true in a condition when it would."""
+    """The answer whether content would be accepted, and why not; true in a condition if so."""
 
     compatible: bool
     causes: tuple[Cause, ...] = ()
@@ -149,15 +149,17 @@ class CompatibilityResult:
 
 
 def schema_text(schema: Schema) -> str:
-    """Return the text under which a schema is registered: itself, or its JSON in the order of its keys."""
+    """Return the text to register: a text itself, else JSON in the order of the keys."""
     return schema if isinstance(schema, str) else json.dumps(schema)
 
 
 def parse_schema(content: str, artifact_type: str | None = None) -> Any:
-    """Return content read-only and parsed where its type is JSON; where the type is unknown, if it happens to be JSON.
+    """Return the read-only parsed form of JSON-like content, else the text.
+
+    Content of unknown type is parsed if it is JSON.
 
     Raises:
-        ValueError: the type is JSON and the content is not.
+        ValueError: The type is JSON and the content is not.
     """
     if artifact_type is not None and artifact_type not in _JSON_TYPES:
         return content
@@ -170,15 +172,16 @@ def parse_schema(content: str, artifact_type: str | None = None) -> Any:
 
 
 def content_hash(content: str) -> str:
-    """Return the SHA-256 of a schema's exact text in hexadecimal, Apicurio's contentHash for content without references."""
+    """Return the SHA-256 of a text in hexadecimal: the contentHash without references."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def check_id(kind: str, value: str) -> str:
-    """Return an id of a group or artifact that a registry can take.
+    """Return the id of a group or artifact if a registry can take it.
 
     Raises:
-        InvalidArgumentError: it is blank, has a line break or more than 512 characters. Apicurio would take a blank one and invent another.
+        InvalidArgumentError: It is blank, has a line break or more than 512 characters. Apicurio
+            replaces a blank id by a random one.
     """
     if not value.strip() or not _ID.fullmatch(value):
         raise InvalidArgumentError(
@@ -188,23 +191,24 @@ def check_id(kind: str, value: str) -> str:
 
 
 def check_version(expression: str) -> str:
-    """Return a version expression: a version's name or ``branch=<name>``.
+    """Return a version expression: the name of a version, or `branch=<name>`.
 
     Raises:
-        InvalidArgumentError: it is neither.
+        InvalidArgumentError: It is neither.
     """
     if not _VERSION.fullmatch(expression):
         raise InvalidArgumentError(
-            f"invalid version {expression!r}: expected a name of letters, digits and '._-+', or 'branch=<name>'"
+            f"invalid version {expression!r}: expected a name of letters, digits and '._-+', "
+            "or 'branch=<name>'"
         )
     return expression
 
 
 def check_rule(rule: str, config: str) -> None:
-    """Refuse a rule or configuration that does not exist; Apicurio itself stores any configuration.
+    """Check a rule and its configuration; Apicurio itself stores any configuration.
 
     Raises:
-        InvalidArgumentError: as said.
+        InvalidArgumentError: The rule or the configuration does not exist.
     """
     known = RULE_CONFIGS.get(rule)
     if known is None:
@@ -233,5 +237,5 @@ RULE_CONFIGS: dict[str, tuple[str, ...]] = {
 _ID = re.compile(r".{1,512}")
 _VERSION = re.compile(r"(branch=)?[a-zA-Z0-9._\-+]{1,256}")
 _STRICT_JSON_TYPES = frozenset({"AVRO", "JSON", "KCONNECT"})
-# These are written in YAML too, which stays text here.
+# These may also be YAML, which stays text.
 _JSON_TYPES = _STRICT_JSON_TYPES | {"OPENAPI", "ASYNCAPI"}

@@ -1,4 +1,4 @@
-"""The methods that every asynchronous registry has: Apicurio over HTTP, the store on JetStream, the client over NATS."""
+"""The methods of every async registry: Apicurio, the store on JetStream, the NATS client."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -21,10 +21,11 @@ from micro_schema_registry._model.models import (
 
 
 class SchemaRegistry(Protocol):
-    """Describe a schema registry; ``group_id=None`` is the group the client was made for.
+    """A schema registry; `group_id=None` means the group of the client.
 
-    Every method raises ``RegistryConnectionError`` when the registry gives no usable answer, ``ValueError`` for blank ids,
-    before anything is sent, and ``ClosedError`` after it was closed.
+    Every method raises `RegistryConnectionError` when the registry gives no usable answer,
+    `InvalidArgumentError` for arguments that no registry can take, such as a blank id, and
+    `ClosedError` after closing.
     """
 
     @property
@@ -37,34 +38,37 @@ class SchemaRegistry(Protocol):
     ) -> CachedSchema:
         """Return one version of a schema, by default the newest enabled one.
 
-        ``version`` is a version's name (``"3"``) or ``"branch=<name>"``.
+        Args:
+            artifact_id: The artifact.
+            version: The name of a version (`"3"`) or `"branch=<name>"`.
+            group_id: The group.
 
         Raises:
-            SchemaNotFoundError: there is no such artifact or version, or it is disabled.
+            SchemaNotFoundError: There is no such artifact or version, or it is disabled.
         """
         ...
 
     async def get_schema_by_global_id(self, global_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema with that global id (one version of one artifact).
+        """Return the parsed schema of a global id, which names one version of one artifact.
 
         Raises:
-            SchemaNotFoundError: there is none, or it is disabled.
+            SchemaNotFoundError: There is no such id, or its version is disabled.
         """
         ...
 
     async def get_schema_by_content_id(self, content_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema with that content id (the same for equal content).
+        """Return the parsed schema of a content id, which equal contents share.
 
         Raises:
-            SchemaNotFoundError: there is none.
+            SchemaNotFoundError: There is no such id.
         """
         ...
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
-        """Return text, parsed form and type found by an immutable id; ``contentHash`` is a SHA-256 in hexadecimal.
+        """Return the content of an immutable id; `contentHash` is a SHA-256 in hexadecimal.
 
         Raises:
-            SchemaNotFoundError: there is none.
+            SchemaNotFoundError: There is no such id.
         """
         ...
 
@@ -83,15 +87,24 @@ class SchemaRegistry(Protocol):
     ) -> CachedSchema:
         """Register a schema and return the version that holds it.
 
-        ``if_exists`` decides when the artifact exists: ``FIND_OR_CREATE_VERSION`` returns the version with the same content (exactly
-        the same text, or with ``canonical=True`` the same up to formatting) or adds one, ``CREATE_VERSION`` always adds one,
-        ``FAIL`` refuses. ``version`` names a version that is created, instead of the next number.
+        Args:
+            artifact_id: The artifact.
+            schema: Parsed JSON, or text that is registered verbatim.
+            if_exists: What to do when the artifact exists. `FIND_OR_CREATE_VERSION` returns the
+                version with the same content, or adds one. `CREATE_VERSION` always adds one.
+                `FAIL` refuses.
+            artifact_type: `AVRO`, `JSON`, `PROTOBUF` or another type of the registry.
+            references: The schemas that this one refers to.
+            canonical: Whether the same content in another format is the same, too.
+            version: The name of a created version; the default is the next number.
+            labels: Labels of the version, and of a created artifact.
+            group_id: The group.
 
         Raises:
-            SchemaExistsError: ``FAIL`` met an artifact, or ``version`` is taken.
-            InvalidSchemaError: the content is not valid for its type.
-            IncompatibleSchemaError: the content breaks a rule; ``causes`` say where.
-            SchemaRegistrationError: anything else that the registry refused.
+            SchemaExistsError: `FAIL` met an artifact, or `version` is taken.
+            InvalidSchemaError: The content is not valid for its type.
+            IncompatibleSchemaError: The content breaks a rule; `causes` say where.
+            SchemaRegistrationError: The registry refused it for another reason.
         """
         ...
 
@@ -104,20 +117,20 @@ class SchemaRegistry(Protocol):
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
-        """Say whether a schema would be accepted as the next version under the rules in force; nothing is stored.
+        """Check a schema against the rules as if it were registered; nothing is stored.
 
-        Invalid content is "not compatible", with the reason among the causes. Without rules everything is accepted.
+        Invalid content is not compatible; the causes say why. Without rules all content is.
         """
         ...
 
     async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
-        """Return the ids of groups, in their order."""
+        """Return the ids of groups, sorted."""
         ...
 
     async def list_artifacts(
         self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[ArtifactInfo]:
-        """Return the artifacts of a group, ordered by id; empty for an unknown group."""
+        """Return the artifacts of a group, sorted by id; an unknown group has none."""
         ...
 
     async def list_versions(
@@ -131,7 +144,7 @@ class SchemaRegistry(Protocol):
         """Return the versions of an artifact in every state, oldest first.
 
         Raises:
-            SchemaNotFoundError: there is no such artifact.
+            SchemaNotFoundError: There is no such artifact.
         """
         ...
 
@@ -146,30 +159,37 @@ class SchemaRegistry(Protocol):
         offset: int = 0,
         limit: int = 20,
     ) -> Page[ArtifactInfo]:
-        """Return artifacts that meet every condition given, in all groups unless ``group_id`` names one.
+        """Return the artifacts that meet every condition, in all groups or in `group_id`.
 
-        ``name`` is part of the artifact's id; ``content`` is the exact content of one of its versions and cannot be
-        combined with ``name``, ``labels`` or ``artifact_type`` (ValueError).
+        Args:
+            name: A part of the artifact's id.
+            content: The exact content of one of the versions; it excludes `name`, `labels` and
+                `artifact_type`.
+            artifact_type: The type of the artifact.
+            labels: Labels that the artifact has.
+            group_id: The only group to search.
+            offset: The number of artifacts to skip.
+            limit: The most artifacts to return.
         """
         ...
 
     async def get_version(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> VersionInfo:
-        """Return the description of a version in any state, by default of the newest enabled one.
+        """Return the description of a version in any state, by default the newest enabled one.
 
         Raises:
-            SchemaNotFoundError: there is no such version.
+            SchemaNotFoundError: There is no such version.
         """
         ...
 
     async def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> tuple[Reference, ...]:
-        """Return what the content of a version refers to.
+        """Return the references of the content of a version.
 
         Raises:
-            SchemaNotFoundError: there is no such version.
+            SchemaNotFoundError: There is no such version.
         """
         ...
 
@@ -181,10 +201,10 @@ class SchemaRegistry(Protocol):
         *,
         group_id: str | None = None,
     ) -> None:
-        """Move a version to another state; a disabled one is not served any more.
+        """Change the state of a version; a disabled version is not served any more.
 
         Raises:
-            SchemaNotFoundError: there is no such version.
+            SchemaNotFoundError: There is no such version.
         """
         ...
 
@@ -195,12 +215,13 @@ class SchemaRegistry(Protocol):
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> dict[str, str]:
-        """Return the rules set for an artifact, else for the group, or with ``everywhere`` for the whole registry.
+        """Return the rules of an artifact, else of the group, or of the whole registry.
 
-        Keys are rule types, values their configuration; rules inherited from above are not in it. An unknown group has none.
+        The result maps rule types to configurations. It has no inherited rules. An unknown group
+        has no rules.
 
         Raises:
-            SchemaNotFoundError: there is no such artifact.
+            SchemaNotFoundError: There is no such artifact.
         """
         ...
 
@@ -213,15 +234,15 @@ class SchemaRegistry(Protocol):
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Set a rule for an artifact, else for the group, or with ``everywhere`` for the whole registry.
+        """Set a rule of an artifact, else of the group, or of the whole registry.
 
-        COMPATIBILITY takes NONE, BACKWARD, FORWARD, FULL and the three with ``_TRANSITIVE``; VALIDITY takes NONE, SYNTAX_ONLY,
-        FULL; INTEGRITY takes NONE, REFS_EXIST, ALL_REFS_MAPPED, NO_DUPLICATES, FULL. The nearest rule counts. A group that
-        does not exist yet is made.
+        COMPATIBILITY takes NONE, BACKWARD, FORWARD, FULL, and the last three with `_TRANSITIVE`.
+        VALIDITY takes NONE, SYNTAX_ONLY, FULL. INTEGRITY takes NONE, REFS_EXIST, ALL_REFS_MAPPED,
+        NO_DUPLICATES, FULL. The nearest rule counts. A missing group is created.
 
         Raises:
-            SchemaNotFoundError: there is no such artifact.
-            ValueError: there is no such rule, or it cannot be configured so.
+            SchemaNotFoundError: There is no such artifact.
+            InvalidArgumentError: There is no such rule or configuration.
         """
         ...
 
@@ -233,33 +254,33 @@ class SchemaRegistry(Protocol):
         everywhere: bool = False,
         group_id: str | None = None,
     ) -> None:
-        """Remove a rule; one that is not set counts as removed."""
+        """Remove a rule, if it is set."""
         ...
 
     async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
-        """Delete an artifact with all its versions, where the registry permits it.
+        """Delete an artifact with all its versions, if the registry permits it.
 
         Raises:
-            SchemaNotFoundError: there is no such artifact.
-            RequestRefusedError: deleting is switched off.
+            SchemaNotFoundError: There is no such artifact.
+            RequestRefusedError: Deletion is switched off.
         """
         ...
 
     async def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> None:
-        """Delete one version, where the registry permits it.
+        """Delete one version, if the registry permits it.
 
         Raises:
-            SchemaNotFoundError: there is no such version.
-            RequestRefusedError: deleting is switched off.
+            SchemaNotFoundError: There is no such version.
+            RequestRefusedError: Deletion is switched off.
         """
         ...
 
     async def info(self) -> RegistryInfo:
-        """Return the registry's name and version; also a check that it answers."""
+        """Return the registry's name and version; this also checks that it answers."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of what the client opened itself; may be called twice."""
+        """Close the connections that the client opened; it may be called twice."""
         ...
