@@ -1,43 +1,39 @@
-"""Drivers that run the same registry calls with a blocking or an async client."""
+"""Drivers of generators that yield steps and are sent their outcomes: one blocking, one async."""
 
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-from micro_schema_registry._model.protocol import SchemaRegistry
-
+S = TypeVar("S")
 T = TypeVar("T")
 
-Steps = Generator[Callable[[SchemaRegistry], Awaitable[Any]], Any, T]
-"""A computation that yields its calls of a registry and is sent what they return."""
 
-
-def run(client: Any, steps: Steps[T]) -> T:
-    """Run steps with a blocking client."""
+def run(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
+    """Perform each step and return what the generator returns; it may handle errors of a step."""
     try:
-        call = next(steps)
+        step = next(steps)
         while True:
             try:
-                answer = call(client)
-            except Exception as error:  # noqa: BLE001 - handed to the steps, which may handle it
-                call = steps.throw(error)
+                outcome = perform(step)
+            except Exception as error:  # noqa: BLE001 - the generator raises or handles it
+                step = steps.throw(error)
             else:
-                call = steps.send(answer)
+                step = steps.send(outcome)
     except StopIteration as end:
         value: T = end.value
         return value
 
 
-async def run_async(client: SchemaRegistry, steps: Steps[T]) -> T:
-    """Run steps with an async client."""
+async def run_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
+    """Do the same as `run`, and await each step."""
     try:
-        call = next(steps)
+        step = next(steps)
         while True:
             try:
-                answer = await call(client)
-            except Exception as error:  # noqa: BLE001 - handed to the steps, which may handle it
-                call = steps.throw(error)
+                outcome = await perform(step)
+            except Exception as error:  # noqa: BLE001 - the generator raises or handles it
+                step = steps.throw(error)
             else:
-                call = steps.send(answer)
+                step = steps.send(outcome)
     except StopIteration as end:
         value: T = end.value
         return value

@@ -1,7 +1,7 @@
 """Avro serializers and deserializers over a registry, blocking and async."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar
 
 import fastavro
@@ -16,7 +16,7 @@ from micro_schema_registry._artifact_ids import (
     TopicRecordIdStrategy,
 )
 from micro_schema_registry._caching.cache import Cache
-from micro_schema_registry._drivers import Steps, run, run_async
+from micro_schema_registry._drivers import run, run_async
 from micro_schema_registry._errors import (
     DeserializationError,
     SchemaNotFoundError,
@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 C = TypeVar("C")
+T = TypeVar("T")
+Steps = Generator[Callable[[SchemaRegistry], Awaitable[Any]], Any, T]
+"""Yields calls of a registry and is sent what they return."""
 _PARSED = 1000
 """The number of parsed schemas that a serializer or deserializer keeps."""
 
@@ -101,6 +104,9 @@ class _Serializer(Generic[C]):
         self._strict = strict
         self._wire_format = WireFormat(wire_format)
         self._parsed = _Parsed()
+
+    def _call(self, call: Callable[[Any], Any]) -> Any:
+        return call(self.registry_client)
 
     def _serialize(self, data: Any, ctx: SerializationContext) -> Steps[SerializedMessage]:
         artifact_id = self._names.find(ctx)
@@ -172,7 +178,7 @@ class AvroSerializer(_Serializer[ApicurioRegistryClient]):
             SchemaRegistrationError: The registry refused the schema.
             RegistryConnectionError: The registry gives no usable answer.
         """
-        return run(self.registry_client, self._serialize(data, ctx))
+        return run(self._serialize(data, ctx), self._call)
 
     def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
         """Return the payload of a value, for a wire format without headers."""
@@ -184,7 +190,7 @@ class AsyncAvroSerializer(_Serializer[SchemaRegistry]):
 
     async def serialize(self, data: Any, ctx: SerializationContext) -> SerializedMessage:
         """Return the payload and headers of a value; see `AvroSerializer.serialize`."""
-        return await run_async(self.registry_client, self._serialize(data, ctx))
+        return await run_async(self._serialize(data, ctx), self._call)
 
     async def __call__(self, data: Any, ctx: SerializationContext) -> bytes:
         """Return the payload of a value, for a wire format without headers."""
@@ -221,6 +227,9 @@ class _Deserializer(Generic[C]):
         self._reader = None if reader_schema is None else _parse(reader_schema)
         self._writers = _Parsed()
         self._readers = _Parsed()
+
+    def _call(self, call: Callable[[Any], Any]) -> Any:
+        return call(self.registry_client)
 
     def _deserialize(
         self, data: bytes, ctx: SerializationContext, headers: Headers | None
@@ -287,7 +296,7 @@ class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
             SchemaNotFoundError: The registry does not have the message's schema.
             RegistryConnectionError: The registry gives no usable answer.
         """
-        return run(self.registry_client, self._deserialize(data, ctx, headers))
+        return run(self._deserialize(data, ctx, headers), self._call)
 
 
 class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
@@ -297,4 +306,4 @@ class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
         self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
         """Return the value of a message; see `AvroDeserializer`."""
-        return await run_async(self.registry_client, self._deserialize(data, ctx, headers))
+        return await run_async(self._deserialize(data, ctx, headers), self._call)

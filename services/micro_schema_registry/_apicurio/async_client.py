@@ -8,8 +8,9 @@ import httpx
 
 from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
 from micro_schema_registry._apicurio.base_client import ApicurioClient
-from micro_schema_registry._apicurio.rest import Answer, Call, Operation
+from micro_schema_registry._apicurio.rest import Answer, Call, Operation, Pause
 from micro_schema_registry._caching.single_flight import AsyncFlights
+from micro_schema_registry._drivers import run_async
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
 
 T = TypeVar("T")
@@ -113,23 +114,15 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         return await self._flights.share(key, fetch)
 
     async def _run(self, operation: Operation[T]) -> T:
-        """Run one operation: send its calls, give it their answers, return its result."""
-        try:
-            step = next(operation)
-            while True:
-                if isinstance(step, Call):
-                    step = operation.send(await self._send(step))
-                else:
-                    await asyncio.sleep(step.seconds)
-                    step = next(operation)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+        return await run_async(operation, self._perform)
 
-    async def _send(self, call: Call) -> Answer:
+    async def _perform(self, step: Call | Pause) -> Answer | None:
         self._check_open()
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
         try:
-            response = await self._sender.handle_async_request(self._request(call))
+            response = await self._sender.handle_async_request(self._request(step))
         except httpx.RequestError as error:
-            raise self._failure(call, error) from error
-        return self._answer(call, response)
+            raise self._failure(step, error) from error
+        return self._answer(step, response)

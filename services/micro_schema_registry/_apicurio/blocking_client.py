@@ -8,8 +8,9 @@ import httpx
 
 from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
 from micro_schema_registry._apicurio.base_client import ApicurioClient
-from micro_schema_registry._apicurio.rest import Answer, Call, Operation
+from micro_schema_registry._apicurio.rest import Answer, Call, Operation, Pause
 from micro_schema_registry._caching.single_flight import Flights
+from micro_schema_registry._drivers import run
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
 
 T = TypeVar("T")
@@ -94,23 +95,15 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         return self._flights.share(key, fetch)
 
     def _run(self, operation: Operation[T]) -> T:
-        """Run one operation: send its calls, give it their answers, return its result."""
-        try:
-            step = next(operation)
-            while True:
-                if isinstance(step, Call):
-                    step = operation.send(self._send(step))
-                else:
-                    time.sleep(step.seconds)
-                    step = next(operation)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+        return run(operation, self._perform)
 
-    def _send(self, call: Call) -> Answer:
+    def _perform(self, step: Call | Pause) -> Answer | None:
         self._check_open()
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
         try:
-            response = self._sender.handle_request(self._request(call))
+            response = self._sender.handle_request(self._request(step))
         except httpx.RequestError as error:
-            raise self._failure(call, error) from error
-        return self._answer(call, response)
+            raise self._failure(step, error) from error
+        return self._answer(step, response)

@@ -18,7 +18,6 @@ from micro_schema_registry._apicurio.rest import (
 )
 from micro_schema_registry._errors import (
     InvalidArgumentError,
-    RegistryConnectionError,
     SchemaNotFoundError,
 )
 from micro_schema_registry._model.models import (
@@ -57,15 +56,19 @@ class Catalog:
         checked = check_id("artifact_id", artifact_id)
         return path("groups", self.group(group_id), "artifacts", checked, *rest)
 
-    def missing(
-        self, answer: Answer, artifact_id: str, group_id: str | None, version: str | None = None
-    ) -> SchemaNotFoundError | RegistryConnectionError:
-        """Return the error for a failed call on an artifact."""
-        if answer.status == 404:
-            return SchemaNotFoundError(
+    def checked(
+        self,
+        answer: Answer,
+        artifact_id: str | None,
+        group_id: str | None,
+        version: str | None = None,
+    ) -> Answer:
+        """Return a successful answer; a 404 about an artifact is a SchemaNotFoundError."""
+        if answer.status == 404 and artifact_id is not None:
+            raise SchemaNotFoundError(
                 self.group(group_id), artifact_id, version=version, problem=read_problem(answer)
             )
-        return failure(answer)
+        return _ok(answer)
 
     def list_groups(self, *, offset: int = 0, limit: int = 20) -> Operation[Page[str]]:
         answer = yield Call("GET", "/groups", _window(offset, limit, "groupId"))
@@ -95,10 +98,8 @@ class Catalog:
         where = self.artifact_path(artifact_id, group_id, "versions")
 
         def fetch(offset: int, limit: int) -> Operation[Page[VersionInfo]]:
-            answer = yield Call("GET", where, _window(offset, limit, "globalId"))
-            if not answer.ok:
-                raise self.missing(answer, artifact_id, group_id)
-            body = answer.read(_Versions)
+            call = Call("GET", where, _window(offset, limit, "globalId"))
+            body = self.checked((yield call), artifact_id, group_id).read(_Versions)
             return Page(body.versions, body.count)
 
         def is_meant(item: VersionInfo) -> bool:
@@ -143,47 +144,45 @@ class Catalog:
     def get_version(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> Operation[VersionInfo]:
-        expression = LATEST if version is None else check_version(version)
-        answer = yield Call(
-            "GET", self.artifact_path(artifact_id, group_id, "versions", expression)
-        )
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group_id, version)
+        answer = yield from self._of_version("GET", artifact_id, version, group_id)
         return answer.read(VersionInfo)
 
     def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> Operation[tuple[Reference, ...]]:
-        expression = LATEST if version is None else check_version(version)
-        where = self.artifact_path(artifact_id, group_id, "versions", expression, "references")
-        answer = yield Call("GET", where)
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group_id, version)
+        answer = yield from self._of_version("GET", artifact_id, version, group_id, "references")
         return tuple(answer.read(list[Reference]))
 
     def set_state(
         self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
     ) -> Operation[None]:
-        expression = check_version(version)
-        where = self.artifact_path(artifact_id, group_id, "versions", expression, "state")
-        answer = yield put(where, {"state": state})
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group_id, version)
+        yield from self._of_version(
+            "PUT", artifact_id, version, group_id, "state", body={"state": state}
+        )
 
     def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> Operation[None]:
-        answer = yield Call("DELETE", self.artifact_path(artifact_id, group_id))
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group_id)
+        call = Call("DELETE", self.artifact_path(artifact_id, group_id))
+        self.checked((yield call), artifact_id, group_id)
 
     def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> Operation[None]:
-        expression = check_version(version)
-        answer = yield Call(
-            "DELETE", self.artifact_path(artifact_id, group_id, "versions", expression)
-        )
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group_id, version)
+        yield from self._of_version("DELETE", artifact_id, version, group_id)
+
+    def _of_version(
+        self,
+        method: str,
+        artifact_id: str,
+        version: str | None,
+        group_id: str | None,
+        *rest: str,
+        body: Mapping[str, Any] | None = None,
+    ) -> Operation[Answer]:
+        """Send a request for a version, by default the newest enabled one."""
+        expression = LATEST if version is None else check_version(version)
+        where = self.artifact_path(artifact_id, group_id, "versions", expression, *rest)
+        call = Call(method, where) if body is None else put(where, body)
+        return self.checked((yield call), artifact_id, group_id, version)
 
     def get_rules(
         self,
@@ -194,17 +193,13 @@ class Catalog:
     ) -> Operation[dict[str, str]]:
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("GET", where)
-        if not answer.ok:
-            if artifact_id is None and answer.status == 404:
-                return {}
-            raise self._rule_failure(answer, artifact_id, group_id)
+        if artifact_id is None and answer.status == 404:
+            return {}
         rules = {}
-        for kind in answer.read(list[str]):
+        for kind in self.checked(answer, artifact_id, group_id).read(list[str]):
             answer = yield Call("GET", where + path(kind))
-            if answer.ok:
-                rules[kind] = answer.read(_Rule).config
-            elif answer.status != 404:  # 404: it was removed since
-                raise failure(answer)
+            if answer.status != 404:  # 404: it was removed since
+                rules[kind] = _ok(answer).read(_Rule).config
         return rules
 
     def set_rule(
@@ -225,8 +220,7 @@ class Catalog:
             answer = yield from self._create_rule(where, body, artifact_id, group_id)
         if answer.status == 409:  # another client created it since
             answer = yield put(where + path(rule), body)
-        if not answer.ok:
-            raise self._rule_failure(answer, artifact_id, group_id)
+        self.checked(answer, artifact_id, group_id)
 
     def _create_rule(
         self, where: str, body: dict[str, str], artifact_id: str | None, group_id: str | None
@@ -247,8 +241,8 @@ class Catalog:
     ) -> Operation[None]:
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("DELETE", where + path(rule))
-        if not answer.ok and answer.status != 404:
-            raise failure(answer)
+        if answer.status != 404:
+            _ok(answer)
 
     def info(self) -> Operation[RegistryInfo]:
         return _ok((yield Call("GET", "/system/info"))).read(RegistryInfo)
@@ -259,13 +253,6 @@ class Catalog:
                 raise InvalidArgumentError("a rule is for one artifact or everywhere, not both")
             return self.artifact_path(artifact_id, group_id, "rules")
         return "/admin/rules" if everywhere else path("groups", self.group(group_id), "rules")
-
-    def _rule_failure(
-        self, answer: Answer, artifact_id: str | None, group_id: str | None
-    ) -> Exception:
-        if artifact_id is None:
-            return failure(answer)
-        return self.missing(answer, artifact_id, group_id)
 
 
 class _Group(BaseModel):

@@ -127,11 +127,8 @@ class Operations(Catalog):
     def _fetch_with_ids(self, key: SchemaKey) -> Operation[CachedSchema | None]:
         group, artifact_id, version = key
         expression = LATEST if version is None else check_version(version)
-        answer = yield Call(
-            "GET", self.artifact_path(artifact_id, group, "versions", expression, "content")
-        )
-        if not answer.ok:
-            raise self.missing(answer, artifact_id, group, version)
+        where = self.artifact_path(artifact_id, group, "versions", expression, "content")
+        answer = self.checked((yield Call("GET", where)), artifact_id, group, version)
         ids = [answer.headers.get(f"X-Registry-{name}", "") for name in ("GlobalId", "ContentId")]
         if not all(value.isdecimal() for value in ids):
             return None
