@@ -87,3 +87,6 @@ __all__ = [
     "add_registry_service",
     "setup",
 ]
+
+for _name in __all__:  # tracebacks, reprs and pickles name the module that users import
+    globals()[_name].__module__ = __name__

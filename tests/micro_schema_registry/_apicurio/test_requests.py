@@ -424,7 +424,9 @@ async def test_registration_sends_what_others_send() -> None:
 def test_the_names_of_the_package_are_these() -> None:
     assert micro_schema_registry.__all__ == sorted(micro_schema_registry.__all__)
     for name in micro_schema_registry.__all__:
-        assert getattr(micro_schema_registry, name).__doc__
+        published = getattr(micro_schema_registry, name)
+        assert published.__doc__
+        assert published.__module__ == "micro_schema_registry"
 
 
 async def test_arguments_that_cannot_work_are_refused_by_one_kind_of_error(
