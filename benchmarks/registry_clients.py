@@ -1,11 +1,13 @@
-"""Our Apicurio clients beside apicurio-serdes: cached and cold look-ups, different schemas at once, construction.
+"""The Apicurio clients beside apicurio-serdes: cached and cold fetches, many schemas, construction.
 
 Run: pip install --group bench && python benchmarks/registry_clients.py [--rounds 15]
-Goals, as ratios of the same run: cached at least 2 million a second or half its rate; cold at least its rate; ten schemas from a server that
-takes 0.2 s at least five times faster; construction 100 times faster than `httpx.AsyncClient()` with a TLS context of its own.
+Goals, as ratios of the same run: cached at least 2 million a second or half its rate; cold at least
+its rate; ten schemas from a server that takes 0.2 s at least five times faster; construction 100
+times faster than `httpx.AsyncClient()` with a TLS context of its own.
 
-Cached and cold are counted per CPU second of the client, which a busy machine does not distort. The server is a process of its own that sends
-ids in headers, since apicurio-serdes reads them only there and released versions of Apicurio do not send them.
+Cached and cold fetches are counted per CPU second of the client, which a busy machine does not
+distort. The server is a process of its own that sends ids in headers, since apicurio-serdes reads
+them only there and released versions of Apicurio do not send them.
 """
 
 import argparse
@@ -34,7 +36,7 @@ Measure = Callable[[str], Awaitable[float]]
 
 
 class Server(asyncio.Protocol):
-    """Answer every request with a schema and its ids; after a while if the path begins with /slow."""
+    """A server that answers every request with a schema and its ids; slowly below `/slow`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -72,7 +74,7 @@ def server() -> Iterator[str]:
 
 
 def cached(library: Any) -> Measure:
-    """Calls per CPU second of get_schema for a schema that is there."""
+    """Measure calls per CPU second of get_schema for a cached schema."""
 
     async def measure(url: str) -> float:
         async with library.AsyncApicurioRegistryClient(url, "g") as client:
@@ -86,7 +88,7 @@ def cached(library: Any) -> Measure:
 
 
 def cold(library: Any) -> Measure:
-    """Calls per CPU second of get_schema, each for another schema, one after the other."""
+    """Measure calls per CPU second of get_schema, each for another schema, in sequence."""
 
     async def measure(url: str) -> float:
         async with library.AsyncApicurioRegistryClient(url, "g") as client:
@@ -100,7 +102,7 @@ def cold(library: Any) -> Measure:
 
 
 def cold_by_id(library: Any) -> Measure:
-    """Calls per CPU second of get_schema_by_global_id, each for another id, one after the other."""
+    """Measure calls per CPU second of get_schema_by_global_id, each for another id, in sequence."""
 
     async def measure(url: str) -> float:
         async with library.AsyncApicurioRegistryClient(url, "g") as client:
@@ -114,7 +116,7 @@ def cold_by_id(library: Any) -> Measure:
 
 
 def slow(library: Any) -> Measure:
-    """Tens of different schemas per second from a server that takes 0.2 s for each."""
+    """Measure batches of ten schemas per second from a server that takes 0.2 s for each."""
 
     async def measure(url: str) -> float:
         async with library.AsyncApicurioRegistryClient(f"{url}/slow", "g") as client:
@@ -126,7 +128,7 @@ def slow(library: Any) -> Measure:
 
 
 def constructing(make: Callable[[str], Any]) -> Measure:
-    """Clients made and closed per second."""
+    """Measure clients opened and closed per second."""
 
     async def measure(url: str) -> float:
         started = time.perf_counter()

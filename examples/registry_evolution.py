@@ -1,6 +1,7 @@
-"""Register a schema, let it evolve under a rule, and see why a change is refused.
+"""Register a schema, evolve it under a rule, and print why a change is refused.
 
-Run it with an Apicurio Registry at REGISTRY_URL, by default http://localhost:8080/apis/registry/v3. On a new registry it prints:
+Run it with an Apicurio Registry at REGISTRY_URL, by default
+http://localhost:8080/apis/registry/v3. On a new registry it prints:
 
     version 1 has the fields ['id']
     version 2 has the fields ['id', 'country']

@@ -1,6 +1,7 @@
-"""Keep one registry client for the life of a FastAPI application, and check requests against a JSON Schema from it.
+"""Keep one registry client in a FastAPI application, and validate requests by a JSON Schema.
 
-Run it with ``uvicorn examples.registry_fastapi:app`` and an Apicurio Registry at REGISTRY_URL. Run as a script it calls itself and prints:
+Run it with `uvicorn examples.registry_fastapi:app` and an Apicurio Registry at REGISTRY_URL. Run
+as a script, it calls itself and prints:
 
     200 accepted
     422 expected type: "integer" at $.quantity
