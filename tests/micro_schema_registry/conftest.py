@@ -1,4 +1,4 @@
-"""Registries for tests: every backend of the contract suite, with a real Apicurio and a real nats-server behind them."""
+"""Registries for tests: every backend, over a real Apicurio and a real nats-server."""
 
 import os
 import uuid
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def apicurio_home() -> Path:
-    """The folder of an Apicurio Registry that can be started."""
+    """Install an Apicurio Registry and return its folder."""
     try:
         return install()
     except ApicurioUnavailable as exc:
@@ -47,7 +47,7 @@ def apicurio_home() -> Path:
 
 @pytest.fixture(scope="session")
 def apicurio_url(apicurio_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a real Apicurio Registry, shared by all workers."""
+    """Return the URL of a real Apicurio Registry, which all workers share."""
     base = tmp_path_factory.getbasetemp()
     with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as url:
         yield url
@@ -55,7 +55,7 @@ def apicurio_url(apicurio_home: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def group_id() -> str:
-    """A group that no other test uses."""
+    """Return the id of a group that no other test uses."""
     return f"group-{uuid.uuid4().hex[:12]}"
 
 
@@ -63,7 +63,7 @@ def group_id() -> str:
 async def apicurio_backend(
     request: pytest.FixtureRequest, group_id: str
 ) -> AsyncIterator[NewRegistry]:
-    """Open clients of a real Apicurio, each request checked against the official OpenAPI document."""
+    """Open clients of a real Apicurio that check each request against its OpenAPI document."""
     url = request.getfixturevalue("apicurio_url")
 
     async def check(sent: httpx.Request) -> None:
@@ -89,7 +89,7 @@ def jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetStreamSer
 
 @pytest.fixture
 def new_jetstream(tmp_path: Path) -> Iterator[JetStreamServer]:
-    """A nats-server of the test's own, which may be killed."""
+    """Start a nats-server for one test, which may kill it."""
     with single(tmp_path) as server:
         yield server
 
@@ -102,7 +102,7 @@ async def nc(jetstream: JetStreamServer) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def bucket() -> str:
-    """A bucket of the test's own."""
+    """Return the name of a bucket for one test."""
     return f"schemas-{uuid.uuid4().hex}"
 
 
@@ -143,7 +143,7 @@ async def running(server: JetStreamServer, config: ServiceConfig) -> AsyncIterat
 async def service_backend(
     request: pytest.FixtureRequest, group_id: str, url: str | None = None
 ) -> AsyncIterator[NewRegistry]:
-    """Run two instances of the service, and open clients of them, each over a connection of its own."""
+    """Run two instances of the service, and open clients with a connection each."""
     server: JetStreamServer = request.getfixturevalue("jetstream")
     prefix = f"registry-{uuid.uuid4().hex}"
     config = ServiceConfig(
@@ -198,13 +198,13 @@ async def registry(new_registry: NewRegistry) -> SchemaRegistry:
 
 @pytest.fixture
 async def async_http() -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the patience that a busy machine needs."""
+    """Open a client with the time-outs that a busy machine needs."""
     async with httpx.AsyncClient(timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """A blocking client with the patience that a busy machine needs."""
+    """Open a blocking client with the time-outs that a busy machine needs."""
     with httpx.Client(timeout=60) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Register a schema and die like a killed process when the version is written and the head is not; run as a program.
+"""A program that registers a schema and is killed between writing the version and the head.
 
 Arguments: server URL, bucket, artifact id, schema as JSON.
 """

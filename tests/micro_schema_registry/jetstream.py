@@ -1,4 +1,4 @@
-"""Real nats-servers with JetStream on free ports: one, or a cluster of three; they can be killed and started again."""
+"""Real nats-servers with JetStream: one or a cluster of three, which can be killed."""
 
 import shutil
 import signal
@@ -77,7 +77,8 @@ class JetStreamServer:
             self._process.send_signal(how)
             self._process.wait()
             if self._reader is not None:
-                self._reader.join()  # it sees the end now, and must not read on while the pipe is closed
+                # The reader sees the end now; it must not read while the pipe is closed.
+                self._reader.join()
             if self._process.stderr is not None:
                 self._process.stderr.close()
             self._process = None

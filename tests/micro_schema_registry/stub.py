@@ -1,4 +1,4 @@
-"""A stand-in for registries that cannot be had here: gateways that send ids in headers, Apicurio before 3.3, broken ones."""
+"""A stub of registries: gateways that send ids in headers, Apicurio before 3.3, broken ones."""
 
 import json
 from collections import Counter
@@ -12,9 +12,10 @@ SCHEMA = {"type": "record", "name": "User", "fields": []}
 
 
 class Stub:
-    """Answer as a registry with any artifact in one version; what a test wants otherwise goes into ``answers``.
+    """A registry that has every artifact in one version.
 
-    ``requests`` counts method and path of each request; ``answers`` maps such a key to the responses or errors of the next requests.
+    `requests` counts method and path of each request. `answers` maps such a key to the responses
+    or errors of the next requests.
     """
 
     def __init__(self, *, ids_in_headers: bool = False) -> None:

@@ -43,7 +43,7 @@ def record(name: str) -> dict[str, Any]:
     return {"type": "record", "name": name, "fields": []}
 
 
-# --- registering and fetching ---------------------------------------------------------------------------------------
+# --- registering and fetching
 
 
 async def test_a_registered_schema_is_served_to_other_clients(new_registry: NewRegistry) -> None:
@@ -216,7 +216,7 @@ async def test_cached_schemas_are_read_only(registry: SchemaRegistry) -> None:
     assert (await registry.get_schema("user")).schema == USER
 
 
-# --- what is not there ----------------------------------------------------------------------------------------------
+# --- what is not there
 
 
 async def test_a_missing_artifact_is_named(registry: SchemaRegistry, group_id: str) -> None:
@@ -324,7 +324,7 @@ async def test_errors_can_be_pickled(registry: SchemaRegistry) -> None:
         assert repr(vars(loaded)) == repr(vars(caught.value))
 
 
-# --- lists, search, references --------------------------------------------------------------------------------------
+# --- lists, search, references
 
 
 async def test_groups_are_listed(registry: SchemaRegistry, group_id: str) -> None:
@@ -421,7 +421,7 @@ async def test_versions_are_described(registry: SchemaRegistry, group_id: str) -
     assert await registry.get_version("user", "1") == info
 
 
-# --- states ---------------------------------------------------------------------------------------------------------
+# --- states
 
 
 async def test_a_disabled_version_is_skipped_and_not_served(new_registry: NewRegistry) -> None:
@@ -462,7 +462,7 @@ async def test_a_version_can_come_back(new_registry: NewRegistry, state: Any) ->
     assert (await registry.get_version("user", "1")).state == state
 
 
-# --- rules ----------------------------------------------------------------------------------------------------------
+# --- rules
 
 
 async def test_rules_are_set_changed_and_removed(registry: SchemaRegistry) -> None:
@@ -563,7 +563,7 @@ async def test_compatibility_is_checked_without_storing(
 
 
 async def test_transitive_levels_look_at_every_version(registry: SchemaRegistry) -> None:
-    """Each step is compatible with the one before: the field loses its default only in the third version."""
+    """Each step is compatible with the one before; the field loses its default in the third."""
     with_default = {**USER, "fields": [{"name": "x", "type": "int", "default": 0}]}
     without_default = {**USER, "fields": [{"name": "x", "type": "int"}]}
     await registry.register_schema("user", {**USER, "fields": []})
@@ -598,7 +598,7 @@ async def test_an_invalid_schema_is_refused(registry: SchemaRegistry) -> None:
         assert result.causes
 
 
-# --- many at once ---------------------------------------------------------------------------------------------------
+# --- many at once
 
 
 async def test_racing_clients_with_equal_content_get_one_version(
@@ -648,7 +648,7 @@ async def test_fail_has_one_winner(new_registry: NewRegistry) -> None:
     assert sum(isinstance(result, SchemaExistsError) for result in results) == 9
 
 
-# --- deleting, closing ----------------------------------------------------------------------------------------------
+# --- deleting, closing
 
 
 async def test_an_artifact_is_deleted_with_its_versions(new_registry: NewRegistry) -> None:

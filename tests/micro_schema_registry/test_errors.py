@@ -1,4 +1,4 @@
-"""Every error of the tree: its message, its attributes, and that it survives pickling and copying."""
+"""Every error of the tree: its message, its attributes, its pickles and copies."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""The documented samples run as written: against a real Apicurio that a proxy puts at the host they name."""
+"""The documented samples run as written: a proxy leads the host they name to a real Apicurio."""
 
 import ast
 import inspect
@@ -78,7 +78,7 @@ def the_registry(apicurio_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 async def client(the_registry: None) -> AsyncIterator[AsyncApicurioRegistryClient]:
-    """The client of the first sample, with the schema that the samples get."""
+    """Return the client of the first sample, with the schema that the samples get."""
     async with AsyncApicurioRegistryClient(URL, "my-group") as opened:
         await opened.register_schema("UserEvent", USER_EVENT)
         yield opened
@@ -130,7 +130,7 @@ async def test_closing(client: AsyncApicurioRegistryClient, name: str) -> None:
 
 
 async def test_fastapi_lifespan(client: AsyncApicurioRegistryClient) -> None:
-    """The sample's handler is called as it is: FastAPI passes a request only to a parameter annotated with Request."""
+    """The handler is called directly: FastAPI passes a request only to a parameter annotated so."""
     left = await run("fastapi")
     app: FastAPI = left["app"]
 

@@ -48,7 +48,7 @@ async def test_the_first_fetch_takes_three_requests_and_the_next_two(
 async def test_latest_is_the_newest_even_if_a_version_has_that_name(
     apicurio_url: str, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
-    """``versions/latest`` would be the version of that name."""
+    """`versions/latest` would be the version of that name."""
     async with AsyncApicurioRegistryClient(
         apicurio_url, group_id, http_client=async_http
     ) as client:
@@ -117,7 +117,7 @@ def test_racing_threads_all_register(apicurio_url: str, group_id: str, http: htt
 async def test_a_registry_that_stops_and_comes_back(
     apicurio_home: Path, tmp_path: Path, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
-    """What was cached stays available; the rest is an error with a reason, and works again later."""
+    """Cached schemas stay available; other calls fail with a reason and work again later."""
     with server_process(tmp_path) as url:
         client = AsyncApicurioRegistryClient(
             url, group_id, http_client=async_http, retry_backoff_ms=1

@@ -23,13 +23,13 @@ RULES = "/groups/g/rules"
 
 @pytest.fixture
 def stub() -> Stub:
-    """A registry that answers as a test wants."""
+    """Return a registry whose answers a test sets."""
     return Stub()
 
 
 @pytest.fixture
 def client(stub: Stub) -> AsyncApicurioRegistryClient:
-    """A client of it."""
+    """Return a client of the stub."""
     return AsyncApicurioRegistryClient(URL, "g", http_client=stub.async_client())
 
 

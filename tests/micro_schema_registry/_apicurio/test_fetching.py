@@ -52,7 +52,7 @@ class Gate:
         return AsyncApicurioRegistryClient(URL, "g", http_client=http, **options)
 
 
-# --- the fetch rule -------------------------------------------------------------------------------------------------
+# --- the fetch rule
 
 
 async def test_ids_in_headers_make_one_request() -> None:
@@ -116,7 +116,7 @@ async def test_ids_are_not_believed_unless_both_are_numbers() -> None:
     assert stub.requests.total() == 3
 
 
-# --- single flight --------------------------------------------------------------------------------------------------
+# --- single flight
 
 
 async def test_a_hundred_callers_of_one_schema_make_one_fetch() -> None:
@@ -271,7 +271,7 @@ def test_an_interrupted_thread_hands_the_fetch_to_another() -> None:
         assert second.result(30).global_id == 17
 
 
-# --- cache ----------------------------------------------------------------------------------------------------------
+# --- cache
 
 
 async def test_a_schema_is_asked_for_again_after_its_time() -> None:

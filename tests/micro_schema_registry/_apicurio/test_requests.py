@@ -1,4 +1,4 @@
-"""What the clients send, repeat and make of odd answers, on both drivers where they could differ."""
+"""Requests, retries and odd answers, with both drivers where they could differ."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ def open_client(request: pytest.FixtureRequest) -> Open:
     return made
 
 
-# --- repeating ------------------------------------------------------------------------------------------------------
+# --- repeating
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ async def test_a_version_name_that_is_taken_is_looked_for_once_more(open_client:
     assert stub.requests == {REGISTER: 2}
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers
 
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (problem(409, "RuleViolationException", "Incompatible artifact: user"), IncompatibleSchemaError),
-        (problem(400, "RuleViolationException", "Incompatible artifact: user"), IncompatibleSchemaError),
-        (problem(409, "RuleViolationException", "Syntax violation for Avro artifact."), InvalidSchemaError),
+        (problem(409, "RuleViolationException", "Incompatible artifact"), IncompatibleSchemaError),
+        (problem(400, "RuleViolationException", "Incompatible artifact"), IncompatibleSchemaError),
+        (problem(409, "RuleViolationException", "Syntax violation for Avro"), InvalidSchemaError),
         (problem(422, "UnprocessableSchemaException", "invalid Avro schema"), InvalidSchemaError),
         (problem(409, "ArtifactAlreadyExistsException", "there is one"), SchemaExistsError),
         (problem(400, "InvalidArtifactIdException", "bad id"), SchemaRegistrationError),
@@ -286,7 +286,7 @@ async def test_versions_without_a_group_belong_to_the_default_group() -> None:
     assert (info.group_id, info.labels) == ("default", {})
 
 
-# --- construction ---------------------------------------------------------------------------------------------------
+# --- construction
 
 
 @pytest.mark.parametrize("kind", [ApicurioRegistryClient, AsyncApicurioRegistryClient])
@@ -400,7 +400,7 @@ async def test_every_client_keeps_its_connection_and_cookies(
 
 
 async def test_registration_sends_what_others_send() -> None:
-    """The text is that of json.dumps, so that content registered by apicurio-serdes is found again."""
+    """The text is that of json.dumps, as apicurio-serdes sends it."""
     sent: list[Any] = []
 
     def transport(request: httpx.Request) -> httpx.Response:
