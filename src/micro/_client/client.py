@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
 from micro._errors import PayloadTooLargeError
-from micro._handlers.request import received_error
 from micro._protocol import deadline
+from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from micro._endpoint.counters import EndpointCounters
 from micro._endpoint.request_log import RequestLog
 from micro._errors import NoResponseError, ServiceError
 from micro._handlers.nats_request import NatsRequest
-from micro._handlers.request import Answer, Response, one_line, received_error
+from micro._handlers.request import Answer, Response
+from micro._protocol.adr32 import one_line, received_error
 
 RETRY_AFTER_SECONDS = "1"
 

@@ -8,10 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias, cast
 
 from micro._errors import ServiceError
-
-ERROR = "Nats-Service-Error"
-ERROR_CODE = "Nats-Service-Error-Code"
-SUCCESS_CODE = "Nats-Service-Success-Code"
+from micro._protocol.adr32 import ERROR, ERROR_CODE, SUCCESS_CODE, one_line, received_error
 
 Answer: TypeAlias = tuple[bytes, "dict[str, str] | None"]
 """The payload and headers of an answer."""
@@ -169,25 +166,3 @@ class Response:
     def error(self) -> ServiceError | None:
         """Return the service error this answer carries, if its headers say that it is one."""
         return received_error(self._headers, "", self._data) if self._headers else None
-
-
-def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
-    """Return the service error that a received answer is, or None for a success.
-
-    Either header marks an error. A missing or unusable code becomes 500, a missing text
-    ``service error``.
-    """
-    text, code = headers.get(ERROR), headers.get(ERROR_CODE)
-    if text is None and code is None:
-        return None
-    usable = code is not None and code.isascii() and code.isdigit() and len(code) <= 9
-    rest = {name: value for name, value in headers.items() if name not in (ERROR, ERROR_CODE)}
-    number = int(code) if code is not None and usable else 500
-    return ServiceError(number, text or "service error", subject, data, rest)
-
-
-def one_line(description: str) -> str:
-    """Return an error's description as it travels, in the header and in ``last_error``."""
-    # Half of a surrogate pair, as JSON may carry it, cannot be sent.
-    text = description.encode(errors="replace").decode()
-    return " ".join(text.split()) or "error"

@@ -13,7 +13,6 @@ from weakref import WeakSet
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
-from micro._connection.callbacks import Notices
 from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home
 from micro._endpoint.options import Terms
 from micro._endpoint.task_pool import ParkedTasks
@@ -24,10 +23,10 @@ from micro._protocol import subjects
 from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.groups import EndpointOwner, Scope
+from micro._service.notices import Notices
 from micro._wire import permissions
-from micro._wire.fence import fence
+from micro._wire.fence import fence, settle
 from micro._wire.paths import Path, path_of
-from micro._wire.subscription import settle
 
 if TYPE_CHECKING:
     from micro._protocol.models import ServiceInfo, ServiceStats

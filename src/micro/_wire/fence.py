@@ -10,12 +10,15 @@ All who wait for the same buffer to become empty share one PING: a thousand endp
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client as NatsClient
 
 from micro._errors import ConnectError
+
+logger = logging.getLogger("micro.fence")
 
 ROUND_TRIP = 2.0
 """Seconds after which a round trip is repeated; a reconnect forgets the PING under way."""
@@ -50,6 +53,15 @@ async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = Tru
     if found is None:
         found = _open[nc] = _Round(nc)
     await found.join(timeout, reconnects)
+
+
+async def settle(nc: NatsClient) -> None:
+    """Wait until the server has processed what was sent, unless there is no server to wait for."""
+    if nc.is_connected:
+        try:
+            await fence(nc, reconnects=False)
+        except OSError as error:
+            logger.warning("cannot confirm with the server: %s", error)
 
 
 class _Waiter(NamedTuple):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
-from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 
 from micro._wire import nats_py, permissions
-from micro._wire.fence import fence
+from micro._wire.fence import fence, settle
 from micro._wire.paths import Path, Receiver
-
-logger = logging.getLogger("micro.listener")
 
 LINGER = 0.5
 """Seconds in which a message crosses a cluster."""
@@ -81,12 +77,3 @@ class Listener:
         while subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0)  # nats-py hands them over one by one
         await self._path.unsubscribe(subscription)
-
-
-async def settle(nc: NatsClient) -> None:
-    """Wait until the server has processed what was sent, unless there is no server to wait for."""
-    if nc.is_connected:
-        try:
-            await fence(nc, reconnects=False)
-        except OSError as error:
-            logger.warning("cannot confirm with the server: %s", error)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
 from micro._handlers.nats_request import NatsRequest
-from micro._handlers.request import received_error
+from micro._protocol.adr32 import received_error
 from micro._protocol.headers import check_headers
 from micro.testing import make_request
 
