@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from micro._errors import ConfigError, MicroError, NoResponseError, ServiceError
-from micro._handlers.middleware import Middleware, compose
+from micro._handlers.middleware import Middleware, fold
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
 from micro._handlers.typed import AnyHandler, bind
@@ -56,7 +56,7 @@ class RequestStub(NatsRequest):
         ):
             if not isinstance(value, kind):
                 raise TypeError(f"{name} must not be {type(value).__name__}")
-        super().__init__(subject, "_INBOX.stub", b"" if data is None else data, headers)
+        super().__init__(subject.encode(), b"_INBOX.stub", b"" if data is None else data, headers)
 
     def response_data(self) -> bytes:
         """Return the payload of the answer.
@@ -106,16 +106,17 @@ def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> H
     Raises:
         ConfigError: The handler is not acceptable.
     """
-    chain = compose(bind(handler).call, middlewares)
+    run = fold(bind(handler).call, middlewares).call
 
     async def call(request: Request) -> None:
         inner = RequestStub(request.subject(), request.data(), request.headers())
         try:
-            response = await chain(inner)
+            await run(inner)
         except ServiceError as error:
-            response = Response.of_error(error)
-        if response is not None:
-            await request.respond(response.data(), response.headers())
+            inner.sent, inner.sent_headers = Response.of_error(error).answer()
+        if inner.sent is None:
+            raise NoResponseError("handler did not respond")
+        await request.respond(inner.sent, inner.sent_headers)
 
     return call
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro._wire import fast_transport, nats_py
+from micro._wire import nats_py
 from micro._wire.frames import Message
+from micro._wire.paths import path_of
 
 NO_RESPONDERS = "503"
 
@@ -58,7 +58,7 @@ class Replies:
     ) -> None:
         self.reason: str | None = None
         self._nc = nc
-        self._transport = fast_transport.fast(nc)
+        self._path = path_of(nc)
         self._subject = subject
         self._data = data
         self._headers = dict(headers) if headers else None
@@ -71,11 +71,7 @@ class Replies:
 
     async def __aenter__(self) -> Self:
         inbox = self._nc.new_inbox()
-        if self._transport is not None:
-            found = await self._transport.subscribe(inbox, "", self._receive_frames)
-        else:
-            found = await nats_py.subscribe(self._nc, inbox, "", self._receive)
-        self._subscription = found
+        self._subscription = await self._path.subscribe(inbox, "", self._receive)
         try:
             await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
         except BaseException:
@@ -133,24 +129,12 @@ class Replies:
             self._arrival = None
             self._left -= loop.time() - began
 
-    def _receive_frames(self, messages: list[Message]) -> None:
-        self._keep(fast_transport.message(self._nc, *message) for message in messages)
-
-    def _receive(self, message: Msg) -> None:
-        self._keep((message,))
-
-    def _keep(self, messages: Iterable[Msg]) -> None:
-        self._received.extend(messages)
+    def _receive(self, messages: list[Message]) -> None:
+        self._received.extend(nats_py.msg(self._nc, message) for message in messages)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     async def _close(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            try:
-                if self._transport is not None:
-                    await self._transport.unsubscribe(subscription)
-                else:
-                    await subscription.unsubscribe()
-            except nats.errors.Error:
-                self._received.clear()  # the connection is gone, and the subscription with it
+            await self._path.unsubscribe(subscription)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Mapping
-from functools import lru_cache
 from weakref import WeakValueDictionary
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
-from micro._errors import PayloadTooLargeError
 from micro._protocol import deadline as _deadline
-from micro._protocol.headers import STATUS, header_block
-from micro._wire import fast_transport, nats_py
+from micro._protocol.headers import STATUS
+from micro._wire import nats_py
 from micro._wire.frames import Message
+from micro._wire.paths import Path, path_of
 
 NO_RESPONDERS = "503"
 
 LEAST_PAUSE = 0.005
 """Seconds between two looks for requests that are too late."""
-
-_WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
 
 class Requester:
@@ -36,7 +32,7 @@ class Requester:
 
     def __init__(self, nc: NatsClient) -> None:
         self._nc = nc
-        self._transport = fast_transport.fast(nc)
+        self._path: Path
         self._loop: asyncio.AbstractEventLoop
         self._inbox = b""
         self._sid: int | None = None
@@ -80,19 +76,11 @@ class Requester:
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[reply] = future, deadline
         try:
-            whole, block = _whole(headers, timeout if tell else None)
-            if self._transport is not None:
-                if self._nc.is_draining_pubs:
-                    raise nats.errors.ConnectionDrainingError
-                self._transport.publish(_encode_subject(subject), data, block, reply)
-            else:
-                size = len(data) + len(block)
-                if (
-                    size > self._nc.max_payload
-                ):  # nats-py would not count the headers, the server does
-                    raise PayloadTooLargeError(size, self._nc.max_payload)
-                given = dict(whole) if whole else None
-                await self._nc.publish(subject, data, reply=reply.decode(), headers=given)
+            if tell:
+                headers = _deadline.with_patience(headers, timeout)
+            sending = self._path.publish(subject, data, headers, reply)
+            if sending is not None:
+                await sending
             if deadline < self._next_look:
                 self._look_at(deadline)
             answer = await future
@@ -103,33 +91,23 @@ class Requester:
         return answer
 
     async def _open(self) -> None:
-        nats_py.guard(self._nc)
         inbox = self._nc.new_inbox()
         self._loop = asyncio.get_running_loop()
         # Set before the subscription is: its SUB goes ahead of the requests of others meanwhile.
         self._inbox, self._sid = inbox.encode() + b".", None
-        self._transport = fast_transport.fast(self._nc)
+        self._path = path_of(self._nc)
         try:
-            if self._transport is not None:
-                found = await self._transport.subscribe(f"{inbox}.*", "", self._receive_frames)
-            else:
-                found = await nats_py.subscribe(self._nc, f"{inbox}.*", "", self._receive)
+            subscription = await self._path.subscribe(f"{inbox}.*", "", self._receive)
         except BaseException:
             self._inbox = b""
             raise
-        self._sid = nats_py.sid(found)
+        self._sid = nats_py.sid(subscription)
 
-    def _receive_frames(self, messages: list[Message]) -> None:
-        for subject, reply, data, headers in messages:
-            waiting = self._waiting.pop(subject, None)
+    def _receive(self, messages: list[Message]) -> None:
+        for message in messages:
+            waiting = self._waiting.pop(message[0], None)
             if waiting is not None and not waiting[0].done():
-                answer = fast_transport.message(self._nc, subject, reply, data, headers)
-                waiting[0].set_result(answer)
-
-    def _receive(self, msg: Msg) -> None:
-        waiting = self._waiting.pop(msg.subject.encode(), None)
-        if waiting is not None and not waiting[0].done():
-            waiting[0].set_result(msg)
+                waiting[0].set_result(nats_py.msg(self._nc, message))
 
     def _look_at(self, moment: float) -> None:
         if self._timer is not None:
@@ -162,22 +140,3 @@ def requester_of(nc: NatsClient) -> Requester:
     if found is None:
         found = _requesters[id(nc)] = Requester(nc)
     return found
-
-
-@lru_cache(maxsize=4096)
-def _encode_subject(subject: str) -> bytes:
-    if not subject or _WHITE_SPACE.search(subject):
-        raise nats.errors.BadSubjectError
-    return subject.encode()
-
-
-def _whole(
-    headers: Mapping[str, str] | None, told: float | None
-) -> tuple[Mapping[str, str] | None, bytes]:
-    """Return headers with the one that tells a time-out, and both as they go over the wire."""
-    if told is None:
-        return headers, header_block(headers) if headers else b""
-    if not headers:
-        return _deadline.alone(int(told * 1000))
-    whole = {**headers, _deadline.HEADER: _deadline.header_value(told)}
-    return whole, header_block(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 QUANTILES = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
@@ -48,11 +49,11 @@ class EndpointCounters:
             self._recent = deque(maxlen=RECENT)
         return self._recent
 
-    def handled(self, elapsed_ns: int) -> None:
-        """Count a request whose handler has ended."""
-        self.num_requests += 1
-        self.processing_time += elapsed_ns
-        self.recent.append(elapsed_ns)
+    def handled(self, times: Sequence[int]) -> None:
+        """Count requests whose handlers took these times."""
+        self.num_requests += len(times)
+        self.processing_time += sum(times)
+        self.recent.extend(times)
 
     def fail(self, code: int, description: str) -> None:
         """Count an error; ``last_error`` becomes ``<code>:<description>`` as in nats.go."""

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from micro._endpoint.dispatcher import Dispatcher
 from micro._endpoint.options import Terms
 from micro._endpoint.request_log import RequestLog
-from micro._endpoint.task_pool import ParkedTasks
+from micro._endpoint.task_pool import TaskPool
 from micro._handlers.bound_handler import BoundHandler
 from micro._handlers.middleware import fold
 from micro._handlers.typed import AnyHandler, bind
 from micro._protocol.subjects import MAX_METADATA_BYTES
-from micro._wire.paths import Path, RequestsOf
+from micro._wire.frames import Message
+from micro._wire.paths import Path
 from micro._wire.subscription import Listener
 
 logger = logging.getLogger("micro.endpoint")
@@ -49,7 +50,7 @@ class Home(NamedTuple):
         left: Told of each endpoint that stops.
     """
 
-    pool: ParkedTasks
+    pool: TaskPool
     report: Callable[[BaseException], None]
     left: Callable[[Endpoint], None]
 
@@ -83,9 +84,9 @@ class Endpoint:
             report=self._home.report,
         )
 
-    def receive(self, requests_of: RequestsOf, messages: list[Any]) -> None:
+    def receive(self, messages: list[Message]) -> None:
         """Take in requests; the listener calls it."""
-        self._dispatcher.receive(requests_of, messages)
+        self._dispatcher.receive(messages)
 
     @property
     def name(self) -> str:
@@ -153,7 +154,7 @@ class Endpoint:
         self._dispatcher.counters.reset()
 
     def _listen(self, path: Path) -> Listener:
-        return Listener(path, self.subject, self.queue_group, self)
+        return Listener(path, self.subject, self.queue_group, self.receive)
 
     def _owner(self) -> str:
         return f"endpoint {self._config.name!r} of service {self._config.service!r}"

@@ -45,20 +45,15 @@ class Outcomes:
         self._report = report
         self._wrapped = wrapped
 
-    def examined(
-        self, request: NatsRequest, returned: object, answer: Answer | None, started: int
-    ) -> Answer | None:
-        """Return what to send in place of an answer that is missing or nobody's; count errors."""
-        if self._wrapped and not isinstance(returned, Response):
-            wrong = TypeError(f"a middleware returned {returned!r}: expected a Response")
-            return self.failed(request, wrong, started)
-        if answer is None:
+    def examined(self, request: NatsRequest, started: int) -> Answer | None:
+        """Return the answer of a handler that has returned; count an error that it carries."""
+        if request.sent is None:
             return self.failed(request, NoResponseError("handler did not respond"), started)
-        data, headers = answer
-        error = received_error(headers, "", data) if headers else None
+        headers = request.sent_headers
+        error = received_error(headers, "", request.sent) if headers else None
         if error is not None:
             self._count(error)
-        return answer
+        return request.sent, headers
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Map what a handler raised to its answer; log and count it."""
@@ -102,15 +97,12 @@ class Outcomes:
         self._log.log("reply", text, request, request.reply, code=403)
 
     def undeliverable(
-        self, request: NatsRequest, headers: dict[str, str] | None, error: Exception
+        self, request: NatsRequest, answer: Answer, error: Exception
     ) -> Answer | None:
-        """Count an answer that is lost, or return an error in place of one that cannot be sent.
-
-        The answer is known by its headers.
-        """
+        """Count an answer that is lost, or return an error in place of one that cannot be sent."""
         unsendable = isinstance(error, nats.errors.BadHeaderError)
         lost = isinstance(error, nats.errors.Error | OSError) and not unsendable
-        if lost or headers is _INTERNAL_ERROR[1]:
+        if lost or answer[1] is _INTERNAL_ERROR[1]:
             reason = str(error) or type(error).__name__
             self._log.log("lost", "answer to %r is lost: %s", request, reason, code=500)
             self._count(ServiceError(500, f"answer lost: {reason}"), error)

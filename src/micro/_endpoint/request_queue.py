@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from micro._handlers.nats_request import NatsRequest
 from micro._limits import Limits
@@ -16,7 +16,7 @@ _NONE: deque[Arrival] = deque(maxlen=0)
 """The queue of those where none has ever waited: most endpoints, and a queue takes half a kilobyte."""
 
 
-class Waiting:
+class RequestQueue:
     """A queue in the order of arrival.
 
     Args:
@@ -57,6 +57,11 @@ class Waiting:
         request, _ = self._queue.popleft()
         self._bytes -= len(request.data())
         return request
+
+    def take_all(self) -> Iterator[NatsRequest]:
+        """Remove requests in order of arrival, each when it is asked for."""
+        while self._queue:
+            yield self.take()
 
     def _watch(self) -> None:
         limit = self._limits.timeout

@@ -1,40 +1,38 @@
-"""Running the requests of one endpoint: the handler, the answer, the count.
+"""Running the requests of one endpoint: the handler, the answer, the counters.
 
-`Runner.run_now` is the one function of this package that is written for speed before anything else:
-whatever a request needs that begins, ends and is answered at once is done in it, for as many of them as
-came together. Everything that is not usual it leaves to the other methods.
+`Runner.start` is written for speed: it runs, answers and counts the requests of a batch one after
+the other without a task switch. Everything unusual is in the other methods.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter_ns
 
 from micro._endpoint.outcomes import Outcomes
-from micro._endpoint.task_pool import Parked, Suspended
+from micro._endpoint.task_pool import PooledTask, Suspended
 from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
-from micro._handlers.request import DONE, Answer, Response
+from micro._handlers.request import Answer
 from micro._handlers.typed import refuse_to_wait
-from micro._wire.paths import DOLLAR, Path
-from micro._wire.stepping import Steps
+from micro._wire.paths import Path
+from micro._wire.stepping import Steps, go_on
 
-_ANSWERED = object()
-"""What is returned for a request that nothing is to be done for any more."""
+_ENDED = object()
+"""Stands for the future that a finished handler does not wait for."""
 
 
 class Runner:
-    """Runs requests, and answers each of them once.
+    """Runs requests and answers each of them once; the `Job` of an endpoint in its pool.
 
     Args:
         work: The handler with its middlewares.
-        outcomes: What requests come to.
-        path: The way that answers leave by.
+        outcomes: Turns results of handlers into answers.
+        path: The path that answers are sent by.
         timeout: Seconds that a handler may take.
-        clock: That of the event loop.
-        release: Told when a request that has suspended is done with.
+        clock: The clock of the event loop.
+        close: Called when a request that suspended has ended.
     """
 
     def __init__(
@@ -45,9 +43,9 @@ class Runner:
         *,
         timeout: float | None,
         clock: Callable[[], float],
-        release: Callable[[], None],
+        close: Callable[[], None],
     ) -> None:
-        self.release = release
+        self.close = close
         self._work = work
         self._outcomes = outcomes
         self._timeout = timeout
@@ -56,168 +54,128 @@ class Runner:
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
-        self._send = path.send
-        self._transport = path.transport
+        self._reply = path.reply
 
-    def run_now(  # noqa: C901 - see above
-        self, parked: Parked, requests: Iterator[NatsRequest]
-    ) -> Suspended | None:
-        """Run requests until one suspends or leaves something behind in its task.
-
-        Called in the context and under the identity of the parked task.
-
-        Returns:
-            The one that has suspended.
-        """
-        work, transport = self._work, self._transport
-        call, direct, wrapped = work.call, work.direct, work.wrapped
-        context, pristine, task = parked.context, parked.pristine, parked.task
-        counters = self._outcomes.counters
-        recent = counters.recent
-        frames, room = (transport.frames, transport.room) if transport is not None else ([], -1)
-        count = spent = payload_bytes = 0
-        began, now = perf_counter_ns(), self._clock()
-        inherited: float | None = None  # the deadline that requests of handlers inherit
-        ends = math.inf  # the same on the clock of `began`
+    def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
+        """Run requests until one suspends or leaves something behind in its task; see `Job`."""
+        call, direct, times = self._work.call, self._work.direct, []
+        context, cancelling = task.context, task.task.cancelling
+        arrival, began = self._clock(), perf_counter_ns()
+        started = began
         try:
             for request in requests:
-                data = headers = sending = None
-                started = perf_counter_ns()
                 try:
-                    patience = request.patience
-                    if patience is not None or inherited is not None:
-                        deadline = request.deadline
-                        if deadline is None and patience is not None:
-                            deadline = request.deadline = now + patience
-                        if deadline != inherited:
-                            inherited = deadline
-                            pristine = parked.inherit(deadline)
-                            ends = began + (math.inf if deadline is None else deadline - now) * 1e9
-                        if started >= ends:
-                            request.expired = True
-                            raise asyncio.CancelledError
+                    if request.patience is not None or task.deadline is not None:
+                        self._limit(request, task, arrival, arrival + (started - began) / 1e9)
                     if direct is None:
                         steps = call(request)
-                        waits_for = steps.send(None)
-                        inherited = None  # its task goes on, with its own
-                        return Suspended(self, request, started, steps, waits_for)
-                    returned = direct(request)
-                    if returned is not None and returned is not DONE:
-                        refuse_to_wait(returned)
-                except StopIteration as ended:
-                    returned = ended.value
-                except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
-                    returned = _ANSWERED
-                    sending = self.fail(request, error, started)
-                if returned.__class__ is Response:
-                    data, headers = returned.answer()
-                elif not wrapped and returned is not _ANSWERED:
-                    data, headers = request.sent, request.sent_headers
-                if type(data) is bytes and not headers:
-                    size = len(data)
-                    if size <= room and (reply := request.raw_reply) and reply[0] != DOLLAR:
-                        frames.append(b"PUB %b %d\r\n%b\r\n" % (reply, size, data))
-                        payload_bytes += size
-                    else:
-                        sending = self._answer(request, data, None)
-                    elapsed = perf_counter_ns() - started
-                    recent.append(elapsed)
-                    spent += elapsed
-                    count += 1
-                elif returned is not _ANSWERED:
-                    sending = self.end(request, returned, started)
-                if sending is not None:
-                    suspended = self._begin_to_send(request, sending, started)
-                    if suspended is not None:
-                        inherited = None
-                        return suspended
-                if context != pristine or task.cancelling():
-                    break
+                        waits_for = next(steps.__await__(), _ENDED)  # cheaper than StopIteration
+                        if waits_for is not _ENDED:
+                            return Suspended(self, request, started, steps, waits_for)
+                    elif (result := direct(request)) is not None:
+                        refuse_to_wait(result)
+                except BaseException as error:  # noqa: BLE001 - the caller gets an answer in any case
+                    sending = self._fail(request, error, started)
+                else:
+                    sending = (
+                        self._answer(request, data)
+                        if (data := request.sent) is not None and not request.sent_headers
+                        else self._end(request, started)
+                    )
+                ended = perf_counter_ns()
+                times.append(ended - started)
+                if sending is not None and (rest := self._begin_to_send(request, sending)):
+                    return rest
+                if context != task.expected or cancelling():
+                    return None
+                started = ended
         finally:
-            if inherited is not None:
-                parked.inherit(None)
-            counters.num_requests += count
-            counters.processing_time += spent
-            if transport is not None:
-                transport.payload_bytes += payload_bytes
+            self._outcomes.counters.handled(times)
         return None
 
-    def _begin_to_send(
-        self, request: NatsRequest, sending: Steps, started: int
-    ) -> Suspended | None:
+    async def resume(self, suspended: Suspended, cancelled: BaseException | None) -> None:
+        """Run a suspended request to its end and answer it; see `Job`."""
+        request, started = suspended.request, suspended.started
         try:
-            waits_for = sending.send(None)
-        except StopIteration:
-            return None
-        return Suspended(self, request, started, sending, waits_for)
-
-    def end(self, request: NatsRequest, returned: object, started: int) -> Steps | None:
-        """Count and answer a request whose handler has returned, if that is still to be done.
-
-        Returns:
-            What is to be awaited before the answer has been sent; None when it has been.
-        """
-        if returned is _ANSWERED:
-            return None
-        answer: Answer | None = None
-        if isinstance(returned, Response):
-            answer = returned.answer()
-        elif request.sent is not None and not self._work.wrapped:
-            answer = request.sent, request.sent_headers
-        if answer is None or answer[1]:
-            answer = self._outcomes.examined(request, returned, answer, started)
-        self._outcomes.counters.handled(perf_counter_ns() - started)
-        return None if answer is None else self._answer(request, *answer)
-
-    def fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
-        """Count and answer a request whose handler has raised; see `end`."""
-        answer = self._outcomes.failed(request, error, started)
-        self._outcomes.counters.handled(perf_counter_ns() - started)
-        return None if answer is None else self._answer(request, *answer)
+            await go_on(suspended.steps, suspended.waits_for, cancelled)
+        except GeneratorExit:  # the event loop is gone, nobody can be answered
+            raise
+        except BaseException as error:  # noqa: BLE001 - the caller gets an answer in any case
+            sending = self._fail(request, error, started)
+        else:
+            if suspended.answered:
+                return
+            sending = self._end(request, started)
+        self._outcomes.counters.handled([perf_counter_ns() - started])
+        if sending is not None:
+            await sending
 
     def until(self, request: NatsRequest) -> float | None:
-        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+        """Return when a suspended request is to be cancelled, on the event loop's clock."""
         if self._timeout is None:
             return request.deadline
         limit = self._clock() + self._timeout
         return limit if request.deadline is None else min(limit, request.deadline)
 
     def refuse(self, request: NatsRequest, reason: str) -> Steps | None:
-        """Answer 503 to a request that is not run; see `end`."""
-        answer = self._outcomes.refused(request, reason)
-        if self._transport is not None:
-            return self._answer(request, *answer)
-        return self._refuse_in_task(request, answer)
+        """Answer 503 to a request without running it.
 
-    async def _refuse_in_task(self, request: NatsRequest, answer: Answer) -> None:
-        sending = self._answer(request, *answer)
-        if sending is not None:
-            await sending
+        Returns:
+            None when the answer has been sent, else a coroutine that sends it.
+        """
+        return self._answer(request, *self._outcomes.refused(request, reason))
 
-    def _answer(
-        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
-    ) -> Steps | None:
+    def _limit(self, request: NatsRequest, task: PooledTask, arrival: float, now: float) -> None:
+        """Give a request its deadline; cancel it if that is over."""
+        if request.deadline is None and request.patience is not None:
+            request.deadline = arrival + request.patience
+        deadline = request.deadline
+        if deadline != task.deadline:
+            task.inherit(deadline)
+        if deadline is not None and deadline <= now:
+            request.expired = True
+            raise asyncio.CancelledError
+
+    def _begin_to_send(self, request: NatsRequest, sending: Steps) -> Suspended | None:
         try:
-            sending = self._send(request, data, headers)
-        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
-            return self._answer_instead(request, headers, error)
-        return None if sending is None else self._confirm(sending, request, headers)
+            waits_for = sending.send(None)
+        except StopIteration:
+            return None
+        return Suspended(self, request, 0, sending, waits_for, answered=True)
 
-    def _answer_instead(
-        self, request: NatsRequest, headers: dict[str, str] | None, error: Exception
-    ) -> Steps | None:
-        answer = self._outcomes.undeliverable(request, headers, error)
+    def _end(self, request: NatsRequest, started: int) -> Steps | None:
+        """Answer a request whose handler has returned; see `refuse`."""
+        answer = self._outcomes.examined(request, started)
         return None if answer is None else self._answer(request, *answer)
 
+    def _fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
+        """Answer a request whose handler has raised; see `refuse`."""
+        answer = self._outcomes.failed(request, error, started)
+        return None if answer is None else self._answer(request, *answer)
+
+    def _answer(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None = None
+    ) -> Steps | None:
+        try:
+            sending = self._reply(request.raw_reply, data, headers)
+        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+            return self._answer_instead(request, (data, headers), error)
+        return None if sending is None else self._confirm(sending, request, (data, headers))
+
+    def _answer_instead(
+        self, request: NatsRequest, answer: Answer, error: Exception
+    ) -> Steps | None:
+        instead = self._outcomes.undeliverable(request, answer, error)
+        return None if instead is None else self._answer(request, *instead)
+
     async def _confirm(
-        self, sending: Awaitable[object], request: NatsRequest, headers: dict[str, str] | None
-    ) -> object:
+        self, sending: Awaitable[object], request: NatsRequest, answer: Answer
+    ) -> None:
         try:
             await sending
         except asyncio.CancelledError:
             pass  # the answer is nats-py's by now; a second one must not follow
         except Exception as error:  # noqa: BLE001 - a handler may have answered anything
-            following = self._answer_instead(request, headers, error)
+            following = self._answer_instead(request, answer, error)
             if following is not None:
                 await following
-        return _ANSWERED

@@ -1,100 +1,132 @@
-"""Tasks that are parked until a request suspends; shared by the endpoints of one service.
+"""The pool of tasks that run the requests of one service.
 
-A request begins at once, in the event loop's own call and without a task switch, but under the
-identity and in the context of a real task that is parked on a future. Most requests end there. One
-that suspends is handed to that task, which goes on with it as if it had begun it: ``current_task()``,
-timeouts, cancellation and context variables are right from the first instruction on.
+A request begins at once, inside the event loop's own callback and without a task switch, but under
+the identity and in the context of a real task that waits for a future. Most requests end there. A
+request that suspends is handed to that task, which runs the rest as if it had begun it:
+`current_task()`, timeouts, cancellation and context variables are right from the first instruction.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from asyncio.tasks import _enter_task, _leave_task  # documented for whoever runs tasks of his own
-from collections.abc import Callable, Iterator
-from operator import length_hint
+from asyncio.tasks import (  # documented for programs with tasks of their own
+    _enter_task,
+    _leave_task,
+)
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from micro._handlers.nats_request import NatsRequest
 from micro._protocol import deadline as _deadline
-from micro._wire.stepping import Steps, go_on
+from micro._wire.stepping import Steps
 
 MAX_IDLE = 64
 
 
-class Runner(Protocol):
-    """What works on the requests of one endpoint; it is called as if in the task of the request."""
+class Job(Protocol):
+    """Work that a pool runs on requests: start, perhaps resume, then close.
 
-    def run_now(self, parked: Parked, requests: Iterator[NatsRequest]) -> Suspended | None:
-        """Run requests until one suspends, which is returned, or leaves something behind."""
+    The pool calls `close` once for each request that `start` returned as suspended, and the owner
+    of the job may then run the next request. `start` and `resume` run as if in the request's task.
+    """
 
-    def end(self, request: NatsRequest, returned: object, started: int) -> Steps | None:
-        """Answer a suspended request whose handler has returned; what is returned is awaited."""
+    def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
+        """Run requests until one suspends or leaves something behind in the task.
 
-    def fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
-        """Answer a suspended request whose handler has raised; what is returned is awaited."""
+        Returns:
+            The request that has suspended, None if there is none.
+        """
+
+    async def resume(self, suspended: Suspended, cancelled: BaseException | None) -> None:
+        """Run a suspended request to its end.
+
+        Args:
+            suspended: The request.
+            cancelled: Raised in the request first, if its task was cancelled meanwhile.
+        """
 
     def until(self, request: NatsRequest) -> float | None:
-        """Return when a request that suspends is to be cancelled, on the event loop's clock."""
+        """Return when a suspended request is to be cancelled, on the event loop's clock."""
 
-    def release(self) -> None:
-        """Take back the slot of a request that has ended, or that nobody is to wait for."""
+    def close(self) -> None:
+        """Take back the place of a request that had suspended."""
 
 
 class Suspended(NamedTuple):
     """A request that waits for a future.
 
     Attributes:
-        runner: Works on it.
+        job: The job that runs it.
         request: The request.
-        started: When it began, of ``perf_counter_ns``.
-        steps: The handling of it.
-        waits_for: What its last step yielded.
+        started: When it began, in nanoseconds of `perf_counter_ns`.
+        steps: The coroutine that waits.
+        waits_for: The future that the coroutine yielded.
+        answered: Whether only the sending of the answer is left.
     """
 
-    runner: Runner
+    job: Job
     request: NatsRequest
     started: int
     steps: Steps
     waits_for: Any
+    answered: bool = False
 
 
-class Parked:
-    """A task that is parked, or works on the request that has suspended in it.
+class PooledTask:
+    """A task that is idle, or runs the request that has suspended in it.
 
     Attributes:
         task: The task.
-        context: Its context, in which requests are run.
-        pristine: What is in that context before a request.
+        context: Its context, in which requests run.
+        expected: A copy of the context as a request should leave it.
+        deadline: The deadline that requests made in the task inherit.
+        job: The job that it ran last.
+        suspended: The request that has suspended in it.
+        excused: Whether nobody waits for that request.
     """
 
-    __slots__ = ("context", "excused", "job", "pristine", "runner", "task", "timer", "wake")
+    __slots__ = (
+        "_pristine",
+        "context",
+        "deadline",
+        "excused",
+        "expected",
+        "job",
+        "suspended",
+        "task",
+        "timer",
+        "wake",
+    )
 
     def __init__(self, pristine: contextvars.Context, wake: asyncio.Future[None]) -> None:
-        self.pristine = pristine
+        self._pristine = pristine
+        self.expected = pristine
         self.context = pristine.copy()
         self.wake = wake
+        self.deadline: float | None = None
         self.excused = False
-        self.runner: Runner | None = None
+        self.job: Job | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.job: Suspended | None = None
+        self.suspended: Suspended | None = None
         self.task: asyncio.Task[None]
 
-    def inherit(self, deadline: float | None) -> contextvars.Context:
-        """Have requests made in this task end by a deadline; returns what is in its context now."""
+    def inherit(self, deadline: float | None) -> None:
+        """Have requests made in this task end by a deadline; call it in the task's context."""
+        self.deadline = deadline
         _deadline.current.set(deadline)
-        return self.context.copy()
+        self.expected = self._pristine if deadline is None else self.context.copy()
 
     def is_clean(self) -> bool:
         """Return whether no request has left anything behind."""
-        return self.context == self.pristine and not self.task.cancelling()
+        return self.context == self.expected and not self.task.cancelling()
 
 
-class ParkedTasks:
-    """A pool whose tasks only ever see requests that suspend.
+class TaskPool:
+    """A pool whose tasks only wake up for requests that suspend.
 
     Attributes:
-        clock: That of the event loop.
+        clock: The clock of the event loop.
     """
 
     def __init__(self) -> None:
@@ -103,155 +135,137 @@ class ParkedTasks:
         # Handlers see the context variables of where the service was started, and never each other's.
         self._pristine = contextvars.copy_context()
         self._pristine.run(_deadline.current.set, None)  # as after a request
-        self._idle: list[Parked] = []
-        self._all: set[Parked] = set()
-        self._queue: list[tuple[Runner, list[NatsRequest]]] = []
-        self._others: set[asyncio.Task[object]] = set()  # else nobody would hold them
+        self._idle: list[PooledTask] = []
+        self._all: set[PooledTask] = set()
+        self._sending: set[asyncio.Task[object]] = set()  # else nobody would hold them
         self._closed = False
 
-    def run(self, runner: Runner, requests: Iterator[NatsRequest]) -> bool:
+    def run(self, job: Job, requests: Iterable[NatsRequest]) -> bool:
         """Run requests, perhaps not all of them; must not be called inside a task.
 
-        The iterator keeps those that come after one that suspends or leaves something behind.
+        The iterator keeps the requests behind one that suspends or leaves something behind.
 
         Returns:
-            Whether one has suspended that will release its slot.
+            Whether a request has suspended; then `Job.close` follows.
         """
-        parked = self._idle[-1] if self._idle else self._park()
-        parked.runner = runner
-        _enter_task(self._loop, parked.task)
+        task = self._idle[-1] if self._idle else self._add()
+        task.job = job
+        _enter_task(self._loop, task.task)
         try:
-            suspended = parked.context.run(runner.run_now, parked, requests)
+            suspended = task.context.run(job.start, task, requests)
+            if suspended is None and task.deadline is not None:
+                task.context.run(task.inherit, None)
         finally:
-            _leave_task(self._loop, parked.task)
+            _leave_task(self._loop, task.task)
         if suspended is not None:
             self._idle.pop()
-            self._go_on_later(parked, suspended)
-            return not parked.excused
-        parked.excused = False
-        if not parked.is_clean():
+            self._resume_later(task, suspended)
+            return not task.excused
+        task.excused = False
+        if not task.is_clean():
             self._idle.pop()
-            parked.task.cancel()
+            task.task.cancel()
         return False
 
-    def _go_on_later(self, parked: Parked, job: Suspended) -> None:
-        parked.job = job
-        moment = job.runner.until(job.request)
+    def _resume_later(self, task: PooledTask, suspended: Suspended) -> None:
+        task.suspended = suspended
+        moment = suspended.job.until(suspended.request)
         if moment is not None:
-            parked.timer = self._loop.call_at(moment, _expire, job.request, parked.task)
-        if not parked.wake.done():  # it is when the request cancelled its own task
-            parked.wake.set_result(None)
+            task.timer = self._loop.call_at(moment, _expire, suspended.request, task.task)
+        if not task.wake.done():  # it is when the request cancelled its own task
+            task.wake.set_result(None)
 
-    def submit(self, runner: Runner, request: NatsRequest) -> None:
-        """Run a request soon; may be called from anywhere, the end of another one included."""
-        if self._queue and self._queue[-1][0] is runner:
-            self._queue[-1][1].append(request)
-            return
-        if not self._queue:
-            self._loop.call_soon(self._run_submitted)
-        self._queue.append((runner, [request]))
-
-    def wait_for(self, sending: Steps, then: Callable[[], None]) -> None:
-        """Send an answer that is nobody's to wait for, and tell when it has been sent."""
+    def finish(self, sending: Steps, then: Callable[[], None]) -> None:
+        """Send the rest of an answer in a task of its own, then call a function."""
 
         def end(task: asyncio.Task[object]) -> None:
-            self._others.discard(task)
+            self._sending.discard(task)
             then()
 
         task = self._loop.create_task(sending)
-        self._others.add(task)
+        self._sending.add(task)
         task.add_done_callback(end)
 
-    def current(self) -> Runner | None:
-        """Return whose request the running task is working on, if it is one of these tasks."""
-        parked = self._current()
-        return None if parked is None else parked.runner
+    def current(self) -> Job | None:
+        """Return the job of the running task, if it is one of this pool."""
+        task = self._current()
+        return None if task is None else task.job
 
     def excuse(self) -> None:
-        """Let nobody wait for the request that the running task works on: it waits for them.
+        """Exclude the calling request from every drain: it is the one that waits for it.
 
-        Its slot is free from now on, and it ends by itself.
+        Its place is free from now on.
         """
-        parked = self._current()
-        if parked is not None and not parked.excused:
-            parked.excused = True
-            if parked.job is not None:
-                parked.job.runner.release()
+        task = self._current()
+        if task is not None and not task.excused:
+            task.excused = True
+            if task.suspended is not None:
+                task.suspended.job.close()
 
-    def cancel(self, runner: Runner) -> None:
-        """Cancel the tasks that work for one endpoint, but no excused one."""
-        for parked in self._all:
-            job = parked.job
-            if job is not None and job.runner is runner and not parked.excused:
-                parked.task.cancel()
+    def cancel(self, job: Job) -> None:
+        """Cancel the suspended requests of a job, except an excused one."""
+        for task in self._all:
+            suspended = task.suspended
+            if suspended is not None and suspended.job is job and not task.excused:
+                task.task.cancel()
 
     async def close(self) -> None:
-        """End every task, an excused one after its request; requests that wait are dropped."""
+        """End every task, an excused one after its request."""
         self._closed = True
-        self._queue.clear()
-        tasks = [parked.task for parked in self._all if not parked.excused]
+        tasks = [task.task for task in self._all if not task.excused]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _current(self) -> Parked | None:
-        task = asyncio.current_task()
-        return next((parked for parked in self._all if parked.task is task), None)
+    def _current(self) -> PooledTask | None:
+        running = asyncio.current_task()
+        return next((task for task in self._all if task.task is running), None)
 
-    def _run_submitted(self) -> None:
-        queue, self._queue = self._queue, []  # those that are added meanwhile have their own turn
-        for runner, requests in queue:
-            rest = iter(requests)
-            while left := length_hint(rest):
-                goes_on = self.run(runner, rest)
-                for _ in range(left - length_hint(rest) - goes_on):
-                    runner.release()
+    def _add(self) -> PooledTask:
+        task = PooledTask(self._pristine, self._loop.create_future())
+        self._all.add(task)
+        self._idle.append(task)
+        self._begin(task)
+        return task
 
-    def _park(self) -> Parked:
-        parked = Parked(self._pristine, self._loop.create_future())
-        self._all.add(parked)
-        self._idle.append(parked)
-        self._begin(parked)
-        return parked
+    def _begin(self, task: PooledTask) -> None:
+        task.task = self._loop.create_task(self._serve(task), context=task.context)
+        task.task.add_done_callback(lambda _: self._ended(task))
 
-    def _begin(self, parked: Parked) -> None:
-        parked.task = self._loop.create_task(self._serve(parked), context=parked.context)
-        parked.task.add_done_callback(lambda _: self._ended(parked))
-
-    async def _serve(self, parked: Parked) -> None:
+    async def _serve(self, task: PooledTask) -> None:
         while True:
-            cancelled = await _interrupted(parked.wake)
-            job = parked.job
-            if job is None:
+            cancelled = await _interrupted(task.wake)
+            suspended = task.suspended
+            if suspended is None:
                 return  # retired
             try:
-                await _finish(job, cancelled)
+                await suspended.job.resume(suspended, cancelled)
             finally:
-                if job.request.deadline is not None:
-                    parked.inherit(None)
-                parked.job = None
-                if parked.timer is not None:
-                    parked.timer.cancel()
-                    parked.timer = None
-                if not parked.excused:
-                    job.runner.release()
-                parked.excused = False
-            if self._closed or len(self._idle) >= MAX_IDLE or not parked.is_clean():
+                if task.deadline is not None:
+                    task.inherit(None)
+                task.suspended = None
+                if task.timer is not None:
+                    task.timer.cancel()
+                    task.timer = None
+                if not task.excused:
+                    suspended.job.close()
+                task.excused = False
+            if self._closed or len(self._idle) >= MAX_IDLE or not task.is_clean():
                 return
-            parked.wake = self._loop.create_future()
-            self._idle.append(parked)
+            task.wake = self._loop.create_future()
+            self._idle.append(task)
 
-    def _ended(self, parked: Parked) -> None:
-        if parked.job is not None:
-            # Its first request cancelled it before it could begin: another task goes on with that.
-            parked.wake = self._loop.create_future()
-            parked.wake.cancel()
-            self._begin(parked)
+    def _ended(self, task: PooledTask) -> None:
+        if task.suspended is not None:
+            # Its first request cancelled it before it could begin: another task resumes the request.
+            task.wake = self._loop.create_future()
+            task.wake.cancel()
+            self._begin(task)
             return
-        self._all.discard(parked)
-        if parked in self._idle:
-            self._idle.remove(parked)
+        self._all.discard(task)
+        if task in self._idle:
+            self._idle.remove(task)
 
 
 def _expire(request: NatsRequest, task: asyncio.Task[None]) -> None:
@@ -265,17 +279,3 @@ async def _interrupted(wake: asyncio.Future[None]) -> asyncio.CancelledError | N
     except asyncio.CancelledError as error:  # raised again inside the request, if there is one
         return error
     return None
-
-
-async def _finish(job: Suspended, cancelled: BaseException | None) -> None:
-    """Go on with a request to its end, and answer it."""
-    try:
-        returned = await go_on(job.steps, job.waits_for, cancelled)
-    except GeneratorExit:  # the event loop is gone, nobody can be answered
-        raise
-    except BaseException as error:  # noqa: BLE001 - its caller gets an answer, whatever it was
-        sending = job.runner.fail(job.request, error, job.started)
-    else:
-        sending = job.runner.end(job.request, returned, job.started)
-    if sending is not None:
-        await sending

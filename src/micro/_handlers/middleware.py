@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from micro._errors import NoResponseError
-from micro._handlers.nats_request import FrameRequest, MsgRequest, NatsRequest
+from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
-
-R = TypeVar("R")
 
 NextHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 """What is behind a middleware: the next one, or the handler at last."""
@@ -22,39 +20,14 @@ Call ``next(request)`` at most once and return its answer, changed or not, or an
 what is behind come out of ``next`` as exceptions, an answered error as `ServiceError`.
 """
 
-Chain: TypeAlias = Callable[[NatsRequest], Awaitable[Response | None]]
-"""A handler with its middlewares: returns what to answer, None for no answer."""
-
-
-def compose(handler: Handler, middlewares: Iterable[Middleware]) -> Chain:
-    """Fold middlewares around a handler, the first one outermost."""
-    stack = tuple(middlewares)
-    folded = fold(handler, stack).call
-
-    async def chain(request: NatsRequest) -> Response | None:
-        try:
-            returned = await folded(request)
-        except NoResponseError:
-            if request.reply:
-                raise
-            return None
-        response = returned if isinstance(returned, Response) else request.given()
-        if stack and not isinstance(returned, Response):
-            raise TypeError(f"a middleware returned {returned!r}: expected a Response")
-        if response is None and request.reply:
-            raise NoResponseError("handler did not respond")
-        return response
-
-    return chain
-
 
 class Work(NamedTuple):
     """A handler folded with its middlewares, in the form that requests are run in.
 
     Attributes:
-        call: The outermost middleware, which returns what to answer, or the bare handler, which
-            leaves that in the request. Calling it runs nothing yet.
-        direct: The bare handler as a plain function, if it never waits.
+        call: The outermost middleware, or the handler if there are none. Calling it runs nothing
+            yet. It leaves the answer in the request.
+        direct: The handler as a plain function, if it never waits and has no middlewares.
         wrapped: Whether there are middlewares.
     """
 
@@ -68,23 +41,35 @@ def fold(
     middlewares: Iterable[Middleware],
     direct: Callable[[NatsRequest], None] | None = None,
 ) -> Work:
-    """Return what `compose` runs, before it finds out what to answer."""
+    """Fold middlewares around a handler, the first one outermost."""
     stack = tuple(middlewares)
     if not stack:
         return Work(_deferred(handler), direct)  # a coroutine less for each request
     following: NextHandler = _innermost(handler)
     for middleware in reversed(stack[1:]):
         following = _wrap(middleware, following)
-    return Work(_wrap(_deferred(stack[0]), following), wrapped=True)
+    return Work(_outermost(stack[0], following), wrapped=True)
 
 
-def _deferred(function: Callable[..., Awaitable[Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _deferred(handler: Handler) -> Callable[[NatsRequest], Coroutine[Any, Any, object]]:
     """Return a coroutine function: calling it runs nothing yet."""
-    if inspect.iscoroutinefunction(function):
-        return function
+    if inspect.iscoroutinefunction(handler):
+        return handler
 
-    async def call(*arguments: Any) -> Any:
-        return await function(*arguments)
+    async def call(request: Request) -> None:
+        await handler(request)
+
+    return call
+
+
+def _outermost(
+    middleware: Middleware, following: NextHandler
+) -> Callable[[NatsRequest], Coroutine[Any, Any, None]]:
+    async def call(request: NatsRequest) -> None:
+        response = await middleware(request, following)
+        if not isinstance(response, Response):
+            raise TypeError(f"a middleware returned {response!r}: expected a Response")
+        request.sent, request.sent_headers = response.answer()
 
     return call
 
@@ -94,7 +79,7 @@ def _innermost(handler: Handler) -> NextHandler:
         # A middleware may hand on a Request of its own making.
         # (The types are compared first because isinstance() is slow for an abstract class.)
         received: NatsRequest
-        if type(request) is FrameRequest or type(request) is MsgRequest:
+        if type(request) is NatsRequest:
             received = request
         else:
             received = request if isinstance(request, NatsRequest) else _Foreign(request)
@@ -121,13 +106,11 @@ class _Foreign(NatsRequest):
     __slots__ = ()
 
     def __init__(self, origin: Request) -> None:
-        super().__init__(origin.subject(), "", origin.data(), origin.headers())
+        super().__init__(origin.subject().encode(), b"", origin.data(), origin.headers())
 
 
-def _wrap(
-    middleware: Callable[[Request, NextHandler], R], following: NextHandler
-) -> Callable[[Request], R]:
-    def call(request: Request) -> R:
+def _wrap(middleware: Middleware, following: NextHandler) -> NextHandler:
+    def call(request: Request) -> Awaitable[Response]:
         return middleware(request, following)
 
     return call

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 
-from micro._protocol.headers import encode_headers
-
 HEADER = "Micro-Timeout-Ms"
 """For the service, so that handlers do not see it among the headers."""
 
@@ -26,9 +24,16 @@ _ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
 """Bytes of a header block that has nothing else in it: callers send the same few again and again."""
 
 
-def from_block(headers: bytes) -> float | None:
-    """Return the seconds in a header block as it travels, None when it has none that can be read."""
-    return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
+def patience(headers: bytes | Mapping[str, str]) -> float | None:
+    """Return the seconds that the headers of a request give, None when they give none.
+
+    Args:
+        headers: The header block as received, or the headers.
+    """
+    if isinstance(headers, bytes):
+        return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
+    value = headers.get(HEADER)
+    return None if value is None else from_value(value.encode())
 
 
 def from_value(value: bytes) -> float | None:
@@ -54,8 +59,7 @@ def header_value(seconds: float) -> str:
     return str(max(0, int(seconds * 1000)))
 
 
-@lru_cache(maxsize=1024)  # most requests give the same time, or what is left of it
-def alone(milliseconds: int) -> tuple[Mapping[str, str], bytes]:
-    """Return the headers that tell nothing but a time-out, and the same as they go over the wire."""
-    headers = {HEADER: str(max(0, milliseconds))}
-    return headers, encode_headers(headers)
+def with_patience(headers: Mapping[str, str] | None, seconds: float) -> Mapping[str, str]:
+    """Return headers with the one that tells how long the caller waits."""
+    value = header_value(seconds)
+    return {**headers, HEADER: value} if headers else {HEADER: value}

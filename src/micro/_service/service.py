@@ -15,7 +15,7 @@ from nats.nuid import NUID
 
 from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home
 from micro._endpoint.options import Terms
-from micro._endpoint.task_pool import ParkedTasks
+from micro._endpoint.task_pool import TaskPool
 from micro._errors import ConfigError, StoppedError
 from micro._handlers.middleware import Middleware
 from micro._handlers.typed import AnyHandler, bind
@@ -94,7 +94,7 @@ class Service(EndpointOwner):
             raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
         if self._home is not None:
             return
-        self._home = Home(ParkedTasks(), self._failed, self._forget)
+        self._home = Home(TaskPool(), self._failed, self._forget)
         self._path = path_of(self._nc)
         self._answers.started = self._config.now()
         try:
@@ -134,7 +134,7 @@ class Service(EndpointOwner):
             self._notices.call(self._config.done_handler, self, failure)
             await self._notices.settle()
 
-    async def _drain(self, pool: ParkedTasks, timeout: float) -> None:
+    async def _drain(self, pool: TaskPool, timeout: float) -> None:
         endpoints = [*self._endpoints.values(), *self._leaving]
         try:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))

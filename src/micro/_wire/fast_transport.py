@@ -9,29 +9,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import ssl
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, partial
 from urllib.parse import ParseResult
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._errors import ConfigError, PayloadTooLargeError
-from micro._protocol.headers import decode_headers, encode_headers
+from micro._protocol.headers import header_block
 from micro._wire import nats_py
-from micro._wire.frames import Sink
+from micro._wire.frames import Message, Sink
 from micro._wire.stream import Stream, StreamOwner
 
 logger = logging.getLogger("micro.transport")
 
 VARIABLE = "MICRO_TRANSPORT"
 
+DOLLAR = ord("$")
+
 MANY = 128
 """Messages that leave before the turn of the event loop is over: the server may begin with them."""
+
+_WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
 
 def install(nc: NatsClient, servers: Iterable[str]) -> None:
@@ -61,32 +65,26 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
 
 def fast(nc: NatsClient) -> FastTransport | None:
     """Return the fast transport of a client, None for one that goes the public path."""
-    found = nats_py.transport_of(nc)
-    return found if isinstance(found, FastTransport) else None
+    transport = nats_py.transport_of(nc)
+    return transport if isinstance(transport, FastTransport) else None
 
 
 class FastTransport(Transport):
-    """Connects for nats-py, and demultiplexes what comes in.
+    """A transport for nats-py, and the fast path: messages of sinks never pass through nats-py.
 
-    What is published through it in one turn of the event loop, or while one batch of messages is dealt
-    with, leaves in one write (in some more if it is much), after whatever nats-py has in its own buffer.
-    While there is no connection it waits for the next one, up to the pending size of nats-py.
+    Messages published in one turn of the event loop, or during one batch of received messages, leave
+    in one write, many of them in several; nats-py's own buffer goes first. Without a connection they
+    wait for the next one, up to the pending size of nats-py.
 
     Args:
-        nc: The client that this is the transport of.
-
-    Attributes:
-        frames: What leaves with the next write; always the same list.
-        payload_bytes: The size of its payloads, for nats-py's statistics.
-        room: How large a payload may be whose frame is put into `frames` without `publish`; -1 when
-            that must not be, as nobody would write it.
+        nc: The client of this transport.
     """
 
     def __init__(self, nc: NatsClient) -> None:
-        self.frames: list[bytes] = []
-        self.payload_bytes = 0
-        self.room = -1
-        self._nc = nc
+        self.nc = nc
+        self._frames: list[bytes] = []  # of the next write
+        self._payload_bytes = 0  # of these frames, for nats-py's statistics
+        self._room = -1  # largest payload that can be added to a batch; -1 outside of one
         self._routes: dict[bytes, Sink] = {}
         self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._writable)
         self._stream: Stream | None = None
@@ -94,53 +92,60 @@ class FastTransport(Transport):
         self._flush_due = False
         self._max_payload = nc.max_payload  # of the server connected to last
 
-    # -- what the framework uses
+    # -- the fast path, see `Path`
 
     async def subscribe(self, subject: str, queue: str, sink: Sink) -> Subscription:
-        """Subscribe, and have the messages handed to a sink; a fence must follow."""
-        subscription = await nats_py.subscribe(self._nc, subject, queue, partial(_too_early, sink))
+        subscription = await nats_py.subscribe(self.nc, subject, queue, partial(_too_early, sink))
         self._routes[_route(subscription)] = sink
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; messages under way are dropped."""
         self._routes.pop(_route(subscription), None)
-        await subscription.unsubscribe()
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            logger.debug("%s: unsubscribe: %s", subscription.subject, error)
 
     def publish(
-        self, subject: bytes, data: bytes, headers: bytes = b"", reply: bytes = b""
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None = None,
+        reply: bytes = b"",
     ) -> None:
-        """Send a message with the others of this batch.
+        if self.nc.is_draining_pubs:
+            raise nats.errors.ConnectionDrainingError
+        target = _encode_subject(subject)
+        self._send(b"%b %b" % (target, reply) if reply else target, data, headers)
 
-        Args:
-            subject: Where to, without white space.
-            data: The payload.
-            headers: The header block, empty for none.
-            reply: Where answers go to.
+    def reply(self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if not subject or subject[0] == DOLLAR:
+            return
+        size = len(data)
+        if size <= self._room and not headers:  # most answers
+            self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
+            self._payload_bytes += size
+        else:
+            self._send(subject, data, headers)
 
-        Raises:
-            PayloadTooLargeError: It exceeds the server's ``max_payload``.
-            nats.errors.ConnectionClosedError: The connection is closed.
-            nats.errors.OutboundBufferLimitError: There is no connection, and no room to wait for one.
-        """
-        size = len(headers) + len(data)
+    def _send(self, target: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
+        block = header_block(headers) if headers else b""
+        size = len(block) + len(data)
         if size > self._max_payload:
             raise PayloadTooLargeError(size, self._max_payload)
-        if reply:
-            subject = b"%b %b" % (subject, reply)
-        if headers:
-            frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, len(headers), size, headers, data)
+        if block:
+            frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (target, len(block), size, block, data)
         else:
-            frame = b"PUB %b %d\r\n%b\r\n" % (subject, size, data)
+            frame = b"PUB %b %d\r\n%b\r\n" % (target, size, data)
         stream = self._stream
         if stream is None or not stream.live:
             self._reserve(len(frame))
-        self.frames.append(frame)
-        self.payload_bytes += len(data)
+        self._frames.append(frame)
+        self._payload_bytes += len(data)
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-        elif len(self.frames) % MANY == 0 and self.room < 0:
+        elif len(self._frames) % MANY == 0 and self._room < 0:
             self._flush()
             self._flush_due = True  # it still is
 
@@ -191,12 +196,12 @@ class FastTransport(Transport):
         stream = self._stream
         if stream is None:
             return
-        if self._nc.is_closed:  # for good: there is no next connection to wait for
-            if self.frames and stream.live:
+        if self.nc.is_closed:  # for good: there is no next connection to wait for
+            if self._frames and stream.live:
                 self._write(stream)
-            elif self.frames:
-                logger.error("%d messages are lost with the connection", len(self.frames))
-                self.frames.clear()
+            elif self._frames:
+                logger.error("%d messages are lost with the connection", len(self._frames))
+                self._frames.clear()
             self._routes.clear()
         stream.close()
 
@@ -212,22 +217,22 @@ class FastTransport(Transport):
         return self._stream
 
     def _writable(self) -> None:
-        self._max_payload = self._nc.max_payload
+        self._max_payload = self.nc.max_payload
         self._flush()
 
     def _batch_begins(self) -> None:
         self._flush_due = True
-        self.room = self._max_payload
+        self._room = self._max_payload
 
     def _batch_ends(self, messages: int, payload_bytes: int) -> None:
-        self.room = -1
-        stats = self._nc.stats
+        self._room = -1
+        stats = self.nc.stats
         stats["in_msgs"] += messages
         stats["in_bytes"] += payload_bytes
         self._flush()
 
     def _reserve(self, size: int) -> None:
-        nc = self._nc
+        nc = self.nc
         if nc.is_closed:
             raise nats.errors.ConnectionClosedError
         waiting = self._waiting_bytes + nc.pending_data_size + size
@@ -239,36 +244,32 @@ class FastTransport(Transport):
         self._flush_due = False
         stream = self._stream
         # nats-py gives a connection up before it closes it: then its buffer is for the next one.
-        if self.frames and stream is not None and stream.writable and self._nc.is_connected:
+        if self._frames and stream is not None and stream.writable and self.nc.is_connected:
             self._write(stream)
 
     def _write(self, stream: Stream) -> None:
-        nc, frames = self._nc, self.frames
+        nc, frames = self.nc, self._frames
         nc.stats["out_msgs"] += len(frames)
-        nc.stats["out_bytes"] += self.payload_bytes
-        self.payload_bytes = self._waiting_bytes = 0
+        nc.stats["out_bytes"] += self._payload_bytes
+        self._payload_bytes = self._waiting_bytes = 0
         frames[:0] = nats_py.take_pending(nc)  # published before the answers, so sent before them
         stream.write(b"".join(frames))
         frames.clear()
 
 
-def _too_early(sink: Sink, msg: Msg) -> None:
-    """Hand over what nats-py has received before the route was known, but not where nats-py reads."""
-    asyncio.get_running_loop().call_soon(_hand_over, sink, msg)
+def _too_early(sink: Sink, message: Message) -> None:
+    """Pass on a message that nats-py received before the route was known.
+
+    The sink is called by the event loop, since nats-py reads inside a task.
+    """
+    asyncio.get_running_loop().call_soon(sink, [message])
 
 
-def _hand_over(sink: Sink, msg: Msg) -> None:
-    headers = encode_headers(msg.headers) if msg.headers else None
-    sink([(msg.subject.encode(), msg.reply.encode(), msg.data, headers)])
-
-
-def message(
-    nc: NatsClient, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-) -> Msg:
-    """Return what a sink was given as a message of nats-py, headers read by our own rules."""
-    further = reply.decode(errors="replace") if reply else ""
-    found = decode_headers(headers) if headers else None
-    return Msg(nc, subject.decode(), further, data, found or None)
+@lru_cache(maxsize=4096)
+def _encode_subject(subject: str) -> bytes:
+    if not subject or _WHITE_SPACE.search(subject):
+        raise nats.errors.BadSubjectError
+    return subject.encode()
 
 
 def _route(subscription: Subscription) -> bytes:

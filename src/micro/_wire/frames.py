@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-Message: TypeAlias = "tuple[bytes, bytes, bytes, bytes | None]"
-"""Subject, reply subject (may be empty), payload, header block."""
+Headers: TypeAlias = "bytes | dict[str, str] | None"
+"""Headers of a message: the block as received, or the mapping that nats-py has made of it."""
+
+Message: TypeAlias = tuple[bytes, bytes, bytes, Headers]
+"""Subject, reply subject (may be empty), payload, headers."""
 
 Sink: TypeAlias = Callable[[list[Message]], None]
-"""Takes messages that came one right after the other. Must not raise."""
+"""Takes consecutive messages of one subscription, outside of any task. Must not raise."""
 
 _M, _H = b"MH"
 

@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._protocol.headers import decode_headers
+from micro._wire.frames import Message
 
 logger = logging.getLogger("micro.transport")
 
@@ -72,12 +73,18 @@ def unusable(nc: NatsClient) -> str | None:
 
 
 class _Inlet:
-    """In place of a subscription's future: calls a function with each message."""
+    """Stands in for the future of a subscription: passes each message to a function.
 
-    __slots__ = ("set_result",)
+    A guarded client builds no `Msg` for such a subscription; see `guard`.
+    """
 
-    def __init__(self, receive: Callable[[Msg], None]) -> None:
-        self.set_result = receive
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Callable[[Message], None]) -> None:
+        self._receive = receive
+
+    def set_result(self, message: Message | Msg) -> None:
+        self._receive(message if message.__class__ is tuple else _raw(cast(Msg, message)))
 
     def cancelled(self) -> bool:
         return False
@@ -86,7 +93,7 @@ class _Inlet:
 @cache
 def gives_messages_at_once() -> bool:
     """Return whether nats-py gives every message, not only the first, to the future of a subscription."""
-    received: list[Msg] = []
+    received: list[Message] = []
     try:
         nc = NatsClient()
         nc._subs[7] = Subscription(nc, 7, "a", future=cast(Any, _Inlet(received.append)))
@@ -104,22 +111,35 @@ def gives_messages_at_once() -> bool:
 
 
 async def subscribe(
-    nc: NatsClient, subject: str, queue: str, receive: Callable[[Msg], None]
+    nc: NatsClient, subject: str, queue: str, receive: Callable[[Message], None]
 ) -> Subscription:
-    """Subscribe, and have a function called with each message as soon as it is read."""
+    """Subscribe and pass each message to a function as soon as it is read."""
     if not gives_messages_at_once():
 
         async def call(msg: Msg) -> None:
-            receive(msg)
+            receive(_raw(msg))
 
         return await nc.subscribe(subject, queue=queue, cb=call)
-    found = await nc.subscribe(subject, queue=queue, future=cast(Any, _Inlet(receive)))
-    if isinstance(getattr(found, _QUEUE, None), asyncio.Queue):
-        found._pending_queue = _NO_MESSAGES  # it takes three times the memory of an endpoint
-    return found
+    subscription = await nc.subscribe(subject, queue=queue, future=cast(Any, _Inlet(receive)))
+    if isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
+        subscription._pending_queue = _NO_MESSAGES  # it takes three times the memory of an endpoint
+    return subscription
 
 
 _NO_MESSAGES: asyncio.Queue[Msg] = asyncio.Queue()
+
+
+def _raw(msg: Msg) -> Message:
+    return msg.subject.encode(), msg.reply.encode(), msg.data, msg.headers
+
+
+def msg(nc: NatsClient, message: Message) -> Msg:
+    """Return a message in the form that users of nats-py know."""
+    subject, reply, data, headers = message
+    if isinstance(headers, bytes):
+        headers = decode_headers(headers)
+    reply_text = reply.decode(errors="replace") if reply else ""
+    return Msg(nc, subject.decode(errors="replace"), reply_text, data, headers or None)
 
 
 def sid(subscription: Subscription) -> int | None:
@@ -156,8 +176,8 @@ def put_transport(nc: NatsClient, transport: Transport) -> None:
 
 
 def max_pending_size(nc: NatsClient) -> int:
-    """Return how many bytes a client keeps while there is no connection."""
-    return nc._max_pending_size
+    """Return how many bytes a client keeps before it waits for the server, or is connected again."""
+    return getattr(nc, "_max_pending_size", 0)
 
 
 def take_pending(nc: NatsClient) -> list[bytes]:
@@ -209,12 +229,14 @@ def guard(nc: NatsClient) -> None:
     process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
         nc, "_process_headers", None
     )
-    if build is None or process is None:
+    if build is None or process is None or not hasattr(nc, "_subs"):
         return
 
     def build_or_skip(
         sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg | None:
+    ) -> Msg | Message | None:
+        if getattr(nc._subs.get(sid), "_future", None).__class__ is _Inlet:
+            return subject, reply, data, headers  # making a `Msg` costs more than all of ours
         try:
             built: Msg | None = build(sid, subject, reply, data, headers)
         except UnicodeDecodeError as error:

@@ -1,189 +1,136 @@
-"""How requests come in and answers leave; there are two ways, and nothing else knows which one it is.
+"""The two ways that messages take; no other package knows which one a connection has.
 
-On the fast path messages come straight from the socket. On the public path they are messages of nats-py,
-as for WebSocket connections and for clients that somebody else has connected.
+On the fast path, messages come straight from the socket (`FastTransport`). On the public path they
+pass through nats-py: over WebSocket, and for clients that the user has connected.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from functools import partial
-from itertools import starmap
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from micro._errors import PayloadTooLargeError
-from micro._handlers.nats_request import FrameRequest, MsgRequest, NatsRequest
-from micro._protocol.headers import check_headers, header_block
+from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
-from micro._wire.fast_transport import FastTransport
-from micro._wire.frames import Message
+from micro._wire.frames import Message, Sink
 from micro._wire.stepping import go_on
 
 logger = logging.getLogger("micro.path")
 
-DOLLAR = ord("$")
-
-
-RequestsOf: TypeAlias = Callable[[Iterator[Any]], Iterator[NatsRequest]]
-"""Makes requests of messages, each when it is asked for it."""
-
-
-class Receiver(Protocol):
-    """What takes in the requests of a subscription."""
-
-    def receive(self, requests_of: RequestsOf, messages: list[Any]) -> None:
-        """Take in messages; never inside a task."""
+DOLLAR = fast_transport.DOLLAR
 
 
 class Path(Protocol):
-    """One of the two ways, over one connection."""
+    """Receives and sends messages over one connection."""
 
     nc: NatsClient
 
-    @property
-    def transport(self) -> FastTransport | None:
-        """The transport that messages go by, None on the public path."""
-
-    def subscribe(
-        self, subject: str, queue: str, receiver: Receiver
-    ) -> Coroutine[Any, Any, Subscription]:
-        """Subscribe on behalf of a receiver; a fence must follow."""
+    def subscribe(self, subject: str, queue: str, sink: Sink) -> Coroutine[Any, Any, Subscription]:
+        """Subscribe and pass the messages to a sink; a fence must follow."""
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; does nothing when the connection is closed."""
+        """End a subscription; do nothing when the connection is closed."""
 
-    def send(
-        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    def publish(
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None = None,
+        reply: bytes = b"",
     ) -> Awaitable[object] | None:
-        """Send the answer to a request, if it wants one; called inside a task.
-
-        Never to a subject that begins with ``$``: these are the server's, and answering there would
-        be acting for somebody who may not.
+        """Send a message.
 
         Returns:
-            None when it has been sent, else what is to be awaited for that.
+            None when the message has been sent, else an awaitable that sends it.
 
         Raises:
             ConfigError: A header cannot be sent.
-            PayloadTooLargeError: The answer exceeds the server's ``max_payload``.
-            nats.errors.Error: It is lost.
+            PayloadTooLargeError: The message exceeds the server's `max_payload`.
+            nats.errors.Error: The message is lost.
+        """
+
+    def reply(
+        self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> Awaitable[object] | None:
+        """Send an answer to the reply subject of a request, as `publish` does.
+
+        Without a reply subject, or with one that begins with `$`, nothing is sent: such a subject
+        is the server's, and the caller may lack the right to publish to it.
         """
 
 
 def path_of(nc: NatsClient) -> Path:
-    """Return the way over a connection."""
-    transport = fast_transport.fast(nc)
-    return PublicPath(nc) if transport is None else FastPath(nc, transport)
-
-
-_REQUESTS_OF_MSGS = partial(map, MsgRequest)
-_REQUESTS_OF_FRAMES = partial(starmap, FrameRequest)
+    """Return the path that a connection has."""
+    return fast_transport.fast(nc) or PublicPath(nc)
 
 
 class _Turn:
-    """Messages of one turn of the event loop, which runs handlers itself, outside of tasks."""
+    """Collects the messages of one turn of the event loop: nats-py reads inside a task."""
 
-    __slots__ = ("_messages", "_receiver")
+    __slots__ = ("_messages", "_sink")
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._messages: list[Msg] = []
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._messages: list[Message] = []
 
-    def receive(self, msg: Msg) -> None:
+    def receive(self, message: Message) -> None:
         if not self._messages:
             asyncio.get_running_loop().call_soon(self._hand_over)
-        self._messages.append(msg)
+        self._messages.append(message)
 
     def _hand_over(self) -> None:
         messages, self._messages = self._messages, []
-        self._receiver.receive(_REQUESTS_OF_MSGS, messages)
-
-
-class _FrameSink:
-    """Hands messages of the transport over; a third of the size of a `partial` that does."""
-
-    __slots__ = ("_receiver",)
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    def __call__(self, messages: list[Message]) -> None:
-        self._receiver.receive(_REQUESTS_OF_FRAMES, messages)
+        self._sink(messages)
 
 
 class PublicPath:
-    """Needs nothing but the public interface of nats-py."""
-
-    transport = None
+    """Sends and receives through nats-py; see `Path`."""
 
     def __init__(self, nc: NatsClient) -> None:
+        nats_py.guard(nc)
         self.nc = nc
+        self._full = nats_py.max_pending_size(nc) // 2
 
-    def subscribe(
-        self, subject: str, queue: str, receiver: Receiver
-    ) -> Coroutine[Any, Any, Subscription]:
-        """Subscribe on behalf of a receiver; a fence must follow."""
-        return nats_py.subscribe(self.nc, subject, queue, _Turn(receiver).receive)
+    def subscribe(self, subject: str, queue: str, sink: Sink) -> Coroutine[Any, Any, Subscription]:
+        return nats_py.subscribe(self.nc, subject, queue, _Turn(sink).receive)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; does nothing when the connection is closed."""
         try:
             await subscription.unsubscribe()
         except nats.errors.Error as error:
             logger.debug("%s: unsubscribe: %s", subscription.subject, error)
-        await asyncio.sleep(0)  # what nats-py has delivered is handed over then
+        await asyncio.sleep(0)  # then the messages that nats-py has delivered are handed over
 
-    def send(
-        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None
+    def publish(
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None = None,
+        reply: bytes = b"",
     ) -> Awaitable[object] | None:
-        """Send the answer to a request, if it wants one; see `Path.send`."""
-        reply = request.reply
-        if not reply or reply[0] == "$":
-            return None
-        size = len(data)
+        nc, size = self.nc, len(data)
         if headers:  # nats-py would not count them, the server does
             size += check_headers(headers)
-            if size > self.nc.max_payload:
-                raise PayloadTooLargeError(size, self.nc.max_payload)
-        publishing = self.nc.publish(reply, data, headers=headers or None)
+        if size > nc.max_payload:
+            raise PayloadTooLargeError(size, nc.max_payload)
+        publishing = nc.publish(subject, data, reply.decode(), dict(headers) if headers else None)
+        if nc.pending_data_size + size > self._full:
+            return publishing  # it waits for the server, which only a task can do
         try:
             waits_for = publishing.send(None)
         except StopIteration:
             return None
-        except nats.errors.MaxPayloadError:
-            raise PayloadTooLargeError(size, self.nc.max_payload) from None
-        return go_on(publishing, waits_for)  # the server is slow to take what is sent
+        return go_on(publishing, waits_for)
 
-
-class FastPath:
-    """Goes by the transport: messages straight from the socket, the answers to a batch in one write."""
-
-    def __init__(self, nc: NatsClient, transport: FastTransport) -> None:
-        self.nc = nc
-        self.transport = transport
-
-    def subscribe(
-        self, subject: str, queue: str, receiver: Receiver
-    ) -> Coroutine[Any, Any, Subscription]:
-        """Subscribe on behalf of a receiver; a fence must follow."""
-        return self.transport.subscribe(subject, queue, _FrameSink(receiver))
-
-    async def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; does nothing when the connection is closed."""
-        try:
-            await self.transport.unsubscribe(subscription)
-        except nats.errors.Error as error:
-            logger.debug("%s: unsubscribe: %s", subscription.subject, error)
-
-    def send(self, request: NatsRequest, data: bytes, headers: dict[str, str] | None) -> None:
-        """Send the answer to a request, if it wants one; see `Path.send`."""
-        reply = request.raw_reply
-        if reply and reply[0] != DOLLAR:
-            self.transport.publish(reply, data, header_block(headers) if headers else b"")
+    def reply(
+        self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> Awaitable[object] | None:
+        if not subject or subject[0] == DOLLAR:
+            return None
+        return self.publish(subject.decode(), data, headers)

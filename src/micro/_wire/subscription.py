@@ -8,7 +8,8 @@ from nats.aio.subscription import Subscription
 
 from micro._wire import nats_py, permissions
 from micro._wire.fence import fence, settle
-from micro._wire.paths import Path, Receiver
+from micro._wire.frames import Sink
+from micro._wire.paths import Path
 
 LINGER = 0.5
 """Seconds in which a message crosses a cluster."""
@@ -21,17 +22,17 @@ class Listener:
         path: The way over the connection.
         subject: The subject.
         queue_group: The queue group; empty for none.
-        receiver: Takes in the requests.
+        sink: Receives the messages.
     """
 
-    __slots__ = ("_nc", "_path", "_queue_group", "_receiver", "_subject", "_subscription")
+    __slots__ = ("_nc", "_path", "_queue_group", "_sink", "_subject", "_subscription")
 
-    def __init__(self, path: Path, subject: str, queue_group: str, receiver: Receiver) -> None:
+    def __init__(self, path: Path, subject: str, queue_group: str, sink: Sink) -> None:
         self._nc = path.nc
         self._path = path
         self._subject = subject
         self._queue_group = queue_group
-        self._receiver = receiver
+        self._sink = sink
         self._subscription: Subscription | None = None
 
     async def join(self, owner: str) -> None:
@@ -46,7 +47,7 @@ class Listener:
         """
         permissions.expect(self._nc, [self._subject])
         self._subscription = await self._path.subscribe(
-            self._subject, self._queue_group, self._receiver
+            self._subject, self._queue_group, self._sink
         )
         try:
             await fence(self._nc)

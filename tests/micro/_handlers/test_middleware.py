@@ -7,9 +7,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Middleware, NextHandler, NoResponseError, Request, Response, ServiceError
-from micro._handlers.middleware import compose
-from micro._handlers.nats_request import NatsRequest
-from micro.testing import RequestStub
+from micro.testing import as_handler, make_request
 
 
 async def echo(request: Request) -> None:
@@ -29,18 +27,10 @@ def marker(name: str) -> Middleware:
     return mark
 
 
-async def run(
-    handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x", reply: str = "reply"
-) -> Response | None:
-    return await compose(handler, middlewares)(NatsRequest("a", reply, data, {"A": "1"}))
-
-
-async def answered(
-    handler: micro.Handler, *middlewares: Middleware, data: bytes = b"x"
-) -> Response:
-    response = await run(handler, *middlewares, data=data)
-    assert response is not None
-    return response
+async def answered(handler: micro.Handler, *middlewares: Middleware) -> Response:
+    request = make_request("a", b"x", {"A": "1"})
+    await as_handler(handler, middlewares)(request)
+    return Response(request.response_data(), request.response_headers())
 
 
 async def test_first_middleware_is_outermost() -> None:
@@ -102,8 +92,8 @@ async def test_answered_error_is_seen_as_exception() -> None:
             seen.append(error)
             raise
 
-    with pytest.raises(ServiceError):
-        await run(refuse, watch)
+    answer = await answered(refuse, watch)
+    assert answer.headers()["Nats-Service-Error-Code"] == "403"
     (error,) = seen
     assert (error.code, error.description, error.data) == (403, "not you", b"why")
     assert error.headers == {"X": "1"}
@@ -178,22 +168,24 @@ async def test_silent_handler_is_an_exception_for_middlewares() -> None:
             raise
 
     with pytest.raises(NoResponseError) as caught:
-        await run(silent, watch)
+        await answered(silent, watch)
     assert str(caught.value) == "handler did not respond"
     assert seen == [caught.value]
 
 
 @pytest.mark.parametrize("middlewares", [[], [marker("m")]])
-async def test_silence_is_no_error_when_nobody_waits(middlewares: list[Middleware]) -> None:
-    assert await run(silent, *middlewares, reply="") is None
+async def test_silence_is_no_error_when_nobody_waits(
+    nc: NatsClient, caller: NatsClient, middlewares: list[Middleware]
+) -> None:
+    async with micro.add_service(nc, "silent", "1.0.0", middlewares=middlewares) as service:
+        await service.add_endpoint("silent", silent)
+        await caller.publish("silent", b"x")
+        with pytest.raises(ServiceError, match="handler did not respond"):
+            await micro.Client(caller).request("silent")
+        (stats,) = service.stats().endpoints
+    assert (stats.num_requests, stats.num_errors) == (2, 1)
 
 
 async def test_silence_is_an_error_when_somebody_waits() -> None:
     with pytest.raises(NoResponseError, match="handler did not respond"):
-        await run(silent)
-
-
-async def test_chain_works_on_a_stub() -> None:
-    response = await compose(echo, [marker("m")])(RequestStub("a", b"x"))
-    assert response is not None
-    assert response.data() == b"m(x)"
+        await answered(silent)

@@ -50,15 +50,15 @@ async def test_own_request_inherits_the_other_ways_to_answer() -> None:
 
 
 def test_request_reads_what_arrived() -> None:
-    request = NatsRequest("a.b", "reply", b"data", {"X-Case": "1"})
+    request = NatsRequest(b"a.b", b"reply", b"data", {"X-Case": "1"})
     assert (request.subject(), request.reply, request.data()) == ("a.b", "reply", b"data")
     assert request.headers() == {"X-Case": "1"}
-    assert NatsRequest("a", "", b"", None).headers() == {}
+    assert NatsRequest(b"a", b"", b"", None).headers() == {}
     assert request.response is None
 
 
 async def test_first_answer_stands() -> None:
-    request = NatsRequest("a", "reply", b"", None)
+    request = NatsRequest(b"a", b"reply", b"", None)
     await request.respond(b"first")
     with pytest.raises(AlreadyRespondedError) as caught:
         await request.respond(b"second")

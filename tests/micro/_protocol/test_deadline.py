@@ -400,4 +400,4 @@ async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClien
     ],
 )
 def test_the_time_in_a_header_block(block: bytes, expected: float | None) -> None:
-    assert _deadline.from_block(block) == expected
+    assert _deadline.patience(block) == expected

@@ -20,7 +20,7 @@ from nats.aio.transport import TcpTransport, Transport
 
 import micro
 from micro import ConfigError, Request, Until, options
-from micro._endpoint.task_pool import ParkedTasks
+from micro._endpoint.task_pool import TaskPool
 from micro._wire import fast_transport, nats_py
 from micro._wire.fence import fence
 from micro._wire.frames import Message
@@ -682,7 +682,7 @@ async def test_server_that_stops_reading_fills_no_memory_and_may_go_on(fast: Con
         nonlocal answered
         for _, reply, data, _ in messages:
             answered += 1
-            transport.publish(reply, data)
+            transport.reply(reply, data)
 
     async with Server() as server:
         nc = await fast(server.url)
@@ -722,7 +722,7 @@ async def test_half_open_connection_with_unsent_data_is_left(fast: Connect) -> N
         assert transport is not None
         server.reading.clear()
         for _ in range(64):
-            transport.publish(b"a", b"x" * 1_000_000)
+            transport.publish("a", b"x" * 1_000_000)
         async with asyncio.timeout(30):
             while server.connections < 2:
                 await asyncio.sleep(0.05)
@@ -790,9 +790,7 @@ async def test_parked_tasks_are_shared_by_the_endpoints_of_a_service(
         for i in range(30):
             await service.add_endpoint(f"e{i}", echo, subject=f"shared.{i}")
             await client.request(f"shared.{i}")
-        tasks = [
-            task for task in asyncio.all_tasks() if ParkedTasks.__name__ in repr(task.get_coro())
-        ]
+        tasks = [task for task in asyncio.all_tasks() if TaskPool.__name__ in repr(task.get_coro())]
     assert len(tasks) == 1
 
 
