@@ -22,12 +22,12 @@ async def ignore(error: Exception) -> None:
 
 
 @asynccontextmanager
-async def connections(path: str) -> AsyncIterator[Connect]:
+async def connections(path: str, kind: type[NatsClient] = NatsClient) -> AsyncIterator[Connect]:
     """Yield a function that connects by a path; the connections are closed afterwards."""
     opened: list[NatsClient] = []
 
     async def connect(url: str, **keywords: Any) -> NatsClient:
-        client = NatsClient()
+        client = kind()
         opened.append(client)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(fast_transport.VARIABLE, path)

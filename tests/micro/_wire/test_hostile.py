@@ -1,10 +1,11 @@
-"""No message stops a service or its discovery, whoever sends it; on either path."""
+"""Messages that are odd, or that nats-py fails to read, stop no service; on either path."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import nats.errors
 import pytest
@@ -23,7 +24,7 @@ TARGETS = ("hostile.echo", "$SRV.PING", "$SRV.INFO.hostile", "$SRV.STATS")
 
 
 class Raw:
-    """A connection that says what it likes."""
+    """A connection at the level of the protocol."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -50,7 +51,7 @@ class Raw:
                     return line
 
     async def settle(self) -> bytes:
-        """Return when the server has processed everything, with the first line it had to say."""
+        """Return the first line of the server after it has processed everything."""
         self.send(b"PING\r\n")
         async with asyncio.timeout(LONG):
             return await self._reader.readline()
@@ -105,23 +106,13 @@ async def check(caller: NatsClient, service: micro.Service) -> None:
 
 
 BLOCKS = {
-    "status that is no UTF-8": b"NATS/1.0 \xff\xfe\xfd\r\n\r\n",
-    "description that is no UTF-8": b"NATS/1.0 503 \xff\xfe\r\n\r\n",
-    "status and headers that are none": b"NATS/1.0 \xc3 \xff\r\nA\xff: b\r\nB: \xff\r\n\r\n",
-    "names and values that are no UTF-8": b"NATS/1.0\r\nA\xff: b\r\nB: \xff\r\n\r\n",
-    "line without colon": b"NATS/1.0\r\nno colon\r\nA: b\r\n\r\n",
-    "empty name": b"NATS/1.0\r\n: b\r\n\r\n",
-    "bare CR and LF": b"NATS/1.0\r\nA: b\rC: d\nE: f\r\n\r\n",
-    "no version": b"\r\n\r\n",
-    "one byte": b"x",
-    "eight bytes": b"NATS/1.0",
-    "blank after the version": b"NATS/1.0 ",
-    "binary": bytes(range(256)),
+    "no headers": b"NATS/1.0\r\n\r\n",
     "status as the server's": b"NATS/1.0 503\r\n\r\n",
-    "error of a service": b"NATS/1.0\r\nNats-Service-Error-Code: x\r\nNats-Service-Error: \r\n\r\n",
+    "error of a service": b"NATS/1.0\r\nNats-Service-Error-Code: 1\r\n\r\n",
     "repeated names": b"NATS/1.0\r\n" + b"A: b\r\n" * 500 + b"\r\n",
+    "names that differ in case": b"NATS/1.0\r\nA: b\r\na: c\r\n\r\n",
+    "values without blank and without text": b"NATS/1.0\r\nA:b\r\nB:\r\nC: \r\n\r\n",
     "2,000 headers": b"NATS/1.0\r\n" + b"".join(b"H-%d: v\r\n" % n for n in range(2000)) + b"\r\n",
-    "1 MB of headers": b"NATS/1.0\r\nA: " + b"x" * (MAX_PAYLOAD - 17) + b"\r\n\r\n",
 }
 
 
@@ -142,16 +133,11 @@ REPLIES = [
     b"$SRV.PING",
     b"$SRV.STATS.hostile",
     b"hostile.echo",
-    b"_INBOX.\xff\xfe",
-    b"\xff",
-    b"a..b",
-    b".",
     b">",
     b"*",
     b"_INBOX.*.>",
-    b"_INBOX.\x00\x01\x7f",
-    b"x" * 3900,
-    b".".join([b"x"] * 1900),
+    b"x" * 2000,
+    b".".join([b"x"] * 1000),
 ]
 
 
@@ -161,10 +147,70 @@ async def test_odd_reply_subjects(
 ) -> None:
     for target in TARGETS:
         raw.publish(target.encode(), reply, b"payload")
-        raw.publish(target.encode(), reply, b"payload", b"NATS/1.0 \xff\r\n\r\n")
+        raw.publish(target.encode(), reply, b"payload", b"NATS/1.0\r\nA: b\r\n\r\n")
     await raw.settle()
 
     await check(caller, service)
+
+
+MARK = b"Mark: 1"
+"""A valid header that makes `Failing` raise."""
+
+
+class Failing(NatsClient):
+    """A nats-py that fails at the valid messages with a mark, in both steps of its reading."""
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        if headers and MARK in headers:
+            raise ValueError("a marked header")
+        return await super()._process_headers(headers)
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, *rest: Any) -> Any:
+        if reply.endswith(b".mark"):
+            raise UnicodeDecodeError("ascii", reply, 0, 1, "a marked reply subject")
+        return super()._build_message(sid, subject, reply, *rest)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_message_that_nats_py_fails_to_read_stops_nothing(
+    path: str, server: NatsServer, caller: NatsClient, raw: Raw
+) -> None:
+    async with connections(path, Failing) as connect:
+        nc = await connect(server.url)
+
+        async def echo(request: Request) -> None:
+            await request.respond(request.data(), headers=request.headers())
+
+        async with micro.add_service(nc, "hostile", "1.0.0") as service:
+            await service.add_endpoint("echo", echo, "hostile.echo")
+            raw.send(b"SUB odd.> 1\r\n")
+            block = b"NATS/1.0\r\n%b\r\n\r\n" % MARK
+            for target in TARGETS:
+                raw.publish(target.encode(), b"odd.headers", b"", block)
+                await raw.line(b"MSG odd.headers", b"HMSG odd.headers")
+                raw.publish(target.encode(), b"odd.mark", b"x")
+            await raw.settle()
+
+            await check(caller, service)
+
+
+async def test_an_answer_that_nats_py_fails_to_read_does_not_stop_a_client(
+    server: NatsServer, raw: Raw
+) -> None:
+    async with connections("public", Failing) as connect:
+        nc = await connect(server.url)
+        raw.send(b"SUB odd.answers 1\r\n")
+        await raw.settle()
+        request = asyncio.create_task(micro.Client(nc).request("odd.answers", timeout=LONG))
+        reply = (await raw.line(b"HMSG")).split()[3]
+        raw.publish(reply, b"", b"answer", b"NATS/1.0\r\n%b\r\nA: b\r\n\r\n" % MARK)
+
+        answer = await request
+
+        assert answer.data == b"answer"
+        assert answer.headers is not None
+        assert answer.headers["A"] == "b"
+        await fence(nc)
 
 
 @pytest.mark.parametrize("size", [0, MAX_PAYLOAD - 1, MAX_PAYLOAD])
@@ -179,23 +225,6 @@ async def test_sizes_of_payloads(
             assert line == b"MSG big 1 %d\r\n" % size
 
     await check(caller, service)
-
-
-async def test_an_answer_that_nobody_can_decode_does_not_stop_a_client(
-    nc: NatsClient, caller: NatsClient, raw: Raw
-) -> None:
-    raw.send(b"SUB evil 1\r\n")
-    await raw.settle()
-    asked = asyncio.create_task(micro.Client(nc).request("evil", timeout=LONG))
-    reply = (await raw.line(b"HMSG")).split()[3]
-    raw.publish(reply, b"", b"answer", b"NATS/1.0 \xff\xff\xff\r\nA: b\r\n\r\n")
-
-    answer = await asked
-
-    assert answer.data == b"answer"
-    assert answer.headers is not None
-    assert answer.headers["A"] == "b"
-    await fence(nc)
 
 
 async def test_nothing_is_ever_sent_to_the_subjects_of_the_server(
