@@ -26,9 +26,8 @@ ROUND_TRIP = 2.0
 POLL = 0.02
 """Seconds between two looks at the connection while waiting."""
 
-# nats-py stops reading for good when the PONG of a cancelled PING arrives, so no PING is ever cancelled:
-# one that is given up stays here until it is answered, or its connection is another one or closed. With
-# each goes the number of that connection.
+# nats-py does not allow a PING to be cancelled. A PING that is given up stays here until its answer
+# arrives, or its connection is replaced or closed. With each goes the number of that connection.
 _FOREVER = 1_000_000_000
 _pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyDictionary()
 

@@ -216,11 +216,10 @@ class _Watch:
 
 
 def guard(nc: NatsClient) -> None:
-    """Keep messages that nats-py cannot decode from ending its read loop, for good and in silence.
+    """Keep the reading of nats-py alive when it fails to read a message.
 
-    That is headers with a status line that is no UTF-8, which are read by our own rules, and messages
-    with a reply subject that is none, which are left out. Once per connection; a second call does
-    nothing.
+    Headers are then read by our own rules, and a message that cannot be built is left out. Once per
+    connection; a second call does nothing.
     """
     if nc in _guarded:
         return
