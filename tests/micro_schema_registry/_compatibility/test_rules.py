@@ -1,6 +1,7 @@
 """Compatibility of each artifact type: verdicts, reasons and places; and what the levels mean."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from micro_schema_registry._compatibility.levels import SchemaText, incompatibil
 
 OPEN = {"type": "object", "properties": {"a": {"type": "integer"}}}
 CLOSED = {**OPEN, "additionalProperties": False}
+
+
+PAIRS = json.loads((Path(__file__).parent / "pairs.json").read_text())
 
 
 def record(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -116,52 +120,51 @@ STRING, NUMBER = {"type": "string"}, {"type": "number"}
     ("new", "old", "expected"),
     [
         (NUMBER, {"type": "integer"}, []),
-        ({"type": "integer"}, NUMBER, ["type number is no longer allowed at #"]),
+        ({"type": "integer"}, NUMBER, ["type number is no longer allowed at #/type"]),
         ({**CLOSED, "properties": {"a": {"type": "integer"}, "b": STRING}}, CLOSED, []),
         (
             {**OPEN, "properties": {"a": {"type": "integer"}, "b": STRING}},
             OPEN,
             [
                 "property 'b' is new where any value was allowed under that name: "
-                "expected 'additionalProperties': false from the start at #"
+                "expected 'additionalProperties': false from the start at #/properties/b"
             ],
         ),
-        ({**CLOSED, "required": ["a"]}, CLOSED, ["property 'a' is now required at #"]),
+        ({**CLOSED, "required": ["a"]}, CLOSED, ["property 'a' is now required at #/required"]),
         (
             {**CLOSED, "properties": {}},
             CLOSED,
-            ["property 'a' is no longer allowed at #"],
+            ["property 'a' is no longer allowed at #/additionalProperties"],
         ),
-        (CLOSED, OPEN, ["additional properties are no longer allowed at #"]),
-        ({"enum": [1, 2]}, {"enum": [1, 2, 3]}, ["values [3] are no longer allowed at #"]),
-        ({"const": "a"}, STRING, ["values are now limited to ['a'] at #"]),
+        (CLOSED, OPEN, ["additional properties are no longer allowed at #/additionalProperties"]),
+        ({"enum": [1, 2]}, {"enum": [1, 2, 3]}, ["values [3] are no longer allowed at #/enum"]),
+        ({"const": "a"}, STRING, ["values are now limited to ['a'] at #/enum"]),
         (
             {**NUMBER, "maximum": 5},
             {**NUMBER, "maximum": 9},
-            ["'maximum' changed from 9 to 5 at #"],
+            ["'maximum' changed from 9 to 5 at #/maximum"],
         ),
-        ({**STRING, "minLength": 1}, STRING, ["'minLength' changed from None to 1 at #"]),
+        ({**STRING, "minLength": 1}, STRING, ["'minLength' changed from None to 1 at #/minLength"]),
         (
             {"type": "array", "uniqueItems": True},
             {"type": "array"},
-            ["items must now be unique at #"],
+            ["items must now be unique at #/uniqueItems"],
         ),
         (
             {"type": "object", "properties": {"a": {"$ref": "#/$defs/T"}}, "$defs": {"T": STRING}},
             {"type": "object", "properties": {"a": {"type": ["string", "null"]}}},
-            ["type null is no longer allowed at #/properties/a"],
+            ["type null is no longer allowed at #/properties/a/type"],
         ),
-        # What jsoncompat itself takes for compatible.
-        ({**STRING, "pattern": "^a"}, STRING, ["'pattern' changed from None to '^a' at #"]),
+        ({**STRING, "pattern": "^a"}, STRING, ["'pattern' changed from None to '^a' at #/pattern"]),
         (
             {"type": "object", "properties": {"a": {**STRING, "pattern": "x"}}},
             {"type": "object", "properties": {"a": STRING}},
-            ["'pattern' changed from None to 'x' at #/properties/a"],
+            ["'pattern' changed from None to 'x' at #/properties/a/pattern"],
         ),
         (
             {"type": "object", "unevaluatedProperties": False},
             {"type": "object"},
-            ["'unevaluatedProperties' changed from None to False at #"],
+            ["additional properties are no longer allowed at #/unevaluatedProperties"],
         ),
         (STRING, {**STRING, "pattern": "^a"}, []),
         # Nothing but words.
@@ -179,7 +182,7 @@ STRING, NUMBER = {"type": "string"}, {"type": "number"}
                 "type": "object",
             },
             {"type": "object"},
-            ["the reader's schema is narrower than the writer's at #"],
+            ["property 'a' now asks for ['b'] at #/dependentRequired/a"],
         ),
     ],
 )
@@ -194,19 +197,32 @@ def test_json_recursion_ends() -> None:
 
     assert causes("JSON", "FULL", tree(STRING), tree(STRING)) == []
     assert causes("JSON", "BACKWARD", tree(NUMBER), tree(STRING)) == [
-        "type string is no longer allowed at #/properties/value"
+        "type string is no longer allowed at #/properties/value/type"
     ]
     beside = {"pattern": "x"}
-    assert "'pattern' changed from None to 'x' at #/properties/next" in causes(
+    assert "'pattern' changed from None to 'x' at #/properties/next/pattern" in causes(
         "JSON", "BACKWARD", tree(STRING, **beside), tree(STRING)
     )
 
 
-def test_json_that_cannot_be_compared_is_refused() -> None:
-    anchored = {"$defs": {"a": {"$anchor": "q", "type": "string"}}, "$ref": "#q"}
-    (cause,) = causes("JSON", "BACKWARD", STRING, anchored)
-    assert cause.startswith("the schemas cannot be compared: ")
-    assert causes("JSON", "FULL", anchored, {**anchored, "title": "T"}) == []
+def test_a_dynamic_reference_only_follows_from_an_equal_document() -> None:
+    def tree(**more: Any) -> dict[str, Any]:
+        anchored = {"$dynamicAnchor": "q", "type": "string"}
+        other = {"$id": "https://example.com/other", "$defs": {"b": anchored}}
+        return {"$defs": {"a": anchored, "o": other}, "$dynamicRef": "#q", **more}
+
+    assert causes("JSON", "FULL", tree(), {**tree(), "title": "T"}) == []
+    assert causes("JSON", "BACKWARD", tree(), tree(maxLength=3)) == [
+        "'$dynamicRef' to '#q' can only be compared with an equal one at #/$dynamicRef"
+    ]
+
+
+@pytest.mark.parametrize(
+    "pair", [p for p in PAIRS if p["kind"] == "JSON"], ids=lambda pair: str(pair["id"])
+)
+def test_pairs(pair: dict[str, Any]) -> None:
+    found = causes(pair["kind"], pair["direction"], pair["new"], pair["old"])
+    assert (not found) is pair["compatible"]
 
 
 def test_json_branches_are_followed() -> None:
@@ -214,10 +230,12 @@ def test_json_branches_are_followed() -> None:
         return {"anyOf": [first, {"type": "null"}]}
 
     new, old = either({**STRING, "maxLength": 3}), either({**STRING, "maxLength": 5})
-    assert causes("JSON", "BACKWARD", new, old) == ["'maxLength' changed from 5 to 3 at #/anyOf/0"]
+    assert causes("JSON", "BACKWARD", new, old) == [
+        "'maxLength' changed from 5 to 3 at #/anyOf/0/maxLength"
+    ]
     assert causes("JSON", "BACKWARD", old, new) == []
     assert causes("JSON", "BACKWARD", False, True) == [
-        "the reader's schema is narrower than the writer's at #"
+        "nothing is allowed here any more: the schema is `false` at #"
     ]
 
 
@@ -233,7 +251,7 @@ def test_json_references_are_part_of_the_document() -> None:
         return [str(cause) for cause in found]
 
     assert check(wider, common) == []
-    assert check(common, wider) == ["type null is no longer allowed at #/properties/a"]
+    assert check(common, wider) == ["type null is no longer allowed at #/properties/a/type"]
     with pytest.raises(ValueError, match=r"'common.json#/\$defs/A' is not among the references"):
         parse("JSON", text(schema))
 

@@ -1,0 +1,358 @@
+"""JSON Schema documents as graphs of nodes with the same keywords for every draft.
+
+A node holds what one (sub)schema asserts: annotations and keywords that its draft does not know are gone, references
+point to nodes, and older spellings (`items` as a list, `dependencies`, `exclusiveMinimum: true`) became those of 2020-12.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema_specifications import REGISTRY
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from micro_schema_registry._compatibility.json_dialects import DRAFT_2019, MAPS, Dialect
+from micro_schema_registry._compatibility.json_values import (
+    INTEGER,
+    NUMBERS,
+    TYPES,
+    WHOLE,
+    canonical,
+)
+
+_SINGLE = frozenset(
+    [
+        "additionalProperties",
+        "propertyNames",
+        "contains",
+        "not",
+        "if",
+        "then",
+        "else",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+        "contentSchema",
+        "additionalItems",
+    ]
+)
+_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_ANNOTATIONS = frozenset(
+    [
+        "title",
+        "description",
+        "$comment",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "format",
+    ]
+)
+_PLAIN = frozenset(
+    [
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+    ]
+)
+
+
+class Node:
+    """A schema; nodes are equal only if they are the same object.
+
+    Attributes:
+        keywords: Assertions by name; subschemas in them are nodes.
+        never: Whether this is the schema `false`.
+        rest_is_evaluated: Whether `unevaluatedProperties` surely skips what `additionalProperties` looks at.
+    """
+
+    __slots__ = ("keywords", "never", "rest_is_evaluated", "slices")
+
+    def __init__(self, keywords: dict[str, Any] | None = None, *, never: bool = False) -> None:
+        self.keywords: dict[str, Any] = {} if keywords is None else keywords
+        self.never = never
+        self.rest_is_evaluated = True
+        self.slices: tuple[Node, ...] | None = None
+
+    @property
+    def always(self) -> bool:
+        """Whether every instance is valid."""
+        return not self.never and not self.keywords
+
+
+TRUE, FALSE = Node(), Node(never=True)
+
+
+@dataclass(frozen=True)
+class Contains:
+    """How many items have to fit a schema."""
+
+    node: Node
+    least: float
+    most: float | None
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A reference that is not followed: to a meta-schema, or one whose target depends on the way to it.
+
+    Attributes:
+        fixed: Whether equal references have equal targets in every document.
+    """
+
+    reference: str
+    fixed: bool
+
+
+class Reader:
+    """Build the nodes of one document and of those that it refers to.
+
+    Args:
+        references: Documents by the name that refers to them, each with its dialect.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[Any, Dialect], None],
+        registry: Registry[Any],
+        references: Mapping[str, tuple[Any, Dialect]],
+    ) -> None:
+        self._check = check
+        self._registry = registry
+        self._references = references
+        self._nodes: dict[int, Node] = {}
+        self._kept: list[Any] = []  # an id is only unique while its object lives
+        self._todo: list[tuple[Node, Any, Any, Dialect]] = []
+        self._dynamic_anchors: dict[str, set[int]] = {}
+
+    def read(self, document: Any, dialect: Dialect, base: str) -> Node:
+        """Return the root node.
+
+        Raises:
+            ValueError: A reference has no target.
+        """
+        resolver = self._registry.resolver(base)
+        for content, kind in ((document, dialect), *self._references.values()):
+            self._find_anchors(content, kind)
+        root = self._node(document, resolver, dialect)
+        while self._todo:
+            node, raw, scope, kind = self._todo.pop()
+            node.keywords.update(self._keywords(raw, scope, kind))
+            # Python's validator overlooks it in this draft.
+            node.rest_is_evaluated = kind is not DRAFT_2019
+        for node in self._nodes.values():
+            node.keywords = {name: _direct(value) for name, value in node.keywords.items()}
+        return _followed(root)
+
+    def _node(self, raw: Any, resolver: Any, dialect: Dialect) -> Node:
+        if isinstance(raw, bool):
+            return TRUE if raw else FALSE
+        if not isinstance(raw, dict):
+            raise ValueError(f"not a JSON Schema: expected an object or a boolean, got {raw!r}")
+        known = self._nodes.get(id(raw))
+        if known is not None:
+            return known
+        if dialect.id_keyword in raw:
+            dialect = dialect.of_resource(raw)
+            resolver = resolver.in_subresource(dialect.specification.create_resource(raw))
+        node = self._nodes[id(raw)] = Node()
+        self._kept.append(raw)
+        self._todo.append((node, raw, resolver, dialect))
+        return node
+
+    def _keywords(self, raw: dict[str, Any], resolver: Any, dialect: Dialect) -> dict[str, Any]:
+        if not dialect.ref_siblings and "$ref" in raw:
+            self._visit_definitions(raw, resolver, dialect)
+            return {"$ref": self._target(raw["$ref"], resolver, dialect)}
+        keywords: dict[str, Any] = {}
+        for name, value in raw.items():
+            if name in dialect.keywords:
+                self._add(keywords, name, value, lambda sub: self._node(sub, resolver, dialect))
+        for name in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if name in raw and (name == "$ref" or name in dialect.keywords):
+                keywords[name] = self._dynamic(name, raw[name], resolver, dialect)
+        _modernise(keywords, raw, dialect)
+        return keywords
+
+    def _visit_definitions(self, raw: dict[str, Any], resolver: Any, dialect: Dialect) -> None:
+        # Keywords beside the reference assert nothing there, but may hold targets of references.
+        for definition in _definitions(raw):
+            self._node(definition, resolver, dialect)
+
+    def _add(
+        self, keywords: dict[str, Any], name: str, value: Any, node: Callable[[Any], Node]
+    ) -> None:
+        if name in _SINGLE:
+            keywords[name] = node(value)
+        elif name in _LISTS:
+            keywords[name] = tuple(node(item) for item in value)
+        elif name == "items":
+            lists = isinstance(value, list)
+            keywords[name] = tuple(node(item) for item in value) if lists else node(value)
+        elif name in MAPS:
+            keywords[name] = {
+                key: tuple(item) if isinstance(item, list) else node(item)
+                for key, item in value.items()
+            }
+        elif name in _PLAIN:
+            keywords[name] = value
+        elif name == "required":
+            keywords[name] = frozenset(value)
+        elif name == "dependentRequired":
+            keywords[name] = {key: frozenset(names) for key, names in value.items()}
+
+    def _target(self, reference: str, resolver: Any, dialect: Dialect) -> "Node | Opaque":
+        name, _, fragment = reference.partition("#")
+        if name in REGISTRY or f"{name}#" in REGISTRY:
+            return Opaque(reference, fixed=not self._dynamic_anchors)
+        try:
+            resolved = resolver.lookup(reference)
+        except Unresolvable:
+            if name not in self._references:
+                raise ValueError(
+                    f"not a JSON Schema: {reference!r} is not among the references"
+                ) from None
+            try:
+                resolved = self._registry.resolver(name).lookup(f"#{fragment}")
+            except Unresolvable:
+                raise ValueError(
+                    f"not a JSON Schema: {reference!r} points to nothing in the reference"
+                ) from None
+        raw = resolved.contents
+        if name in self._references:
+            dialect = self._references[name][1]
+        if isinstance(raw, dict) and id(raw) not in self._nodes:
+            self._check(raw, dialect.of_resource(raw))
+        return self._node(raw, resolved.resolver, dialect)
+
+    def _dynamic(self, name: str, reference: str, resolver: Any, dialect: Dialect) -> Any:
+        anchor = reference.partition("#")[2] if name == "$dynamicRef" else name
+        # With one candidate at most, the dynamic scope makes no difference.
+        if name == "$ref" or len(self._dynamic_anchors.get(anchor, ())) <= 1:
+            return self._target(reference, resolver, dialect)
+        return Opaque(reference, fixed=False)
+
+    def _find_anchors(self, document: Any, dialect: Dialect) -> None:
+        todo = [document]
+        while todo:
+            raw = todo.pop()
+            if isinstance(raw, dict):
+                if isinstance(raw.get("$dynamicAnchor"), str):
+                    self._dynamic_anchors.setdefault(raw["$dynamicAnchor"], set()).add(id(raw))
+                if raw.get("$recursiveAnchor") is True:
+                    self._dynamic_anchors.setdefault("$recursiveRef", set()).add(id(raw))
+                todo += raw.values()
+            elif isinstance(raw, list):
+                todo += raw
+
+
+def _direct(value: Any) -> Any:
+    """Replace schemas that are nothing but references by what they refer to."""
+    if isinstance(value, Node):
+        return _followed(value)
+    if isinstance(value, tuple):
+        return tuple(_direct(item) for item in value)
+    if isinstance(value, Contains):
+        return Contains(_followed(value.node), value.least, value.most)
+    if isinstance(value, dict):
+        return {name: _direct(item) for name, item in value.items()}
+    return value
+
+
+def _followed(node: Node) -> Node:
+    for _ in range(32):  # a longer chain is a circle
+        if node.keywords.keys() != {"$ref"} or not isinstance(node.keywords["$ref"], Node):
+            break
+        node = node.keywords["$ref"]
+    return node
+
+
+def _definitions(raw: dict[str, Any]) -> Iterator[Any]:
+    for name in ("definitions", "$defs"):
+        definitions = raw.get(name)
+        if isinstance(definitions, dict):
+            yield from definitions.values()
+
+
+def _modernise(keywords: dict[str, Any], raw: dict[str, Any], dialect: Dialect) -> None:
+    """Give the keywords of one schema their form of 2020-12, and drop those that assert nothing."""
+    for name in ("$defs", "definitions", "contentSchema"):
+        keywords.pop(name, None)
+    _modernise_values(keywords, raw, dialect)
+    _modernise_items(keywords)
+    _modernise_bounds(keywords)
+    for name, needed in keywords.pop("dependencies", {}).items():
+        if isinstance(needed, tuple):
+            keywords.setdefault("dependentRequired", {})[name] = frozenset(needed)
+        else:
+            keywords.setdefault("dependentSchemas", {})[name] = needed
+    if "contains" in keywords:
+        counted = "minContains" in dialect.keywords
+        least = raw.get("minContains", 1) if counted else 1
+        most = raw.get("maxContains") if counted else None
+        keywords["contains"] = Contains(keywords["contains"], least, most)
+
+
+def _modernise_values(keywords: dict[str, Any], raw: dict[str, Any], dialect: Dialect) -> None:
+    if "type" in raw:
+        given = raw["type"]
+        names = {given} if isinstance(given, str) else set(given)
+        integers = {INTEGER, WHOLE} if dialect.whole_is_integer else {INTEGER}
+        types = {name for name in names if name in TYPES - NUMBERS}
+        types |= integers if "integer" in names else set()
+        types |= NUMBERS if "number" in names else set()
+        if types != TYPES:
+            keywords["type"] = frozenset(types)
+    if "enum" in raw:
+        keywords["enum"] = {canonical(value): value for value in raw["enum"]}
+    if "const" in raw and "const" in dialect.keywords:
+        value = {canonical(raw["const"]): raw["const"]}
+        both = {key: value[key] for key in value.keys() & keywords.get("enum", value).keys()}
+        keywords["enum"] = both
+    if raw.get("uniqueItems") is True:
+        keywords["uniqueItems"] = True
+
+
+def _modernise_items(keywords: dict[str, Any]) -> None:
+    rest = keywords.pop("additionalItems", None)
+    if isinstance(keywords.get("items"), tuple):
+        keywords["prefixItems"] = keywords.pop("items")
+        if rest is not None:
+            keywords["items"] = rest
+
+
+def _modernise_bounds(keywords: dict[str, Any]) -> None:
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        flag = keywords.get(exclusive)
+        if isinstance(flag, bool):
+            del keywords[exclusive]
+            if flag and bound in keywords:
+                keywords[exclusive] = keywords.pop(bound)
+
+
+def without_annotations(schema: Any) -> Any:
+    """Return a schema without the keywords that assert nothing."""
+    if not isinstance(schema, dict):
+        return schema
+    asserted: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in MAPS and isinstance(value, dict):
+            asserted[name] = {key: without_annotations(item) for key, item in value.items()}
+        elif isinstance(value, list) and (name in _LISTS or name == "items"):
+            asserted[name] = [without_annotations(item) for item in value]
+        elif name in _SINGLE or name == "items":
+            asserted[name] = without_annotations(value)
+        elif name not in _ANNOTATIONS:
+            asserted[name] = value
+    return asserted

@@ -1,0 +1,317 @@
+"""Whether every instance that is valid under one JSON Schema is valid under another.
+
+The proof is a search in a sequent calculus: on the left stand schemas that are known to hold for an instance, or not to
+hold; on the right one schema that has to follow. What no rule proves is refused, so a wrong "yes" needs a wrong rule:
+
+- A schema follows if it equals one that is known, if the left side is impossible, or if each of its assertions follows.
+- An assertion of a scalar (`type`, `enum`, bounds, lengths, `pattern`) follows from the facts of the left side together.
+  `pattern` follows from the same pattern, or from values that are known.
+- An assertion of members or items follows if it does for each class of names or positions: a name that either side knows,
+  or any other name, for each set of patterns that it can match. Below, the schemas of the left side that apply are known.
+- `allOf` and `$ref` follow if all parts do; `anyOf` if one part does; `oneOf` if one does and no other is possible beside it;
+  `not` if its schema is impossible beside the left side; `if` by both cases, each with its condition known.
+- A choice on the left (`anyOf`, `oneOf`, `if`, `dependent...`, several types or values) is split into cases: all must prove.
+- `unevaluated...` follows for a name if the left side proves one of the branches that evaluate it, or the value. As
+  something known it says only what no branch of its schema can evaluate.
+- A goal that turns up below itself, at a smaller part of the instance, is taken for proven (induction over instances).
+- `format` and `content...` are annotations. References to meta-schemas and dynamic ones only follow from equal ones.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from micro_schema_registry._compatibility.json_collecting import facts_of
+from micro_schema_registry._compatibility.json_facts import DerivedSchemas, Facts, Known
+from micro_schema_registry._compatibility.json_nodes import Contains, Node, Opaque
+from micro_schema_registry._compatibility.json_places import (
+    Name,
+    known_at,
+    known_at_index,
+    positions_of,
+)
+from micro_schema_registry._compatibility.json_values import NUMBERS
+from micro_schema_registry._errors import Cause
+
+Causes = list[Cause]
+Prove = Callable[["Prover", Known, Facts, Node, str], Causes]
+_MAX_STEPS = 60_000
+_MAX_SPLITS = 7
+_MAX_CASES = 64
+
+
+class TooComplexError(Exception):
+    """The proof was given up."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How an assertion is proven.
+
+    Attributes:
+        prove: Return why it does not follow.
+        by_cases: Whether a choice on the left may help.
+        by_type: Whether it may help to look at types and values one by one.
+    """
+
+    prove: Prove
+    by_cases: bool = True
+    by_type: bool = False
+
+
+class Prover:
+    """The search for one proof, with what it has found out so far.
+
+    Args:
+        goals: How each keyword is proven.
+        thorough: Whether `unevaluated...` makes it worth to tell which branches hold.
+    """
+
+    def __init__(self, goals: dict[str, Goal], *, thorough: bool) -> None:
+        self.derived = DerivedSchemas()
+        self.place = "#"
+        self._goals = goals
+        self._thorough = thorough
+        self._steps = 0
+        self._depth = 0
+        self._splits = 0
+        self._facts: dict[Known, Facts] = {}
+        self._proven: dict[tuple[Known, Node], int] = {}  # and the depth from which on it counts
+        self._refused: dict[tuple[Known, Node], Causes] = {}
+        self._active: dict[tuple[Known, Node], tuple[int, int]] = {}
+        self._lowest = _NONE  # the outermost active goal that was taken for proven
+        self._provisional: list[tuple[Known, Node]] = []
+        self._impossible: dict[Known, bool] = {}
+        self._same: dict[tuple[Node, Node], bool] = {}
+        self._assumed: list[tuple[Node, Node]] = []
+
+    def prove(self, known: Known, goal: Node, place: str) -> Causes:
+        """Return why a schema does not follow from what is known; nothing if it does."""
+        if goal.always or (goal, True) in known:
+            return []
+        key = (known, goal)
+        if self._proven.get(key, _NONE) <= self._depth:
+            return []
+        if key in self._refused:
+            return self._refused[key]
+        if key in self._active:
+            index, depth = self._active[key]
+            if depth >= self._depth:
+                return [Cause("the schema refers to itself without end", place)]
+            self._lowest = min(self._lowest, index)
+            return []
+        return self._search(key, place)
+
+    def below(self, known: Known, goal: Node, place: str) -> Causes:
+        """Prove a schema for a member or an item of the instance."""
+        with self._deeper():
+            return self.prove(known, goal, place)
+
+    def impossible(self, known: Known) -> bool:
+        """Tell whether no instance can fit; False where that is not proven."""
+        facts = self.facts(known)
+        if facts.impossible:
+            return True
+        answer = self._impossible.get(known)
+        if answer is None:
+            self._impossible[known] = False  # while it is asked for: instances are finite
+            lowest, self._lowest = self._lowest, _NONE
+            answer = self._contradiction(known, facts)
+            # It may only hold while a goal is taken for proven.
+            self._impossible[known] = answer and self._lowest == _NONE
+            self._lowest = min(lowest, self._lowest)
+        return answer
+
+    def impossible_below(self, known: Known) -> bool:
+        """Tell whether no member or item can fit."""
+        with self._deeper():
+            return self.impossible(known)
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        splits, self._splits = self._splits, 0
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self._splits = splits
+
+    def facts(self, known: Known) -> Facts:
+        """Return what is known of the instance."""
+        facts = self._facts.get(known)
+        if facts is None:
+            self._step()
+            facts = facts_of(known, self.derived, thorough=self._thorough)
+            self._facts[known] = facts
+        return facts
+
+    def same(self, one: Node, other: Node) -> bool:
+        """Tell whether two schemas say the same in the same words, titles and the like apart."""
+        if one is other:
+            return True
+        if one.never != other.never or one.keywords.keys() != other.keywords.keys():
+            return False
+        answer = self._same.get((one, other))
+        if answer is None:
+            # While it is asked for: two graphs are the same unless a difference is found.
+            self._same[one, other] = True
+            first = len(self._assumed)
+            self._assumed.append((one, other))
+            answer = all(
+                self._same_value(value, other.keywords[name])
+                for name, value in one.keywords.items()
+            )
+            if not answer:
+                for pair in self._assumed[first:]:
+                    self._same.pop(pair, None)
+                del self._assumed[first:]
+                self._same[one, other] = False
+        return answer
+
+    def _same_value(self, one: Any, other: Any) -> bool:
+        if isinstance(one, Node):
+            return isinstance(other, Node) and self.same(one, other)
+        if isinstance(one, Opaque):
+            return isinstance(other, Opaque) and one.fixed and one == other and other.fixed
+        if isinstance(one, Contains):
+            return (one.least, one.most) == (other.least, other.most) and self.same(
+                one.node, other.node
+            )
+        if isinstance(one, tuple) and isinstance(other, tuple):
+            return len(one) == len(other) and all(map(self._same_value, one, other))
+        if isinstance(one, dict) and isinstance(other, dict):
+            return one.keys() == other.keys() and all(
+                self._same_value(one[k], other[k]) for k in one
+            )
+        return type(one) is type(other) and bool(one == other)
+
+    def _search(self, key: tuple[Known, Node], place: str) -> Causes:
+        self._step()
+        index = len(self._active)
+        self._active[key] = (index, self._depth)
+        lowest, self._lowest = self._lowest, _NONE
+        first = len(self._provisional)
+        causes = self._all_goals(*key, place)
+        del self._active[key]
+        if causes:
+            # What was proven meanwhile may stand on this goal.
+            for stale in self._provisional[first:]:
+                self._proven.pop(stale, None)
+            del self._provisional[first:]
+            self._refused[key] = causes
+        else:
+            self._proven[key] = self._depth
+            self._provisional.append(key)
+            if self._lowest >= index:
+                self._proven.update(dict.fromkeys(self._provisional[first:], 0))
+                del self._provisional[first:]
+                self._lowest = _NONE
+        self._lowest = min(lowest, self._lowest)
+        return causes
+
+    def _all_goals(self, known: Known, goal: Node, place: str) -> Causes:
+        facts = self.facts(known)
+        if facts.impossible or any(holds and self.same(node, goal) for node, holds in facts.signed):
+            return []
+        if goal.never:
+            return (
+                []
+                if self.impossible(known)
+                else [Cause("nothing is allowed here any more: the schema is `false`", place)]
+            )
+        causes: Causes = []
+        for keyword in goal.keywords:
+            rule = self._goals.get(keyword)
+            if rule is not None:
+                causes += self._one_goal(rule, known, goal, place)
+        return causes
+
+    def _one_goal(self, rule: Goal, known: Known, goal: Node, place: str) -> Causes:
+        """Prove one assertion, in the end by cases."""
+        facts = self.facts(known)
+        if facts.impossible:
+            return []
+        causes = rule.prove(self, known, facts, goal, place)
+        if not causes or self.impossible(known):
+            return []
+        cases = self._cases(rule, facts) if self._splits < _MAX_SPLITS else []
+        self._splits += 1
+        try:
+            for case in cases:
+                causes = self._one_goal(rule, known | case, goal, place)
+                if causes:
+                    return causes
+        finally:
+            self._splits -= 1
+        return [] if cases else causes
+
+    def _cases(self, rule: Goal, facts: Facts) -> list[Known]:
+        if rule.by_cases and facts.choices:
+            return min(facts.choices, key=len)
+        return self._cases_of(facts) if rule.by_type else []
+
+    def _cases_of(self, facts: Facts) -> list[Known]:
+        """Divide instances by type, then by value, then by the values of a member that is always there."""
+        derived = self.derived
+        kinds = {("number" if kind in NUMBERS else kind) for kind in facts.types}
+        if len(kinds) > 1:
+            numbers = sorted(facts.types & NUMBERS)
+            types = [numbers if kind == "number" else [kind] for kind in sorted(kinds)]
+            return [frozenset({(derived.of_types(*kind), True)}) for kind in types]
+        values = [False, True] if facts.values is None else list(facts.values.values())
+        if facts.values is not None or kinds == {"boolean"}:
+            nodes = [derived.equal_to(value) for value in values]
+        else:
+            nodes = self._cases_by_member(facts)
+        return [frozenset({(node, True)}) for node in nodes] if 1 < len(nodes) <= _MAX_CASES else []
+
+    def _cases_by_member(self, facts: Facts) -> list[Node]:
+        for name in sorted(facts.required):
+            values = self.facts(known_at(facts, Name(name))).values
+            if values is not None and 1 < len(values) <= _MAX_CASES:
+                derived = self.derived
+                return [derived.member(name, derived.equal_to(value)) for value in values.values()]
+        return []
+
+    def _contradiction(self, known: Known, facts: Facts) -> bool:
+        """Tell whether what is known contradicts itself."""
+        if facts.types == {"object"}:
+            for name in sorted(facts.required):
+                if self.impossible_below(known_at(facts, Name(name))):
+                    return True
+        if facts.types == {"array"} and self._array_contradiction(facts):
+            return True
+        if any(not self.prove(known, node, self.place) for node in facts.denied):
+            return True
+        if self._splits >= _MAX_SPLITS:
+            return False
+        cases = min(facts.choices, key=len) if facts.choices else []
+        self._splits += 1
+        try:
+            return bool(cases) and all(self.impossible(known | case) for case in cases)
+        finally:
+            self._splits -= 1
+
+    def _array_contradiction(self, facts: Facts) -> bool:
+        least = facts.count("minItems")
+        places = [(index, known_at_index(facts, index)) for index in positions_of(facts)]
+        for index, known in places:
+            needed = index < least if index != inf else least > len(places) - 1
+            if needed and self.impossible_below(known):
+                return True
+        return any(
+            wanted.least > 0
+            and all(self.impossible_below(known | {(wanted.node, True)}) for _, known in places)
+            for wanted in facts.contains
+        )
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise TooComplexError
+
+
+_NONE = 1 << 60
