@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from micro import options
 from micro._connection.settings import ConnectOption
 from micro._endpoint.endpoint import Endpoint
+from micro._endpoint.options import EndpointDefaults
 from micro._errors import (
     AlreadyRespondedError,
     ConfigError,
@@ -63,6 +64,7 @@ __all__ = [
     "Context",
     "ContractRegistry",
     "Endpoint",
+    "EndpointDefaults",
     "EndpointInfo",
     "EndpointStats",
     "Group",

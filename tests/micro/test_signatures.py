@@ -124,18 +124,17 @@ TABLE = [
         {"/setup": REQUIRED, "*options": REQUIRED, "trap_signals": False, "client": None},
     ),
 ]
+INHERITED = {"max_in_flight", "timeout", "reply_prefixes"}
 ADDED = {
-    "add_endpoint": {"max_in_flight", "timeout", "stats_handler", "allow_wildcards"},
-    "add_group": {"middlewares", "max_in_flight", "timeout"},
+    "add_endpoint": {"stats_handler", "allow_wildcards", *INHERITED},
+    "add_group": {"middlewares", *INHERITED},
     "add_service": {
         "middlewares",
-        "max_in_flight",
-        "timeout",
-        "reply_prefixes",
         "error_handler",
         "done_handler",
         "contracts",
         "on_incompatible",
+        *INHERITED,
     },
     "stop": {"timeout"},
 }
@@ -191,12 +190,24 @@ def shown(parameter: inspect.Parameter) -> str:
     return f"/{parameter.name}" if parameter.kind is parameter.POSITIONAL_ONLY else parameter.name
 
 
+def expand(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return the keywords that `**options: Unpack[...]` stands for."""
+    if parameter.kind is not parameter.VAR_KEYWORD:
+        return [parameter]
+    assert parameter.annotation == "Unpack[EndpointDefaults]"
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in micro.EndpointDefaults.__annotations__
+    ]
+
+
 @pytest.mark.parametrize("documented", BY_NAME)
 def test_documented_parameters_come_first_and_in_order(documented: Documented) -> None:
     function = getattr(documented.owner, documented.name)
     parameters = [
-        parameter
+        expanded
         for parameter in inspect.signature(function).parameters.values()
+        for expanded in expand(parameter)
         if parameter.name != "self"
     ]
     known = parameters[: len(documented.parameters)]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from itertools import chain, starmap
 
+from micro._endpoint.options import EndpointOptions
 from micro._endpoint.outcomes import Outcomes, Report
 from micro._endpoint.request_log import RequestLog
 from micro._endpoint.request_queue import RequestQueue
@@ -14,7 +15,6 @@ from micro._endpoint.runner import Runner
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
-from micro._limits import Limits
 from micro._wire.frames import Message
 from micro._wire.paths import Path
 
@@ -27,7 +27,7 @@ class Dispatcher:
     Args:
         log: The log of failed requests.
         work: The handler with its middlewares.
-        limits: The limits of the endpoint.
+        options: The options of the endpoint.
         pool: The tasks that requests run in.
         path: The path that answers are sent by.
         report: Called with the error of each failed request.
@@ -38,7 +38,7 @@ class Dispatcher:
         log: RequestLog,
         work: Work,
         *,
-        limits: Limits,
+        options: EndpointOptions,
         pool: TaskPool,
         path: Path,
         report: Report,
@@ -50,15 +50,16 @@ class Dispatcher:
             work,
             self._outcomes,
             path,
-            timeout=limits.timeout,
+            timeout=options.timeout,
             clock=pool.clock,
             close=self._release,
         )
-        self._max_in_flight = limits.max_in_flight
-        self._prefixes = limits.reply_prefixes
+        self._max_in_flight = options.max_in_flight
+        prefixes = options.reply_prefixes
+        self._prefixes = None if prefixes is None else tuple(each.encode() for each in prefixes)
         self._pool = pool
         self._active = 0  # requests that have suspended
-        self._queue = RequestQueue(limits, self._refuse)
+        self._queue = RequestQueue(options, self._refuse)
         self._refill_due = False
         self._drained: asyncio.Future[None] | None = None
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from micro._endpoint.dispatcher import Dispatcher
-from micro._endpoint.options import Terms
+from micro._endpoint.options import EndpointOptions
 from micro._endpoint.request_log import RequestLog
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.bound_handler import BoundHandler
@@ -37,7 +37,7 @@ class EndpointConfig(NamedTuple):
     name: str
     subject: str
     metadata: dict[str, str]
-    terms: Terms
+    options: EndpointOptions
     stats_handler: Callable[[Endpoint], Any] | None
 
 
@@ -61,7 +61,6 @@ class Endpoint:
     def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
         bound = bind(handler)
         self._config = config
-        self._limits = config.terms.limits()
         self._bound = bound
         self._home = home
         self._schemas = _schemas(bound)
@@ -77,8 +76,8 @@ class Endpoint:
         config = self._config
         return Dispatcher(
             RequestLog(config.service, config.name, config.instance),
-            fold(self._bound.call, config.terms.middlewares, self._bound.direct),
-            limits=self._limits,
+            fold(self._bound.call, config.options.middlewares, self._bound.direct),
+            options=config.options,
             pool=self._home.pool,
             path=self._path,
             report=self._home.report,
@@ -101,7 +100,7 @@ class Endpoint:
     @property
     def queue_group(self) -> str:
         """The queue group it is a member of; empty when none."""
-        return self._config.terms.queue_group
+        return self._config.options.queue_group
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""

@@ -1,66 +1,87 @@
-"""What endpoints inherit of groups and services."""
+"""Options of endpoints: their defaults, and the one rule by which they are inherited."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypedDict
 
+from micro._errors import ConfigError
 from micro._handlers.middleware import Middleware
-from micro._limits import Limits, limits
 from micro._protocol import subjects
 
-N = TypeVar("N", int, float)
+QUEUED_PER_RUNNING = 8
+LEAST_QUEUED = 64
 
 
-class Terms(NamedTuple):
-    """What a service or group hands down to its endpoints; None means the framework's default."""
+class EndpointDefaults(TypedDict, total=False):
+    """Options that a service, a group or an endpoint may set; None, the default, inherits.
+
+    A new option is declared here and as a field of `EndpointOptions`; every level then takes it.
+    """
+
+    max_in_flight: int | None
+    """Requests that run side by side, 512 unless set; 1 keeps the order of arrival."""
+    timeout: float | None
+    """Seconds that a handler may take, no limit unless set; then it is cancelled and its caller
+    gets 504. A request waits as long for a free place at most; then its caller gets 503."""
+    reply_prefixes: Iterable[str] | None
+    """Prefixes that reply subjects must have, such as `_INBOX.`; requests with other reply subjects
+    are ignored and counted. Any reply subject is allowed unless set, except `$` subjects."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointOptions:
+    """The options of an endpoint, or those that a service or group hands down.
+
+    Raises:
+        ConfigError: A value is not acceptable.
+    """
 
     queue_group: str = subjects.DEFAULT_QUEUE_GROUP
-    pending_bytes_limit: int | None = None
+    pending_bytes_limit: int = 32 * 1024 * 1024
     pending_msgs_limit: int | None = None
-    max_in_flight: int | None = None
+    middlewares: tuple[Middleware, ...] = ()
+    max_in_flight: int = 512
     timeout: float | None = None
     reply_prefixes: tuple[str, ...] | None = None
-    middlewares: tuple[Middleware, ...] = ()
 
-    def narrowed(
-        self,
-        queue_group: str | None,
-        pending_bytes_limit: int | None,
-        pending_msgs_limit: int | None,
-        max_in_flight: int | None,
-        timeout: float | None,
-        middlewares: Iterable[Middleware] | None,
-    ) -> Terms:
-        """Return these terms with what is said further inside; middlewares run inside those outside.
+    def __post_init__(self) -> None:
+        subjects.check_queue_group(self.queue_group)
+        if self.max_in_flight < 1:
+            raise ConfigError(f"invalid max_in_flight {self.max_in_flight!r}: expected at least 1")
+        if self.pending_msgs < 0 or self.pending_bytes_limit < 0:
+            raise ConfigError(
+                f"invalid pending limits {self.pending_msgs!r} messages, "
+                f"{self.pending_bytes_limit!r} bytes: expected at least 0"
+            )
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"invalid timeout {self.timeout!r}: expected seconds above 0")
 
-        Raises:
-            ConfigError: The queue group is not acceptable.
-        """
-        return Terms(
-            self.queue_group if queue_group is None else subjects.check_queue_group(queue_group),
-            _nearest(pending_bytes_limit, self.pending_bytes_limit),
-            _nearest(pending_msgs_limit, self.pending_msgs_limit),
-            _nearest(max_in_flight, self.max_in_flight),
-            _nearest(timeout, self.timeout),
-            self.reply_prefixes,
-            self.middlewares if middlewares is None else (*self.middlewares, *middlewares),
-        )
+    @property
+    def pending_msgs(self) -> int:
+        """The number of requests that may wait for a free place."""
+        if self.pending_msgs_limit is not None:
+            return self.pending_msgs_limit
+        return max(LEAST_QUEUED, QUEUED_PER_RUNNING * self.max_in_flight)
 
-    def limits(self) -> Limits:
-        """Return the limits of an endpoint on these terms.
+    def narrowed(self, **given: Any) -> EndpointOptions:
+        """Return these options with those given further inside; None inherits.
+
+        Middlewares run inside those inherited.
 
         Raises:
-            ConfigError: A limit is negative, or nothing could run.
+            ConfigError: A value is not acceptable.
+            TypeError: There is no such option.
         """
-        return limits(
-            self.max_in_flight,
-            self.timeout,
-            self.pending_msgs_limit,
-            self.pending_bytes_limit,
-            self.reply_prefixes,
-        )
+        if not given.keys() <= _NAMES:
+            raise TypeError(f"unknown endpoint options {sorted(given.keys() - _NAMES)!r}")
+        said = {name: value for name, value in given.items() if value is not None}
+        if "middlewares" in said:
+            said["middlewares"] = (*self.middlewares, *said["middlewares"])
+        if "reply_prefixes" in said:
+            said["reply_prefixes"] = tuple(said["reply_prefixes"])
+        return replace(self, **said) if said else self
 
 
-def _nearest(inner: N | None, outer: N | None) -> N | None:
-    return outer if inner is None else inner
+_NAMES = {field.name for field in fields(EndpointOptions)}

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from micro._endpoint.options import EndpointOptions
 from micro._handlers.nats_request import NatsRequest
-from micro._limits import Limits
 
 Arrival = tuple[NatsRequest, float]
 """A request, and when it came."""
@@ -20,15 +20,24 @@ class RequestQueue:
     """A queue in the order of arrival.
 
     Args:
-        limits: How many requests may wait, how many bytes their payloads may have together, and how
-            long one may wait.
+        options: The options of the endpoint.
         late: Given each request that has waited too long, when it is out of the queue.
     """
 
-    __slots__ = ("_bytes", "_late", "_limits", "_queue", "_timer")
+    __slots__ = (
+        "_bytes",
+        "_late",
+        "_max_bytes",
+        "_max_requests",
+        "_max_seconds",
+        "_queue",
+        "_timer",
+    )
 
-    def __init__(self, limits: Limits, late: Callable[[NatsRequest], None]) -> None:
-        self._limits = limits
+    def __init__(self, options: EndpointOptions, late: Callable[[NatsRequest], None]) -> None:
+        self._max_requests = options.pending_msgs
+        self._max_bytes = options.pending_bytes_limit
+        self._max_seconds = options.timeout
         self._late = late
         self._queue = _NONE
         self._bytes = 0
@@ -39,9 +48,8 @@ class RequestQueue:
 
     def keep(self, request: NatsRequest) -> bool:
         """Add a request; False when there is no room for it."""
-        limits = self._limits
         size = self._bytes + len(request.data())
-        if len(self._queue) >= limits.pending_msgs or size > limits.pending_bytes:
+        if len(self._queue) >= self._max_requests or size > self._max_bytes:
             return False
         if self._queue is _NONE:
             self._queue = deque()
@@ -64,7 +72,7 @@ class RequestQueue:
             yield self.take()
 
     def _watch(self) -> None:
-        limit = self._limits.timeout
+        limit = self._max_seconds
         if limit is not None and self._timer is None and self._queue:
             moment = self._queue[0][1] + limit
             loop = asyncio.get_running_loop()

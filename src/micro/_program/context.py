@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from nats.aio.client import Client as NatsClient
 
@@ -23,6 +23,7 @@ from micro._program.stopping import Cancellation, StopSignals
 from micro._service.service import DoneHandler, ErrorHandler, Service, add_service
 
 if TYPE_CHECKING:
+    from micro._endpoint.options import EndpointDefaults
     from micro._program.coordination import Leadership, LiveSettings, Model, SharedStore
     from micro._service.contracts import ContractRegistry, OnIncompatible
 
@@ -133,13 +134,11 @@ class Context:
         api_prefix: str | None = None,
         *,
         middlewares: Iterable[Middleware] | None = None,
-        max_in_flight: int | None = None,
-        timeout: float | None = None,
-        reply_prefixes: Iterable[str] | None = None,
         error_handler: ErrorHandler | None = None,
         done_handler: DoneHandler | None = None,
         contracts: ContractRegistry | None = None,
         on_incompatible: OnIncompatible = "refuse",
+        **options: Unpack[EndpointDefaults],
     ) -> Service:
         """Create and start a service that stops with the context.
 
@@ -165,13 +164,11 @@ class Context:
             id_generator,
             api_prefix,
             middlewares=middlewares,
-            max_in_flight=max_in_flight,
-            timeout=timeout,
-            reply_prefixes=reply_prefixes,
             error_handler=error_handler,
             done_handler=done_handler,
             contracts=contracts,
             on_incompatible=on_incompatible,
+            **options,
         )
         await self.enter(service)
         self._services.append(service)

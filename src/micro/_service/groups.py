@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from micro._endpoint.endpoint import Endpoint, EndpointConfig
-from micro._endpoint.options import Terms
+from micro._endpoint.options import EndpointDefaults, EndpointOptions
 from micro._handlers.middleware import Middleware
 from micro._handlers.typed import AnyHandler
 from micro._protocol import subjects
@@ -21,13 +21,13 @@ class Scope(NamedTuple):
         service: The name of the service.
         instance: Its id.
         prefix: What their subjects begin with; empty for nothing.
-        terms: What they inherit.
+        options: The options that they inherit.
     """
 
     service: str
     instance: str
     prefix: str
-    terms: Terms
+    options: EndpointOptions
 
 
 class EndpointOwner:
@@ -48,10 +48,9 @@ class EndpointOwner:
         pending_msgs_limit: int | None = None,
         middlewares: Iterable[Middleware] | None = None,
         *,
-        max_in_flight: int | None = None,
-        timeout: float | None = None,
         stats_handler: Callable[[Endpoint], Any] | None = None,
         allow_wildcards: bool = False,
+        **options: Unpack[EndpointDefaults],
     ) -> Endpoint:
         """Add an endpoint: a handler for the requests to one subject.
 
@@ -69,12 +68,10 @@ class EndpointOwner:
             pending_msgs_limit: Requests that may wait for a free slot, by default eight for each that
                 may run; more are refused with 503 at once.
             middlewares: Run inside those of group and service, first one outermost.
-            max_in_flight: Requests that run side by side, 512 by default; 1 keeps the order of arrival.
-            timeout: Seconds that the handler may take, no limit by default; then it is cancelled and
-                its caller gets 504. A request waits no longer than that for its turn; then its caller
-                gets 503. A caller's own deadline cancels it too.
-            stats_handler: Called with the endpoint, sync or async, for ``data`` in STATS: any JSON.
-            allow_wildcards: Accept ``*``, ``>`` and a leading ``$`` in the subject.
+            stats_handler: Called with the endpoint, sync or async, for `data` in STATS: any JSON.
+            allow_wildcards: Accept `*`, `>` and a leading `$` in the subject.
+            **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`; inherited
+                from group and service by default.
 
         Raises:
             ConfigError: A value is not acceptable, or the service listens on the subject already.
@@ -93,19 +90,18 @@ class EndpointOwner:
                 allow_wildcards=allow_wildcards,
             ),
             subjects.check_metadata(metadata),
-            scope.terms.narrowed(
-                queue_group,
-                pending_bytes_limit,
-                pending_msgs_limit,
-                max_in_flight,
-                timeout,
-                middlewares,
+            scope.options.narrowed(
+                queue_group=queue_group,
+                pending_bytes_limit=pending_bytes_limit,
+                pending_msgs_limit=pending_msgs_limit,
+                middlewares=middlewares,
+                **options,
             ),
             stats_handler,
         )
         return await self._add(config, handler)
 
-    def add_group(  # noqa: PLR0913 - the documented signature and its additions
+    def add_group(
         self,
         name: str,
         queue_group: str | None = None,
@@ -113,8 +109,7 @@ class EndpointOwner:
         pending_msgs_limit_by_endpoint: int | None = None,
         *,
         middlewares: Iterable[Middleware] | None = None,
-        max_in_flight: int | None = None,
-        timeout: float | None = None,
+        **options: Unpack[EndpointDefaults],
     ) -> Group:
         """Add a group: endpoints that share a subject prefix and defaults.
 
@@ -124,25 +119,23 @@ class EndpointOwner:
             pending_bytes_limit_by_endpoint: Default of the group's endpoints; inherited.
             pending_msgs_limit_by_endpoint: Default of the group's endpoints; inherited.
             middlewares: Run inside those of the parent and around those of the endpoints.
-            max_in_flight: Default of the group's endpoints; inherited.
-            timeout: Default of the group's endpoints; inherited.
+            **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`.
 
         Raises:
-            ConfigError: The name or queue group is not acceptable.
+            ConfigError: A value is not acceptable.
         """
         scope = self._scope
         if name:
             subjects.check_prefix("group name", name)
-        terms = scope.terms.narrowed(
-            queue_group,
-            pending_bytes_limit_by_endpoint,
-            pending_msgs_limit_by_endpoint,
-            max_in_flight,
-            timeout,
-            middlewares,
+        narrowed = scope.options.narrowed(
+            queue_group=queue_group,
+            pending_bytes_limit=pending_bytes_limit_by_endpoint,
+            pending_msgs_limit=pending_msgs_limit_by_endpoint,
+            middlewares=middlewares,
+            **options,
         )
         prefix = subjects.join(scope.prefix, name)
-        return Group(scope._replace(prefix=prefix, terms=terms), self._add)
+        return Group(scope._replace(prefix=prefix, options=narrowed), self._add)
 
 
 class Group(EndpointOwner):

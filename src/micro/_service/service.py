@@ -7,14 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
 from weakref import WeakSet
 
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
 from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home
-from micro._endpoint.options import Terms
+from micro._endpoint.options import EndpointDefaults, EndpointOptions
 from micro._endpoint.task_pool import TaskPool
 from micro._errors import ConfigError, StoppedError
 from micro._handlers.middleware import Middleware
@@ -277,13 +277,11 @@ def add_service(  # noqa: PLR0913 - the documented signature
     api_prefix: str | None = None,
     *,
     middlewares: Iterable[Middleware] | None = None,
-    max_in_flight: int | None = None,
-    timeout: float | None = None,
-    reply_prefixes: Iterable[str] | None = None,
     error_handler: ErrorHandler | None = None,
     done_handler: DoneHandler | None = None,
     contracts: ContractRegistry | None = None,
     on_incompatible: OnIncompatible = "refuse",
+    **options: Unpack[EndpointDefaults],
 ) -> Service:
     """Create a service; start it with ``async with`` or ``await service.start()``.
 
@@ -300,15 +298,13 @@ def add_service(  # noqa: PLR0913 - the documented signature
         id_generator: Makes the id of the instance; a NUID of 22 characters by default.
         api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
         middlewares: Run around those of groups and endpoints, first one outermost.
-        max_in_flight: Default of all endpoints.
-        timeout: Default of all endpoints: seconds that a handler may take, and a request wait for it.
-        reply_prefixes: What reply subjects must begin with, such as ``_INBOX.``; requests with others
-            are ignored and counted. Any by default, except that ``$`` subjects are never answered to.
         error_handler: Called with the service and each error of a request, sync or async.
         done_handler: Called once with the service and None, or what made stopping fail.
         contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
         on_incompatible: ``refuse`` makes ``add_endpoint`` raise `IncompatibleContractError` when a schema is
             not compatible with the one before; ``warn`` logs it.
+        **options: Defaults of all endpoints, such as `max_in_flight` and `timeout`; see
+            `EndpointDefaults`.
 
     Raises:
         ConfigError: A value is not acceptable.
@@ -321,16 +317,14 @@ def add_service(  # noqa: PLR0913 - the documented signature
         description=subjects.check_description(description),
         metadata=subjects.check_metadata(metadata),
     )
-    outermost = Terms(reply_prefixes=None if reply_prefixes is None else tuple(reply_prefixes))
-    terms = outermost.narrowed(
-        queue_group,
-        pending_bytes_limit_by_endpoint,
-        pending_msgs_limit_by_endpoint,
-        max_in_flight,
-        timeout,
-        middlewares,
+    outermost = EndpointOptions().narrowed(
+        queue_group=queue_group,
+        pending_bytes_limit=pending_bytes_limit_by_endpoint,
+        pending_msgs_limit=pending_msgs_limit_by_endpoint,
+        middlewares=middlewares,
+        **options,
     )
-    scope = Scope(identity.name, identity.id, "", terms)
+    scope = Scope(identity.name, identity.id, "", outermost)
     config = ServiceConfig(
         identity=identity,
         api_prefix=subjects.check_prefix(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from micro._endpoint.options import Terms
+from micro._endpoint.options import EndpointOptions
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,19 @@ from micro._endpoint.options import Terms
 def test_innermost_queue_group_that_is_set_wins(
     levels: tuple[str | None, ...], expected: str
 ) -> None:
-    terms = Terms()
+    options = EndpointOptions()
     for level in reversed(levels):
-        terms = terms.narrowed(level, None, None, None, None, None)
-    assert terms.queue_group == expected
+        options = options.narrowed(queue_group=level)
+    assert options.queue_group == expected
+
+
+def test_unknown_option_is_refused_even_without_a_value() -> None:
+    with pytest.raises(TypeError) as caught:
+        EndpointOptions().narrowed(max_in_fligth=None)
+    assert str(caught.value) == "unknown endpoint options ['max_in_fligth']"
+
+
+def test_nothing_given_is_the_same_object() -> None:
+    """A service with thousands of endpoints keeps its options once."""
+    options = EndpointOptions(max_in_flight=7)
+    assert options.narrowed(timeout=None, middlewares=None) is options

@@ -10,9 +10,9 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
+from micro._endpoint.options import EndpointOptions
 from micro._endpoint.request_queue import RequestQueue
 from micro._handlers.nats_request import NatsRequest
-from micro._limits import Limits
 
 
 def request(data: bytes) -> NatsRequest:
@@ -24,7 +24,7 @@ def none(request: NatsRequest) -> None:
 
 
 async def test_order_of_arrival_and_bounds() -> None:
-    waiting = RequestQueue(Limits(pending_msgs=2, pending_bytes=5), none)
+    waiting = RequestQueue(EndpointOptions(pending_msgs_limit=2, pending_bytes_limit=5), none)
     first, second = request(b"123"), request(b"45")
 
     assert not waiting
@@ -39,7 +39,7 @@ async def test_order_of_arrival_and_bounds() -> None:
 
 async def test_late_ones_are_handed_out_in_order_and_once() -> None:
     late: asyncio.Queue[NatsRequest] = asyncio.Queue()
-    waiting = RequestQueue(Limits(timeout=0.05), late.put_nowait)
+    waiting = RequestQueue(EndpointOptions(timeout=0.05), late.put_nowait)
     served, *others = [request(b"x") for _ in range(4)]
     for each in (served, *others):
         waiting.keep(each)

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NatsClient
 import micro
 from micro import ConfigError, Request
 from micro._endpoint.endpoint import Endpoint, EndpointConfig
-from micro._endpoint.options import Terms
+from micro._endpoint.options import EndpointOptions
 from micro._service.groups import EndpointOwner, Scope
 
 
@@ -23,7 +23,7 @@ class Recorder(EndpointOwner):
 
     def __init__(self, **scope: Any) -> None:
         said = {name: value for name, value in scope.items() if value is not None}
-        super().__init__(Scope("s", "i", "", Terms(**said)), self.record)
+        super().__init__(Scope("s", "i", "", EndpointOptions(**said)), self.record)
         self.added: list[EndpointConfig] = []
 
     async def record(self, config: EndpointConfig, handler: Any) -> Endpoint:
@@ -47,7 +47,7 @@ async def test_nearest_queue_group_that_is_said_wins(
     group = owner.add_group("outer", outer).add_group("inner", inner)
     await group.add_endpoint("e", handler, queue_group=endpoint)
     said = [level for level in (endpoint, inner, outer, service) if level is not None]
-    assert owner.only.terms.queue_group == (said[0] if said else "q")
+    assert owner.only.options.queue_group == (said[0] if said else "q")
 
 
 LIMITS = ["pending_bytes_limit", "pending_msgs_limit"]
@@ -57,7 +57,6 @@ LIMITS = ["pending_bytes_limit", "pending_msgs_limit"]
 @pytest.mark.parametrize(
     ("service", "group", "endpoint", "expected"),
     [
-        (None, None, None, None),
         (5, None, None, 5),
         (5, 6, None, 6),
         (5, 6, 7, 7),
@@ -71,12 +70,12 @@ async def test_pending_limits_are_inherited(
     owner = Recorder(**{limit: service})
     inner = owner.add_group("g", **{f"{limit}_by_endpoint": group}).add_group("h")
     await inner.add_endpoint("e", handler, **{limit: endpoint})
-    assert getattr(owner.only.terms, limit) == expected
+    assert getattr(owner.only.options, limit) == expected
 
 
 @pytest.mark.parametrize(
     ("service", "group", "endpoint", "expected"),
-    [(None, None, None, None), (5, None, None, 5), (5, 6, None, 6), (5, 6, 7, 7)],
+    [(None, None, None, 512), (5, None, None, 5), (5, 6, None, 6), (5, 6, 7, 7)],
 )
 async def test_max_in_flight_is_inherited(
     service: int | None, group: int | None, endpoint: int | None, expected: int | None
@@ -84,22 +83,29 @@ async def test_max_in_flight_is_inherited(
     owner = Recorder(max_in_flight=service)
     inner = owner.add_group("g", max_in_flight=group).add_group("h")
     await inner.add_endpoint("e", handler, max_in_flight=endpoint)
-    assert owner.only.terms.max_in_flight == expected
+    assert owner.only.options.max_in_flight == expected
+
+
+async def test_reply_prefixes_of_the_innermost_level_hold() -> None:
+    owner = Recorder(reply_prefixes=("_INBOX.",))
+    group = owner.add_group("g", reply_prefixes=["answers.", "_R_."])
+    await group.add_endpoint("e", handler)
+    assert owner.only.options.reply_prefixes == ("answers.", "_R_.")
 
 
 async def test_defaults_of_the_limits() -> None:
     owner = Recorder()
     await owner.add_endpoint("e", handler)
-    found = owner.only.terms.limits()
-    assert (found.max_in_flight, found.pending_msgs) == (512, 4096)
-    assert found.pending_bytes == 32 * 1024 * 1024
+    options = owner.only.options
+    assert (options.max_in_flight, options.pending_msgs) == (512, 4096)
+    assert options.pending_bytes_limit == 32 * 1024 * 1024
 
 
 @pytest.mark.parametrize(("running", "waiting"), [(1, 64), (8, 64), (9, 72), (1000, 8000)])
 async def test_eight_requests_wait_for_each_that_runs(running: int, waiting: int) -> None:
     owner = Recorder(max_in_flight=running)
     await owner.add_endpoint("e", handler)
-    assert owner.only.terms.limits().pending_msgs == waiting
+    assert owner.only.options.pending_msgs == waiting
 
 
 @pytest.mark.parametrize(
