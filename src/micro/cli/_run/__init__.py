@@ -1,0 +1,1 @@
+"""The command `run`: the program, its workers and their supervisor."""
