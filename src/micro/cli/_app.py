@@ -14,7 +14,7 @@ from micro.cli._doctor import doctor
 from micro.cli._exporter import exporter
 from micro.cli._flags import add_command, make_help
 from micro.cli._request import request
-from micro.cli._run import run
+from micro.cli._run.command import run
 from micro.cli._server import server
 from micro.cli._stats import stats, top
 

@@ -15,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 import micro
 from micro import Request, ServiceError
 from micro._protocol import deadline
-from micro.cli._program import Program
+from micro.cli._run.program import Program
 
 LONG = 60.0
 FIELDS = ("service", "endpoint", "instance", "subject", "code")

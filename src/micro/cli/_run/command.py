@@ -11,8 +11,8 @@ import typer
 from micro._errors import ConfigError, MicroError
 from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import Exit, fail
-from micro.cli._program import LogLevel, Loop, Program
-from micro.cli._supervisor import Supervisor
+from micro.cli._run.program import LogLevel, Loop, Program
+from micro.cli._run.supervisor import Supervisor
 
 
 def run(  # noqa: PLR0913 - flags of a command

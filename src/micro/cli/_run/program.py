@@ -17,7 +17,7 @@ from micro import options
 from micro._errors import ConfigError
 from micro._program.context import Context
 from micro.cli._flags import Address, Connection
-from micro.cli._target import load_setup
+from micro.cli._run.target import load_setup
 
 logger = logging.getLogger("micro.run")
 

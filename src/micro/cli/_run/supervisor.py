@@ -12,7 +12,7 @@ from asyncio.subprocess import Process
 
 from micro._connection.backoff import Backoff
 from micro.cli._output import Exit
-from micro.cli._program import Program
+from micro.cli._run.program import Program
 
 logger = logging.getLogger("micro.supervisor")
 
@@ -43,7 +43,7 @@ class Worker:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "micro.cli._worker",
+                "micro.cli._run.worker",
                 str(write_end),
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(write_end,),

@@ -1,4 +1,4 @@
-"""The process of one worker, started by `micro.cli._supervisor`.
+"""The process of one worker, started by `micro.cli._run.supervisor`.
 
 Standard input has one line, the program, and ends when the supervisor does.
 """
@@ -12,7 +12,7 @@ import threading
 
 from micro._errors import ConfigError, MicroError
 from micro.cli._output import Exit
-from micro.cli._program import Program
+from micro.cli._run.program import Program
 
 
 def work(ready_fd: int) -> int:

@@ -17,10 +17,10 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from micro.cli._flags import Connection
-from micro.cli._program import Program
+from micro.cli._run.program import Program
 from micro.testing import NatsServer, free_port, nats_server
 
-from .conftest import PROGRAM, Cli, Running
+from ..conftest import PROGRAM, Cli, Running
 
 SET_UP = "app:setup is set up"
 FINISHED = "app:setup has stopped"
@@ -241,7 +241,7 @@ def test_a_secret_given_as_a_flag_is_not_passed_on_in_the_arguments(cli: Cli) ->
         arguments = Path(f"/proc/{worker}/cmdline").read_bytes()
 
         assert running.stop() == 0
-    assert b"micro.cli._worker" in arguments
+    assert b"micro.cli._run.worker" in arguments
     assert b"s3cr3t" not in arguments
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from micro._errors import ConfigError
-from micro.cli._target import load_setup
+from micro.cli._run.target import load_setup
 
 MODULE = """
 async def setup(ctx): ...
