@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, Error, MaxPayloadError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import Header, KeyValueConfig, StorageType, StreamConfig
+from nats.js.api import Header, KeyValueConfig, StorageType
 from nats.js.errors import (
     APIError,
     NoStreamResponseError,
@@ -25,9 +25,11 @@ T = TypeVar("T")
 logger = logging.getLogger("micro.registry")
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _STREAM_NAME_IN_USE = 10058
+_STREAM_NOT_FOUND = 10059
 _TOO_LARGE = 10054
 _NO_PEERS = 10005
 _NOT_CLUSTERED = 10074
+_NOT_ENABLED = {10039, 10076}
 _TRANSIENT = (
     NatsTimeoutError,
     NoRespondersError,
@@ -35,6 +37,9 @@ _TRANSIENT = (
     ServiceUnavailableError,
     ServerError,
 )
+_LAST_REVISION = 2**63 - 1
+_PATIENCE_WITHOUT_JETSTREAM = 0.7
+"""Seconds before a server that offers no JetStream is named: less than most callers wait."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,22 @@ class Stored:
     revision: int
 
 
+class Span(NamedTuple):
+    """The lifetime of a bucket: when it was made, and the revision of its last write."""
+
+    created: str
+    last: int
+
+
 class Bucket:
     """A KV bucket, made on first use: history 1, file storage, no age limit.
 
     A call is repeated with jitter until it is answered or `timeout` seconds have passed, which
     covers an election and a reconnect. Every write is safe to repeat.
+
+    Every replica and every mirror may answer a direct get, also one that is behind. So only values
+    that never change are read that way, and only their presence is believed; the leader of the
+    stream answers everything else.
     """
 
     def __init__(self, nc: Client, name: str, *, replicas: int, timeout: float) -> None:
@@ -63,7 +79,7 @@ class Bucket:
         self._timeout = timeout
         # A request to a server that has just died is not answered: leave time to ask another.
         self._js = nc.jetstream(timeout=min(2.0, timeout))
-        self._config: StreamConfig | None = None
+        self._is_open = False
         self._opening = asyncio.Lock()
 
     @property
@@ -111,49 +127,55 @@ class Bucket:
         return (await self._answered(attempt))[0]
 
     async def get(self, key: str) -> Stored | None:
-        """Return the last value of a key, or the first match of a pattern, from the leader."""
+        """Return the last value of a key, as the leader knows it."""
 
         async def attempt() -> tuple[Stored | None]:
             return (await self._last(key),)
 
         return (await self._answered(attempt))[0]
 
-    async def at(self, revision: int) -> Stored | None:
-        """Return the value written at a revision; contents and changes are always there."""
+    async def find(self, key: str) -> Stored | None:
+        """Return the value of a key that is created once and never changed."""
 
         async def attempt() -> tuple[Stored | None]:
-            stored = await self._read(direct=True, seq=revision)
-            # A replica may not have it yet.
-            if stored is None and self._replicated:
-                stored = await self._read(direct=False, seq=revision)
-            return (stored,)
+            return (await self._copy(subject=self._prefix + key) or await self._last(key),)
+
+        return (await self._answered(attempt))[0]
+
+    async def at(self, revision: int) -> Stored | None:
+        """Return the value written at a revision; contents and changes are always there."""
+        if not 1 <= revision <= _LAST_REVISION:
+            return None
+
+        async def attempt() -> tuple[Stored | None]:
+            return (await self._copy(seq=revision) or await self._read(seq=revision),)
+
+        return (await self._answered(attempt))[0]
+
+    async def following(self, pattern: str, revision: int) -> Stored | None:
+        """Return the oldest last value of the keys that match, written after a revision."""
+
+        async def attempt() -> tuple[Stored | None]:
+            subject = self._prefix + pattern
+            return (await self._read(seq=revision + 1, subject=subject, next=True),)
 
         return (await self._answered(attempt))[0]
 
     async def scan(self, pattern: str) -> AsyncIterator[Stored]:
         """Yield the last values of all matching keys, oldest first; a change may repeat one."""
         revision = 0
-        while True:
-            stored = await self._next(pattern, revision + 1)
-            if stored is None:
-                return
+        while (stored := await self.following(pattern, revision)) is not None:
             yield stored
             revision = stored.revision
 
-    async def _next(self, pattern: str, revision: int) -> Stored | None:
-        async def attempt() -> tuple[Stored | None]:
-            subject = self._prefix + pattern
-            return (
-                await self._read(
-                    direct=not self._replicated, seq=revision, subject=subject, following=True
-                ),
-            )
+    async def span(self) -> Span:
+        """Return the age of the stream and its last revision, as the leader knows them."""
 
-        return (await self._answered(attempt))[0]
+        async def attempt() -> Span:
+            info = await self._js.stream_info(self._stream)
+            return Span(str(info.created), info.state.last_seq)
 
-    @property
-    def _replicated(self) -> bool:
-        return self._config is not None and (self._config.num_replicas or 1) > 1
+        return await self._answered(attempt)
 
     async def _put(self, key: str, value: bytes, expected: int) -> int | None:
         try:
@@ -169,25 +191,21 @@ class Bucket:
         return ack.seq
 
     async def _last(self, key: str) -> Stored | None:
-        # Any replica answers a direct get, even one that lags: only a single one is asked so.
-        # A pattern must not be part of the subject of the request.
-        direct = not self._replicated and "*" not in key
-        return await self._read(direct=direct, subject=self._prefix + key)
+        return await self._read(subject=self._prefix + key)
 
-    async def _read(
-        self,
-        *,
-        direct: bool,
-        seq: int | None = None,
-        subject: str | None = None,
-        following: bool = False,
-    ) -> Stored | None:
-        allowed = self._config is not None and bool(self._config.allow_direct)
+    async def _copy(self, **query: Any) -> Stored | None:
+        """Read from any replica or mirror; None if it has nothing, or if none may be asked."""
         try:
-            message = await self._js.get_msg(
-                self._stream, seq=seq, subject=subject, direct=direct and allowed, next=following
-            )
-        except NotFoundError:
+            return await self._read(direct=True, **query)
+        except NoRespondersError:
+            return None
+
+    async def _read(self, **query: Any) -> Stored | None:
+        try:
+            message = await self._js.get_msg(self._stream, **query)
+        except NotFoundError as error:
+            if error.err_code == _STREAM_NOT_FOUND:
+                raise
             return None
         key = (message.subject or "").removeprefix(self._prefix)
         return Stored(key, message.data or b"", message.seq or 0)
@@ -195,48 +213,68 @@ class Bucket:
     async def _answered(self, attempt: Callable[[], Awaitable[T | None]]) -> T:
         """Repeat `attempt` until it returns something other than None."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        began = loop.time()
         waits = pauses(0.005, 0.5)
         while True:
             failure: Error | None = None
+            patience = self._timeout
             try:
-                if self._config is None:
+                if not self._is_open:
                     await self._open()
                 result = await attempt()
                 if result is not None:
                     return result
             except Error as error:
-                if not _is_transient(error):
-                    raise self._refused(error) from error
-                failure = error
+                failure = await self._cause(error)
+                if not _is_transient(failure):
+                    raise self._refused(failure) from error
+                if _is_without_jetstream(failure):
+                    patience = min(patience, _PATIENCE_WITHOUT_JETSTREAM)
             pause = next(waits)
-            if loop.time() + pause > deadline:
+            if loop.time() + pause > began + patience:
                 raise RegistryConnectionError(self.url, _reason(failure)) from failure
             await asyncio.sleep(pause)
 
-    def _refused(self, exc: Error) -> RegistryConnectionError:
-        if isinstance(exc, MaxPayloadError) or getattr(exc, "err_code", None) == _TOO_LARGE:
-            problem = Problem(413, "ContentTooLargeException", "larger than the NATS server takes")
+    async def _cause(self, error: Error) -> Error:
+        """Return why nothing listens on the subjects of the stream: it is gone, or has no leader."""
+        if not isinstance(error, NoStreamResponseError):
+            return error
+        try:
+            await self._js.stream_info(self._stream)
+        except Error as cause:
+            return cause
+        return error
+
+    def _refused(self, error: Error) -> RegistryConnectionError:
+        code = getattr(error, "err_code", None)
+        if isinstance(error, MaxPayloadError) or code == _TOO_LARGE:
+            reason = f"larger than the {self.max_value} bytes that the NATS server takes"
+            problem = Problem(413, "ContentTooLargeException", reason)
             return RequestRefusedError(self.url, problem=problem)
-        if isinstance(exc, ConnectionClosedError):
+        if isinstance(error, ConnectionClosedError):
             return RegistryConnectionError(self.url, "the connection is closed")
-        return RegistryConnectionError(self.url, getattr(exc, "description", None) or str(exc))
+        if code == _STREAM_NOT_FOUND:
+            reason = f"bucket {self._name!r} does not exist any more"
+            return RegistryConnectionError(self.url, reason)
+        return RegistryConnectionError(self.url, getattr(error, "description", None) or str(error))
 
     async def _open(self) -> None:
         async with self._opening:
-            if self._config is not None:
+            if self._is_open:
                 return
             try:
                 info = await self._js.stream_info(self._stream)
             except NotFoundError:
                 await self._make()
                 info = await self._js.stream_info(self._stream)
-            if info.config.max_age:
-                reason = (
-                    f"the bucket drops values after {info.config.max_age:g} s: expected no limit"
-                )
+            config = info.config
+            if config.max_age:
+                reason = f"the bucket drops values after {config.max_age:g} s: expected no limit"
                 raise RegistryConnectionError(self.url, reason)
-            self._config = info.config
+            if config.mirror is not None:
+                reason = f"the bucket is a mirror of {config.mirror.name!r}: expected its origin"
+                raise RegistryConnectionError(self.url, reason)
+            self._is_open = True
 
     async def _make(self) -> None:
         config = KeyValueConfig(
@@ -252,12 +290,21 @@ class Bucket:
             # Another client was faster, perhaps with other settings; its bucket will do.
             if error.err_code != _STREAM_NAME_IN_USE:
                 raise
+        else:
+            logger.info("%s: the bucket did not exist and was made", self.url)
 
 
-def _is_transient(exc: Error) -> bool:
-    code = getattr(exc, "err_code", None)
+def _is_transient(error: Error) -> bool:
+    code = getattr(error, "err_code", None)
     # A node missing for the replicas of a new bucket may return; a single server stays single.
-    return code == _NO_PEERS or (isinstance(exc, _TRANSIENT) and code != _NOT_CLUSTERED)
+    return code == _NO_PEERS or (isinstance(error, _TRANSIENT) and code != _NOT_CLUSTERED)
+
+
+def _is_without_jetstream(error: Error) -> bool:
+    """Tell whether the API does not answer at all, or says that it is switched off."""
+    if not isinstance(error, ServiceUnavailableError):
+        return False
+    return error.err_code is None or error.err_code in _NOT_ENABLED
 
 
 def _reason(failure: Error | None) -> str:
@@ -265,5 +312,6 @@ def _reason(failure: Error | None) -> str:
         return "a write that came first was not applied in time"
     if isinstance(failure, NatsTimeoutError):
         return "no answer in time"
-    description = getattr(failure, "description", None)
-    return description or "JetStream is not enabled, or has no leader"
+    if _is_without_jetstream(failure):
+        return "JetStream is not enabled on the server, or not for this account"
+    return getattr(failure, "description", None) or "the bucket has no leader"

@@ -73,7 +73,7 @@ class Contents:
         known = self._by_key.get(content.key)
         if known is not None:
             return known
-        stored = await self._bucket.get(content.key)
+        stored = await self._bucket.find(content.key)
         return None if stored is None else self._kept(stored)
 
     async def by_id(self, content_id: int) -> StoredContent | None:
