@@ -148,7 +148,7 @@ async def test_stop_in_the_middle_of_a_move_leaves_both_connections() -> None:
         await service.add_endpoint("echo", echo, subject="moving")
         load = Load(caller)
         async with load.steady("moving", 300):
-            moving = asyncio.create_task(service.move(second))
+            moving = asyncio.create_task(service.__instance__.move(second))
             await until_served(server.url, "moving", "moving", within=20)
             other = micro.add_service(caller, "staying", "1.0.0")
             await other.start()

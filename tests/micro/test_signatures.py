@@ -265,6 +265,32 @@ def test_service_and_context_add_services_alike() -> None:
     assert own == of_context
 
 
+@pytest.mark.parametrize(
+    ("public", "names"),
+    [
+        (micro.Endpoint, {"name", "subject", "queue_group", "stop", "reset"}),
+        (
+            micro.Service,
+            {
+                "add_endpoint",
+                "add_group",
+                "id",
+                "info",
+                "name",
+                "reset",
+                "start",
+                "stats",
+                "stop",
+                "stopped",
+            },
+        ),
+        (micro.Group, {"add_endpoint", "add_group"}),
+    ],
+)
+def test_public_classes_show_only_what_is_for_users(public: type, names: set[str]) -> None:
+    assert {name for name in dir(public) if not name.startswith("_")} == names
+
+
 def test_names_that_are_not_functions() -> None:
     assert issubclass(micro.ServiceError, Exception)
     assert inspect.isclass(micro.Endpoint)

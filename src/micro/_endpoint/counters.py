@@ -68,17 +68,6 @@ class EndpointCounters:
         last = len(times) - 1
         return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the counters under their ADR-32 names; the average is truncated, 0 at first."""
-        requests = self.num_requests
-        return {
-            "num_requests": requests,
-            "num_errors": self.num_errors,
-            "last_error": self.last_error,
-            "processing_time": self.processing_time,
-            "average_processing_time": self.processing_time // requests if requests else 0,
-        }
-
     def details(self) -> dict[str, Any]:
         """Return what ADR-32 has no name for: refusals, error codes, quantiles."""
         return {

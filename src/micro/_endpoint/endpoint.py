@@ -1,4 +1,4 @@
-"""One endpoint: its subscription, its requests, and what discovery says of it."""
+"""One endpoint: its subscription, its requests, and its parts of INFO and STATS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from micro._endpoint.dispatcher import Dispatcher
@@ -18,6 +17,7 @@ from micro._endpoint.task_pool import TaskPool
 from micro._handlers.bound_handler import BoundHandler
 from micro._handlers.middleware import fold
 from micro._handlers.typed import AnyHandler, bind
+from micro._protocol.adr32 import endpoint_info, endpoint_stats
 from micro._protocol.subjects import MAX_METADATA_BYTES
 from micro._wire.frames import Message
 from micro._wire.paths import Path
@@ -30,7 +30,17 @@ RESPONSE_SCHEMA = "micro.response.schema"
 
 
 class EndpointConfig(NamedTuple):
-    """What an endpoint is, after inheritance."""
+    """The declaration of an endpoint, with inherited options.
+
+    Attributes:
+        service: The name of the service.
+        instance: The id of the instance.
+        name: The name of the endpoint.
+        subject: Its subject, group prefix included.
+        metadata: Its metadata.
+        options: Its options.
+        stats_handler: Makes the `data` of its STATS.
+    """
 
     service: str
     instance: str
@@ -42,69 +52,41 @@ class EndpointConfig(NamedTuple):
 
 
 class Home(NamedTuple):
-    """What a service shares with all its endpoints.
+    """What all endpoints of a service share.
 
     Attributes:
         pool: The tasks that requests run in.
-        report: Told of each failed request.
-        left: Told of each endpoint that stops.
+        report: Called with the error of each failed request.
+        left: Called with each endpoint that stops.
     """
 
     pool: TaskPool
     report: Callable[[BaseException], None]
-    left: Callable[[Endpoint], None]
+    left: Callable[[ServedEndpoint], None]
 
 
 class Endpoint:
-    """One endpoint of a running service; made by ``add_endpoint``."""
+    """One endpoint of a running service; made by `add_endpoint`."""
 
-    def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
-        bound = bind(handler)
-        self._config = config
-        self._bound = bound
-        self._home = home
-        self._schemas = _schemas(bound)
-        self._path = path
-        self._listener = self._listen(path)
-        self._former: tuple[Listener, ...] = ()  # on connections that are being left
-        self._data: Any = None
-        self._stopping = False
+    __slots__ = ("_served",)
 
-    @cached_property
-    def _dispatcher(self) -> Dispatcher:
-        """Made for the first request, or whoever asks: most endpoints of a large service are idle."""
-        config = self._config
-        return Dispatcher(
-            RequestLog(config.service, config.name, config.instance),
-            fold(self._bound.call, config.options.middlewares, self._bound.direct),
-            options=config.options,
-            pool=self._home.pool,
-            path=self._path,
-            report=self._home.report,
-        )
-
-    def receive(self, messages: list[Message]) -> None:
-        """Take in requests; the listener calls it."""
-        self._dispatcher.receive(messages)
+    def __init__(self, served: ServedEndpoint) -> None:
+        self._served = served
 
     @property
     def name(self) -> str:
         """The endpoint's name."""
-        return self._config.name
+        return self._served.config.name
 
     @property
     def subject(self) -> str:
         """The subject it listens on, group prefix included."""
-        return self._config.subject
+        return self._served.config.subject
 
     @property
     def queue_group(self) -> str:
         """The queue group it is a member of; empty when none."""
-        return self._config.options.queue_group
-
-    def start(self) -> Coroutine[Any, Any, None]:
-        """Subscribe; returns when the server has the subscription. ``add_endpoint`` calls it."""
-        return self._listener.join(self._owner())
+        return self._served.config.options.queue_group
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
@@ -115,6 +97,81 @@ class Endpoint:
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
+        await self._served.stop(timeout)
+
+    def reset(self) -> None:
+        """Reset the counters."""
+        self._served.reset()
+
+
+class ServedEndpoint:
+    """An endpoint as its service sees it: subscription, requests, and its parts of INFO and STATS.
+
+    Args:
+        path: The path of the connection.
+        config: The declaration.
+        handler: The handler.
+        home: What the endpoint shares with the others of its service.
+
+    Attributes:
+        config: The declaration.
+        public: The endpoint as users see it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bound",
+        "_data",
+        "_dispatcher_made",
+        "_former",
+        "_home",
+        "_listener",
+        "_path",
+        "_schemas",
+        "_stopping",
+        "config",
+        "public",
+    )
+
+    def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
+        bound = bind(handler)
+        self.config = config
+        self.public = Endpoint(self)
+        self._bound = bound
+        self._home = home
+        self._schemas = _schemas(bound)
+        self._path = path
+        self._dispatcher_made: Dispatcher | None = None
+        self._listener = self._listen(path)
+        self._former: tuple[Listener, ...] = ()  # on connections that are being left
+        self._data: Any = None
+        self._stopping = False
+
+    @property
+    def _dispatcher(self) -> Dispatcher:
+        """The dispatcher, made when it is first needed: most endpoints of a large service idle."""
+        if self._dispatcher_made is None:
+            config = self.config
+            self._dispatcher_made = Dispatcher(
+                RequestLog(config.service, config.name, config.instance),
+                fold(self._bound.call, config.options.middlewares, self._bound.direct),
+                options=config.options,
+                pool=self._home.pool,
+                path=self._path,
+                report=self._home.report,
+            )
+        return self._dispatcher_made
+
+    def receive(self, messages: list[Message]) -> None:
+        """Take in requests; the listener calls it."""
+        self._dispatcher.receive(messages)
+
+    def start(self) -> Coroutine[Any, Any, None]:
+        """Subscribe; return when the server has the subscription."""
+        return self._listener.join(self._owner())
+
+    async def stop(self, timeout: float) -> None:
+        """Stop this endpoint; see `Endpoint.stop`."""
         if self._stopping and self._dispatcher.is_calling():
             return
         self._stopping = True
@@ -123,7 +180,7 @@ class Endpoint:
         await self.drain(timeout)
 
     async def move(self, path: Path) -> None:
-        """Go on listening on another connection; nothing is lost between the two."""
+        """Continue on another connection; no request is lost between the two."""
         listener = self._listen(path)
         await listener.join(self._owner())
         former, self._listener = self._listener, listener
@@ -136,11 +193,11 @@ class Endpoint:
         self._former = tuple(each for each in self._former if each is not former)
 
     async def leave(self) -> None:
-        """Receive no more requests but those under way; `Endpoint.stop` calls it."""
+        """Ask the servers for no more requests; those under way are still received."""
         await asyncio.gather(*(each.leave() for each in (self._listener, *self._former)))
 
     async def drain(self, timeout: float) -> None:
-        """Finish what has been received, within a number of seconds; `Endpoint.stop` calls it."""
+        """Finish the received requests within a number of seconds."""
         await asyncio.gather(*(each.close() for each in (self._listener, *self._former)))
         await self._dispatcher.drain(timeout)
 
@@ -153,63 +210,63 @@ class Endpoint:
         self._dispatcher.counters.reset()
 
     def _listen(self, path: Path) -> Listener:
-        return Listener(path, self.subject, self.queue_group, self.receive)
+        return Listener(path, self.config.subject, self.config.options.queue_group, self.receive)
 
     def _owner(self) -> str:
-        return f"endpoint {self._config.name!r} of service {self._config.service!r}"
+        return f"endpoint {self.config.name!r} of service {self.config.service!r}"
 
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
-        """Return the endpoint's part of INFO; without ``schemas`` their hashes stand for them."""
-        config = self._config
-        found = {
+        """Return the endpoint's part of INFO; without `schemas` with hashes in their place."""
+        config = self.config
+        described = {
             key if schemas else f"{key}.sha256": text if schemas else _sha256(text)
             for key, text in self._schemas.items()
         }
-        return {
-            "name": config.name,
-            "subject": config.subject,
-            "queue_group": self.queue_group,
-            "metadata": {**found, **config.metadata},
-        }
+        return endpoint_info(
+            config.name,
+            config.subject,
+            config.options.queue_group,
+            {**described, **config.metadata},
+        )
 
     async def refresh(self) -> None:
-        """Ask the statistics handler for new ``data``; if it fails the endpoint has none."""
-        handler = self._config.stats_handler
+        """Ask the statistics handler for new `data`; if it fails the endpoint has none."""
+        handler = self.config.stats_handler
         if handler is None:
             return
         try:
-            found = handler(self)
-            found = await found if inspect.isawaitable(found) else found
-            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+            data = handler(self.public)
+            data = await data if inspect.isawaitable(data) else data
+            json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         except Exception:
-            logger.exception("%s/%s: stats_handler failed", self._config.service, self.name)
-            found = None
-        self._data = found
+            logger.exception("%s/%s: stats_handler failed", self.config.service, self.config.name)
+            data = None
+        self._data = data
 
     def measure(self) -> dict[str, Any]:
-        """Return the endpoint's part of STATS, with the ``data`` found last."""
-        config = self._config
-        found = {
-            "name": config.name,
-            "subject": config.subject,
-            "queue_group": self.queue_group,
-            **self._dispatcher.counters.snapshot(),
-        }
-        own = {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+        """Return the endpoint's part of STATS, with the latest `data` of the statistics handler."""
+        config, counters = self.config, self._dispatcher.counters
+        own = {**self._dispatcher.load(), **counters.details()}
         given = self._data if isinstance(self._data, dict) else {"user": self._data}
-        return {**found, "data": {"micro": own, **(given if self._data is not None else {})}}
+        return endpoint_stats(
+            config.name,
+            config.subject,
+            config.options.queue_group,
+            counters,
+            {"micro": own, **(given if self._data is not None else {})},
+        )
 
 
 def _schemas(handler: BoundHandler) -> dict[str, str]:
-    found = {}
+    texts = {}
     for key, schema in (
         (REQUEST_SCHEMA, handler.request_schema()),
         (RESPONSE_SCHEMA, handler.response_schema()),
     ):
         text = "" if schema is None else json.dumps(schema, separators=(",", ":"))
         if text and len(text) < MAX_METADATA_BYTES:
-            found[key] = text
-    return found
+            texts[key] = text
+    return texts
 
 
 def _sha256(text: str) -> str:

@@ -20,7 +20,8 @@ from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
 from micro._program.stopping import Cancellation, StopSignals
-from micro._service.service import DoneHandler, ErrorHandler, Service, add_service
+from micro._service.instance import DoneHandler, ErrorHandler
+from micro._service.service import Service, add_service
 
 if TYPE_CHECKING:
     from micro._endpoint.options import EndpointDefaults
@@ -307,10 +308,12 @@ class Context:
         return suppressed
 
     def _hurry(self) -> None:
-        self._hurried = asyncio.gather(*(service.abort() for service in self._services))
+        self._hurried = asyncio.gather(
+            *(service.__instance__.abort() for service in self._services)
+        )
 
     async def _move(self, client: NatsClient) -> None:
-        await asyncio.gather(*(service.move(client) for service in self._services))
+        await asyncio.gather(*(service.__instance__.move(client) for service in self._services))
 
     def _lost(self, error: MicroError) -> None:
         logger.error("%s", error)

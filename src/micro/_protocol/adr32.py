@@ -1,9 +1,13 @@
-"""Facts of the ADR-32 wire format that need no model."""
+"""The wire format of ADR-32 as services write it; no other module names its fields.
+
+The models read the same format, liberally and with pydantic, which a service does not need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from micro._errors import ServiceError
 
@@ -14,6 +18,64 @@ STATS_TYPE = "io.nats.micro.v1.stats_response"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
+
+
+class Counters(Protocol):
+    """The counters of an endpoint; times are nanoseconds."""
+
+    num_requests: int
+    num_errors: int
+    last_error: str
+    processing_time: int
+
+
+def identity(name: str, id: str, version: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields that all three answers begin with."""
+    return {"name": name, "id": id, "version": version, "metadata": metadata}
+
+
+def endpoint_info(
+    name: str, subject: str, queue_group: str, metadata: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return an endpoint's part of INFO."""
+    return {"name": name, "subject": subject, "queue_group": queue_group, "metadata": metadata}
+
+
+def endpoint_stats(
+    name: str, subject: str, queue_group: str, counters: Counters, data: Any
+) -> dict[str, Any]:
+    """Return an endpoint's part of STATS; the average is truncated, 0 before the first request."""
+    requests, total = counters.num_requests, counters.processing_time
+    return {
+        "name": name,
+        "subject": subject,
+        "queue_group": queue_group,
+        "num_requests": requests,
+        "num_errors": counters.num_errors,
+        "last_error": counters.last_error,
+        "processing_time": total,
+        "average_processing_time": total // requests if requests else 0,
+        "data": data,
+    }
+
+
+def ping(of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer to PING of an identity."""
+    return {"type": PING_TYPE, **of}
+
+
+def info(
+    of: Mapping[str, Any], description: str, endpoints: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the answer to INFO of an identity."""
+    return {"type": INFO_TYPE, **of, "description": description, "endpoints": endpoints}
+
+
+def stats(
+    of: Mapping[str, Any], started: datetime, endpoints: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the answer to STATS of an identity."""
+    return {"type": STATS_TYPE, **of, "started": format_time(started), "endpoints": endpoints}
 
 
 def format_time(moment: datetime) -> str:

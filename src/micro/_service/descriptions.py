@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from micro._endpoint.endpoint import Endpoint
-from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+from micro._endpoint.endpoint import ServedEndpoint
+from micro._protocol import adr32
 from micro._ratelimit import TokenBucket
 
 MAX_INFO_BYTES = 64 * 1024
@@ -38,18 +38,15 @@ class Answers:
     """
 
     def __init__(
-        self, identity: Identity, endpoints: Collection[Endpoint], started: datetime
+        self, identity: Identity, endpoints: Collection[ServedEndpoint], started: datetime
     ) -> None:
         self.started = started
         self._endpoints = endpoints
-        self._identity = {
-            "name": identity.name,
-            "id": identity.id,
-            "version": identity.version,
-            "metadata": identity.metadata,
-        }
+        self._identity = adr32.identity(
+            identity.name, identity.id, identity.version, identity.metadata
+        )
         self._description = identity.description
-        self._ping = _encode(PING_TYPE, self._identity)
+        self._ping = _encode(adr32.ping(self._identity))
         self._info: bytes | None = None
         self._stats: bytes | None = None
         self._fresh = TokenBucket(FRESH_STATS_PER_SECOND, 2 * FRESH_STATS_PER_SECOND)
@@ -85,16 +82,12 @@ class Answers:
     def measured(self) -> bytes:
         """Return the answer to STATS, with the last results of the statistics handlers."""
         endpoints = [endpoint.measure() for endpoint in self._endpoints]
-        started = format_time(self.started)
-        return _encode(STATS_TYPE, {**self._identity, "started": started, "endpoints": endpoints})
+        return _encode(adr32.stats(self._identity, self.started, endpoints))
 
     def _describe(self, *, schemas: bool) -> bytes:
         endpoints = [endpoint.describe(schemas=schemas) for endpoint in self._endpoints]
-        return _encode(
-            INFO_TYPE,
-            {**self._identity, "description": self._description, "endpoints": endpoints},
-        )
+        return _encode(adr32.info(self._identity, self._description, endpoints))
 
 
-def _encode(kind: str, body: Mapping[str, Any]) -> bytes:
-    return json.dumps({"type": kind, **body}, separators=(",", ":")).encode()
+def _encode(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

@@ -1,55 +1,28 @@
-"""One instance of a service: how it starts, what it says of itself, how it stops (ADR-32)."""
+"""Services as users see them: declared by `add_service`, started, stopped, and asked for INFO."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Self, Unpack
 
 from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
-from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home
 from micro._endpoint.options import EndpointDefaults, EndpointOptions
-from micro._endpoint.task_pool import TaskPool
-from micro._errors import ConfigError, StoppedError
 from micro._handlers.middleware import Middleware
-from micro._handlers.typed import AnyHandler, bind
 from micro._protocol import subjects
-from micro._service.descriptions import Answers, Identity
-from micro._service.discovery import Discovery
+from micro._service.descriptions import Identity
 from micro._service.groups import EndpointOwner, Scope
-from micro._service.notices import Notices
-from micro._wire import permissions
-from micro._wire.fence import fence, settle
-from micro._wire.paths import Path, path_of
+from micro._service.instance import DoneHandler, ErrorHandler, ServiceConfig, ServiceInstance
 
 if TYPE_CHECKING:
     from micro._protocol.models import ServiceInfo, ServiceStats
     from micro._service.contracts import ContractRegistry, Contracts, OnIncompatible
 
-logger = logging.getLogger("micro.service")
-
 DRAIN_TIMEOUT = 30.0
 """Seconds that `Service.stop` gives to requests in flight."""
-
-ErrorHandler = Callable[["Service", BaseException], Awaitable[None] | None]
-DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None]
-
-
-class ServiceConfig(NamedTuple):
-    """What a service is, decided once at its creation."""
-
-    identity: Identity
-    api_prefix: str
-    now: Callable[[], datetime]
-    error_handler: ErrorHandler | None
-    done_handler: DoneHandler | None
-    contracts: Contracts | None
 
 
 class Service(EndpointOwner):
@@ -59,54 +32,32 @@ class Service(EndpointOwner):
     """
 
     def __init__(self, nc: NatsClient, config: ServiceConfig, scope: Scope) -> None:
-        super().__init__(scope, self._start_endpoint)
-        self._nc = nc
-        self._config = config
-        self._endpoints: dict[str, Endpoint] = {}  # by subject
-        # Those that stop by themselves are out of INFO, but their requests are still waited for.
-        self._leaving: WeakSet[Endpoint] = WeakSet()
-        self._answers = Answers(config.identity, self._endpoints.values(), config.now())
-        self._discovery = self._discover(nc)
-        self._home: Home | None = None  # with the path, from the start on
-        self._path: Path
-        self._stopping: asyncio.Future[None] | None = None
-        self._notices = Notices(f"service {self.name}")
+        # For the context that owns the service, and not part of the interface.
+        self.__instance__ = ServiceInstance(self, nc, config)
+        super().__init__(scope, self.__instance__.add_endpoint)
 
     @property
     def name(self) -> str:
         """The kind of the service, shared by all its instances."""
-        return self._config.identity.name
+        return self.__instance__.config.identity.name
 
     @property
     def id(self) -> str:
         """The unique id of this instance."""
-        return self._config.identity.id
+        return self.__instance__.config.identity.id
 
     async def start(self) -> None:
         """Start the service: it can be discovered once this returns. Does nothing if it is running.
 
         Raises:
-            StoppedError: It was stopped; create a new one.
+            StoppedError: The service was stopped; create a new one.
             PermissionDeniedError: The server refuses the discovery subjects.
             ConnectError: The server does not answer.
         """
-        if self._stopping is not None:
-            raise StoppedError(f"service {self.name!r} has been stopped: create a new one")
-        if self._home is not None:
-            return
-        self._home = Home(TaskPool(), self._failed, self._forget)
-        self._path = path_of(self._nc)
-        self._answers.started = self._config.now()
-        try:
-            await self._join(self._discovery, self._nc)
-        except BaseException:
-            self._home = None
-            raise
-        version = self._config.identity.version
-        logger.info("service %s %s started, id %s", self.name, version, self.id)
+        await self.__instance__.start()
 
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
-        """Stop the service without losing a request. Waits for a stop under way, does nothing twice.
+        """Stop the service without losing a request; a second call waits for the first.
 
         Its endpoints leave their queue groups first, then everything accepted is answered, discovery
         ends last. May be called from a handler, whose own request is then not waited for; while a
@@ -115,89 +66,27 @@ class Service(EndpointOwner):
         Args:
             timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
         """
-        pool = None if self._home is None else self._home.pool
-        if self._stopping is not None:
-            if pool is None or pool.current() is None:
-                await asyncio.shield(self._stopping)
-            return
-        self._stopping = asyncio.get_running_loop().create_future()
-        failure: BaseException | None = None
-        try:
-            if pool is not None:
-                pool.excuse()
-                await self._drain(pool, timeout)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            self._stopping.set_result(None)
-            self._notices.call(self._config.done_handler, self, failure)
-            await self._notices.settle()
-
-    async def _drain(self, pool: TaskPool, timeout: float) -> None:
-        endpoints = [*self._endpoints.values(), *self._leaving]
-        try:
-            await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
-            await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
-        finally:
-            await self._discovery.stop()
-            await settle(self._nc)
-            await pool.close()
-        logger.info("service %s stopped, id %s", self.name, self.id)
-
-    async def abort(self) -> None:
-        """Let a stop under way end now: cancel the requests in flight and answer them with 503."""
-        await asyncio.gather(
-            *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
-        )
-
-    async def move(self, nc: NatsClient) -> None:
-        """Go on serving over another connection. No request is lost between the two.
-
-        For a moment both are subscribed; an endpoint without queue group then gets requests twice.
-
-        Raises:
-            PermissionDeniedError: The server of the new connection refuses a subscription.
-            ConnectError: It does not answer.
-        """
-        if self._home is None or self._is_stopping() or nc is self._nc:
-            return
-        path = path_of(nc)
-        discovery = self._discover(nc)
-        await self._join(discovery, nc)
-        await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
-        former, self._discovery = self._discovery, discovery
-        self._nc, self._path = nc, path
-        await former.stop()
-        if self._is_stopping():  # meanwhile; it knew only the former one
-            await discovery.stop()
-
-    def _is_stopping(self) -> bool:
-        return self._stopping is not None
+        await self.__instance__.stop(timeout)
 
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
-        return self._stopping is not None and self._stopping.done()
+        return self.__instance__.stopped()
 
     def info(self) -> ServiceInfo:
-        """Return what the service answers to INFO."""
-        from micro._protocol.models import (
-            ServiceInfo,  # costs more to import than the rest of micro
-        )
+        """Return the service's answer to INFO."""
+        from micro._protocol.models import ServiceInfo  # takes longer to import than all the rest
 
-        return ServiceInfo.model_validate_json(self._answers.described())
+        return ServiceInfo.model_validate_json(self.__instance__.answers.described())
 
     def stats(self) -> ServiceStats:
-        """Return what the service answers to STATS; of a ``stats_handler`` the result found last."""
+        """Return the service's answer to STATS, with the latest results of statistics handlers."""
         from micro._protocol.models import ServiceStats
 
-        return ServiceStats.model_validate_json(self._answers.measured())
+        return ServiceStats.model_validate_json(self.__instance__.answers.measured())
 
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
-        self._answers.started = self._config.now()
-        for endpoint in self._endpoints.values():
-            endpoint.reset()
+        self.__instance__.reset()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -210,57 +99,6 @@ class Service(EndpointOwner):
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-
-    def _discover(self, nc: NatsClient) -> Discovery:
-        answers = {
-            "PING": self._answers.ping,
-            "INFO": self._answers.info,
-            "STATS": self._answers.stats,
-        }
-        return Discovery(nc, self._config.api_prefix, self.name, self.id, answers=answers)
-
-    async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
-        try:
-            await discovery.start()
-            await fence(nc)
-            permissions.check(nc, discovery.subjects, f"service {self.name!r}")
-        except BaseException:
-            await discovery.stop()
-            raise
-
-    async def _start_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
-        if self._config.contracts is not None:
-            self._running()
-            agreed = await self._config.contracts.metadata(config.name, bind(handler))
-            config = config._replace(metadata={**agreed, **config.metadata})
-        home = self._running()
-        if config.subject in self._endpoints:
-            raise ConfigError(f"service {self.name!r} already listens on {config.subject!r}")
-        endpoint = Endpoint(self._path, config, handler, home)
-        self._endpoints[config.subject] = endpoint
-        try:
-            await endpoint.start()
-        except BaseException:
-            self._forget(endpoint)
-            raise
-        self._answers.changed()
-        return endpoint
-
-    def _running(self) -> Home:
-        if self._home is None or self._stopping is not None:
-            raise StoppedError(
-                f"service {self.name!r} is not running: await start() first, or use 'async with'"
-            )
-        return self._home
-
-    def _forget(self, endpoint: Endpoint) -> None:
-        if self._endpoints.get(endpoint.subject) is endpoint:
-            del self._endpoints[endpoint.subject]
-            self._leaving.add(endpoint)
-        self._answers.changed()
-
-    def _failed(self, error: BaseException) -> None:
-        self._notices.call(self._config.error_handler, self, error)
 
 
 def add_service(  # noqa: PLR0913 - the documented signature

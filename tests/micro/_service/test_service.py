@@ -546,9 +546,9 @@ async def test_moving_to_another_connection_loses_nothing(
             asyncio.create_task(caller.request("moving.echo", b"%d" % number, timeout=LONG))
             for number in range(200)
         ]
-        await service.move(other)
+        await service.__instance__.move(other)
         answers = [(await answer).data for answer in sent]
-        await service.move(other)  # does nothing
+        await service.__instance__.move(other)  # does nothing
         await nc.close()
         assert (await caller.request("moving.echo", b"x", timeout=LONG)).data == b"x"
         assert (await discover(caller, "PING", service))["id"] == service.id
@@ -562,7 +562,7 @@ async def test_stopped_service_does_not_move(
     other = await nats.connect(server.url)
     async with micro.add_service(nc, "unmoved", "1.0.0") as service:
         pass
-    await service.move(other)
+    await service.__instance__.move(other)
     with pytest.raises(nats.errors.NoRespondersError):
         await caller.request("$SRV.PING.unmoved")
     await other.close()
@@ -607,7 +607,7 @@ async def test_abort_ends_a_stop_under_way(nc: NatsClient, caller: NatsClient) -
     await entered.wait()
     stopping = asyncio.create_task(service.stop())
     await asyncio.sleep(0)
-    await service.abort()
+    await service.__instance__.abort()
     with pytest.raises(ServiceError, match="service error 503: service stopped"):
         await asking
     await stopping

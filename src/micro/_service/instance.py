@@ -1,0 +1,224 @@
+"""One running instance of a service: its life, its endpoints, its answers to discovery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
+
+from nats.aio.client import Client as NatsClient
+
+from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home, ServedEndpoint
+from micro._endpoint.task_pool import TaskPool
+from micro._errors import ConfigError, StoppedError
+from micro._handlers.typed import AnyHandler, bind
+from micro._service.descriptions import Answers, Identity
+from micro._service.discovery import Discovery
+from micro._service.notices import Notices
+from micro._wire import permissions
+from micro._wire.fence import fence, settle
+from micro._wire.paths import Path, path_of
+
+if TYPE_CHECKING:
+    from micro._service.contracts import Contracts
+    from micro._service.service import Service
+
+logger = logging.getLogger("micro.service")
+
+ErrorHandler = Callable[["Service", BaseException], Awaitable[None] | None]
+DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None]
+
+
+class ServiceConfig(NamedTuple):
+    """The declaration of a service.
+
+    Attributes:
+        identity: Its name, id, version, description and metadata.
+        api_prefix: The prefix of the discovery subjects.
+        now: The clock.
+        error_handler: Called with the service and each error of a request.
+        done_handler: Called once with the service and None, or the error that made stopping fail.
+        contracts: The registry of its schemas.
+    """
+
+    identity: Identity
+    api_prefix: str
+    now: Callable[[], datetime]
+    error_handler: ErrorHandler | None
+    done_handler: DoneHandler | None
+    contracts: Contracts | None
+
+
+class ServiceInstance:
+    """A service as the framework sees it; users see a `Service`.
+
+    Args:
+        public: The service as users see it.
+        nc: The connection.
+        config: The declaration.
+
+    Attributes:
+        config: The declaration.
+        answers: The bodies of the answers to discovery.
+    """
+
+    def __init__(self, public: Service, nc: NatsClient, config: ServiceConfig) -> None:
+        self.config = config
+        self._public = public
+        self._nc = nc
+        self._name = config.identity.name
+        self._endpoints: dict[str, ServedEndpoint] = {}  # by subject
+        # Endpoints that stop by themselves have left INFO, but their requests are still waited for.
+        self._leaving: WeakSet[ServedEndpoint] = WeakSet()
+        self.answers = Answers(config.identity, self._endpoints.values(), config.now())
+        self._discovery = self._discover(nc)
+        self._home: Home | None = None  # with the path, from the start on
+        self._path: Path
+        self._stopping: asyncio.Future[None] | None = None
+        self._notices = Notices(f"service {self._name}")
+
+    async def start(self) -> None:
+        """Start the service; see `Service.start`."""
+        if self._stopping is not None:
+            raise StoppedError(f"service {self._name!r} has been stopped: create a new one")
+        if self._home is not None:
+            return
+        self._home = Home(TaskPool(), self._failed, self._forget)
+        self._path = path_of(self._nc)
+        self.answers.started = self.config.now()
+        try:
+            await self._join(self._discovery, self._nc)
+        except BaseException:
+            self._home = None
+            raise
+        version = self.config.identity.version
+        logger.info("service %s %s started, id %s", self._name, version, self.config.identity.id)
+
+    async def stop(self, timeout: float) -> None:
+        """Stop the service; see `Service.stop`."""
+        pool = None if self._home is None else self._home.pool
+        if self._stopping is not None:
+            if pool is None or pool.current() is None:
+                await asyncio.shield(self._stopping)
+            return
+        self._stopping = asyncio.get_running_loop().create_future()
+        failure: BaseException | None = None
+        try:
+            if pool is not None:
+                pool.excuse()
+                await self._drain(pool, timeout)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._stopping.set_result(None)
+            self._notices.call(self.config.done_handler, self._public, failure)
+            await self._notices.settle()
+
+    async def _drain(self, pool: TaskPool, timeout: float) -> None:
+        endpoints = [*self._endpoints.values(), *self._leaving]
+        try:
+            await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
+            await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
+        finally:
+            await self._discovery.stop()
+            await settle(self._nc)
+            await pool.close()
+        logger.info("service %s stopped, id %s", self._name, self.config.identity.id)
+
+    async def abort(self) -> None:
+        """End a stop under way now: cancel the requests in flight and answer them with 503."""
+        await asyncio.gather(
+            *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
+        )
+
+    async def move(self, nc: NatsClient) -> None:
+        """Continue on another connection; no request is lost between the two.
+
+        For a moment both are subscribed; an endpoint without queue group then gets requests twice.
+
+        Raises:
+            PermissionDeniedError: The server of the new connection refuses a subscription.
+            ConnectError: It does not answer.
+        """
+        if self._home is None or self._is_stopping() or nc is self._nc:
+            return
+        path = path_of(nc)
+        discovery = self._discover(nc)
+        await self._join(discovery, nc)
+        await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
+        former, self._discovery = self._discovery, discovery
+        self._nc, self._path = nc, path
+        await former.stop()
+        if self._is_stopping():  # meanwhile; it knew only the former one
+            await discovery.stop()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping is not None
+
+    def stopped(self) -> bool:
+        """Return whether the service has been stopped."""
+        return self._stopping is not None and self._stopping.done()
+
+    def reset(self) -> None:
+        """Reset the counters of all endpoints and the time of start."""
+        self.answers.started = self.config.now()
+        for endpoint in self._endpoints.values():
+            endpoint.reset()
+
+    def _discover(self, nc: NatsClient) -> Discovery:
+        answers = {
+            "PING": self.answers.ping,
+            "INFO": self.answers.info,
+            "STATS": self.answers.stats,
+        }
+        return Discovery(
+            nc, self.config.api_prefix, self._name, self.config.identity.id, answers=answers
+        )
+
+    async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
+        try:
+            await discovery.start()
+            await fence(nc)
+            permissions.check(nc, discovery.subjects, f"service {self._name!r}")
+        except BaseException:
+            await discovery.stop()
+            raise
+
+    async def add_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
+        """Add an endpoint; see `Service.add_endpoint`."""
+        if self.config.contracts is not None:
+            self._running()
+            agreed = await self.config.contracts.metadata(config.name, bind(handler))
+            config = config._replace(metadata={**agreed, **config.metadata})
+        home = self._running()
+        if config.subject in self._endpoints:
+            raise ConfigError(f"service {self._name!r} already listens on {config.subject!r}")
+        endpoint = ServedEndpoint(self._path, config, handler, home)
+        self._endpoints[config.subject] = endpoint
+        try:
+            await endpoint.start()
+        except BaseException:
+            self._forget(endpoint)
+            raise
+        self.answers.changed()
+        return endpoint.public
+
+    def _running(self) -> Home:
+        if self._home is None or self._stopping is not None:
+            raise StoppedError(
+                f"service {self._name!r} is not running: await start() first, or use 'async with'"
+            )
+        return self._home
+
+    def _forget(self, endpoint: ServedEndpoint) -> None:
+        if self._endpoints.get(endpoint.config.subject) is endpoint:
+            del self._endpoints[endpoint.config.subject]
+            self._leaving.add(endpoint)
+        self.answers.changed()
+
+    def _failed(self, error: BaseException) -> None:
+        self._notices.call(self.config.error_handler, self._public, error)
