@@ -40,7 +40,7 @@ def test_core_pulls_only_nats_py_and_pydantic(tmp_path: Path) -> None:
 def test_importing_micro_loads_neither_pydantic_nor_an_extra() -> None:
     code = (
         "import sys, micro; "
-        "heavy = {'pydantic', 'httpx', 'grpc', 'typer', 'rich', 'nkeys', 'aiohttp'}; "
+        "heavy = {'pydantic', 'httpx', 'grpc', 'typer', 'rich', 'nkeys'}; "
         "print(sorted(heavy & sys.modules.keys()))"
     )
     loaded = subprocess.run(

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from micro._connection import credentials as ways
 from micro._connection.backoff import Backoff
+from micro._connection.secrets import Function
+from micro._connection.secrets import Given as Secret
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError
 
@@ -23,6 +26,7 @@ __all__ = [
     "ConnectOption",
     "connect_timeout",
     "context",
+    "creds",
     "creds_file",
     "inbox_prefix",
     "jwt",
@@ -44,12 +48,14 @@ __all__ = [
 _Path = str | os.PathLike[str]
 
 
-def servers(*urls: str) -> ConnectOption:
+def servers(*urls: str | Sequence[str]) -> ConnectOption:
     """Connect to one of these servers, tried in random order.
 
     Args:
         urls: `nats://`, `tls://`, `ws://` or `wss://`, the host, and the port, by default 4222.
-            `user:password@` or `token@` before the host applies to all servers.
+            A list, or a text with commas, stands for several. `user:password@` or `token@` before
+            the host belongs to that server; a server without takes those of the first URL with
+            some.
     """
     return ConnectOption("servers", {"servers": urls})
 
@@ -59,40 +65,56 @@ def name(value: str) -> ConnectOption:
     return ConnectOption("name", {"name": value})
 
 
-def user_password(user: str, password: str) -> ConnectOption:
-    """Authenticate with a user name and a password."""
-    return _credentials("user_password", ways.UserPassword(user, ways.Secret(password)))
+def user_password(user: str | Function, password: Secret) -> ConnectOption:
+    """Authenticate with a user name and a password.
+
+    Args:
+        user: The name, or a function that returns it.
+        password: The password, a `pathlib.Path` of a file that has it, or a function, sync or
+            async, that returns it. Files and functions are read at each attempt to connect.
+    """
+    return _credentials("user_password", ways.UserPassword(user, password))
 
 
-def token(value: str) -> ConnectOption:
-    """Authenticate with a token."""
-    return _credentials("token", ways.Token(ways.Secret(value)))
+def token(value: Secret) -> ConnectOption:
+    """Authenticate with a token.
+
+    Args:
+        value: The token, a `pathlib.Path` of a file that has it, or a function, sync or async,
+            that returns it. Files and functions are read at each attempt to connect.
+    """
+    return _credentials("token", ways.Token(value))
+
+
+def creds(value: Secret) -> ConnectOption:
+    """Authenticate with credentials of nsc: their text, or a function for it. Extra: nkeys."""
+    return _credentials("creds", ways.Creds(value))
 
 
 def creds_file(path: _Path) -> ConnectOption:
-    """Authenticate with a credentials file of nsc, read at each connect. Extra: nkeys."""
-    return _credentials("creds_file", ways.CredsFile(_expand(path)))
+    """Authenticate with a credentials file of nsc, read at each attempt. Extra: nkeys."""
+    return _credentials("creds_file", ways.Creds(_expand(path)))
 
 
-def nkey_seed(seed: str) -> ConnectOption:
+def nkey_seed(seed: Secret) -> ConnectOption:
     """Authenticate with the seed of a user nkey (`SU...`). Extra: nkeys."""
-    return _credentials("nkey_seed", ways.NkeySeed(ways.Secret(seed)))
+    return _credentials("nkey_seed", ways.Nkey(seed))
 
 
 def nkey_file(path: _Path) -> ConnectOption:
-    """Authenticate with a file of a user nkey seed, read at each connect. Extra: nkeys."""
-    return _credentials("nkey_file", ways.NkeyFile(_expand(path)))
+    """Authenticate with a file of a user nkey seed, read at each attempt. Extra: nkeys."""
+    return _credentials("nkey_file", ways.Nkey(_expand(path)))
 
 
-def jwt(value: str, seed: str) -> ConnectOption:
-    """Authenticate with a user JWT and its nkey seed. Extra: nkeys."""
-    return _credentials("jwt", ways.UserJwt(ways.Secret(value), ways.Secret(seed)))
+def jwt(value: Secret, seed: Secret) -> ConnectOption:
+    """Authenticate with a user JWT and its nkey seed: texts, paths or functions. Extra: nkeys."""
+    return _credentials("jwt", ways.UserJwt(value, seed))
 
 
 def tls(
     *, ca: _Path | None = None, cert: _Path | None = None, key: _Path | None = None
 ) -> ConnectOption:
-    """Use these PEM files for TLS; they are read again for each new client.
+    """Require TLS with these PEM files; they are read again at each attempt to connect.
 
     Args:
         ca: Authorities to trust instead of those of the system.
@@ -115,12 +137,12 @@ def tls(
 
 
 def ssl_context(value: ssl.SSLContext) -> ConnectOption:
-    """Use this SSL context for TLS."""
+    """Require TLS with this SSL context."""
     return ConnectOption("ssl_context", {"ssl_context": value})
 
 
 def tls_first() -> ConnectOption:
-    """Start with the TLS handshake, for servers with `handshake_first`."""
+    """Require TLS, and start with its handshake, for servers with `handshake_first`."""
     return ConnectOption("tls_first", {"tls_handshake_first": True})
 
 
@@ -143,7 +165,7 @@ def reconnect(
     """Set the delays between attempts to reconnect. A round tries every known server once.
 
     Args:
-        first_delay: Seconds before each attempt of the first round.
+        first_delay: Seconds before the first round.
         factor: The ratio of the delays of two successive rounds.
         max_delay: The longest delay in seconds.
         jitter: The random share of a delay, 0 to 1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -24,6 +25,7 @@ from micro._errors import ConfigError
 
 SECRET = "s3cr3t-value"
 SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode()
+PUBLIC = nkeys.from_seed(bytearray(SEED.encode())).public_key.decode()
 JWT = "eyJ0eXAi.eyJqdGki.c2ln"
 CREDS = f"""-----BEGIN NATS USER JWT-----
 {JWT}
@@ -37,6 +39,15 @@ CREDS = f"""-----BEGIN NATS USER JWT-----
 
 def keywords(*given: ConnectOption, **environ: str) -> dict[str, Any]:
     return resolve(given, environ).keywords()
+
+
+def proof(*given: ConnectOption, server: str = "", **environ: str) -> dict[str, str]:
+    """Return the fields of CONNECT that authenticate, without the signature."""
+    credentials = resolve(given, environ).credentials
+    assert credentials is not None
+    fields = asyncio.run(credentials.prove(server, "nonce"))
+    fields.pop("sig", None)
+    return fields
 
 
 @pytest.fixture
@@ -65,6 +76,7 @@ def test_without_options_and_environment_the_defaults_hold() -> None:
     assert callable(handler)
     assert given == {
         "servers": ["nats://localhost:4222"],
+        "dont_randomize": True,
         "ping_interval": 10,
         "max_outstanding_pings": 2,
         "connect_timeout": 2,
@@ -76,12 +88,8 @@ def test_without_options_and_environment_the_defaults_hold() -> None:
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        (options.servers("a", "nats://b:1"), {"servers": ["nats://a:4222", "nats://b:1"]}),
         (options.servers("tls://[::1]"), {"servers": ["tls://[::1]:4222"]}),
         (options.name("me"), {"name": "me"}),
-        (options.user_password("u", "p"), {"user": "u", "password": "p"}),
-        (options.token("t"), {"token": "t"}),
-        (options.nkey_seed(SEED), {"nkeys_seed_str": SEED}),
         (options.tls_first(), {"tls_handshake_first": True}),
         (options.inbox_prefix("_INBOX.me"), {"inbox_prefix": "_INBOX.me"}),
         (options.ping_interval(3, 4), {"ping_interval": 3, "max_outstanding_pings": 4}),
@@ -105,28 +113,134 @@ def test_a_later_option_replaces_an_earlier_one() -> None:
     assert keywords(options.name("a"), options.name("b"))["name"] == "b"
 
 
-def test_files_are_named_not_read_into_the_keywords(tmp_path: Path) -> None:
-    creds, seed = tmp_path / "me.creds", tmp_path / "me.nk"
-    creds.write_text(CREDS)
-    seed.write_text(SEED + "\n")
+@pytest.mark.parametrize(
+    "given",
+    [["a", "nats://b:1"], [["a", "nats://b:1"]], ["a,nats://b:1"], ["a, ", ("nats://b:1",)]],
+    ids=["texts", "list", "commas", "mixed"],
+)
+def test_servers_are_texts_lists_and_texts_with_commas(given: list[Any]) -> None:
+    assert resolve([options.servers(*given)], {}).servers == ("nats://a:4222", "nats://b:1")
 
-    assert keywords(options.creds_file(creds))["user_credentials"] == creds
-    assert keywords(options.nkey_file(str(seed)))["nkeys_seed"] == str(seed)
+
+def test_the_servers_are_tried_in_random_order() -> None:
+    settings = resolve([options.servers(*"abcdefgh")], {})
+    orders = {tuple(settings.keywords()["servers"]) for _ in range(20)}
+
+    assert len(orders) > 1
+    assert {frozenset(order) for order in orders} == {frozenset(settings.servers)}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Write one file for each kind of secret, in the forms that Go reads."""
+    contents = {
+        "creds": CREDS,
+        "windows": CREDS.replace("\n", "\r\n"),
+        "indented": "\n".join(f"  {line}  " for line in CREDS.splitlines()),
+        "cut": CREDS.rstrip("\n"),
+        "seed": f"{SEED}\n",
+        "decorated": CREDS.partition("\n\n")[2],
+        "jwt": f" {JWT} \r\n",
+        "secret": f"{SECRET}\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / f"{name}.txt").write_bytes(content.encode())
+    return {name: tmp_path / f"{name}.txt" for name in contents}
+
+
+async def later() -> str:
+    return SECRET
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda f: options.user_password("u", SECRET), {"user": "u", "pass": SECRET}),
+        (lambda f: options.user_password("u", f["secret"]), {"user": "u", "pass": SECRET}),
+        (lambda f: options.user_password(lambda: "u", later), {"user": "u", "pass": SECRET}),
+        (lambda f: options.token(SECRET), {"auth_token": SECRET}),
+        (lambda f: options.token(f["secret"]), {"auth_token": SECRET}),
+        (lambda f: options.token(lambda: SECRET), {"auth_token": SECRET}),
+        (lambda f: options.token(later), {"auth_token": SECRET}),
+        (lambda f: options.nkey_seed(SEED), {"nkey": PUBLIC}),
+        (lambda f: options.nkey_file(f["seed"]), {"nkey": PUBLIC}),
+        (lambda f: options.nkey_file(str(f["decorated"])), {"nkey": PUBLIC}),
+        (lambda f: options.jwt(JWT, SEED), {"jwt": JWT}),
+        (lambda f: options.jwt(f["jwt"], f["seed"]), {"jwt": JWT}),
+        (lambda f: options.jwt(lambda: JWT, lambda: SEED), {"jwt": JWT}),
+        (lambda f: options.creds_file(f["creds"]), {"jwt": JWT}),
+        (lambda f: options.creds_file(f["windows"]), {"jwt": JWT}),
+        (lambda f: options.creds_file(f["indented"]), {"jwt": JWT}),
+        (lambda f: options.creds_file(f["cut"]), {"jwt": JWT}),
+        (lambda f: options.creds(CREDS), {"jwt": JWT}),
+        (lambda f: options.creds(lambda: CREDS), {"jwt": JWT}),
+    ],
+)
+def test_a_secret_is_a_text_a_file_or_a_function(
+    files: dict[str, Path], make: Any, expected: dict[str, str]
+) -> None:
+    assert proof(make(files)) == expected
+
+
+def test_files_and_functions_are_read_at_each_attempt(files: dict[str, Path]) -> None:
+    values = iter(["monday", "tuesday"])
+    of_function = resolve([options.token(lambda: next(values))], {}).credentials
+    of_file = resolve([options.token(files["secret"])], {}).credentials
+    assert of_function is not None
+    assert of_file is not None
+
+    async def prove() -> list[dict[str, str]]:
+        first = [await of_function.prove("", ""), await of_file.prove("", "")]
+        files["secret"].write_text("new")
+        return [*first, await of_function.prove("", ""), await of_file.prove("", "")]
+
+    tokens = [fields["auth_token"] for fields in asyncio.run(prove())]
+    assert tokens == ["monday", SECRET, "tuesday", "new"]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: 1 / 0, "the function for the token failed: ZeroDivisionError"),
+        (lambda: 7, "the function for the token returned 'int': expected a text"),
+    ],
+)
+def test_a_function_without_a_secret_ends_the_attempt(function: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        proof(options.token(function))
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (options.token("t"), {"jwt": JWT, "auth_token": "t"}),
+        (options.user_password("u", "p"), {"jwt": JWT, "user": "u", "pass": "p"}),
+    ],
+)
+@pytest.mark.parametrize("signed", ["creds", "jwt"])
+def test_a_jwt_may_be_sent_with_a_token_or_a_user(
+    signed: str, more: ConnectOption, expected: dict[str, str]
+) -> None:
+    jwt = options.creds(CREDS) if signed == "creds" else options.jwt(JWT, SEED)
+
+    assert proof(more, jwt) == proof(jwt, more) == expected
 
 
 def test_a_jwt_is_sent_with_a_signature_of_the_nonce() -> None:
-    given = keywords(options.jwt(JWT, SEED))
+    credentials = resolve([options.jwt(JWT, SEED)], {}).credentials
+    assert credentials is not None
+    fields = asyncio.run(credentials.prove("", "nonce"))
 
-    assert given["user_jwt_cb"]() == JWT.encode()
-    nkeys.from_seed(bytearray(SEED.encode())).verify(
-        b"nonce", base64.b64decode(given["signature_cb"]("nonce"))
-    )
+    assert fields["jwt"] == JWT
+    nkeys.from_seed(bytearray(SEED.encode())).verify(b"nonce", base64.b64decode(fields["sig"]))
 
 
 def test_an_ssl_context_is_handed_on() -> None:
     context = ssl.create_default_context()
 
-    assert keywords(options.ssl_context(context))["tls"] is context
+    assert resolve([options.ssl_context(context)], {}).ssl_context() is context
 
 
 def test_retry_is_off_unless_asked_for() -> None:
@@ -134,49 +248,77 @@ def test_retry_is_off_unless_asked_for() -> None:
     assert resolve([options.retry()], {}).retry
 
 
-def test_credentials_in_a_url_are_unquoted_and_apply_to_all_servers() -> None:
-    given = keywords(options.servers("nats://u:p%40ss@a", "nats://b"))
+def test_credentials_in_a_url_are_unquoted_and_not_part_of_it() -> None:
+    option = options.servers("nats://u:p%40ss@a", "nats://b")
 
-    assert (given["user"], given["password"]) == ("u", "p@ss")
-    assert given["servers"] == ["nats://a:4222", "nats://b:4222"]
+    assert proof(option) == {"user": "u", "pass": "p@ss"}
+    assert resolve([option], {}).servers == ("nats://a:4222", "nats://b:4222")
+
+
+@pytest.mark.parametrize("password", ["a/b", "a#b", "a?b", "a@b", "a:b", "a://b"])
+def test_a_password_in_a_url_may_have_signs_of_a_url(password: str) -> None:
+    assert proof(options.servers(f"nats://u:{password}@h")) == {"user": "u", "pass": password}
+    assert proof(options.servers(f"u:{password}@h")) == {"user": "u", "pass": password}
+
+
+def test_each_server_takes_the_credentials_of_its_url() -> None:
+    option = options.servers("nats://c", "nats://u:p@a", "nats://t@b")
+
+    assert proof(option, server="a:4222") == {"user": "u", "pass": "p"}
+    assert proof(option, server="b:4222") == {"auth_token": "t"}
+    assert proof(option, server="c:4222") == {"user": "u", "pass": "p"}  # the first that has some
+    assert proof(option, server="10.0.0.1:4222") == {"user": "u", "pass": "p"}  # discovered
 
 
 def test_a_user_alone_in_a_url_is_a_token() -> None:
-    assert keywords(options.servers(f"{SECRET}@host"))["token"] == SECRET
+    assert proof(options.servers(f"{SECRET}@host")) == {"auth_token": SECRET}
 
 
 # --- precedence ---------------------------------------------------------------------------------
 
 
 def test_the_environment_fills_what_is_not_given(tmp_path: Path) -> None:
-    given = keywords(options.name("n"), NATS_URL="a,nats://b:1", NATS_USER="u", NATS_PASSWORD="p")
+    environ = {"NATS_URL": "a,nats://b:1", "NATS_USER": "u", "NATS_PASSWORD": "p"}
 
-    assert given["servers"] == ["nats://a:4222", "nats://b:1"]
-    assert (given["user"], given["password"], given["name"]) == ("u", "p", "n")
+    assert resolve([], environ).servers == ("nats://a:4222", "nats://b:1")
+    assert keywords(options.name("n"), **environ)["name"] == "n"
+    assert proof(options.name("n"), **environ) == {"user": "u", "pass": "p"}
 
 
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({"NATS_TOKEN": "t"}, {"token": "t"}),
-        ({"NATS_USER": "t"}, {"token": "t"}),
-        ({"NATS_NKEY": SEED}, {"nkeys_seed_str": SEED}),
-        ({"NATS_URL": ""}, {"servers": ["nats://localhost:4222"]}),
+        ({"NATS_TOKEN": "t"}, {"auth_token": "t"}),
+        ({"NATS_TOKEN_FILE": "{secret}"}, {"auth_token": SECRET}),
+        ({"NATS_USER": "t"}, {"auth_token": "t"}),
+        ({"NATS_USER": "u", "NATS_PASSWORD_FILE": "{secret}"}, {"user": "u", "pass": SECRET}),
+        ({"NATS_NKEY": SEED}, {"nkey": PUBLIC}),
+        ({"NATS_NKEY": f" {SEED}\n"}, {"nkey": PUBLIC}),
+        ({"NATS_NKEY": "{seed}"}, {"nkey": PUBLIC}),
+        ({"NATS_CREDS": "{creds}"}, {"jwt": JWT}),
+        ({"NATS_CREDS": CREDS}, {"jwt": JWT}),
+        ({"NATS_CREDS_DATA": CREDS}, {"jwt": JWT}),
+        ({"NATS_JWT": JWT, "NATS_SEED": SEED}, {"jwt": JWT}),
+        ({"NATS_JWT": "{jwt}", "NATS_SEED": "{seed}"}, {"jwt": JWT}),
+        (
+            {"NATS_JWT": JWT, "NATS_NKEY": "{seed}", "NATS_TOKEN": "t"},
+            {"jwt": JWT, "auth_token": "t"},
+        ),
     ],
 )
-def test_environment_names(environ: dict[str, str], expected: dict[str, Any]) -> None:
-    given = keywords(**environ)
+def test_environment_names(
+    files: dict[str, Path], environ: dict[str, str], expected: dict[str, str]
+) -> None:
+    paths = {name: str(path) for name, path in files.items()}
+    given = {
+        key: value.format(**paths) if "{" in value else value for key, value in environ.items()
+    }
 
-    assert {key: given[key] for key in expected} == expected
+    assert proof(**given) == expected
 
 
-def test_environment_files(tmp_path: Path) -> None:
-    creds, seed = tmp_path / "me.creds", tmp_path / "me.nk"
-    creds.write_text(CREDS)
-    seed.write_text(SEED)
-
-    assert keywords(NATS_CREDS=str(creds))["user_credentials"] == creds
-    assert keywords(NATS_NKEY=str(seed))["nkeys_seed"] == str(seed)
+def test_an_empty_variable_is_none() -> None:
+    assert keywords(NATS_URL="")["servers"] == ["nats://localhost:4222"]
 
 
 def test_option_then_named_context_then_environment_then_context_of_the_environment(
@@ -204,17 +346,13 @@ def test_option_then_named_context_then_environment_then_context_of_the_environm
 
 
 def test_credentials_of_two_sources_never_mix() -> None:
-    given = keywords(options.token("t"), NATS_USER="u", NATS_PASSWORD="p")
+    given = proof(options.token("t"), NATS_USER="u", NATS_PASSWORD="p")
 
-    assert given["token"] == "t"
-    assert given.keys().isdisjoint({"user", "password"})
+    assert given == {"auth_token": "t"}
 
 
 def test_credentials_in_a_given_url_rule_over_those_of_the_environment() -> None:
-    given = keywords(options.servers("u:p@host"), NATS_TOKEN="t")
-
-    assert given["user"] == "u"
-    assert "token" not in given
+    assert proof(options.servers("u:p@host"), NATS_TOKEN="t") == {"user": "u", "pass": "p"}
 
 
 def test_a_context_gives_everything_adr_21_lists(
@@ -236,10 +374,85 @@ def test_a_context_gives_everything_adr_21_lists(
     )
     given = keywords(options.context("full"), **environ)
 
-    assert given["servers"] == ["nats://a:1", "nats://b:4222"]
+    assert sorted(given["servers"]) == ["nats://a:1", "nats://b:4222"]
     assert given["inbox_prefix"] == "_x"
     assert given["tls_handshake_first"] is True
-    assert given["user_jwt_cb"]() == JWT.encode()
+    assert proof(options.context("full"), **environ) == {"jwt": JWT}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"creds": "{creds}"}, {"jwt": JWT}),
+        ({"creds": "file://{creds}"}, {"jwt": JWT}),
+        ({"creds": "$FOLDER/creds.txt"}, {"jwt": JWT}),
+        ({"creds": f"data:;base64,{base64.b64encode(CREDS.encode()).decode()}"}, {"jwt": JWT}),
+        ({"creds": CREDS}, {"jwt": JWT}),
+        ({"creds": "env://CREDS_TEXT"}, {"jwt": JWT}),
+        ({"nkey": "{seed}"}, {"nkey": PUBLIC}),
+        ({"nkey": "file://$FOLDER/seed.txt"}, {"nkey": PUBLIC}),
+        ({"nkey": f"{SEED}\n"}, {"nkey": PUBLIC}),
+        ({"user_jwt": JWT, "user_seed": SEED}, {"jwt": JWT}),
+        ({"user_jwt": "{jwt}", "user_seed": "{seed}"}, {"jwt": JWT}),
+        ({"user_jwt": "file://{jwt}", "user_seed": "env://SEED_TEXT"}, {"jwt": JWT}),
+        ({"token": "env://TOKEN_TEXT"}, {"auth_token": SECRET}),
+        ({"token": "file://{secret}"}, {"auth_token": SECRET}),
+        ({"user": "u", "password": "data:text/plain;base64,cA=="}, {"user": "u", "pass": "p"}),
+        ({"creds": "{creds}", "token": "t"}, {"jwt": JWT, "auth_token": "t"}),
+    ],
+)
+def test_a_context_may_refer_to_its_secrets(
+    config_home: Callable[..., dict[str, str]],
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    expected: dict[str, str],
+) -> None:
+    monkeypatch.setenv("FOLDER", str(files["creds"].parent))
+    for name, value in {"CREDS_TEXT": CREDS, "SEED_TEXT": SEED, "TOKEN_TEXT": SECRET}.items():
+        monkeypatch.setenv(name, value)
+    paths = {name: str(path) for name, path in files.items()}
+    settings = {k: v.format(**paths) if "{" in v else v for k, v in settings.items()}
+
+    assert proof(**config_home(c=settings), NATS_CONTEXT="c") == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"creds": "op://vault/item/field"},
+            "'creds' of NATS context {path} uses op://, which only the NATS CLI supports: "
+            "expected a path, file://, env:// or data:",
+        ),
+        (
+            {"nkey": "nsc://o/a/u"},
+            "'nkey' of NATS context {path} uses nsc://, which only the NATS CLI supports: "
+            "expected a path, file://, env:// or data:",
+        ),
+        (
+            {"token": "env://NOT_SET_AT_ALL"},
+            "'token' of NATS context {path} names the variable NOT_SET_AT_ALL, "
+            "which is not set or empty",
+        ),
+        (
+            {"creds": "data:;base64,%%%"},
+            "'creds' of NATS context {path} is malformed: expected data:;base64, and text in base64",
+        ),
+    ],
+)
+def test_a_reference_that_cannot_be_followed_is_named(
+    config_home: Callable[..., dict[str, str]],
+    tmp_path: Path,
+    settings: dict[str, str],
+    message: str,
+) -> None:
+    environ = config_home(c=settings)
+    with pytest.raises(ConfigError) as caught:
+        resolve([], environ | {"NATS_CONTEXT": "c"})
+
+    path = repr(str(tmp_path / "nats" / "context" / "c.json"))
+    assert str(caught.value) == message.replace("{path}", path)
 
 
 def test_contexts_are_found_below_home(tmp_path: Path) -> None:
@@ -270,9 +483,8 @@ def test_contexts_are_found_below_home(tmp_path: Path) -> None:
         ),
         (
             [],
-            {"NATS_TOKEN": "t", "NATS_CREDS": "f"},
-            "contradictory credentials in the environment: credentials file and token; "
-            "give one of them",
+            {"NATS_TOKEN": "t", "NATS_NKEY": "f"},
+            "contradictory credentials in the environment: nkey file and token; give one of them",
         ),
         ([], {"NATS_PASSWORD": "p"}, "the password in the environment has no user: expected both"),
         (
@@ -306,9 +518,19 @@ def test_contexts_are_found_below_home(tmp_path: Path) -> None:
             "WebSocket and other server URLs do not go together: expected one kind",
         ),
         (
-            [options.servers("a@h", "b@h")],
+            [options.servers("ws://h"), options.tls(ca=__file__.replace("options", "x"))],
             {},
-            "server URLs carry different credentials: expected the same for all",
+            f"cannot read TLS CA {__file__.replace('options', 'x')!r}: No such file or directory",
+        ),
+        (
+            [options.servers("ws://h"), options.ssl_context(ssl.create_default_context())],
+            {},
+            "a ws:// server URL cannot use TLS: expected wss://",
+        ),
+        (
+            [options.servers(5)],  # type: ignore[arg-type]  # the point of this test
+            {},
+            "invalid server URL of type 'int': expected a text",
         ),
         ([options.user_password("", "p")], {}, "invalid user '': expected a name"),
         ([options.token("")], {}, "invalid token: expected a text that is not empty"),
@@ -464,7 +686,7 @@ def test_an_unknown_context_is_refused_with_those_that_exist(
         (
             "aiohttp",
             options.servers("ws://h"),
-            "WebSocket server URLs need the package aiohttp: pip install aiohttp",
+            "WebSocket server URLs need the package aiohttp: pip install 'natsmicro[websocket]'",
         ),
     ],
 )
@@ -537,7 +759,7 @@ def test_delays_double_up_to_the_cap_and_start_anew_after_success() -> None:
     assert delays == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5, 0.01]
 
 
-def test_each_round_tries_every_server_once_before_waiting_longer() -> None:
+def test_a_round_tries_every_server_once_and_only_its_first_attempt_waits() -> None:
     choose = Backoff(jitter=0).handler()
     counters = dict.fromkeys("abc", 0)
     seen = []
@@ -548,7 +770,16 @@ def test_each_round_tries_every_server_once_before_waiting_longer() -> None:
         counters[host] += 1
         seen.append((host, delay))
 
-    assert seen == [(h, 0.01) for h in "abc"] + [(h, 0.02) for h in "abc"]
+    assert seen == [("a", 0.01), ("b", 0), ("c", 0), ("a", 0.02), ("b", 0), ("c", 0)]
+
+
+def test_the_server_that_was_lost_is_tried_last() -> None:
+    choose = Backoff(jitter=0).handler()
+    choose.used("b:4222")
+    server, _ = choose(pool(b=1, a=1), {})
+
+    assert server is not None
+    assert server.uri.hostname == "a"
 
 
 def test_jitter_only_shortens_a_delay() -> None:

@@ -19,8 +19,8 @@ from nats.aio.client import Client
 
 import micro
 from micro import options
+from micro._connection import transports
 from micro._connection.settings import ConnectOption, Settings, resolve
-from micro._wire import fast_transport
 from micro.testing import free_port, nats_server
 
 from .certificates import write_certificates
@@ -29,7 +29,7 @@ from .certificates import write_certificates
 async def connect(settings: Settings, **more: Any) -> Client:
     """Connect once, and let the first refusal be the outcome."""
     client = Client()
-    fast_transport.install(client, settings.servers)
+    transports.install(client, settings)
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
 
     async def refused(error: Exception) -> None:
@@ -159,7 +159,7 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, first: bool) -> Non
         environ = {"NATS_CA": str(ca), "NATS_CERT": str(cert), "NATS_KEY": str(key)}
         await round_trip(*given, options.tls(ca=ca, cert=cert, key=key))
         await round_trip(*given, environ=environ)
-        await round_trip(*given, options.ssl_context(resolve([], environ).keywords()["tls"]))
+        await round_trip(*given, options.ssl_context(resolve([], environ).ssl_context()))
         with pytest.raises(Exception, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"):
             await round_trip(*given)
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nats.aio.client import Server
 
 from micro._errors import ConfigError
 
-Handler = Callable[[list[Server], dict[str, Any]], tuple[Server | None, float]]
-
 
 class Backoff(NamedTuple):
     """Delays that grow from round to round; a round tries every known server once.
 
     Attributes:
-        first_delay: Seconds before the attempts of the first round.
+        first_delay: Seconds before the first round.
         factor: The ratio of the delays of two successive rounds.
         max_delay: The longest delay in seconds.
         jitter: The random share of a delay, 0 to 1; it keeps the clients of a server from
@@ -56,30 +53,43 @@ class Backoff(NamedTuple):
             longest = min(self.max_delay, self.first_delay * self.factor**round_number)
         return longest * random.uniform(1 - self.jitter, 1)  # noqa: S311 - spreads load, no secret
 
-    def handler(self) -> Handler:
+    def handler(self) -> ReconnectHandler:
         """Return a reconnect handler for one client."""
-        return _Reconnect(self)
+        return ReconnectHandler(self)
 
 
-class _Reconnect:
-    """The reconnect handler of one client: the least recently tried server, a growing delay.
+class ReconnectHandler:
+    """The order of the attempts of one client: the least recently used server first.
 
-    nats-py reports earlier attempts only as counters of the servers.
+    A round tries each known server once; only its first attempt waits. nats-py reports earlier
+    attempts only as counters of the servers.
     """
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._attempts = 0
+        self._round: set[str] = set()  # host and port of the servers tried in this round
+        self._rounds = 0
         self._turns: dict[str, int] = {}  # host and port -> the last call that chose it
         self._calls = 0
         self._chosen = ""
 
+    def used(self, server: str) -> None:
+        """Record the server of the first connection, which nats-py chooses by itself."""
+        self._turns[server] = self._calls
+
     def __call__(self, pool: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
         # nats-py sets the counter of a server to zero after a success.
-        succeeded = any(s.uri.netloc == self._chosen and s.reconnects == 0 for s in pool)
-        self._attempts = 0 if succeeded or not self._chosen else self._attempts + 1
-        server = min(pool, key=lambda entry: self._turns.get(entry.uri.netloc, -1))
+        if any(s.uri.netloc == self._chosen and s.reconnects == 0 for s in pool):
+            self._round.clear()
+            self._rounds = 0
+        fresh = [entry for entry in pool if entry.uri.netloc not in self._round]
+        if not fresh:
+            self._round.clear()
+            self._rounds += 1
+        delay = 0.0 if self._round else self._backoff.delay(self._rounds)
+        server = min(fresh or pool, key=lambda entry: self._turns.get(entry.uri.netloc, -1))
         self._calls += 1
-        self._turns[server.uri.netloc] = self._calls
         self._chosen = server.uri.netloc
-        return server, self._backoff.delay(self._attempts // len(pool))
+        self._turns[self._chosen] = self._calls
+        self._round.add(self._chosen)
+        return server, delay

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
+from micro._connection.handshake import RefusedError
 from micro._connection.settings import Settings
 from micro._errors import ConnectError
 
@@ -40,27 +42,46 @@ class FirstConnection:
         self._settings = settings
         self._errors: list[BaseException] = []
         self._hopeless = asyncio.Event()
+        self._attempts = len(settings.servers)
 
     def failed(self, error: BaseException) -> None:
         """Record an error; called by the error callback of the client while it connects."""
         if self._errors and error is self._errors[-1]:
             return  # nats-py reports a lost connection again when it closes it
         self._errors.append(error)
-        if _refused(error) or not self._is_patient():
+        if self._is_refusal(error) or not self._is_patient():
             self._hopeless.set()
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Return whether no further attempt can succeed; a place may become free with time."""
+        if self._settings.retry and "maximum" in str(error).lower():
+            return False
+        return _refused(error)
 
     def _is_patient(self) -> bool:
         resets = sum(isinstance(error, _RESETS) for error in self._errors)
         counted = len(self._errors) - min(resets, MAX_RESETS)
-        return self._settings.retry or counted < len(self._settings.servers)
+        return self._settings.retry or counted < self._attempts
 
-    async def make(self, nc: NatsClient, callbacks: dict[str, Any]) -> None:
+    async def make(
+        self,
+        nc: NatsClient,
+        callbacks: dict[str, Any],
+        servers: Sequence[str] | None = None,
+    ) -> None:
         """Connect.
+
+        Args:
+            nc: A client that is not connected.
+            callbacks: Its callbacks.
+            servers: The servers in the order of the attempts, instead of those of the settings.
 
         Raises:
             ConnectError: No server can be reached, or a server refuses the connection.
         """
-        connecting = asyncio.create_task(nc.connect(**self._settings.keywords(), **callbacks))
+        keywords = self._settings.keywords(servers)
+        self._attempts = len(keywords["servers"])
+        connecting = asyncio.create_task(nc.connect(**keywords, **callbacks))
         hopeless = asyncio.create_task(self._hopeless.wait())
         try:
             while not connecting.done() and not hopeless.done():
@@ -82,21 +103,29 @@ class FirstConnection:
         if error is not None:
             self._errors.append(error)
             raise ConnectError(self._reason()) from error
+        if nc.is_closed:  # by an error of the server that came after it accepted the client
+            self._errors += [] if nc.last_error is None else [nc.last_error]
+            raise ConnectError(self._reason())
+        if nc.connected_url is not None:
+            keywords["reconnect_to_server_handler"].used(nc.connected_url.netloc)
 
     def _reason(self) -> str:
         servers = ", ".join(self._settings.servers)
         if not self._errors:
             return f"no answer from {servers} yet"
         # A refusal explains the errors after it, such as a reset.
-        error = next((each for each in self._errors if _refused(each)), self._errors[-1])
-        if _refused(error):
+        refusals = [each for each in self._errors if _refused(each)]
+        error = refusals[0] if refusals else self._errors[-1]
+        if refusals:
             return f"{servers} refused the connection: {error_text(error)}"
         hint = "" if self._settings.retry else _hint(error)
         return f"cannot connect to {servers}: {error_text(error)}{hint}"
 
 
 def _refused(error: BaseException) -> bool:
-    if isinstance(error, nats.errors.AuthorizationError | ssl.SSLError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return False  # the connection broke
+    if isinstance(error, nats.errors.AuthorizationError | ssl.SSLError | RefusedError):
         return True
     text = str(error).lower()
     return isinstance(error, nats.errors.Error) and any(word in text for word in _REFUSALS)

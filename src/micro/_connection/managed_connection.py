@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlparse
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
+from micro._connection import transports
 from micro._connection.callbacks import Callbacks
 from micro._connection.first_connection import FirstConnection
+from micro._connection.handshake import Handshake
 from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConnectError, MicroError
 from micro._ratelimit import LimitedLog
-from micro._wire import fast_transport
+from micro._wire import nats_py
 from micro._wire.fence import fence
 
 logger = logging.getLogger("micro.link")
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks at the state of the client."""
+
+LEAVE_DELAY = 5.0
+"""Seconds after which a server in lame duck mode is left by what has not moved."""
 
 CHECK_INTERVAL = 10.0
 """Seconds between two round trips that test the connection."""
@@ -63,7 +73,9 @@ class ManagedConnection:
         self._options: tuple[ConnectOption, ...] = ()
         self._settings: Settings | None = None
         self._bridge: NatsClient | None = None
+        self._last_server = ""
         self._closing = False
+        self._replacing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = LimitedLog(logger)
 
@@ -85,6 +97,10 @@ class ManagedConnection:
         logger.info("connected to %s", ", ".join(self._settings.servers))
         self._spawn(self._watch())
 
+    def adopt(self) -> None:
+        """Watch a client that the user has connected; it is neither replaced nor closed."""
+        self._spawn(self._watch_adopted())
+
     async def close(self) -> None:
         """Close the connection; may be called twice."""
         self._closing = True
@@ -92,15 +108,25 @@ class ManagedConnection:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._settings is None:
+            return
         for client in (self._bridge, self._client):
             if client is not None:
                 await _shut(client)
 
-    async def _open(self, client: NatsClient, settings: Settings) -> None:
-        fast_transport.install(client, settings.servers)
+    async def _open(
+        self, client: NatsClient, settings: Settings, servers: Sequence[str] | None = None
+    ) -> None:
+        transports.install(client, settings)
         events = _Events(self, client, FirstConnection(settings))
-        await events.first.make(client, events.callbacks())
+        await events.first.make(client, events.callbacks(), servers)
         events.connected = True
+        self._note_server(client)
+
+    def _note_server(self, client: NatsClient) -> None:
+        url = client.connected_url
+        if url is not None and client is not self._bridge:
+            self._last_server = url.netloc
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -108,17 +134,38 @@ class ManagedConnection:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
         while True:
-            await asyncio.sleep(CHECK_INTERVAL)
+            await asyncio.sleep(LOOK_INTERVAL)
             client = self._client
-            if not client.is_connected:
+            if self._replacing:
                 continue
-            try:
-                await fence(client, CHECK_TIMEOUT, reconnects=False)
-            except ConnectError as error:
-                if client.is_connected:
-                    logger.error("connection is silent, reconnecting: %s", error)
-                    await client.force_reconnect()
+            if client.is_closed:
+                self.closed(client)  # without an event: closed while it was taken over
+            elif nats_py.is_abandoned(client):
+                logger.error("nats-py has stopped reconnecting: %s", client.last_error)
+                await _shut(client)
+            elif nats_py.is_deaf(client):
+                logger.error("nats-py has stopped reading, reconnecting")
+                await client.force_reconnect()
+            elif client.is_connected and loop.time() - checked >= CHECK_INTERVAL:
+                await self._check(client)
+                checked = loop.time()
+
+    async def _check(self, client: NatsClient) -> None:
+        try:
+            await fence(client, CHECK_TIMEOUT, reconnects=False)
+        except ConnectError as error:
+            if client.is_connected:
+                logger.error("connection is silent, reconnecting: %s", error)
+                await client.force_reconnect()
+
+    async def _watch_adopted(self) -> None:
+        while not self._client.is_closed:  # noqa: ASYNC110 - its callbacks belong to the user
+            await asyncio.sleep(LOOK_INTERVAL)
+        reason = self._client.last_error or "the program closed it"
+        self._lost(ConnectError(f"the connection is closed for good: {reason}"))
 
     def error(self, error: Exception) -> None:
         """Pass on an asynchronous error of the connection."""
@@ -136,6 +183,7 @@ class ManagedConnection:
     def reconnected(self, client: NatsClient) -> None:
         """Pass on that the connection is back; services return to it from another server."""
         if client is self._client:
+            self._note_server(client)
             logger.info("reconnected to the server")
             self._callbacks.call("reconnected")
             if self._bridge is not None:
@@ -143,11 +191,12 @@ class ManagedConnection:
 
     def closed(self, client: NatsClient) -> None:
         """Replace a connection that nats-py closed, unless its attempts are limited."""
-        if client is not self._client or self._settings is None:
+        if client is not self._client or self._settings is None or self._replacing:
             return
         if self._closing:
             self._callbacks.call("closed")
             return
+        self._replacing = True
         reason = client.last_error
         if self._settings.backoff.max_attempts == -1:
             logger.error("connection closed, making a new one: %s", reason)
@@ -161,52 +210,76 @@ class ManagedConnection:
         if client is self._client and self._bridge is None and not self._closing:
             self._spawn(self._evacuate())
 
+    def _known_servers(self) -> list[str]:
+        """Return the URLs of all known servers in random order, the last good one first."""
+        settings, last = self._settings, self._last_server
+        if settings is None:
+            return []
+        handshake = Handshake(settings)
+        urls = dict.fromkeys(handshake.target(uri).geturl() for uri in self._client.servers)
+        urls |= dict.fromkeys(settings.servers)
+        shuffled = random.sample(list(urls), len(urls))
+        return sorted(shuffled, key=lambda url: urlparse(url).netloc != last)
+
     async def _rebuild(self) -> None:
+        servers = self._known_servers()
         while True:
             client = type(self._client)()
             try:
                 settings = resolve(self._options, os.environ)
-                await self._open(client, settings._replace(retry=True))
+                await self._open(client, settings._replace(retry=True), servers)
                 await self._move(client)
+                _check_open(client)
             except _FAILURES as error:
                 self._log.log(logging.ERROR, "rebuild", "no new connection yet: %s", error)
                 await _shut(client)
                 await asyncio.sleep(REBUILD_DELAY)
             else:
-                self._client = client
-                logger.info("connection replaced")
-                self._callbacks.call("reconnected")
+                self._settings, self._client = settings, client
+                self._replacing = False
+                self.reconnected(client)
                 return
 
     async def _evacuate(self) -> None:
         """Move to another server at once; return when nats-py has reconnected."""
         current = self._client.connected_url
-        others = tuple(
-            f"{url.scheme}://{url.netloc}"
-            for url in self._client.servers
-            if current is None or url.netloc != current.netloc
-        )
+        others = [
+            url
+            for url in self._known_servers()
+            if current is None or urlparse(url).netloc != current.netloc
+        ]
         if self._settings is None or not others:
             logger.warning("server is shutting down, and no other one is known")
             return
-        bridge = type(self._client)()
-        reconnects = self._client.stats["reconnects"]
+        client, bridge = self._client, type(self._client)()
+        reconnects = client.stats["reconnects"]
         try:
-            await self._open(bridge, self._settings._replace(servers=others, retry=False))
+            await self._open(bridge, self._settings._replace(retry=False), others)
             await self._move(bridge)
+            _check_open(bridge)
         except _FAILURES as error:
             logger.warning("server is shutting down, and no other one takes us: %s", error)
             await _shut(bridge)
-        else:
-            logger.info("server is shutting down, moved to %s", ", ".join(others))
-            self._bridge = bridge
-            if self._client.is_connected and self._client.stats["reconnects"] != reconnects:
-                await self._return(bridge)  # nats-py reconnected before the move ended
+            return
+        logger.info("server is shutting down, moved to %s", ", ".join(others))
+        self._bridge = bridge
+        if client.stats["reconnects"] == reconnects:
+            await asyncio.sleep(LEAVE_DELAY)  # for the answers to requests of handlers
+            if client.stats["reconnects"] == reconnects and client.is_connected:
+                await client.force_reconnect()
+        elif client.is_connected:
+            await self._return(bridge)  # nats-py reconnected before the move ended
 
     async def _return(self, bridge: NatsClient) -> None:
         await self._move(self._client)
         self._bridge = None
         await _shut(bridge)
+
+
+def _check_open(client: NatsClient) -> None:
+    """Raise ConnectError if a connection was closed while it was taken over."""
+    if client.is_closed:
+        raise ConnectError(f"the new connection was closed: {client.last_error}")
 
 
 async def _shut(client: NatsClient) -> None:

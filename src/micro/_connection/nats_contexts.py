@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from micro._connection.credentials import read_text
+from micro._connection.secrets import Given, read_text
 from micro._errors import ConfigError
 
 # Settings that change the identity or the route, and are not supported here.
-_UNSUPPORTED = ("nsc", "socks_proxy", "windows_cert_store")
+_UNSUPPORTED = ("nsc", "socks_proxy", "http_proxy", "proxy", "windows_cert_store")
+# Keys whose value is a secret, and keys whose value is the path of one; both may be references.
+_SECRETS = ("token", "password", "user_jwt", "user_seed")
+_SECRET_FILES = ("creds", "nkey")
+_FILES = ("ca", "cert", "key")
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("url", "token", "user", "password", "creds", "nkey"), str),
     **dict.fromkeys(("user_jwt", "user_seed", "ca", "cert", "key", "inbox_prefix"), str),
@@ -31,8 +39,9 @@ def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     known = sorted(entry.stem for entry in folder.glob("*.json"))
     if name not in known:
         names = ", ".join(repr(entry) for entry in known) or "none there yet"
+        wanted = repr(name) if re.fullmatch(r"[\w./-]{0,40}", name) else "of this name"
         raise ConfigError(
-            f"unknown NATS context {name!r}: expected one of those in {str(folder)!r} ({names})"
+            f"unknown NATS context {wanted}: expected one of those in {str(folder)!r} ({names})"
         )
     try:
         content = json.loads(read_text(path, what="NATS context"))
@@ -45,7 +54,60 @@ def read_context(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(f"invalid NATS context {str(path)!r}: expected a JSON object")
     settings = {key: value for key, value in content.items() if value not in ("", None, False)}
     _check(settings, path)
+    for key in settings.keys() & {*_SECRETS, *_SECRET_FILES}:
+        settings[key] = _dereference(settings[key], f"{key!r} of NATS context {str(path)!r}", key)
+    for key in settings.keys() & _FILES:
+        settings[key] = expand(settings[key])
     return settings
+
+
+def expand(text: str) -> str:
+    """Return a path with `~`, `$VAR` and a `file://` prefix replaced, as the NATS CLI does."""
+    return os.path.expanduser(os.path.expandvars(text.removeprefix("file://")))
+
+
+def _dereference(text: str, what: str, key: str) -> Given:
+    """Return the secret, or the file or function that has it, for a value of a context.
+
+    Raises:
+        ConfigError: The reference is malformed, or only the NATS CLI supports it.
+    """
+    scheme = text.partition(":")[0].lower()
+    if scheme in ("op", "nsc") and text[len(scheme) :].startswith("://"):
+        raise ConfigError(
+            f"{what} uses {scheme}://, which only the NATS CLI supports: expected a path, "
+            "file://, env:// or data:"
+        )
+    if text.startswith("env://"):
+        return _from_variable(text.removeprefix("env://"), what)
+    if text.startswith("data:"):
+        return _from_data(text, what)
+    if text.startswith("file://"):
+        return Path(expand(text))
+    is_text = "BEGIN" in text or text.strip().startswith(("SU", "eyJ"))
+    if key in _SECRET_FILES and not is_text:
+        return Path(expand(text))
+    if key in ("user_jwt", "user_seed") and not is_text:
+        return Path(expand(text))
+    return text
+
+
+def _from_variable(name: str, what: str) -> Given:
+    if not re.fullmatch(r"\w{1,100}", name):
+        raise ConfigError(f"{what} is malformed: expected env://NAME")
+    if not os.environ.get(name):
+        raise ConfigError(f"{what} names the variable {name}, which is not set or empty")
+    return lambda: os.environ.get(name, "")
+
+
+def _from_data(text: str, what: str) -> Given:
+    header, comma, payload = text.removeprefix("data:").partition(",")
+    try:
+        if comma and "base64" in (part.strip() for part in header.split(";")):
+            return base64.b64decode(payload, validate=True).decode().rstrip("\r\n")
+    except (binascii.Error, UnicodeDecodeError):
+        pass
+    raise ConfigError(f"{what} is malformed: expected data:;base64, and text in base64")
 
 
 def selected_context(environ: Mapping[str, str]) -> str | None:

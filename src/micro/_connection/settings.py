@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,16 +12,15 @@ from typing import Any, NamedTuple
 from micro._connection.backoff import Backoff
 from micro._connection.credentials import (
     Credentials,
-    CredsFile,
-    NkeyFile,
-    NkeySeed,
-    Secret,
     Token,
-    UserJwt,
     UserPassword,
-    read_text,
+    combine,
+    creds,
+    jwt,
+    nkey,
 )
 from micro._connection.nats_contexts import read_context, selected_context
+from micro._connection.secrets import read_text, shown
 from micro._connection.urls import split_servers
 from micro._errors import ConfigError
 
@@ -39,7 +39,12 @@ _ENVIRONMENT = {
     "NATS_PASSWORD": "password",
     "NATS_TOKEN": "token",
     "NATS_CREDS": "creds",
+    "NATS_CREDS_DATA": "creds_data",
     "NATS_NKEY": "nkey",
+    "NATS_JWT": "user_jwt",
+    "NATS_SEED": "user_seed",
+    "NATS_TOKEN_FILE": "token_file",
+    "NATS_PASSWORD_FILE": "password_file",
     "NATS_CA": "ca",
     "NATS_CERT": "cert",
     "NATS_KEY": "key",
@@ -75,28 +80,41 @@ class Settings(NamedTuple):
     tls: TlsFiles | ssl.SSLContext | None
     plain: Mapping[str, Any]
 
-    def keywords(self) -> dict[str, Any]:
-        """Return the keyword arguments for `nats.aio.client.Client.connect`, callbacks aside.
+    @property
+    def encrypted(self) -> bool:
+        """Whether a connection without TLS is refused."""
+        schemes = {url.partition("://")[0] for url in self.servers}
+        first = self.plain.get("tls_handshake_first")
+        return self.tls is not None or bool(first) or bool(schemes & {"tls", "wss"})
 
-        Each call returns arguments for one client: TLS files are read again, and the reconnect
-        handler counts the attempts of that client. Secrets in it are `Secret` strings.
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a TLS context; files are read again.
 
         Raises:
             ConfigError: A TLS file can no longer be used.
         """
-        keywords: dict[str, Any] = {
+        tls = TlsFiles(None, None, None) if self.tls is None else self.tls
+        return tls.context() if isinstance(tls, TlsFiles) else tls
+
+    def keywords(self, servers: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the keyword arguments for `nats.aio.client.Client.connect` of one client.
+
+        Without callbacks, credentials and TLS: the transports add these at each attempt.
+
+        Args:
+            servers: The servers in the order of the attempts; by default all, in random order.
+        """
+        if servers is None:
+            servers = random.sample(self.servers, len(self.servers))
+        return {
             **self.plain,
-            "servers": list(self.servers),
+            "servers": list(servers),
+            "dont_randomize": True,
             "max_reconnect_attempts": self.backoff.max_attempts,
             "reconnect_to_server_handler": self.backoff.handler(),
             # nats-py uses the handler for reconnects, and this delay for the first connection.
-            "reconnect_time_wait": self.backoff.max_delay,
+            "reconnect_time_wait": self.backoff.max_delay / len(self.servers),
         }
-        if self.credentials is not None:
-            keywords |= self.credentials.keywords()
-        if self.tls is not None:
-            keywords["tls"] = self.tls.context() if isinstance(self.tls, TlsFiles) else self.tls
-        return keywords
 
 
 class TlsFiles(NamedTuple):
@@ -117,14 +135,14 @@ class TlsFiles(NamedTuple):
             if path is not None:
                 read_text(path, what=f"TLS {what}")
         if self.key is not None and self.cert is None:
-            raise ConfigError(f"TLS key {str(self.key)!r} has no certificate: expected both")
+            raise ConfigError(f"TLS key {shown(self.key)} has no certificate: expected both")
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert is not None:
                 # Without a password OpenSSL would ask on the terminal for an encrypted key.
                 context.load_cert_chain(self.cert, self.key, password="")
-        except ssl.SSLError as error:
-            paths = ", ".join(repr(str(path)) for path in given.values() if path is not None)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            paths = ", ".join(shown(path) for path in given.values() if path is not None)
             raise ConfigError(
                 f"cannot use TLS files {paths}: "
                 "expected PEM, and a key that fits the certificate and is not encrypted"
@@ -169,6 +187,8 @@ def _settings(values: dict[str, Any]) -> Settings:
     credentials: Credentials | None = values.pop("credentials", None)
     if credentials is not None:
         credentials.check()
+    if tls is not None and any(url.startswith("ws://") for url in values["servers"]):
+        raise ConfigError("a ws:// server URL cannot use TLS: expected wss://")
     return Settings(
         servers=values.pop("servers"),
         retry=values.pop("retry"),
@@ -196,18 +216,14 @@ def _merge(options: Iterable[ConnectOption]) -> dict[str, Any]:
 
 
 def _layer(values: dict[str, Any], ways: list[Credentials], *, source: str) -> dict[str, Any]:
-    """Separate the credentials of one source from its servers; allow one way to authenticate."""
+    """Separate the credentials of one source from its servers, and combine them."""
     layer = {key: value for key, value in values.items() if key != "credentials"}
     if "servers" in layer:
         layer["servers"], way = split_servers(layer["servers"])
         ways = ways if way is None else [*ways, way]
-    kinds = list(dict.fromkeys(way.kind for way in ways))
-    if len(kinds) > 1:
-        raise ConfigError(
-            f"contradictory credentials in {source}: {' and '.join(kinds)}; give one of them"
-        )
-    if ways:
-        layer["credentials"] = ways[-1]
+    credentials = combine(ways, source=source)
+    if credentials is not None:
+        layer["credentials"] = credentials
     return layer
 
 
@@ -234,34 +250,31 @@ def _from_names(names: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 
 def _ways(names: Mapping[str, Any], source: str) -> list[Credentials]:
     ways: list[Credentials] = []
-    if "creds" in names:
-        ways.append(CredsFile(_path(names["creds"])))
-    if "user_jwt" in names:
-        seed = names.get("user_seed")
-        if seed is None and "nkey" in names:
-            seed = read_text(_path(names["nkey"]), what=NkeyFile.kind)
-        if seed is None:
-            raise ConfigError(
-                f"the user JWT in {source} has no seed: expected 'user_seed' or 'nkey'"
-            )
-        ways.append(UserJwt(Secret(names["user_jwt"]), Secret(seed)))
-    elif "nkey" in names:
-        ways.append(nkey(names["nkey"]))
-    if "token" in names:
-        ways.append(Token(Secret(names["token"])))
-    if "user" in names and "password" in names:
-        ways.append(UserPassword(names["user"], Secret(names["password"])))
+    text = names.get("creds_data", names.get("creds"))
+    if text is not None:
+        ways.append(creds(text))
+    ways += _jwt_or_nkey(names, source)
+    if "token" in names or "token_file" in names:
+        ways.append(Token(names.get("token") or _path(names["token_file"])))
+    password = names.get("password")
+    if password is None and "password_file" in names:
+        password = _path(names["password_file"])
+    if "user" in names and password is not None:
+        ways.append(UserPassword(names["user"], password))
     elif "user" in names:  # the NATS CLI uses a user without a password as a token
-        ways.append(Token(Secret(names["user"])))
-    elif "password" in names:
+        ways.append(Token(names["user"]))
+    elif password is not None:
         raise ConfigError(f"the password in {source} has no user: expected both")
     return ways
 
 
-def nkey(text: str) -> Credentials:
-    """Return the credentials for a user seed, or for the path of a file with one."""
-    is_seed = text.startswith("SU") and len(text) == 58 and text.isalnum()
-    return NkeySeed(Secret(text)) if is_seed else NkeyFile(_path(text))
+def _jwt_or_nkey(names: Mapping[str, Any], source: str) -> list[Credentials]:
+    seed = names.get("user_seed", names.get("nkey"))
+    if "user_jwt" not in names:
+        return [] if seed is None else [nkey(seed)]
+    if seed is None:
+        raise ConfigError(f"the user JWT in {source} has no seed: expected 'user_seed' or 'nkey'")
+    return [jwt(names["user_jwt"], seed)]
 
 
 def _path(text: str) -> Path:

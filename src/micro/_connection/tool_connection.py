@@ -9,10 +9,11 @@ from typing import Any, Self
 
 from nats.aio.client import Client as NatsClient
 
+from micro._connection import transports
 from micro._connection.first_connection import FirstConnection, error_text
 from micro._connection.settings import Settings
 from micro._errors import ConnectError
-from micro._wire import fast_transport, permissions
+from micro._wire import permissions
 
 logger = logging.getLogger("micro.cli")
 
@@ -42,7 +43,7 @@ class ToolConnection:
         Raises:
             ConnectError: No server accepted the connection.
         """
-        fast_transport.install(self.nc, self._settings.servers)
+        transports.install(self.nc, self._settings)
         await self._first.make(self.nc, {"error_cb": self._note, "closed_cb": self._end})
         self._made = True
 

@@ -3,48 +3,108 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from micro._connection.credentials import Credentials, Secret, Token, UserPassword
+from micro._connection.credentials import Credentials, OfServers, Token, UserPassword
 from micro._errors import ConfigError
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
+# Texts of a URL that cannot hold a secret.
+_HARMLESS = re.compile(r"([a-z]+://)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._-]{0,39})(:[a-z0-9]{0,5})?/?")
 
 
-def split_servers(urls: Sequence[str]) -> tuple[tuple[str, ...], Credentials | None]:
-    """Split URLs into complete URLs without credentials, and the credentials.
+class Server(NamedTuple):
+    """A server URL and its credentials.
 
-    Credentials in a URL apply to every server, discovered servers included.
+    Attributes:
+        url: The complete URL without credentials; messages may show it.
+        credentials: The credentials in the URL.
+    """
+
+    url: str
+    credentials: Credentials | None
+
+    @property
+    def place(self) -> str:
+        """The host and port."""
+        return urlsplit(self.url).netloc
+
+
+def split_list(urls: Iterable[str | Sequence[str]]) -> list[str]:
+    """Return single URLs from URLs, lists of URLs and texts with commas.
 
     Raises:
-        ConfigError: A URL is malformed, schemes exclude each other, or credentials differ.
+        ConfigError: A URL is not a text.
     """
-    if not urls:
+    single: list[str] = []
+    for entry in urls:
+        for text in entry if isinstance(entry, list | tuple) else [entry]:
+            if not isinstance(text, str):
+                raise ConfigError(
+                    f"invalid server URL of type {type(text).__name__!r}: expected a text"
+                )
+            single += [part for part in text.split(",") if part.strip()]
+    return single
+
+
+def split_servers(
+    urls: Iterable[str | Sequence[str]],
+) -> tuple[tuple[str, ...], Credentials | None]:
+    """Split URLs into complete URLs without credentials, and the credentials.
+
+    Each server takes the credentials in its URL. A URL without any, and a discovered server, take
+    those of the first URL that has some.
+
+    Raises:
+        ConfigError: A URL is malformed, or schemes exclude each other.
+    """
+    single = split_list(urls)
+    if not single:
         raise ConfigError("no server URL given: expected at least one, such as 'nats://host:4222'")
-    parts = [_parse(url) for url in urls]
-    _check_schemes({part.scheme for part in parts})
-    ways = {way for part in parts if (way := _credentials(part)) is not None}
-    if len(ways) > 1:
-        raise ConfigError("server URLs carry different credentials: expected the same for all")
-    return tuple(_without_credentials(part) for part in parts), ways.pop() if ways else None
+    secret = any("@" in url for url in single)
+    servers = [_parse(url, secret=secret) for url in single]
+    _check_schemes({urlsplit(server.url).scheme for server in servers})
+    ways = {server.place: server.credentials for server in servers if server.credentials}
+    return tuple(server.url for server in servers), OfServers(ways) if ways else None
 
 
-def _parse(url: str) -> SplitResult:
-    # The text before the last "@" may be a secret: no message shows it.
-    text = url.strip()
-    shown = text.rpartition("@")[2]
+def _parse(url: str, *, secret: bool) -> Server:
+    # Everything before the last "@" belongs to the credentials, also "/", "?" and "#".
+    prefix = re.match(r"([a-z]+)://", url.strip(), re.I)
+    scheme = "nats" if prefix is None else prefix[1].lower()
+    user_info, _, place = url.strip()[prefix.end() if prefix else 0 :].rpartition("@")
+    shown = _shown(f"{scheme}://{place}" if prefix and not user_info else place, secret=secret)
     try:
-        part = urlsplit(text if "://" in text else f"nats://{text}")
-        valid = bool(part.hostname) and part.port != 0 and part.path in ("", "/")
+        part = urlsplit(f"{scheme}://{place}")
+        valid = bool(part.hostname) and part.port != 0 and len(part.hostname or "") < 254
+        valid = valid and part.username is None and not _looks_secret(part.hostname or "")
     except ValueError as error:
-        raise ConfigError(f"invalid server URL {shown!r}: {error}") from None
-    if part.scheme not in _SCHEMES:
+        reason = f": {error}" if shown else ": expected 'nats://host:port'"
+        raise ConfigError(f"invalid server URL{shown}{reason}") from None
+    if scheme not in _SCHEMES:
         expected = ", ".join(_SCHEMES)
-        raise ConfigError(f"invalid server URL {shown!r}: expected one of the schemes {expected}")
-    if not valid and part.scheme in ("nats", "tls"):
-        raise ConfigError(f"invalid server URL {shown!r}: expected 'nats://host:port'")
-    return part
+        raise ConfigError(f"invalid server URL{shown}: expected one of the schemes {expected}")
+    tcp = scheme in ("nats", "tls")
+    if not valid or (tcp and (part.path not in ("", "/") or part.query or part.fragment)):
+        raise ConfigError(f"invalid server URL{shown}: expected '{scheme}://host:port'")
+    return Server(_complete(part, tcp=tcp), _credentials(user_info))
+
+
+def _shown(text: str, *, secret: bool) -> str:
+    """Return the part of a message that shows a URL; empty if the text may hold a secret."""
+    # A comma in a password cuts a URL in two, so with an "@" somewhere digits only follow a colon.
+    if not _HARMLESS.fullmatch(text) or _looks_secret(text):
+        return ""
+    if secret and not re.fullmatch(r"[^:]*(:[a-z0-9]{0,5})?/?", text):
+        return ""
+    return f" {text!r}"
+
+
+def _looks_secret(text: str) -> bool:
+    return any(re.search(r"^S[A-Z][A-Z2-7]{20,}$|^eyJ", label, re.I) for label in text.split("."))
 
 
 def _check_schemes(schemes: set[str]) -> None:
@@ -53,21 +113,20 @@ def _check_schemes(schemes: set[str]) -> None:
     if schemes & {"nats", "tls"}:
         raise ConfigError("WebSocket and other server URLs do not go together: expected one kind")
     if importlib.util.find_spec("aiohttp") is None:
-        raise ConfigError("WebSocket server URLs need the package aiohttp: pip install aiohttp")
+        raise ConfigError(
+            "WebSocket server URLs need the package aiohttp: pip install 'natsmicro[websocket]'"
+        )
 
 
-def _credentials(part: SplitResult) -> Credentials | None:
-    if not part.username:
+def _credentials(user_info: str) -> Credentials | None:
+    user, colon, password = user_info.partition(":")
+    if not user:
         return None
-    if part.password is None:
-        return Token(Secret(unquote(part.username)))
-    return UserPassword(unquote(part.username), Secret(unquote(part.password)))
+    return UserPassword(unquote(user), unquote(password)) if colon else Token(unquote(user))
 
 
-def _without_credentials(part: SplitResult) -> str:
-    place = part.netloc.rpartition("@")[2]
-    if part.scheme in ("nats", "tls"):
-        if part.port is None:
-            place = f"{place.rstrip(':')}:4222"
-        return f"{part.scheme}://{place}"
-    return part._replace(netloc=place).geturl()
+def _complete(part: SplitResult, *, tcp: bool) -> str:
+    if not tcp:
+        return part.geturl()
+    place = part.netloc
+    return f"{part.scheme}://{place if part.port is not None else place.rstrip(':') + ':4222'}"

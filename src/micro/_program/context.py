@@ -61,6 +61,7 @@ class Context:
         self._checks: dict[str, Check] = {}
         self._cancel = Cancellation()
         self._failure: MicroError | None = None
+        self._connected = False
         self._hurried: asyncio.Future[Any] | None = None
         self._signals = StopSignals(stopping=self.cancelled, stop=self.cancel, hurry=self._hurry)
 
@@ -116,10 +117,14 @@ class Context:
             ConnectError: No server can be reached, or a server refuses the connection.
             ConfigError: The options are not acceptable.
         """
-        if self.client.is_connected:
+        if self._connected:
             return
         self._stack.push_async_callback(self._connection.close)
-        await self.wait_for(self._connection.connect(options))
+        if self.client.is_connected:
+            self._connection.adopt()
+        else:
+            await self.wait_for(self._connection.connect(options))
+        self._connected = True
 
     async def add_service(  # noqa: PLR0913 - the documented signature
         self,

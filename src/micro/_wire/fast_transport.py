@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from urllib.parse import ParseResult
 
@@ -38,7 +38,11 @@ MANY = 128
 _WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
 
-def install(nc: NatsClient, servers: Iterable[str]) -> None:
+def install(
+    nc: NatsClient,
+    servers: Iterable[str],
+    make: Callable[[NatsClient], FastTransport] | None = None,
+) -> None:
     """Give a client that has not connected yet the fast transport, where that is possible.
 
     It is not for WebSocket servers. ``MICRO_TRANSPORT=public`` prevents it, ``MICRO_TRANSPORT=fast``
@@ -56,7 +60,7 @@ def install(nc: NatsClient, servers: Iterable[str]) -> None:
         return
     changed = nats_py.unusable(nc)
     if changed is None:
-        nats_py.put_transport(nc, FastTransport(nc))
+        nats_py.put_transport(nc, FastTransport(nc) if make is None else make(nc))
     elif wanted == "fast":
         raise ConfigError(f"{VARIABLE}=fast is impossible: nats-py has another {changed}")
     else:

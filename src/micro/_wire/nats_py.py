@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, cast
 from weakref import WeakSet
 
+import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -175,6 +176,11 @@ def put_transport(nc: NatsClient, transport: Transport) -> None:
     nc._transport = transport
 
 
+def takes_transport(nc: NatsClient) -> bool:
+    """Return whether a client uses a transport of ours."""
+    return hasattr(nc, "_transport") and Transport.__abstractmethods__ == _TRANSPORT_METHODS
+
+
 def max_pending_size(nc: NatsClient) -> int:
     """Return how many bytes a client keeps before it waits for the server, or is connected again."""
     return getattr(nc, "_max_pending_size", 0)
@@ -257,3 +263,73 @@ def guard(nc: NatsClient) -> None:
 
 
 _guarded: WeakSet[NatsClient] = WeakSet()
+
+
+def is_abandoned(nc: NatsClient) -> bool:
+    """Return whether a client is neither closed nor connected, and no longer tries to connect."""
+    if nc.is_closed or nc.is_connected:
+        return False
+    task: asyncio.Task[None] | None = getattr(nc, "_reconnection_task", None)
+    return task is not None and task.done()
+
+
+def is_deaf(nc: NatsClient) -> bool:
+    """Return whether a client is connected, and its reading task has ended."""
+    task: asyncio.Task[None] | None = getattr(nc, "_reading_task", None)
+    return nc.is_connected and task is not None and task.done()
+
+
+def follow_cluster(nc: NatsClient) -> None:
+    """Have a client forget discovered servers that have left the cluster. Once per connection.
+
+    nats-py only adds the servers of an INFO. An INFO without any says nothing.
+    """
+    process: Callable[..., Coroutine[Any, Any, None]] | None = getattr(nc, "_process_info", None)
+    if (
+        process is None
+        or not hasattr(nc, "_server_pool")
+        or process.__name__ == "process_and_prune"
+    ):
+        return
+
+    async def process_and_prune(info: dict[str, Any], initial_connection: bool = False) -> None:
+        await process(info, initial_connection)
+        known = set(info.get("connect_urls") or ())
+        if known:
+            nc._server_pool[:] = [
+                server
+                for server in nc._server_pool
+                if not server.discovered
+                or server is nc._current_server
+                or server.uri.netloc in known
+            ]
+
+    nc._process_info = process_and_prune  # type: ignore[method-assign]  # once, for all its INFO
+
+
+TRANSIENT_ERRORS = ("maximum subscriptions exceeded",)
+"""Errors of the server after which it keeps the connection, and nats-py closes it."""
+
+
+def keep_open(nc: NatsClient) -> None:
+    """Have a client report errors after which the server keeps the connection. Once per client."""
+    process: Callable[..., Coroutine[Any, Any, None]] | None = getattr(nc, "_process_err", None)
+    if process is None or process.__name__ == "process_or_report":
+        return
+
+    async def process_or_report(err_msg: str) -> None:
+        if not any(text in err_msg.lower() for text in TRANSIENT_ERRORS):
+            await process(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        nc._err = error
+        await nc._error_cb(error)
+
+    nc._process_err = process_or_report  # type: ignore[method-assign]  # once, for all its errors
+
+
+async def subscribe_again(nc: NatsClient, subscription: Subscription) -> None:
+    """Send the SUB of a subscription once more; the server ignores one that it still has."""
+    command = f"SUB {subscription.subject} {subscription.queue} {sid(subscription)}\r\n"
+    await nc._send_command(command.encode())
+    await nc._flush_pending()

@@ -58,6 +58,7 @@ class Stream(asyncio.BufferedProtocol):
         self._handed_over = False
         self._paused = False
         self._lost = False
+        self._reason: Exception | None = None
         self._changed: asyncio.Future[None] | None = None
         self._unpaused: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -98,6 +99,7 @@ class Stream(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._reason = exc
         self.live = False
         if not self._closed.done():
             self._closed.set_result(None)
@@ -130,12 +132,12 @@ class Stream(asyncio.BufferedProtocol):
         """Return the next line while the connection is set up.
 
         Raises:
-            ConnectionResetError: The connection ended before.
+            OSError: The connection ended before; an `ssl.SSLError` for a refusal by TLS.
         """
         while b"\n" not in self._early:
             if self._lost:
                 # nats-py would take an empty line for a server that is satisfied.
-                raise ConnectionResetError("the server closed the connection")
+                raise self._reason or ConnectionResetError("the server closed the connection")
             await self._change()
         line, separator, self._early = self._early.partition(b"\n")
         return line + separator

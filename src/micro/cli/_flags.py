@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from micro import options
-from micro._connection.settings import ConnectOption, Settings, nkey, resolve
+from micro._connection.credentials import creds, nkey
+from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConfigError
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
@@ -116,7 +117,7 @@ class Connection:
         elif self.password is not None:
             raise ConfigError("--password needs --user")
         if self.creds is not None:
-            given.append(options.creds_file(self.creds))
+            given.append(ConnectOption("creds", {"credentials": creds(self.creds)}))
         if self.nkey is not None:
             given.append(ConnectOption("nkey", {"credentials": nkey(self.nkey)}))
         if (self.tlsca, self.tlscert, self.tlskey) != (None, None, None):

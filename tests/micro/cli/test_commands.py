@@ -269,13 +269,13 @@ def test_no_server_is_one_line_and_exit_code_1(cli: Cli) -> None:
     [
         (["ls", "--password", "s3cr3t"], "--password needs --user"),
         (
-            ["ls", "--creds", "none"],
-            "cannot read credentials file 'none': No such file or directory",
+            ["ls", "--creds", "/none"],
+            "cannot read credentials file '/none': No such file or directory",
         ),
-        (["ls", "--nkey", "none"], "cannot read nkey file 'none': No such file or directory"),
-        (["ls", "--tlsca", "none"], "cannot read TLS CA 'none': No such file or directory"),
+        (["ls", "--nkey", "/none"], "cannot read nkey file '/none': No such file or directory"),
+        (["ls", "--tlsca", "/none"], "cannot read TLS CA '/none': No such file or directory"),
         (
-            ["ls", "--user", "a", "--nkey", "none"],
+            ["ls", "--user", "a", "--nkey", "/none"],
             "contradictory credentials in the options: token and nkey file; give one of them",
         ),
     ],
