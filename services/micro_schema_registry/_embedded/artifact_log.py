@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from micro_schema_registry._backoff import pauses
 from micro_schema_registry._embedded.bucket import Bucket, Stored
-from micro_schema_registry._embedded.history import Change, Head, VersionAdded, read_change
+from micro_schema_registry._embedded.history import (
+    Change,
+    Head,
+    VersionAdded,
+    artifact_in,
+    read_change,
+)
 from micro_schema_registry._embedded.keys import Artifact, artifact_of, head_pattern
 from micro_schema_registry._errors import Problem, SchemaRegistrationError
 
@@ -57,7 +63,7 @@ class ArtifactLog:
             if change is None:
                 return known.head, 0
             slot = known.head.slot + 1
-            value = change.encoded()
+            value = change.of(artifact).encoded()
             if isinstance(change, VersionAdded):
                 self._check_room(artifact, known, value)
             stored, is_ours = await self._bucket.create(artifact.slot_key(slot), value)
@@ -73,7 +79,7 @@ class ArtifactLog:
         head = Head()
         for change in changes:
             slot_key = artifact.slot_key(head.slot + 1)
-            stored, is_ours = await self._bucket.create(slot_key, change.encoded())
+            stored, is_ours = await self._bucket.create(slot_key, change.of(artifact).encoded())
             if not is_ours:
                 return None
             head = head.after(change, stored.revision)
@@ -89,7 +95,9 @@ class ArtifactLog:
 
     def artifact_of(self, stored: Stored) -> Artifact:
         """Return the artifact that a head or a change belongs to."""
-        return self._bucket.decoded(stored, lambda _: artifact_of(stored.key))
+        return self._bucket.decoded(
+            stored, lambda value: artifact_of(stored.key) or artifact_in(value)
+        )
 
     async def changes(self, artifact: Artifact) -> AsyncIterator[tuple[int, Change]]:
         """Yield every change of an artifact with its revision, oldest first."""
@@ -121,7 +129,7 @@ class ArtifactLog:
         head = await self._continued(artifact, head)
         if head.slot == known.head.slot:
             return known
-        value = head.encoded()
+        value = head.of(artifact).encoded()
         revision = await self._bucket.replace(artifact.head_key, value, known.revision)
         if revision is None:
             return await self._read(artifact)
@@ -132,7 +140,8 @@ class ArtifactLog:
         while True:
             if known.head.slot >= head.slot:
                 return known.head
-            written = await self._bucket.replace(artifact.head_key, head.encoded(), known.revision)
+            value = head.of(artifact).encoded()
+            written = await self._bucket.replace(artifact.head_key, value, known.revision)
             if written is not None:
                 return head
             known = await self._read(artifact)

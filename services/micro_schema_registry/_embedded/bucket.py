@@ -37,7 +37,6 @@ _TRANSIENT = (
     ServiceUnavailableError,
     ServerError,
 )
-_LAST_REVISION = 2**63 - 1
 _PATIENCE_WITHOUT_JETSTREAM = 0.7
 """Seconds before a server that offers no JetStream is named: less than most callers wait."""
 
@@ -144,8 +143,6 @@ class Bucket:
 
     async def at(self, revision: int) -> Stored | None:
         """Return the value written at a revision; contents and changes are always there."""
-        if not 1 <= revision <= _LAST_REVISION:
-            return None
 
         async def attempt() -> tuple[Stored | None]:
             return (await self._copy(seq=revision) or await self._read(seq=revision),)

@@ -1,6 +1,7 @@
 """Contents of the embedded registry: one immutable text for each type and set of references."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,12 @@ from micro_schema_registry._caching.cache import Cache
 from micro_schema_registry._embedded.bucket import Bucket, Stored
 from micro_schema_registry._embedded.keys import content_pattern
 from micro_schema_registry._errors import RegistryConnectionError
-from micro_schema_registry._model.models import Reference, content_hash, parse_schema
+from micro_schema_registry._model.models import (
+    Reference,
+    content_hash,
+    is_possible_id,
+    parse_schema,
+)
 
 _CACHE_SIZE = 1000
 # Larger contents are read again each time; this and the size of the cache bound its memory.
@@ -52,6 +58,23 @@ class StoredContent:
         return parse_schema(self.content.text, self.content.artifact_type)
 
 
+def encoded(content: Content) -> bytes:
+    """Return the bytes to store: a line of JSON, then the text as it is.
+
+    As a member of the JSON, a text with many quotes would take up to twice its size.
+    """
+    about = content.model_dump_json(exclude={"text"})
+    return f"{about}\n{content.text}".encode()
+
+
+def read_content(value: bytes) -> Content:
+    """Return content from its bytes, also from those of earlier releases: all of it as JSON."""
+    about, line_end, text = value.partition(b"\n")
+    if not line_end:
+        return Content.model_validate_json(value)
+    return Content.model_validate({**json.loads(about), "text": text.decode()})
+
+
 class Contents:
     """The contents of a bucket; those used last are kept in memory."""
 
@@ -65,7 +88,7 @@ class Contents:
         known = self._by_key.get(content.key)
         if known is not None:
             return known
-        stored, _ = await self._bucket.create(content.key, content.model_dump_json().encode())
+        stored, _ = await self._bucket.create(content.key, encoded(content))
         return self._kept(stored)
 
     async def find(self, content: Content) -> StoredContent | None:
@@ -95,10 +118,12 @@ class Contents:
 
     async def by_hash(self, sha256: str) -> list[StoredContent]:
         """Return the contents whose text has that SHA-256, one per type and set of references."""
+        if not is_possible_id(sha256):  # a wildcard in it would match any content
+            return []
         return [self._kept(stored) async for stored in self._bucket.scan(content_pattern(sha256))]
 
     def _kept(self, stored: Stored) -> StoredContent:
-        decoded = self._bucket.decoded(stored, Content.model_validate_json)
+        decoded = self._bucket.decoded(stored, read_content)
         content = StoredContent(stored.revision, decoded)
         if len(stored.value) <= _MAX_CACHED_BYTES:
             self._by_id.put(content.content_id, content)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._model.models import LATEST, VersionState
 
 StoredState = VersionState | Literal["DELETED"]
@@ -16,6 +17,14 @@ Labels = dict[str, str | None]
 class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    artifact: tuple[str, str] | None = None
+
+    def of(self, artifact: Artifact) -> Self:
+        """Return the same with the artifact named, where its key cannot tell it."""
+        if not artifact.is_hashed:
+            return self
+        return self.model_copy(update={"artifact": tuple(artifact)})
+
 
 class _Change(_Stored):
     # Tells this write from an equal one of another client; see Bucket.create.
@@ -24,7 +33,8 @@ class _Change(_Stored):
 
     def encoded(self) -> bytes:
         """Return the bytes to store."""
-        return self.model_dump_json().encode()
+        exclude = {"artifact"} if self.artifact is None else None
+        return self.model_dump_json(exclude=exclude).encode()
 
 
 class VersionAdded(_Change):
@@ -67,6 +77,18 @@ _CHANGE: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator
 def read_change(value: bytes) -> Change:
     """Return a change from its bytes."""
     return _CHANGE.validate_json(value)
+
+
+def artifact_in(value: bytes) -> Artifact:
+    """Return the artifact that a head or a change names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    named = _Stored.model_validate_json(value).artifact
+    if named is None:
+        raise ValueError("no artifact is named")
+    return Artifact(*named)
 
 
 class Version(NamedTuple):

@@ -30,6 +30,7 @@ from micro_schema_registry._model.models import (
     Schema,
     SchemaContent,
     check_version,
+    is_possible_id,
     parse_schema,
     schema_text,
 )
@@ -83,7 +84,9 @@ class EmbeddedRegistry(StoreCatalog):
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
         """Return text, parsed form and type by an immutable id."""
         self._check_open()
-        if id_type == "contentHash":
+        if not is_possible_id(value):
+            stored = None
+        elif id_type == "contentHash":
             stored = next(iter(await self._store.contents.by_hash(str(value))), None)
         elif id_type == "contentId":
             stored = await self._store.contents.by_id(int(value))
@@ -230,6 +233,7 @@ def _content(
     if text.lstrip().startswith(("http://", "https://")):
         raise InvalidArgumentError("a schema cannot be a URL: nothing is fetched")
     try:
+        text.encode()
         parse_schema(text, artifact_type)
     except (ValueError, RecursionError) as error:
         raise InvalidSchemaError(artifact.artifact_id, error) from error

@@ -176,6 +176,13 @@ def content_hash(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def is_possible_id(value: int | str) -> bool:
+    """Tell whether content can have an id: a positive 64-bit number or a SHA-256 in hexadecimal."""
+    if isinstance(value, str):
+        return _SHA256.fullmatch(value) is not None
+    return 1 <= value <= _INT64_MAX
+
+
 def check_id(kind: str, value: str) -> str:
     """Return the id of a group or artifact if a registry can take it.
 
@@ -234,7 +241,8 @@ RULE_CONFIGS: dict[str, tuple[str, ...]] = {
     ),
     "INTEGRITY": ("NONE", "REFS_EXIST", "ALL_REFS_MAPPED", "NO_DUPLICATES", "FULL"),
 }
-_ID = re.compile(r".{1,512}")
+_ID = re.compile(r"[^\n\ud800-\udfff]{1,512}")  # half a surrogate pair is no character
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"(branch=)?[a-zA-Z0-9._\-+]{1,256}")
 _STRICT_JSON_TYPES = frozenset({"AVRO", "JSON", "KCONNECT"})
 # These may also be YAML, which stays text.

@@ -13,7 +13,7 @@ from micro_schema_registry._errors import (
     RequestRefusedError,
     SchemaNotFoundError,
 )
-from micro_schema_registry._model.models import IdType, content_hash
+from micro_schema_registry._model.models import IdType, content_hash, is_possible_id
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.byte_cache import ByteCache
 from micro_schema_registry._wire.models import (
@@ -112,6 +112,8 @@ class Lookup:
 
     async def content(self, id_type: IdType, value: int | str) -> ContentAnswer:
         """Return content by an immutable id."""
+        if not is_possible_id(value):
+            raise SchemaNotFoundError.from_id(id_type, value)
 
         async def fetch() -> ContentAnswer:
             content = await self._registry().get_content(id_type, value)

@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
+from micro_schema_registry._embedded.contents import Content
 from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import (
     IncompatibleSchemaError,
@@ -112,6 +113,65 @@ async def test_any_id_is_a_key(embedded: EmbeddedRegistry, artifact_id: str) -> 
     ]
 
 
+@pytest.mark.parametrize("letter", ["ü", "漢", "\U0001f600", "x", "/"])
+async def test_an_id_of_any_length_is_a_key(embedded: EmbeddedRegistry, letter: str) -> None:
+    long, other = letter * 512, letter * 511 + "y"
+    made = await embedded.register_schema(long, user(), group_id=long)
+    also = await embedded.register_schema(other, user("a"), group_id=long)
+    await embedded.register_schema(long, user("b"), group_id=other)
+    await embedded.set_rule("COMPATIBILITY", "FULL", artifact_id=long, group_id=long)
+
+    assert await embedded.get_schema(long, group_id=long) == made
+    assert await embedded.get_schema_by_global_id(also.global_id) == user("a")
+    listed = await embedded.list_artifacts(group_id=long)
+    assert sorted(a.artifact_id for a in listed) == sorted([long, other])
+    assert set(await embedded.list_groups()) == {long, other}
+    await embedded.delete_artifact(long, group_id=long)
+    assert [a.artifact_id for a in await embedded.list_artifacts(group_id=long)] == [other]
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, 2**63, 2**70, "*", ">", "", "0" * 63, "A" * 64])
+async def test_an_impossible_id_is_not_found(embedded: EmbeddedRegistry, value: int | str) -> None:
+    await embedded.register_schema("User", user())
+    kinds: list[IdType] = ["contentHash"] if isinstance(value, str) else ["globalId", "contentId"]
+    for kind in kinds:
+        with pytest.raises(SchemaNotFoundError):
+            await embedded.get_content(kind, value)
+
+
+async def test_text_that_is_no_unicode_is_invalid(embedded: EmbeddedRegistry) -> None:
+    with pytest.raises(InvalidSchemaError):
+        await embedded.register_schema("User", '{"type": "string", "doc": "\ud800"}')
+
+
+async def test_a_document_of_nearly_the_servers_limit_is_stored(
+    embedded: EmbeddedRegistry, nc: Client
+) -> None:
+    """Every second character is a quote; JSON within JSON would take twice the size."""
+    members = ",".join(f'"{number}":"'.ljust(20, "a") + '"' for number in range(44_000))
+    document = f"{{{members}}}"
+    assert 930_000 < len(document) < nc.max_payload - 1000
+
+    made = await embedded.register_schema("Large", document, artifact_type="JSON")
+
+    assert (await embedded.get_schema("Large")).content == document
+    assert made.content == document
+
+
+async def test_content_of_earlier_releases_is_read(
+    embedded: EmbeddedRegistry, nc: Client, bucket: str
+) -> None:
+    old = Content(artifact_type="AVRO", text=schema_text(user()))
+    await embedded.info()
+    stored = await nc.jetstream().key_value(bucket)
+    revision = await stored.put(old.key, old.model_dump_json().encode())
+
+    made = await embedded.register_schema("User", user())
+
+    assert made.content_id == revision
+    assert await embedded.get_schema_by_content_id(revision) == user()
+
+
 async def test_what_is_not_there_is_named_in_the_error(embedded: EmbeddedRegistry) -> None:
     made = await embedded.register_schema("User", user())
 
@@ -140,6 +200,7 @@ async def test_blank_ids_and_bad_versions_are_refused_before_anything_is_sent(
     sent = nc.stats["out_msgs"]
     for call in (
         lambda: embedded.get_schema(" "),
+        lambda: embedded.get_schema("\ud800"),
         lambda: embedded.get_schema("User", group_id=""),
         lambda: embedded.get_schema("User", version="a=b"),
         lambda: embedded.register_schema("User", user(), version="a b"),
