@@ -141,8 +141,8 @@ def _surely_contained(
     """Return how many items fit at least."""
     counts = [0.0]
     for other in facts.contains:
-        fits = ((other.node, True),)
-        if all(not prover.below(known | {*fits}, wanted.node, "") for _, known in places):
+        fits = frozenset({(other.node, True)})
+        if _all_follow(prover, places, fits, wanted.node):
             counts.append(other.least)
     least = facts.count("minItems")
     sure = 0.0
@@ -155,15 +155,22 @@ def _surely_contained(
     return max(*counts, sure)
 
 
+def _all_follow(prover: Prover, places: list[tuple[float, Known]], fits: Known, goal: Node) -> bool:
+    for _, known in places:  # noqa: SIM110 - a plain loop, as these calls nest as deep as schemas do
+        if prover.below(known | fits, goal, ""):
+            return False
+    return True
+
+
 def _at_most(
     prover: Prover, facts: Facts, wanted: Contains, places: list[tuple[float, Known]]
 ) -> bool:
     """Tell whether no more items fit than are wanted."""
     most = inf if wanted.most is None else wanted.most
-    fits = {(wanted.node, True)}
+    fits = frozenset({(wanted.node, True)})
     for other in facts.contains:
         covers = other.most is not None and other.most <= most
-        if covers and all(not prover.below(known | fits, other.node, "") for _, known in places):
+        if covers and _all_follow(prover, places, fits, other.node):
             return True
     possible = 0.0
     for index, known in places:

@@ -38,6 +38,7 @@ from micro_schema_registry._errors import Cause
 Causes = list[Cause]
 Prove = Callable[["Prover", Known, Facts, Node, str], Causes]
 _MAX_STEPS = 60_000
+_MAX_NESTED = 4_000
 _MAX_SPLITS = 7
 _MAX_CASES = 64
 
@@ -71,7 +72,7 @@ class Prover:
 
     def __init__(self, goals: dict[str, Goal], *, thorough: bool) -> None:
         self.derived = DerivedSchemas()
-        self.place = "#"
+        self.place = "#"  # for those who hear that the proof was given up
         self._goals = goals
         self._thorough = thorough
         self._steps = 0
@@ -160,10 +161,7 @@ class Prover:
             self._same[one, other] = True
             first = len(self._assumed)
             self._assumed.append((one, other))
-            answer = all(
-                self._same_value(value, other.keywords[name])
-                for name, value in one.keywords.items()
-            )
+            answer = self._same_values(one.keywords, other.keywords)
             if not answer:
                 for pair in self._assumed[first:]:
                     self._same.pop(pair, None)
@@ -171,26 +169,40 @@ class Prover:
                 self._same[one, other] = False
         return answer
 
+    def _same_values(self, one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+        if one.keys() != other.keys():
+            return False
+        # Plain loops here and below: these calls nest as deep as schemas do.
+        for name, value in one.items():  # noqa: SIM110 - as said
+            if not self._same_value(value, other[name]):
+                return False
+        return True
+
     def _same_value(self, one: Any, other: Any) -> bool:
+        if type(one) is not type(other):
+            return False
         if isinstance(one, Node):
-            return isinstance(other, Node) and self.same(one, other)
+            return self.same(one, other)
         if isinstance(one, Opaque):
-            return isinstance(other, Opaque) and one.fixed and one == other and other.fixed
+            return one.fixed and one == other
         if isinstance(one, Contains):
             return (one.least, one.most) == (other.least, other.most) and self.same(
                 one.node, other.node
             )
-        if isinstance(one, tuple) and isinstance(other, tuple):
-            return len(one) == len(other) and all(map(self._same_value, one, other))
-        if isinstance(one, dict) and isinstance(other, dict):
-            return one.keys() == other.keys() and all(
-                self._same_value(one[k], other[k]) for k in one
+        if isinstance(one, tuple):
+            return len(one) == len(other) and self._same_values(
+                dict(enumerate(one)), dict(enumerate(other))
             )
-        return type(one) is type(other) and bool(one == other)
+        if isinstance(one, dict):
+            return self._same_values(one, other)
+        return bool(one == other)
 
     def _search(self, key: tuple[Known, Node], place: str) -> Causes:
         self._step()
         index = len(self._active)
+        self.place = place
+        if index > _MAX_NESTED:
+            raise TooComplexError
         self._active[key] = (index, self._depth)
         lowest, self._lowest = self._lowest, _NONE
         first = len(self._provisional)
@@ -214,8 +226,11 @@ class Prover:
 
     def _all_goals(self, known: Known, goal: Node, place: str) -> Causes:
         facts = self.facts(known)
-        if facts.impossible or any(holds and self.same(node, goal) for node, holds in facts.signed):
+        if facts.impossible:
             return []
+        for node, holds in facts.signed:
+            if holds and self.same(node, goal):
+                return []
         if goal.never:
             return (
                 []
@@ -284,14 +299,18 @@ class Prover:
                     return True
         if facts.types == {"array"} and self._array_contradiction(facts):
             return True
-        if any(not self.prove(known, node, self.place) for node in facts.denied):
-            return True
+        for node in facts.denied:
+            if not self.prove(known, node, "#"):
+                return True
         if self._splits >= _MAX_SPLITS:
             return False
         cases = min(facts.choices, key=len) if facts.choices else []
         self._splits += 1
         try:
-            return bool(cases) and all(self.impossible(known | case) for case in cases)
+            for case in cases:
+                if not self.impossible(known | case):
+                    return False
+            return bool(cases)
         finally:
             self._splits -= 1
 
@@ -302,11 +321,13 @@ class Prover:
             needed = index < least if index != inf else least > len(places) - 1
             if needed and self.impossible_below(known):
                 return True
-        return any(
-            wanted.least > 0
-            and all(self.impossible_below(known | {(wanted.node, True)}) for _, known in places)
-            for wanted in facts.contains
-        )
+        for wanted in facts.contains:
+            possible = wanted.least <= 0
+            for _, known in places:
+                possible = possible or not self.impossible_below(known | {(wanted.node, True)})
+            if not possible:
+                return True
+        return False
 
     def _step(self) -> None:
         self._steps += 1

@@ -55,7 +55,7 @@ def unreadable(reader: JsonSchema, writer: JsonSchema) -> list[Cause]:
     prover = Prover(GOALS, thorough=reader.thorough or writer.thorough)
     try:
         return prover.prove(frozenset({(writer.root, True)}), reader.root, "#")
-    except TooComplexError:
+    except (TooComplexError, RecursionError):
         return [Cause("the schemas are too complex to be compared", prover.place)]
 
 
