@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from micro._protocol import deadline as _deadline
 from micro._protocol.headers import STATUS
 from micro._wire import nats_py
+from micro._wire.client_state import state_of
 from micro._wire.frames import Message
 from micro._wire.paths import Path, path_of
 
@@ -130,13 +131,14 @@ class Requester:
             self._look_at(max(following, now + LEAST_PAUSE))
 
 
-# A requester lives as long as its connection has the subscription to its inbox.
-_requesters: WeakValueDictionary[int, Requester] = WeakValueDictionary()
-
-
 def requester_of(nc: NatsClient) -> Requester:
-    """Return the requester of a connection, which all clients of it share."""
-    found = _requesters.get(id(nc))
-    if found is None:
-        found = _requesters[id(nc)] = Requester(nc)
-    return found
+    """Return the requester of a connection, which all clients of it share.
+
+    It lives as long as the connection has the subscription to its inbox.
+    """
+    state = state_of(nc)
+    requester: Requester | None = None if state.requester is None else state.requester()
+    if requester is None:
+        requester = Requester(nc)
+        state.requester = ref(requester)
+    return requester

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client as NatsClient
 
 from micro._errors import ConnectError
+from micro._wire.client_state import all_states, state_of
 
 logger = logging.getLogger("micro.fence")
 
@@ -26,13 +26,10 @@ ROUND_TRIP = 2.0
 POLL = 0.02
 """Seconds between two looks at the connection while waiting."""
 
-# nats-py does not allow a PING to be cancelled. A PING that is given up stays here until its answer
-# arrives, or its connection is replaced or closed. With each goes the number of that connection.
+# Time-out of a PING. It is never cancelled, since nats-py stops reading for good when the PONG of a
+# cancelled PING arrives: a PING that is given up stays in the state of its client until its answer
+# arrives, or its connection is replaced or closed.
 _FOREVER = 1_000_000_000
-_pings: WeakKeyDictionary[NatsClient, dict[asyncio.Task[float], int]] = WeakKeyDictionary()
-
-# Of each connection the round whose PING has not been sent yet.
-_open: WeakKeyDictionary[NatsClient, _Round] = WeakKeyDictionary()
 
 
 async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
@@ -48,10 +45,10 @@ async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = Tru
     Raises:
         ConnectError: The connection is closed or lost, or the server did not answer in time.
     """
-    found = _open.get(nc)
-    if found is None:
-        found = _open[nc] = _Round(nc)
-    await found.join(timeout, reconnects)
+    state = state_of(nc)
+    if state.round is None:
+        state.round = Round(nc)
+    await state.round.join(timeout, reconnects)
 
 
 async def settle(nc: NatsClient) -> None:
@@ -70,11 +67,12 @@ class _Waiter(NamedTuple):
     reconnects: bool
 
 
-class _Round:
+class Round:
     """Those who wait for one PING, and the task that sends it and looks after them."""
 
     def __init__(self, nc: NatsClient) -> None:
         self._nc = nc
+        self._state = state_of(nc)
         self._loop = asyncio.get_running_loop()
         self._waiters: list[_Waiter] = []
         self._failure: Exception | None = ConnectError("waiting for the server was broken off")
@@ -94,8 +92,8 @@ class _Round:
                 return
 
     def _close(self) -> None:
-        if _open.get(self._nc) is self:
-            del _open[self._nc]
+        if self._state.round is self:
+            self._state.round = None
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._close()
@@ -116,7 +114,7 @@ class _Round:
         """Send a PING and wait for its PONG; False when it is to be repeated."""
         nc = self._nc
         _forget_lost_pings()
-        pings = _pings.setdefault(nc, {})
+        pings = self._state.pings
         ping = asyncio.create_task(nc.rtt(_FOREVER))
         pings[ping] = nc.stats["reconnects"]
         ping.add_done_callback(lambda task: pings.pop(task, None))
@@ -155,7 +153,7 @@ def _end(waiter: _Waiter, failure: Exception | None) -> None:
 
 def _forget_lost_pings() -> None:
     """Cancel the round trips of former connections: no PONG can come for them any more."""
-    for nc, pings in list(_pings.items()):
-        for ping, connection in list(pings.items()):
+    for nc, state in all_states():
+        for ping, connection in list(state.pings.items()):
             if nc.is_closed or connection != nc.stats["reconnects"]:
                 ping.cancel()

@@ -15,7 +15,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache
 from typing import Any, cast
-from weakref import WeakSet
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -24,6 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._protocol.headers import decode_headers
+from micro._wire.client_state import state_of
 from micro._wire.frames import Message
 
 logger = logging.getLogger("micro.transport")
@@ -227,9 +227,10 @@ def guard(nc: NatsClient) -> None:
     Headers are then read by our own rules, and a message that cannot be built is left out. Once per
     connection; a second call does nothing.
     """
-    if nc in _guarded:
+    state = state_of(nc)
+    if state.guarded:
         return
-    _guarded.add(nc)
+    state.guarded = True
     build = getattr(nc, "_build_message", None)
     process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
         nc, "_process_headers", None
@@ -260,9 +261,6 @@ def guard(nc: NatsClient) -> None:
 
     nc._build_message = build_or_skip  # type: ignore[method-assign]  # once, for all its messages
     nc._process_headers = process_any  # type: ignore[method-assign]  # once, for all its messages
-
-
-_guarded: WeakSet[NatsClient] = WeakSet()
 
 
 def is_abandoned(nc: NatsClient) -> bool:

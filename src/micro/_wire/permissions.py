@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client as NatsClient
 
 from micro._errors import PermissionDeniedError
 from micro._wire import nats_py
+from micro._wire.client_state import state_of
 
 # nats-py lower-cases the errors of the server, so subjects are compared in lower case.
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
-
-_refused: WeakKeyDictionary[NatsClient, set[str]] = WeakKeyDictionary()
 
 
 def refused(text: str) -> tuple[str, str] | None:
@@ -29,7 +27,7 @@ def refused(text: str) -> tuple[str, str] | None:
 def expect(nc: NatsClient, subjects: Iterable[str]) -> None:
     """Forget earlier refusals of subjects, record new ones; call it before subscribing."""
     nats_py.watch_errors(nc, _record)
-    known = _refused.get(nc)
+    known = state_of(nc).refused
     if known:
         known.difference_update(subject.lower() for subject in subjects)
 
@@ -40,7 +38,7 @@ def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
     Raises:
         PermissionDeniedError: The server refused one of the subjects.
     """
-    known = _refused.get(nc)
+    known = state_of(nc).refused
     if not known:
         return
     denied = tuple(subject for subject in subjects if subject.lower() in known)
@@ -51,4 +49,4 @@ def check(nc: NatsClient, subjects: Iterable[str], owner: str) -> None:
 def _record(nc: NatsClient, error: Exception) -> None:
     action, subject = refused(str(error)) or ("", "")
     if action == "subscription":
-        _refused.setdefault(nc, set()).add(subject)
+        state_of(nc).refused.add(subject)

@@ -1,0 +1,49 @@
+"""The state that micro keeps for each NATS client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, WeakKeyDictionary
+
+from nats.aio.client import Client as NatsClient
+
+if TYPE_CHECKING:
+    from micro._wire.fence import Round
+
+
+class ClientState:
+    """The state of one client; it never refers to the client itself, which could not end then.
+
+    Attributes:
+        guarded: Whether its decoding is guarded, see `nats_py.guard`.
+        refused: The subscriptions that the server has refused, in lower case.
+        pings: Its unanswered PINGs, each with the number of its connection.
+        round: The fence whose PING has not been sent yet.
+        requester: The requester that all `Client` objects of it share.
+    """
+
+    __slots__ = ("guarded", "pings", "refused", "requester", "round")
+
+    def __init__(self) -> None:
+        self.guarded = False
+        self.refused: set[str] = set()
+        self.pings: dict[asyncio.Task[float], int] = {}
+        self.round: Round | None = None
+        self.requester: ReferenceType[Any] | None = None
+
+
+_states: WeakKeyDictionary[NatsClient, ClientState] = WeakKeyDictionary()
+
+
+def state_of(nc: NatsClient) -> ClientState:
+    """Return the state of a client."""
+    state = _states.get(nc)
+    if state is None:
+        state = _states[nc] = ClientState()
+    return state
+
+
+def all_states() -> list[tuple[NatsClient, ClientState]]:
+    """Return all clients with their states."""
+    return list(_states.items())
