@@ -39,6 +39,7 @@ from micro._handlers.request import Handler, Request, Response
 from micro._handlers.typed import cheap
 from micro._program.context import Context
 from micro._program.run import run
+from micro._published import publish
 from micro._service.groups import Group
 from micro._service.service import Service, add_service
 from micro._version import __version__
@@ -115,5 +116,8 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'micro' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"micro.{_LATER[name]}"), name)
-    return found
+    value = globals()[name] = getattr(import_module(f"micro.{_LATER[name]}"), name)
+    return value
+
+
+publish(*(globals()[name] for name in __all__ if name not in _LATER))

@@ -50,3 +50,7 @@ __all__ = [
     "shared_ssl_context",
     "simple_async_request",
 ]
+
+for _name in __all__:  # tracebacks, reprs and pickles name the module that users import
+    if getattr(globals()[_name], "__module__", "").startswith("micro_http._"):
+        globals()[_name].__module__ = __name__

@@ -18,6 +18,7 @@ from micro._errors import PayloadTooLargeError
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
+from micro._published import publish
 
 if TYPE_CHECKING:
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
@@ -355,3 +356,6 @@ async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+publish(Client, InstanceClient, ServiceClient)

@@ -13,6 +13,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from micro._published import publish
 from micro._wire import nats_py
 from micro._wire.frames import Message
 from micro._wire.paths import path_of
@@ -138,3 +139,6 @@ class Replies:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await self._path.unsubscribe(subscription)
+
+
+publish(Replies, Until)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSe
 from pydantic_core import core_schema
 
 from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+from micro._published import publish
 
 
 def _read_time(value: Any) -> Any:
@@ -169,3 +170,6 @@ class ServiceStats(PingInfo):
         """Return the object as it travels: JSON types only, ``data`` left out when unset."""
         plain = self.model_dump(mode="json", exclude={"endpoints"})
         return {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
+
+
+publish(EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats)

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Protocol
 
 from micro._errors import ConfigError, IncompatibleContractError
 from micro._handlers.bound_handler import BoundHandler
+from micro._published import publish
 
 logger = logging.getLogger("micro.contracts")
 
@@ -188,3 +189,6 @@ def _closed(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_closed(value) for value in schema]
     return schema
+
+
+publish(ContractRegistry)
