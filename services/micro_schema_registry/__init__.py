@@ -5,6 +5,9 @@ Serializers and validators are in `micro_schema_registry.avro`, `.serialization`
 """
 
 from micro_schema_registry import _extra  # noqa: F401 - first, as the imports below need the extra
+
+# isort: split
+from micro import __version__
 from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._apicurio.auth import BearerAuth, KeycloakAuth
 from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
@@ -45,6 +48,7 @@ from micro_schema_registry._over_nats.client import NatsRegistryClient
 from micro_schema_registry._service.backends import ServiceConfig, setup
 from micro_schema_registry._service.lookup import CacheOptions
 from micro_schema_registry._service.service import ServiceOptions, add_registry_service
+from micro_schema_registry.serialization import WireFormat
 
 __all__ = [
     "ApicurioRegistryClient",
@@ -84,9 +88,12 @@ __all__ = [
     "ServiceConfig",
     "ServiceOptions",
     "VersionInfo",
+    "WireFormat",
+    "__version__",
     "add_registry_service",
     "setup",
 ]
 
 for _name in __all__:  # tracebacks, reprs and pickles name the module that users import
-    globals()[_name].__module__ = __name__
+    if _name != "__version__":
+        globals()[_name].__module__ = __name__

@@ -1,7 +1,8 @@
 """Avro serializers and deserializers over a registry, blocking and async."""
 
 import io
-from collections.abc import Awaitable, Callable, Generator
+import json
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import fastavro
@@ -19,19 +20,29 @@ from micro_schema_registry._caching.cache import Cache
 from micro_schema_registry._drivers import run, run_async
 from micro_schema_registry._errors import (
     DeserializationError,
+    RegistryError,
     SchemaNotFoundError,
     SerializationError,
 )
-from micro_schema_registry._model.models import CachedSchema, IfExists, Schema
+from micro_schema_registry._model.models import (
+    CachedSchema,
+    IdType,
+    IfExists,
+    Reference,
+    Schema,
+    check_if_exists,
+)
 from micro_schema_registry._model.protocol import SchemaRegistry
+from micro_schema_registry._references import Steps, complete_avro, inlined, schemas_of
 from micro_schema_registry.serialization import (
     Headers,
+    IdBytes,
     SerializationContext,
     SerializedMessage,
     UseId,
     WireFormat,
     frame,
-    unframe,
+    read_frame,
 )
 
 __all__ = [
@@ -47,28 +58,25 @@ __all__ = [
 ]
 
 C = TypeVar("C")
-T = TypeVar("T")
-Steps = Generator[Callable[[SchemaRegistry], Awaitable[Any]], Any, T]
-"""Yields calls of a registry and is sent what they return."""
 _PARSED = 1000
 """The number of parsed schemas that a serializer or deserializer keeps."""
-
-
-def _parse(schema: Any) -> Any:
-    return fastavro.parse_schema(schema)
 
 
 class _Parsed:
     """A cache of parsed schemas by id."""
 
     def __init__(self) -> None:
-        self._cache = Cache[int, Any](_PARSED)
+        self._cache = Cache[tuple[IdType, int | str], Any](_PARSED)
 
-    def get(self, schema_id: int, schema: Any) -> Any:
-        parsed = self._cache.get(schema_id)
+    def get(self, id_type: IdType, value: int | str) -> Any:
+        return self._cache.get((id_type, value))
+
+    def parse(self, schema: Any, id_type: IdType, value: int | str) -> Steps[Any]:
+        """Return the parsed schema of an id, completed with the schemas that it refers to."""
+        parsed = self.get(id_type, value)
         if parsed is None:
-            parsed = _parse(schema)
-            self._cache.put(schema_id, parsed)
+            parsed = fastavro.parse_schema((yield from complete_avro(schema, id_type, value)))
+            self._cache.put((id_type, value), parsed)
         return parsed
 
 
@@ -88,27 +96,36 @@ class _Serializer(Generic[C]):
         strict: bool = False,
         wire_format: WireFormat = WireFormat.CONFLUENT_PAYLOAD,
         use_latest_version: bool = False,
+        *,
+        references: Sequence[Reference] = (),
+        id_bytes: IdBytes = 4,
     ) -> None:
-        self.registry_client = registry_client
-        self._names = ArtifactNames(artifact_id, artifact_resolver)
         if auto_register and schema is None:
             raise ValueError("auto_register needs a schema")
         if auto_register and use_latest_version:
             raise ValueError("auto_register and use_latest_version exclude each other")
-        if use_id not in {"globalId", "contentId"}:
-            raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
+        check_if_exists(if_exists)
+        self.registry_client = registry_client
+        self.artifact_id = artifact_id
+        self.auto_register = auto_register
+        self.if_exists: IfExists = if_exists
+        self.to_dict = to_dict
+        self.use_id: UseId = _checked(use_id)
+        self.strict = strict
+        self.wire_format = WireFormat(wire_format)
+        self.use_latest_version = use_latest_version
+        self.id_bytes: IdBytes = _checked_size(id_bytes)
+        self._names = ArtifactNames(artifact_id, artifact_resolver)
         self._schema = schema if auto_register else None
-        self._if_exists = if_exists
-        self._to_dict = to_dict
-        self._use_id = use_id
-        self._strict = strict
-        self._wire_format = WireFormat(wire_format)
+        self._references = references
         self._parsed = _Parsed()
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
         return call(self.registry_client)
 
     def _serialize(self, data: Any, ctx: SerializationContext) -> Steps[SerializedMessage]:
+        if data is None:
+            return SerializedMessage(None)  # type: ignore[arg-type]  # see SerializedMessage
         artifact_id = self._names.find(ctx)
         try:
             cached = yield lambda registry: registry.get_schema(artifact_id)
@@ -117,32 +134,42 @@ class _Serializer(Generic[C]):
             if schema is None:
                 raise
             cached = yield lambda registry: registry.register_schema(
-                artifact_id, schema, self._if_exists
+                artifact_id, schema, self.if_exists, references=self._references
             )
-        return self._encode(cached, data, ctx)
+        try:
+            parsed = yield from self._parsed.parse(cached.schema, "globalId", cached.global_id)
+        except RegistryError:
+            raise
+        except Exception as error:
+            raise SerializationError(f"invalid Avro schema {artifact_id!r}: {error}") from error
+        return self._encode(parsed, cached, data, ctx)
 
     def _encode(
-        self, cached: CachedSchema, data: Any, ctx: SerializationContext
+        self, parsed: Any, cached: CachedSchema, data: Any, ctx: SerializationContext
     ) -> SerializedMessage:
-        if self._to_dict is not None:
+        if self.to_dict is not None:
             try:
-                data = self._to_dict(data, ctx)
+                data = self.to_dict(data, ctx)
             except Exception as error:
                 raise SerializationError(f"to_dict failed: {error}") from error
         buffer = io.BytesIO()
         try:
-            parsed = self._parsed.get(cached.global_id, cached.schema)
-            fastavro.schemaless_writer(buffer, parsed, data, strict_allow_default=self._strict)
+            fastavro.schemaless_writer(buffer, parsed, data, strict_allow_default=self.strict)
         except Exception as error:
             raise SerializationError(f"value does not fit its Avro schema: {error}") from error
         return frame(
-            buffer.getvalue(), cached, ctx, wire_format=self._wire_format, use_id=self._use_id
+            buffer.getvalue(),
+            cached,
+            ctx,
+            wire_format=self.wire_format,
+            use_id=self.use_id,
+            id_bytes=self.id_bytes,
         )
 
     def _payload(self, message: SerializedMessage) -> bytes:
         if message.headers:
             raise TypeError(
-                f"{self._wire_format.name} has headers: expected serialize() to be called"
+                f"{self.wire_format.name} has headers: expected serialize() to be called"
             )
         return message.payload
 
@@ -163,6 +190,8 @@ class AvroSerializer(_Serializer[ApicurioRegistryClient]):
         wire_format: The place of the id.
         use_latest_version: No effect, as the newest version is always used; it excludes
             `auto_register`.
+        references: The references of `schema`.
+        id_bytes: The size of the id in payloads: 4, or 8 for Apicurio's `Legacy8ByteIdHandler`.
 
     Raises:
         ValueError: The parameters contradict each other.
@@ -210,6 +239,8 @@ class _Deserializer(Generic[C]):
         artifact_resolver: ArtifactResolver | None = None,
         use_latest_version: bool = False,
         reader_schema: Schema | None = None,
+        references: Sequence[Reference] = (),
+        id_bytes: IdBytes = 4,
     ) -> None:
         named = artifact_id is not None or artifact_resolver is not None
         if named != use_latest_version:
@@ -218,54 +249,77 @@ class _Deserializer(Generic[C]):
             )
         if use_latest_version and reader_schema is not None:
             raise ValueError("use_latest_version and reader_schema exclude each other")
-        if use_id not in {"globalId", "contentId"}:
-            raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
         self.registry_client = registry_client
+        self.artifact_id = artifact_id
+        self.from_dict = from_dict
+        self.use_id: UseId = _checked(use_id)
+        self.use_latest_version = use_latest_version
+        self.id_bytes: IdBytes = _checked_size(id_bytes)
         self._names = ArtifactNames(artifact_id, artifact_resolver) if named else None
-        self._from_dict = from_dict
-        self._use_id: UseId = use_id
-        self._reader = None if reader_schema is None else _parse(reader_schema)
-        self._writers = _Parsed()
-        self._readers = _Parsed()
+        self._references = references
+        self._reader_schema = reader_schema
+        self._reader: Any = None
+        if reader_schema is not None and not references:
+            self._reader = fastavro.parse_schema(_loaded(reader_schema))
+        self._parsed = _Parsed()
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
         return call(self.registry_client)
 
     def _deserialize(
-        self, data: bytes, ctx: SerializationContext, headers: Headers | None
+        self, data: bytes | None, ctx: SerializationContext, headers: Headers | None
     ) -> Steps[Any]:
-        schema_id, payload = unframe(data, ctx, headers=headers, use_id=self._use_id)
-        writer = yield lambda registry: registry.get_content(self._use_id, schema_id)
-        latest = None
+        if data is None:
+            return None
+        id_type, schema_id, payload = read_frame(
+            data, ctx, headers=headers, use_id=self.use_id, id_bytes=self.id_bytes
+        )
+        try:
+            writer = self._parsed.get(id_type, schema_id)
+            if writer is None:
+                content = yield lambda registry: registry.get_content(id_type, schema_id)
+                writer = yield from self._parsed.parse(content.schema, id_type, schema_id)
+            reader = yield from self._reader_of(ctx)
+            value = fastavro.schemaless_reader(io.BytesIO(payload), writer, reader)
+        except RegistryError:
+            raise
+        except Exception as error:
+            raise DeserializationError(
+                f"payload does not fit the Avro schema with {id_type} {schema_id}: {error!r}"
+            ) from error
+        if self.from_dict is None:
+            return value
+        try:
+            return self.from_dict(value, ctx)
+        except Exception as error:
+            raise DeserializationError(f"from_dict failed: {error}") from error
+
+    def _reader_of(self, ctx: SerializationContext) -> Steps[Any]:
+        """Return the parsed schema to read as; None means the writer's."""
         if self._names is not None:
             artifact_id = self._names.find(ctx)
             latest = yield lambda registry: registry.get_schema(artifact_id)
-        return self._decode((schema_id, payload), writer.schema, latest, ctx)
+            return (yield from self._parsed.parse(latest.schema, "globalId", latest.global_id))
+        if self._reader is None and self._reader_schema is not None:
+            others = yield from schemas_of(self._references)
+            self._reader = fastavro.parse_schema(inlined(_loaded(self._reader_schema), others))
+        return self._reader
 
-    def _decode(
-        self,
-        message: tuple[int, bytes],
-        writer: Any,
-        latest: CachedSchema | None,
-        ctx: SerializationContext,
-    ) -> Any:
-        schema_id, payload = message
-        try:
-            reader = self._reader
-            if latest is not None:
-                reader = self._readers.get(latest.global_id, latest.schema)
-            parsed = self._writers.get(schema_id, writer)
-            value = fastavro.schemaless_reader(io.BytesIO(payload), parsed, reader)
-        except Exception as error:
-            raise DeserializationError(
-                f"payload does not fit the Avro schema with {self._use_id} {schema_id}: {error!r}"
-            ) from error
-        if self._from_dict is None:
-            return value
-        try:
-            return self._from_dict(value, ctx)
-        except Exception as error:
-            raise DeserializationError(f"from_dict failed: {error}") from error
+
+def _checked(use_id: UseId) -> UseId:
+    if use_id not in {"globalId", "contentId"}:
+        raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
+    return use_id
+
+
+def _checked_size(id_bytes: IdBytes) -> IdBytes:
+    if id_bytes not in {4, 8}:
+        raise ValueError(f"invalid id_bytes {id_bytes!r}: expected 4 or 8")
+    return id_bytes
+
+
+def _loaded(schema: Schema) -> Any:
+    return json.loads(schema) if isinstance(schema, str) else schema
 
 
 class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
@@ -274,19 +328,21 @@ class AvroDeserializer(_Deserializer[ApicurioRegistryClient]):
     Args:
         registry_client: The client of the registry.
         from_dict: A function from decoded value and context to an object.
-        use_id: The kind of id that messages carry.
+        use_id: The kind of the id in payloads, which do not tell it; headers do.
         artifact_id: The artifact of the reader schema, with `use_latest_version`; or
         artifact_resolver: A function that derives it for each message.
         use_latest_version: Read as the newest version of that artifact: Avro fills in defaults
             and promotes types.
         reader_schema: Read as this schema instead.
+        references: The references of `reader_schema`.
+        id_bytes: The size of the id in payloads: 4, or 8 for Apicurio's `Legacy8ByteIdHandler`.
 
     Raises:
         ValueError: The parameters contradict each other.
     """
 
     def __call__(
-        self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
+        self, data: bytes | None, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
         """Return the value of a message; `headers` are needed unless the payload has the id.
 
@@ -303,7 +359,7 @@ class AsyncAvroDeserializer(_Deserializer[SchemaRegistry]):
     """The async counterpart of `AvroDeserializer`, for any `SchemaRegistry`."""
 
     async def __call__(
-        self, data: bytes, ctx: SerializationContext, *, headers: Headers | None = None
+        self, data: bytes | None, ctx: SerializationContext, *, headers: Headers | None = None
     ) -> Any:
         """Return the value of a message; see `AvroDeserializer`."""
         return await run_async(self._deserialize(data, ctx, headers), self._call)

@@ -1,16 +1,29 @@
 """The validation of JSON values against JSON Schemas of a registry."""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urljoin
 
 from jsonschema import SchemaError
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import Draft202012Validator, validator_for
-from referencing import Registry
+from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
-from micro_schema_registry._errors import Cause, InvalidPayloadError, Problem
+from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
+from micro_schema_registry._drivers import run, run_async
+from micro_schema_registry._errors import (
+    Cause,
+    InvalidArgumentError,
+    InvalidPayloadError,
+    Problem,
+)
+from micro_schema_registry._model.models import CachedSchema, IdType, Reference
+from micro_schema_registry._model.protocol import SchemaRegistry
+from micro_schema_registry._references import ReferencedSchemas, Steps, schemas_of_content
 
 __all__ = ["JsonSchemaValidator"]
 
@@ -22,23 +35,76 @@ class JsonSchemaValidator:
     """A compiled JSON Schema of draft 2020-12, or of the draft that `$schema` names.
 
     Args:
-        schema: The parsed schema, such as `CachedSchema.schema`. References within it work;
-            others are never fetched.
+        schema: The parsed schema, such as `CachedSchema.schema`.
+        references: The parsed schemas that it refers to, by the URIs in its `$ref`. Other schemas
+            are never fetched; `load` fetches those of a registry.
 
     Raises:
-        ValueError: It is no JSON Schema.
+        InvalidArgumentError: One of them is no JSON Schema.
     """
 
-    def __init__(self, schema: dict[str, Any] | bool) -> None:
+    def __init__(
+        self, schema: dict[str, Any] | bool, *, references: Mapping[str, Any] | None = None
+    ) -> None:
         compiled: Any = schema  # stubs know no boolean schemas
         kind = validator_for(schema, default=Draft202012Validator)
-        try:
-            kind.check_schema(compiled)
-        except SchemaError as error:
-            raise ValueError(
-                f"invalid JSON Schema at {error.json_path}: {error.message}"
-            ) from error
-        self._validator = kind(schema, registry=Registry())
+        resources: Registry[Any] = Registry()
+        for uri, other in (references or {}).items():
+            _check(validator_for(other, default=kind), other, f" {uri!r}")
+            resource = Resource.from_contents(other, default_specification=DRAFT202012)
+            resources = resources.with_resources(
+                [(uri, resource), (urljoin(_id(schema), uri), resource)]
+            )
+        _check(kind, compiled)
+        self._validator = kind(schema, registry=resources)
+
+    @classmethod
+    async def load(
+        cls,
+        registry: SchemaRegistry,
+        artifact_id: str,
+        *,
+        version: str | None = None,
+        group_id: str | None = None,
+    ) -> Self:
+        """Compile a version of a schema, by default the newest, with the schemas it refers to.
+
+        Raises:
+            InvalidArgumentError: One of them is no JSON Schema.
+            SchemaNotFoundError: One of them is missing.
+            RegistryConnectionError: The registry gives no usable answer.
+        """
+        loading = cls._loading(artifact_id, version, group_id)
+        return await run_async(loading, lambda call: call(registry))
+
+    @classmethod
+    def load_blocking(
+        cls,
+        registry: ApicurioRegistryClient,
+        artifact_id: str,
+        *,
+        version: str | None = None,
+        group_id: str | None = None,
+    ) -> Self:
+        """Do the same as `load` with a blocking client."""
+        client: Any = registry
+        loading = cls._loading(artifact_id, version, group_id)
+        return run(loading, lambda call: call(client))
+
+    @classmethod
+    def _loading(cls, artifact_id: str, version: str | None, group_id: str | None) -> Steps[Self]:
+        cached: CachedSchema = yield lambda registry: registry.get_schema(
+            artifact_id, version=version, group_id=group_id
+        )
+        return (yield from cls.compiling(cached.schema, "globalId", cached.global_id))
+
+    @classmethod
+    def compiling(cls, schema: Any, id_type: IdType, value: int | str) -> Steps[Self]:
+        """Compile the schema of an id, with the schemas that it refers to."""
+        others = ReferencedSchemas()
+        if _refers_outside(schema):
+            others = yield from schemas_of_content(id_type, value)
+        return cls(schema, references=dict(_by_uri(_id(schema), others, others.direct)))
 
     def causes(self, value: Any) -> tuple[Cause, ...]:
         """Return up to 20 reasons why a value is invalid; they do not repeat the value.
@@ -66,6 +132,50 @@ class JsonSchemaValidator:
                 "value does not fit its JSON Schema",
                 problem=Problem(400, "InvalidPayload", "invalid value", causes=causes),
             )
+
+
+def _check(kind: Any, schema: Any, which: str = "") -> None:
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise InvalidArgumentError(
+            f"invalid JSON Schema{which} at {error.json_path}: {error.message}"
+        ) from error
+
+
+def _id(schema: Any) -> str:
+    return str(schema.get("$id", "")) if isinstance(schema, dict) else ""
+
+
+def _refers_outside(schema: Any) -> bool:
+    """Return whether a schema has a `$ref` to another document."""
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            target = part.get("$ref")
+            if isinstance(target, str) and not target.startswith("#"):
+                return True
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return False
+
+
+def _by_uri(
+    base: str, others: ReferencedSchemas, references: Iterable[Reference]
+) -> Iterator[tuple[str, Any]]:
+    """Yield referenced schemas by the URIs that `$ref` resolves to, which depend on the referrer."""
+    waiting = [(base, reference) for reference in references]
+    seen = set()
+    while waiting:
+        base, reference = waiting.pop()
+        uri = urljoin(base, reference.name.partition("#")[0])
+        if uri not in seen:
+            seen.add(uri)
+            schema, nested = others.get(reference)
+            yield uri, schema
+            waiting += [(urljoin(uri, _id(schema)), each) for each in nested]
 
 
 def _description(error: ValidationError) -> str:

@@ -1,23 +1,26 @@
 """The schema id of a message: before its payload, in Kafka headers or in NATS headers."""
 
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from micro_schema_registry._errors import DeserializationError, SerializationError
-from micro_schema_registry._model.models import CachedSchema
+from micro_schema_registry._model.models import CachedSchema, IdType
 
 UseId = Literal["globalId", "contentId"]
+IdBytes = Literal[4, 8]
 Headers = Mapping[str, Any] | Iterable[tuple[str, Any]]
 """Headers of nats-py (str to str) or of a Kafka client (str to bytes, or pairs of them)."""
 
 GLOBAL_ID_HEADER = "Schema-Global-Id"
 CONTENT_ID_HEADER = "Schema-Content-Id"
-_NATS_HEADERS: dict[UseId, str] = {"globalId": GLOBAL_ID_HEADER, "contentId": CONTENT_ID_HEADER}
-_PREFIX = struct.Struct(">BI")
+_NATS_HEADERS: dict[IdType, str] = {"globalId": GLOBAL_ID_HEADER, "contentId": CONTENT_ID_HEADER}
+_PREFIXES = {4: struct.Struct(">BI"), 8: struct.Struct(">Bq")}
 _KAFKA_ID = struct.Struct(">q")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class MessageField(Enum):
@@ -38,7 +41,8 @@ class SerializationContext:
 class WireFormat(Enum):
     """The place of the schema id in a message.
 
-    - `CONFLUENT_PAYLOAD`: 0x00 and four big-endian bytes before the encoded value.
+    - `CONFLUENT_PAYLOAD`: 0x00 and four big-endian bytes before the encoded value, or eight with
+      `id_bytes=8`, as Apicurio's `Legacy8ByteIdHandler` writes them.
     - `KAFKA_HEADERS`: header `apicurio.value.globalId` (or `key`, `contentId`), eight big-endian
       bytes.
     - `NATS_HEADERS`: headers `Schema-Global-Id`, `Schema-Content-Id` (decimal text) and
@@ -52,13 +56,16 @@ class WireFormat(Enum):
 
 @dataclass(frozen=True)
 class SerializedMessage:
-    """A payload and its headers: bytes for Kafka, text for NATS, none for Confluent framing."""
+    """A payload and its headers: bytes for Kafka, text for NATS, none for an id in the payload.
+
+    The payload of the value None is None: a Kafka tombstone.
+    """
 
     payload: bytes
     headers: dict[str, Any] = field(default_factory=dict)
 
 
-def frame(
+def frame(  # noqa: PLR0913 - all but the first three are optional
     payload: bytes,
     schema: CachedSchema,
     ctx: SerializationContext,
@@ -66,11 +73,12 @@ def frame(
     wire_format: WireFormat,
     use_id: UseId = "globalId",
     content_type: str = "application/avro",
+    id_bytes: IdBytes = 4,
 ) -> SerializedMessage:
     """Return a message of encoded bytes and the id of their schema.
 
     Raises:
-        SerializationError: The id does not fit into the four bytes of Confluent framing.
+        SerializationError: The id does not fit into four bytes of the payload.
     """
     schema_id = schema.global_id if use_id == "globalId" else schema.content_id
     if wire_format is WireFormat.NATS_HEADERS:
@@ -78,12 +86,12 @@ def frame(
     if wire_format is WireFormat.KAFKA_HEADERS:
         name = f"apicurio.{ctx.field.value}.{use_id}"
         return SerializedMessage(payload, {name: _KAFKA_ID.pack(schema_id)})
-    if schema_id >= 2**32:
+    if id_bytes == 4 and schema_id >= 2**32:
         raise SerializationError(
             f"{use_id} {schema_id} does not fit into Confluent's four bytes: "
             "expected another wire format"
         )
-    return SerializedMessage(_PREFIX.pack(0, schema_id) + payload)
+    return SerializedMessage(_PREFIXES[id_bytes].pack(0, schema_id) + payload)
 
 
 def nats_headers(schema: CachedSchema, content_type: str) -> dict[str, str]:
@@ -95,6 +103,49 @@ def nats_headers(schema: CachedSchema, content_type: str) -> dict[str, str]:
     }
 
 
+class Frame(NamedTuple):
+    """The schema id of a message, its kind, and the encoded value."""
+
+    id_type: IdType
+    schema_id: int | str
+    payload: bytes
+
+
+def read_frame(
+    data: bytes,
+    ctx: SerializationContext,
+    *,
+    headers: Headers | None = None,
+    use_id: UseId = "globalId",
+    id_bytes: IdBytes = 4,
+) -> Frame:
+    """Return the schema id of a message and its encoded value.
+
+    Headers name the kind of their id. Without headers the id is in the first bytes of the payload,
+    which do not tell its kind and size: it is `use_id` in `id_bytes`.
+
+    Raises:
+        DeserializationError: There is no readable id.
+    """
+    given: dict[str, Any] = dict(headers) if headers is not None else {}
+    for id_type in dict.fromkeys((use_id, *_ID_TYPES)):
+        value = given.get(_NATS_HEADERS.get(id_type, ""))
+        if value is not None:
+            return Frame(id_type, _decimal(value), data)
+        value = given.get(f"apicurio.{ctx.field.value}.{id_type}")
+        if value is not None:
+            return Frame(id_type, _hash(value) if id_type == "contentHash" else _int64(value), data)
+    prefix = _PREFIXES[id_bytes]
+    if len(data) < prefix.size:
+        raise DeserializationError(
+            f"message of {len(data)} bytes is too short: expected at least {prefix.size}"
+        )
+    magic, schema_id = prefix.unpack_from(data)
+    if magic != 0:
+        raise DeserializationError(f"invalid magic byte {magic:#04x}: expected 0x00")
+    return Frame(use_id, schema_id, data[prefix.size :])
+
+
 def unframe(
     data: bytes,
     ctx: SerializationContext,
@@ -102,28 +153,15 @@ def unframe(
     headers: Headers | None = None,
     use_id: UseId = "globalId",
 ) -> tuple[int, bytes]:
-    """Return the schema id of a message, from its headers or first bytes, and its payload.
+    """Return the schema id of a message, of the kind `use_id`, and its payload.
 
     Raises:
-        DeserializationError: There is no readable id.
+        DeserializationError: There is no readable id, or it is of another kind.
     """
-    given: dict[str, Any] = dict(headers) if headers is not None else {}
-    text = given.get(_NATS_HEADERS[use_id])
-    if text is not None:
-        return _decimal(text), data
-    raw = given.get(f"apicurio.{ctx.field.value}.{use_id}")
-    if raw is not None:
-        if len(raw) != _KAFKA_ID.size:
-            raise DeserializationError(f"invalid schema id {raw!r} in a header: expected 8 bytes")
-        return int(_KAFKA_ID.unpack(raw)[0]), data
-    if len(data) < _PREFIX.size:
-        raise DeserializationError(
-            f"message of {len(data)} bytes is too short: expected at least 5"
-        )
-    magic, schema_id = _PREFIX.unpack_from(data)
-    if magic != 0:
-        raise DeserializationError(f"invalid magic byte {magic:#04x}: expected 0x00")
-    return schema_id, data[_PREFIX.size :]
+    frame = read_frame(data, ctx, headers=headers, use_id=use_id)
+    if frame.id_type != use_id:
+        raise DeserializationError(f"message has a {frame.id_type}: expected a {use_id}")
+    return int(frame.schema_id), frame.payload
 
 
 def _decimal(text: Any) -> int:
@@ -132,3 +170,19 @@ def _decimal(text: Any) -> int:
             f"invalid schema id {text!r} in a header: expected a decimal number"
         )
     return int(text)
+
+
+def _int64(raw: Any) -> int:
+    if not isinstance(raw, bytes | bytearray | memoryview) or len(raw) != _KAFKA_ID.size:
+        raise DeserializationError(f"invalid schema id {raw!r} in a header: expected 8 bytes")
+    return int(_KAFKA_ID.unpack(raw)[0])
+
+
+def _hash(raw: Any) -> str:
+    text = raw if isinstance(raw, str) else bytes(raw).decode(errors="replace")
+    if not _SHA256.fullmatch(text):
+        raise DeserializationError(f"invalid content hash {raw!r} in a header: expected a SHA-256")
+    return text
+
+
+_ID_TYPES: tuple[IdType, ...] = ("globalId", "contentId", "contentHash")

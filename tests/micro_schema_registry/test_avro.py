@@ -16,6 +16,7 @@ from micro_schema_registry import (
     SchemaNotFoundError,
     SerializationError,
 )
+from micro_schema_registry._model.models import content_hash
 from micro_schema_registry.avro import (
     AsyncAvroDeserializer,
     AsyncAvroSerializer,
@@ -97,6 +98,46 @@ async def test_values_come_back(codec: Codec, wire_format: WireFormat, use_id: s
     value = await codec.deserializer(use_id=use_id)(message.payload, CTX, headers=message.headers)
 
     assert value == {"id": "a"}
+
+
+async def test_headers_are_read_by_the_kind_of_id_that_they_name(codec: Codec) -> None:
+    """Java and Confluent write content ids; the global id of the same number is another schema."""
+    await codec.client.register_schema("other", USER)
+    for _ in range(2):
+        await codec.client.register_schema("other", USER, "CREATE_VERSION")
+    registered = await codec.client.register_schema("user", USER_2)
+    assert registered.content_id != registered.global_id
+    kafka = codec.serializer("user", wire_format=WireFormat.KAFKA_HEADERS, use_id="contentId")
+    value = {"id": "a", "age": 1}
+
+    message = await kafka.serialize(value, CTX)
+
+    assert [*message.headers] == ["apicurio.value.contentId"]
+    assert await codec.deserializer()(message.payload, CTX, headers=message.headers) == value
+    headers = {"apicurio.value.contentHash": content_hash(registered.content).encode()}
+    assert await codec.deserializer()(message.payload, CTX, headers=headers) == value
+
+
+@pytest.mark.parametrize("use_id", ["globalId", "contentId"])
+async def test_ids_of_eight_bytes_are_written_and_read(codec: Codec, use_id: str) -> None:
+    registered = await codec.client.register_schema("user", USER)
+    number = registered.global_id if use_id == "globalId" else registered.content_id
+
+    payload = await codec.serializer("user", use_id=use_id, id_bytes=8)({"id": "a"}, CTX)
+
+    assert payload == b"\0" + number.to_bytes(8, "big") + b"\x02a"
+    assert await codec.deserializer(use_id=use_id, id_bytes=8)(payload, CTX) == {"id": "a"}
+
+
+async def test_none_comes_back_as_none(codec: Codec) -> None:
+    """The value of a Kafka tombstone is no value of the schema, which need not even exist."""
+    for wire_format in WireFormat:
+        serializer = codec.serializer("missing", wire_format=wire_format, to_dict=fail)
+        assert (await serializer.serialize(None, CTX)).payload is None
+        assert (await serializer.serialize(None, CTX)).headers == {}
+        assert await serializer(None, CTX) is None
+    assert await codec.deserializer(fail)(None, CTX) is None
+    assert await codec.deserializer()(None, CTX, headers={"Schema-Global-Id": "1"}) is None
 
 
 async def test_calling_gives_bytes_where_there_are_no_headers(codec: Codec) -> None:
@@ -233,6 +274,9 @@ CONTRADICTIONS: list[Callable[[Any], object]] = [
     lambda client: AvroDeserializer(
         client, use_latest_version=True, artifact_id="a", artifact_resolver=lambda ctx: "b"
     ),
+    lambda client: AvroSerializer(client, "a", if_exists="x"),  # type: ignore[arg-type]  # wrong on purpose
+    lambda client: AvroSerializer(client, "a", id_bytes=5),  # type: ignore[arg-type]  # wrong on purpose
+    lambda client: AvroDeserializer(client, id_bytes=5),  # type: ignore[arg-type]  # wrong on purpose
     lambda client: AvroDeserializer(client, use_id="x"),  # type: ignore[arg-type]  # wrong on purpose
 ]
 
@@ -244,14 +288,37 @@ def test_parameters_that_contradict_each_other_are_refused(make: Callable[[Any],
 
 
 def test_parameters_are_those_of_apicurio_serdes() -> None:
+    """Parameters of this package come last, by keyword only."""
     assert [*inspect.signature(AvroSerializer).parameters] == [
         *("registry_client", "artifact_id", "artifact_resolver", "schema", "auto_register"),
         *("if_exists", "to_dict", "use_id", "strict", "wire_format", "use_latest_version"),
+        *("references", "id_bytes"),
     ]
     assert [*inspect.signature(AvroDeserializer).parameters] == [
         *("registry_client", "from_dict", "use_id"),
         *("artifact_id", "artifact_resolver", "use_latest_version", "reader_schema"),
+        *("references", "id_bytes"),
     ]
+    for kind in (AvroSerializer, AvroDeserializer):
+        added = list(inspect.signature(kind).parameters.values())[-2:]
+        assert {each.kind for each in added} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_attributes_are_those_of_apicurio_serdes() -> None:
+    client: Any = object()
+    hook: Any = print
+
+    serializer = AvroSerializer(client, "a", None, USER, True, "FAIL", hook, "contentId", True)
+    deserializer = AvroDeserializer(client, hook, "contentId")
+
+    assert serializer.registry_client is deserializer.registry_client is client
+    assert (serializer.artifact_id, serializer.auto_register, serializer.if_exists) == (
+        *("a", True, "FAIL"),
+    )
+    assert (serializer.to_dict, serializer.use_id, serializer.strict) == (hook, "contentId", True)
+    assert serializer.wire_format is WireFormat.CONFLUENT_PAYLOAD
+    assert serializer.use_latest_version is False
+    assert (deserializer.from_dict, deserializer.use_id) == (hook, "contentId")
 
 
 async def test_an_unreachable_registry_is_not_a_wrong_value() -> None:

@@ -15,6 +15,7 @@ from micro_schema_registry.serialization import (
     WireFormat,
     frame,
     nats_headers,
+    read_frame,
     unframe,
 )
 
@@ -66,6 +67,45 @@ def test_four_bytes_hold_no_larger_id() -> None:
         frame(b"", schema(2**32), VALUE, wire_format=confluent)
 
 
+def test_eight_bytes_hold_every_id() -> None:
+    confluent = WireFormat.CONFLUENT_PAYLOAD
+    message = frame(b"abc", schema(2**62 + 1), VALUE, wire_format=confluent, id_bytes=8)
+
+    assert message == SerializedMessage(b"\0\x40\0\0\0\0\0\0\x01abc", {})
+    assert read_frame(message.payload, VALUE, id_bytes=8) == ("globalId", 2**62 + 1, b"abc")
+    with pytest.raises(DeserializationError, match="too short: expected at least 9"):
+        read_frame(b"\0" * 8, VALUE, id_bytes=8)
+
+
+@pytest.mark.parametrize(
+    ("headers", "use_id", "expected"),
+    [
+        ({"apicurio.value.contentId": b"\0" * 7 + b"\x07"}, "globalId", ("contentId", 7)),
+        ({"apicurio.value.globalId": b"\0" * 7 + b"\x07"}, "contentId", ("globalId", 7)),
+        ({"Schema-Content-Id": "7"}, "globalId", ("contentId", 7)),
+        ({"Schema-Content-Id": "7", "Schema-Global-Id": "8"}, "globalId", ("globalId", 8)),
+        ({"Schema-Content-Id": "7", "Schema-Global-Id": "8"}, "contentId", ("contentId", 7)),
+        ({"apicurio.value.contentHash": b"0" * 64}, "globalId", ("contentHash", "0" * 64)),
+        ({"apicurio.key.contentId": b"\0" * 8}, "globalId", ("globalId", 9)),
+    ],
+    ids=str,
+)
+def test_headers_name_the_kind_of_their_id(headers: Any, use_id: UseId, expected: Any) -> None:
+    data = b"\0\0\0\0\x09abc"
+
+    frame = read_frame(data, VALUE, headers=headers, use_id=use_id)
+
+    assert frame[:2] == expected
+    assert frame.payload == (b"abc" if "apicurio.key.contentId" in headers else data)
+
+
+def test_an_id_of_another_kind_is_no_answer() -> None:
+    headers = {"apicurio.value.contentId": b"\0" * 8}
+
+    with pytest.raises(DeserializationError, match="message has a contentId: expected a globalId"):
+        unframe(b"", VALUE, headers=headers)
+
+
 @given(
     payload=st.binary(max_size=50),
     ids=st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
@@ -101,6 +141,8 @@ def test_every_framing_is_read_back(
         (b"", {"Schema-Global-Id": "٣"}, "'٣' in a header: expected a decimal number"),
         (b"", {"Schema-Global-Id": "9" * 20}, "in a header: expected a decimal number"),
         (b"", {"apicurio.value.globalId": b"123"}, "b'123' in a header: expected 8 bytes"),
+        (b"", {"apicurio.value.globalId": "12345678"}, "'12345678' in a header: expected 8 bytes"),
+        (b"", {"apicurio.value.contentHash": b"x"}, "b'x' in a header: expected a SHA-256"),
     ],
 )
 def test_what_has_no_readable_id_is_refused(data: bytes, headers: Any, message: str) -> None:

@@ -57,6 +57,7 @@ class ApicurioClient(ABC, Generic[H]):
     search_artifacts = Method(Catalog.search_artifacts)
     get_version = Method(Catalog.get_version)
     get_references = Method(Catalog.get_references)
+    get_content_references = Method(Operations.get_content_references)
     set_state = Method(Catalog.set_state)
     get_rules = Method(Catalog.get_rules)
     set_rule = Method(Catalog.set_rule)

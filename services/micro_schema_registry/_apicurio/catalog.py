@@ -151,7 +151,7 @@ class Catalog:
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> Operation[tuple[Reference, ...]]:
         answer = yield from self._of_version("GET", artifact_id, version, group_id, "references")
-        return tuple(answer.read(list[Reference]))
+        return read_references(answer)
 
     def set_state(
         self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
@@ -282,6 +282,14 @@ def _ok(answer: Answer) -> Answer:
     if not answer.ok:
         raise failure(answer)
     return answer
+
+
+def read_references(answer: Answer) -> tuple[Reference, ...]:
+    """Return the references of a successful answer; Apicurio leaves out the group `default`."""
+    return tuple(
+        reference.model_copy(update={"group_id": reference.group_id or "default"})
+        for reference in _ok(answer).read(list[Reference])
+    )
 
 
 def _window(offset: int, limit: int, orderby: str) -> dict[str, str | int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from micro_schema_registry._apicurio.catalog import Catalog
+from micro_schema_registry._apicurio.catalog import Catalog, read_references
 from micro_schema_registry._apicurio.rest import (
     ARTIFACT_EXISTS,
     VERSION_EXISTS,
@@ -150,6 +150,14 @@ class Operations(Catalog):
         if not answer.ok:
             raise failure(answer)
         return _content(answer)
+
+    def get_content_references(
+        self, id_type: IdType, value: int | str
+    ) -> Operation[tuple[Reference, ...]]:
+        answer = yield Call("GET", path("ids", _ID_PATHS[id_type], value, "references"))
+        if answer.status == 404:
+            raise SchemaNotFoundError.from_id(id_type, value, problem=read_problem(answer))
+        return read_references(answer)
 
     def register_schema(  # noqa: PLR0913 - the protocol's signature
         self,

@@ -83,6 +83,16 @@ class EmbeddedRegistry(StoreCatalog):
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
         """Return text, parsed form and type by an immutable id."""
+        stored = await self._stored(id_type, value)
+        return SchemaContent(stored.content.text, stored.schema, stored.content.artifact_type)
+
+    async def get_content_references(
+        self, id_type: IdType, value: int | str
+    ) -> tuple[Reference, ...]:
+        """Return the references of the content of an immutable id."""
+        return (await self._stored(id_type, value)).content.references
+
+    async def _stored(self, id_type: IdType, value: int | str) -> StoredContent:
         self._check_open()
         if not is_possible_id(value):
             stored = None
@@ -94,7 +104,7 @@ class EmbeddedRegistry(StoreCatalog):
             stored = await self._by_global_id(int(value))
         if stored is None:
             raise SchemaNotFoundError.from_id(id_type, value, problem=_NO_SUCH_ID)
-        return SchemaContent(stored.content.text, stored.schema, stored.content.artifact_type)
+        return stored
 
     async def register_schema(  # noqa: PLR0913 - the protocol's signature
         self,

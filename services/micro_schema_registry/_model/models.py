@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -209,6 +209,17 @@ def check_version(expression: str) -> str:
             "or 'branch=<name>'"
         )
     return expression
+
+
+def check_if_exists(if_exists: str) -> None:
+    """Check what to do when an artifact exists.
+
+    Raises:
+        InvalidArgumentError: There is no such choice.
+    """
+    if if_exists not in get_args(IfExists):
+        choices = ", ".join(get_args(IfExists))
+        raise InvalidArgumentError(f"invalid if_exists {if_exists!r}: expected one of {choices}")
 
 
 def check_rule(rule: str, config: str) -> None:

@@ -193,6 +193,16 @@ class SchemaRegistry(Protocol):
         """
         ...
 
+    async def get_content_references(
+        self, id_type: IdType, value: int | str
+    ) -> tuple[Reference, ...]:
+        """Return the references of the content of an immutable id.
+
+        Raises:
+            SchemaNotFoundError: There is no such id.
+        """
+        ...
+
     async def set_state(
         self,
         artifact_id: str,

@@ -226,6 +226,15 @@ class NatsRegistryClient:
         query = self._version(artifact_id, version, group_id)
         return (await self._caller.ask("references", query, wire.References)).references
 
+    async def get_content_references(
+        self, id_type: IdType, value: int | str
+    ) -> tuple[Reference, ...]:
+        """Return the references of the content of an immutable id."""
+        self._check_open()
+        query = wire.ReferencesQuery.model_validate({_ID_MEMBERS[id_type]: value})
+        question = Question(id_type=id_type, id_value=value)
+        return (await self._caller.ask("references", query, wire.References, question)).references
+
     async def set_state(
         self,
         artifact_id: str,

@@ -106,11 +106,15 @@ class RegistryEndpoints:
             query.artifact, query.version, group_id=query.group
         )
 
-    async def references(self, query: wire.VersionQuery) -> wire.References:
-        """Return the references of a version."""
-        references = await self._registry().get_references(
-            query.artifact, query.version, group_id=query.group
-        )
+    async def references(self, query: wire.ReferencesQuery) -> wire.References:
+        """Return the references of a version, or of the content of an id."""
+        registry = self._registry()
+        if query.artifact is None:
+            references = await registry.get_content_references(*query.key())
+        else:
+            references = await registry.get_references(
+                query.artifact, query.version, group_id=query.group
+            )
         return wire.References(references=references)
 
     async def versions(self, query: wire.VersionsQuery) -> wire.VersionsPage:
@@ -192,8 +196,10 @@ class RegistryEndpoints:
 
     async def validate(self, query: wire.Validation) -> wire.Validity:
         """Check a value against a schema."""
-        schema = await self._lookup.content(*query.key())
-        causes = self._values.causes(schema, query.value)
+        id_type, value = query.key()
+        schema = await self._lookup.content(id_type, value)
+        check = await self._values.check(self._registry(), id_type, value, schema)
+        causes = check(query.value)
         return wire.Validity(valid=not causes, causes=causes)
 
     async def info(self) -> wire.ServiceState:

@@ -85,6 +85,14 @@ class ContentQuery(IdQuery):
     ids: Batch | None = None
 
 
+class ReferencesQuery(IdQuery):
+    """A version by name, as in `VersionQuery`, or one id of content."""
+
+    group: str = "default"
+    artifact: str | None = None
+    version: str | None = None
+
+
 class ContentDraft(_OfArtifact):
     """Content that is not registered yet."""
 
@@ -234,7 +242,7 @@ class VersionsPage(_Answer):
 
 
 class References(_Answer):
-    """The references of a version."""
+    """The references of content."""
 
     references: tuple[Reference, ...]
 

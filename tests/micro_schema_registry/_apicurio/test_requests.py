@@ -425,6 +425,8 @@ def test_the_names_of_the_package_are_these() -> None:
     assert micro_schema_registry.__all__ == sorted(micro_schema_registry.__all__)
     for name in micro_schema_registry.__all__:
         published = getattr(micro_schema_registry, name)
+        if name == "__version__":
+            continue
         assert published.__doc__
         assert published.__module__ == "micro_schema_registry"
 
