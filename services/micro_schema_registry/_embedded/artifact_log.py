@@ -19,7 +19,7 @@ from micro_schema_registry._embedded.history import (
     artifact_in,
     read_change,
 )
-from micro_schema_registry._embedded.keys import Artifact, artifact_of, head_pattern
+from micro_schema_registry._embedded.keys import Artifact, artifact_of
 from micro_schema_registry._errors import Problem, SchemaRegistrationError
 
 Decide = Callable[[Head], Awaitable[Change | None]]
@@ -85,13 +85,6 @@ class ArtifactLog:
             head = head.after(change, stored.revision)
         known = await self._read(artifact)
         return await self._publish(artifact, known, head)
-
-    async def heads(self, group_id: str | None) -> dict[Artifact, Head]:
-        """Return the artifacts of one group, or of all, that have versions; ordered by name."""
-        heads = {}
-        async for stored in self._bucket.scan(head_pattern(group_id)):
-            heads[self.artifact_of(stored)] = self._bucket.decoded(stored, Head.model_validate_json)
-        return {artifact: heads[artifact] for artifact in sorted(heads) if heads[artifact].exists}
 
     def artifact_of(self, stored: Stored) -> Artifact:
         """Return the artifact that a head or a change belongs to."""

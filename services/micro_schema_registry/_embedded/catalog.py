@@ -1,15 +1,9 @@
 """Lists, search, states, rules and deletion of the embedded registry; see `SchemaRegistry`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import TypeVar, cast
 
-from nats.aio.client import Client
-
-from micro_schema_registry._embedded.artifact_log import ArtifactLog
-from micro_schema_registry._embedded.bucket import Bucket
-from micro_schema_registry._embedded.contents import Contents
 from micro_schema_registry._embedded.history import (
     Change,
     Deleted,
@@ -19,7 +13,8 @@ from micro_schema_registry._embedded.history import (
     Version,
 )
 from micro_schema_registry._embedded.keys import Artifact
-from micro_schema_registry._embedded.rules import RuleBook
+from micro_schema_registry._embedded.listing import Summary
+from micro_schema_registry._embedded.store import Store
 from micro_schema_registry._errors import (
     ClosedError,
     InvalidArgumentError,
@@ -46,23 +41,6 @@ from micro_schema_registry._model.models import (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Store:
-    """The parts of one bucket."""
-
-    bucket: Bucket
-    log: ArtifactLog
-    contents: Contents
-    rules: RuleBook
-
-    @classmethod
-    def on(cls, nc: Client, name: str, *, replicas: int, timeout: float) -> "Store":
-        """Build the parts on a bucket; nothing is sent yet."""
-        bucket = Bucket(nc, name, replicas=replicas, timeout=timeout)
-        log, contents = ArtifactLog(bucket), Contents(bucket)
-        return cls(bucket, log, contents, RuleBook(bucket, log, contents))
-
-
 class StoreCatalog:
     """Everything but registration and content."""
 
@@ -79,7 +57,7 @@ class StoreCatalog:
     async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
         """Return the ids of groups that hold an artifact or a rule."""
         self._check_open()
-        held = {artifact.group_id for artifact in await self._store.log.heads(None)}
+        held = {artifact.group_id for artifact in await self._store.listing.artifacts(None)}
         ruled = {
             group for group, rules in (await self._store.rules.shared()).groups.items() if rules
         }
@@ -89,8 +67,8 @@ class StoreCatalog:
         self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[ArtifactInfo]:
         """Return the artifacts of a group."""
-        heads = await self._store.log.heads(self._group(group_id))
-        return _page([_artifact_info(*item) for item in heads.items()], offset, limit)
+        artifacts = await self._store.listing.artifacts(self._group(group_id))
+        return _artifacts_page(list(artifacts.items()), offset, limit)
 
     async def search_artifacts(  # noqa: PLR0913 - the protocol's signature
         self,
@@ -113,17 +91,17 @@ class StoreCatalog:
                 )
             stored = await self._store.contents.by_hash(content_hash(schema_text(content)))
             holding = {item.content_id for item in stored}
-        heads = await self._store.log.heads(group_id)
+        artifacts = await self._store.listing.artifacts(group_id)
         wanted = set((labels or {}).items())
         matches = [
-            _artifact_info(artifact, head)
-            for artifact, head in heads.items()
+            (artifact, summary)
+            for artifact, summary in artifacts.items()
             if (name is None or name.casefold() in artifact.artifact_id.casefold())
-            and artifact_type in (None, head.artifact_type)
-            and wanted <= head.labels.items()
-            and (holding is None or holding & {v.content_id for v in head.present})
+            and artifact_type in (None, summary.artifact_type)
+            and wanted <= summary.labels.items()
+            and (holding is None or holding & summary.content_ids)
         ]
-        return _page(matches, offset, limit)
+        return _artifacts_page(matches, offset, limit)
 
     async def list_versions(
         self,
@@ -323,15 +301,21 @@ def _page(items: Sequence[T], offset: int, limit: int) -> Page[T]:
     return Page(tuple(items[offset : offset + limit]), len(items))
 
 
-def _artifact_info(artifact: Artifact, head: Head) -> ArtifactInfo:
-    return ArtifactInfo(
-        artifact_id=artifact.artifact_id,
-        group_id=artifact.group_id,
-        artifact_type=head.artifact_type,
-        labels=head.labels,
-        created_on=head.created_on,
-        modified_on=head.modified_on,
-    )
+def _artifacts_page(
+    listed: Sequence[tuple[Artifact, Summary]], offset: int, limit: int
+) -> Page[ArtifactInfo]:
+    infos = [
+        ArtifactInfo(
+            artifact_id=artifact.artifact_id,
+            group_id=artifact.group_id,
+            artifact_type=summary.artifact_type,
+            labels=summary.labels,
+            created_on=summary.created_on,
+            modified_on=summary.modified_on,
+        )
+        for artifact, summary in listed[offset : offset + limit]
+    ]
+    return Page(tuple(infos), len(listed))
 
 
 def _version_info(artifact: Artifact, head: Head, version: Version) -> VersionInfo:

@@ -18,6 +18,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import NamedTuple
 
 RULES_KEY = "rules"
+HEAD_KEYS = "h.*.*"
 SKIP_KEY = "skip"
 _LONGEST_GROUP = 1366
 _LONGEST_KEY = 3200
@@ -46,13 +47,8 @@ class Artifact(NamedTuple):
 
     @property
     def _tokens(self) -> str:
-        group = _group_token(self.group_id)
+        group = _token(self.group_id, _LONGEST_GROUP)
         return f"{group}.{_token(self.artifact_id, _LONGEST_KEY - len(group))}"
-
-
-def head_pattern(group_id: str | None) -> str:
-    """Return the pattern of the heads of one group, or of all."""
-    return f"h.{'*' if group_id is None else _group_token(group_id)}.*"
 
 
 def content_pattern(sha256: str) -> str:
@@ -66,10 +62,6 @@ def artifact_of(key: str) -> Artifact | None:
     if _HASHED in group + artifact:
         return None
     return Artifact(_text(group), _text(artifact))
-
-
-def _group_token(text: str) -> str:
-    return _token(text, _LONGEST_GROUP)
 
 
 def _token(text: str, longest: int) -> str:

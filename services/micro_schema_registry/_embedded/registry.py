@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from nats.aio.client import Client
 
-from micro_schema_registry._embedded.catalog import Store, StoreCatalog
+from micro_schema_registry._embedded.catalog import StoreCatalog
 from micro_schema_registry._embedded.contents import Content, StoredContent
 from micro_schema_registry._embedded.history import Change, Head, Version, VersionAdded
 from micro_schema_registry._embedded.keys import Artifact
+from micro_schema_registry._embedded.store import Store
 from micro_schema_registry._embedded.transfer import IdMap, export_lines, import_lines
 from micro_schema_registry._errors import (
     Cause,

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from micro_schema_registry._embedded.catalog import Store
 from micro_schema_registry._embedded.contents import Content
 from micro_schema_registry._embedded.history import Change, VersionAdded
 from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._embedded.rules import SharedRules
+from micro_schema_registry._embedded.store import Store
 from micro_schema_registry._errors import Problem, SchemaExistsError
 
 
@@ -48,7 +48,7 @@ async def export_lines(store: Store) -> AsyncIterator[str]:
     """Yield the rules, then each artifact after the contents that it is the first to use."""
     yield _RulesLine(rules=await store.rules.shared()).model_dump_json()
     written: set[int] = set()
-    for artifact in await store.log.heads(None):
+    for artifact in await store.listing.artifacts(None):
         changes = [change async for change in store.log.changes(artifact)]
         for _, change in changes:
             if isinstance(change, VersionAdded) and change.content_id not in written:
