@@ -77,6 +77,7 @@ from micro_etcd.errors import (
 )
 
 if TYPE_CHECKING:
+    from micro_etcd._cluster.connection import EtcdAnswerTooLargeError
     from micro_etcd._direct.client import EtcdClient, EtcdConnectionManager, EtcdLockManager
     from micro_etcd._direct.communicator import EtcdCommunicator
     from micro_etcd._direct.election import Election
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         setup_embedded,
     )
     from micro_etcd._wire.errors import (
+        EtcdAnswerOmittedError,
         EtcdConditionFailedError,
         EtcdLockBusyError,
         EtcdPayloadTooLargeError,
@@ -117,6 +119,8 @@ __all__ = [
     "EndpointStatus",
     "EtcdAbortedError",
     "EtcdAlreadyExistsError",
+    "EtcdAnswerOmittedError",
+    "EtcdAnswerTooLargeError",
     "EtcdBadRequestError",
     "EtcdClient",
     "EtcdCommunicator",
@@ -219,6 +223,8 @@ _LATER = {
     "serve": "_service.service",
     "setup": "_service.service",
     "setup_embedded": "_service.service",
+    "EtcdAnswerOmittedError": "_wire.errors",
+    "EtcdAnswerTooLargeError": "_cluster.connection",
     "EtcdConditionFailedError": "_wire.errors",
     "EtcdLockBusyError": "_wire.errors",
     "EtcdPayloadTooLargeError": "_wire.errors",

@@ -41,12 +41,12 @@ class EtcdError(Exception):
         debug_map: Details for a log, never needed to understand the message.
         code: The gRPC status number; also `int(error)`.
         name: A stable upper-case name, fit for a header.
-        outcome: For writes: `not-applied`, or `unknown` when the server may have applied it.
+        outcome: For writes: `not-applied`, `applied`, or `unknown` when the server may have applied it.
     """
 
     code: int = 2
     name: ClassVar[str] = "UNKNOWN"
-    outcome: ClassVar[Literal["not-applied", "unknown"]] = "not-applied"
+    outcome: ClassVar[Literal["not-applied", "unknown", "applied"]] = "not-applied"
 
     def __init__(self, message: str, debug_map: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -262,6 +262,10 @@ _BY_TEXT: tuple[tuple[str, type[EtcdError]], ...] = (
     ("required revision is a future revision", EtcdFutureRevisionError),
     ("database space exceeded", EtcdNoSpaceError),
     ("request is too large", EtcdRequestTooLargeError),
+    (
+        "grpc: received message larger than max",
+        EtcdRequestTooLargeError,
+    ),  # Go's words: the server's
     ("requested lease not found", EtcdLeaseNotFoundError),
     ("lease already exists", EtcdLeaseExistsError),
     ("authentication failed", EtcdUnauthenticatedError),

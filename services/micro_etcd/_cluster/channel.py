@@ -1,7 +1,6 @@
 """The seam to gRPC: one connection to one endpoint that carries bytes, unary or as a stream."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from micro_etcd._model.values import EtcdTLS, HostPortPair
 Metadata = tuple[tuple[str, str], ...]
 UNAVAILABLE = 14
 UNKNOWN = 2
+UNLIMITED = -1
 READY = grpc.ChannelConnectivity.READY
 CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs this once
 
@@ -55,10 +55,13 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
 
-ChannelFactory = Callable[[HostPortPair], Channel]
+class ChannelFactory(Protocol):
+    """Opens a channel to an address; an answer of more than `max_answer_bytes` is refused unread."""
+
+    def __call__(self, address: HostPortPair, *, max_answer_bytes: int = ...) -> Channel: ...
+
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     # A frozen peer is found by an unanswered PING. etcd answers PINGs below 5 s apart, or without an open
     # stream, with GOAWAY; keepalive_timeout_ms alone finds nothing, ping_timeout_ms does.
@@ -80,12 +83,21 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 class GrpcChannel:
     """A Channel on grpc.aio."""
 
-    def __init__(self, address: HostPortPair, credentials: Any, server_name: str | None) -> None:
+    def __init__(
+        self,
+        address: HostPortPair,
+        credentials: Any,
+        server_name: str | None,
+        max_answer_bytes: int,
+    ) -> None:
         self.endpoint = str(address)
         self._closed = False
         self._unary: dict[str, Any] = {}
         self._known_metadata: dict[Metadata, Any] = {}
-        options: list[tuple[str, int | str]] = [*_OPTIONS]
+        options: list[tuple[str, int | str]] = [
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", max_answer_bytes),
+        ]
         if server_name is not None:
             options.append(("grpc.ssl_target_name_override", server_name))
         if credentials is None:
@@ -225,10 +237,15 @@ def grpc_channels(tls: EtcdTLS | None) -> ChannelFactory:
     Raises:
         OSError: A TLS file cannot be read.
     """
-    if tls is None:
-        return lambda address: GrpcChannel(address, None, None)
-    credentials = grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
-    return lambda address: GrpcChannel(address, credentials, tls.server_name)
+    credentials = name = None
+    if tls is not None:
+        name = tls.server_name
+        credentials = grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
+
+    def open_channel(address: HostPortPair, *, max_answer_bytes: int = UNLIMITED) -> Channel:
+        return GrpcChannel(address, credentials, name, max_answer_bytes)
+
+    return open_channel
 
 
 def _pem(source: Path | str | bytes | None) -> bytes | None:

@@ -1,6 +1,7 @@
 """Calls to a cluster: which endpoint is asked, what is asked again, and what a failure means."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from time import monotonic
 
@@ -9,6 +10,7 @@ from micro_etcd._cluster.auth import METHOD as AUTHENTICATE
 from micro_etcd._cluster.auth import TokenSource
 from micro_etcd._cluster.channel import (
     UNKNOWN,
+    UNLIMITED,
     ByteStream,
     Channel,
     ChannelFactory,
@@ -20,6 +22,7 @@ from micro_etcd.errors import (
     EtcdDeadlineExceededError,
     EtcdError,
     EtcdOutcomeUnknownError,
+    EtcdTooManyRequestError,
     EtcdUnavailableError,
     error_from_status,
 )
@@ -40,6 +43,23 @@ _NOT_TRIED = "etcdserver: no leader"
 _REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
 
+_REFUSED_ANSWER = re.compile(r"Received message larger than max \((\d+) vs")  # gRPC's own words
+
+
+class EtcdAnswerTooLargeError(EtcdTooManyRequestError):
+    """The answer to a read has more bytes than a bounded connection takes.
+
+    Attributes:
+        size: Bytes of the answer.
+    """
+
+    name = "ANSWER_TOO_LARGE"
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
 class Connection:
     """A cluster as seen by one communicator: one endpoint in use, the others in reserve.
 
@@ -54,13 +74,32 @@ class Connection:
         *,
         credentials: EtcdCredential | None = None,
         timeout: float = 10.0,
+        max_answer_bytes: int = UNLIMITED,
     ) -> None:
         self.timeout = timeout
         self.without_streams: set[str] = set()  # endpoints that turned out to lack KV/RangeStream
-        self._channels = [open_channel(address) for address in addresses]
+        self._addresses = addresses
+        self._open_channel = open_channel
+        self._credentials = credentials
+        self._channels = [
+            open_channel(address, max_answer_bytes=max_answer_bytes) for address in addresses
+        ]
         self._current = 0
         self._closed = False
         self._auth = None if credentials is None else TokenSource(credentials, self._authenticate)
+
+    def bounded(self, max_answer_bytes: int) -> "Connection":
+        """Return a connection of its own that refuses larger answers before they are read.
+
+        It connects with its first call, and raises EtcdAnswerTooLargeError.
+        """
+        return Connection(
+            self._addresses,
+            self._open_channel,
+            credentials=self._credentials,
+            timeout=self.timeout,
+            max_answer_bytes=max_answer_bytes,
+        )
 
     async def open(self) -> None:
         """Connect to the first endpoint that answers, and log in.
@@ -161,7 +200,7 @@ class Connection:
                 metadata=self._metadata(self.token, leader=False),
             )
         except StatusError as failure:
-            raise error_from_status(failure.code, failure.text) from failure
+            raise _error(failure) from failure
 
     async def stream(self, method: str, first: bytes) -> ByteStream:
         """Open a stream on the endpoint in use and send the first message; tried once.
@@ -192,7 +231,7 @@ class Connection:
     ) -> None:
         """Turn to another endpoint after a failed attempt, or raise what the failure means."""
         if failure.code not in TRANSIENT:
-            raise error_from_status(failure.code, failure.text) from failure
+            raise _error(failure) from failure
         if self._closed:
             raise EtcdUnavailableError("connection closed") from failure
         self.leave(channel)
@@ -234,6 +273,13 @@ class Connection:
         return EtcdUnavailableError(text)
 
 
+def _error(failure: StatusError) -> EtcdError:
+    refused = _REFUSED_ANSWER.search(failure.text)
+    if refused is not None:
+        return EtcdAnswerTooLargeError(failure.text, size=int(refused[1]))
+    return error_from_status(failure.code, failure.text)
+
+
 def _token_refused(failure: StatusError) -> bool:
     return any(part in failure.text for part in _REFUSED_TOKEN)
 
@@ -245,4 +291,4 @@ def _write_error(failure: StatusError) -> EtcdError:
         )
         error.code = failure.code
         return error
-    return error_from_status(failure.code, failure.text)
+    return _error(failure)

@@ -5,6 +5,7 @@ import asyncio
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._cluster.status import status
 from micro_etcd._direct.election import Election
+from micro_etcd._direct.gets import EtcdGets
 from micro_etcd._direct.kv import KV
 from micro_etcd._direct.leases import Leases
 from micro_etcd._direct.queue_place import QueuePlace
@@ -124,11 +125,21 @@ class EtcdCommunicator(KeySpace[T]):
 
     async def _enter_queue(self, name: bytes, lease: int) -> QueuePlace:
         place = QueuePlace(self._connection, self._namespace, self.kv, name=name, lease=lease)
-        await place.enter()
-        await place.wait()
+        if not await place.enter():
+            await place.wait()
         return place
 
     # ---- the cluster
+
+    def bounded(self, max_answer_bytes: int) -> "EtcdCommunicator[T]":
+        """Return a communicator with a connection of its own that refuses larger answers unread.
+
+        It has the same namespace and connects with its first call; close it when done. A read whose
+        answer is larger raises EtcdAnswerTooLargeError; writes that read belong on this one.
+        """
+        connection = self._connection.bounded(max_answer_bytes)
+        gets = None if self._gets is None else GetBatcher(EtcdGets(connection))
+        return EtcdCommunicator(connection, self._codec, gets, namespace=self._namespace)
 
     async def status(self) -> list[EndpointStatus]:
         """Ask every endpoint how it is; one that does not answer has its reason in `errors`."""

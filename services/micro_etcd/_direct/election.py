@@ -63,8 +63,8 @@ class Election(Generic[T]):
             self._connection, self._namespace, self._kv, name=self._name, lease=keeper.id
         )
         try:
-            await place.enter(self._codec.encode(value))
-            await place.wait()
+            if not await place.enter(self._codec.encode(value)):
+                await place.wait()
         except BaseException:
             await keeper.stop()
             raise

@@ -22,6 +22,11 @@ from micro_etcd._model.values import (
 )
 from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
 
+_FIRST = RangeOptions(
+    limit=1,
+    sort_order=RangeRequestSortOrder.ASCEND,
+    sort_target=RangeRequestSortTarget.CREATE,
+)
 _PUTS = (WatchCreateRequestFilterType.NOPUT,)
 
 
@@ -50,22 +55,23 @@ class QueuePlace:
         equal = CompareCompareResult.EQUAL
         return Compare(self.key, CompareCompareTarget.CREATE, equal, self.token)
 
-    async def enter(self, value: bytes = b"") -> None:
-        """Take a place at the end of the queue, under the lease."""
+    async def enter(self, value: bytes = b"") -> bool:
+        """Take a place at the end of the queue, under the lease; return whether it is the first."""
         equal = CompareCompareResult.EQUAL
         absent = Compare(self.key, CompareCompareTarget.CREATE, equal, 0)
+        first = GetOp(*prefix_range(self.prefix), _FIRST)
         # The key is this lease's own, so asking twice does no more than asking once.
         answer = await self._kv.txn(
             [absent],
-            [PutOp(self.key, value, lease=self._lease)],
-            [GetOp(self.key)],
+            [PutOp(self.key, value, lease=self._lease), first],
+            [GetOp(self.key), first],
             repeatable=True,
         )
-        found = answer.responses[0]
-        if isinstance(found, RangeResult):
-            self.token = found.kvs[0].create_revision
-        else:
-            self.token = answer.revision
+        place, queue = answer.responses
+        self.token = answer.revision
+        if isinstance(place, RangeResult):
+            self.token = place.kvs[0].create_revision
+        return isinstance(queue, RangeResult) and queue.kvs[0].key == self.key
 
     async def wait(self) -> None:
         """Return once this place is first.
@@ -82,13 +88,8 @@ class QueuePlace:
 
     async def first(self) -> KeyValue | None:
         """Return the key that is first in the queue, None when the queue is empty."""
-        options = RangeOptions(
-            limit=1,
-            sort_order=RangeRequestSortOrder.ASCEND,
-            sort_target=RangeRequestSortTarget.CREATE,
-        )
-        found = await self._kv.range(*prefix_range(self.prefix), options)
-        return found.kvs[0] if found.kvs else None
+        queue = await self._kv.range(*prefix_range(self.prefix), _FIRST)
+        return queue.kvs[0] if queue.kvs else None
 
     async def _ahead(self) -> tuple[bytes, int] | None:
         options = RangeOptions(

@@ -6,6 +6,7 @@ from typing import Literal, overload
 from nats.aio.client import Client as NatsClient
 
 from micro import Context
+from micro_etcd._backoff import backoff
 from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import EVERYTHING, WHOLE
@@ -18,6 +19,7 @@ from micro_etcd._over_nats.leases import NatsLeases
 from micro_etcd._over_nats.watch import NatsEventStream
 from micro_etcd._wire.leases import AcquireBody, AcquireReply
 from micro_etcd._wire.watch import WatchBody
+from micro_etcd.errors import EtcdTooManyRequestError
 
 LOCK_POLL = (
     5.0  # seconds an instance of the service waits with a caller for a lock, before it asks again
@@ -137,7 +139,16 @@ class NatsEtcd(KeySpace[T]):
     async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
         # The lease is the caller's, so asking again, of any instance, finds the same place.
         body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
+        refusals = 0
         while True:
-            reply = await self._caller.call("lock.acquire", body, AcquireReply, patience=LOCK_POLL)
+            try:
+                reply = await self._caller.call(
+                    "lock.acquire", body, AcquireReply, patience=LOCK_POLL
+                )
+            except EtcdTooManyRequestError:  # others wait already; the caller says for how long
+                await asyncio.sleep(backoff(refusals))
+                refusals += 1
+                continue
             if reply.state == "granted":
                 return NatsPlace(reply.key, reply.token)
+            refusals = 0

@@ -3,10 +3,19 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from micro import ConfigError
 from micro_etcd._direct.client import EtcdClient
@@ -99,6 +108,9 @@ class EtcdServiceSettings(BaseModel):
         deliver_prefixes: Where watches may be delivered to: the inboxes of callers. Without this a
             caller could have the service publish to any subject.
         max_watches: Watches one instance serves; more are refused with 429.
+        max_watches_per_namespace: Watches of one namespace that one instance serves.
+        max_waiting: Requests of one namespace that wait for locks in one instance, beside those
+            in flight; more are refused with 429.
         max_in_flight: Requests per endpoint that run side by side.
     """
 
@@ -109,7 +121,21 @@ class EtcdServiceSettings(BaseModel):
     group: str = "etcd"
     deliver_prefixes: tuple[str, ...] = ("_INBOX.",)
     max_watches: Annotated[int, Field(ge=0)] = 10_000
+    max_watches_per_namespace: Annotated[int, Field(ge=0)] = 2_500
+    max_waiting: Annotated[int, Field(ge=0)] = 2_000
     max_in_flight: Annotated[int, Field(ge=1)] = 512
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        """Refuse namespaces that lie inside one another; several rules may share one prefix."""
+        prefixes = sorted((rule.prefix, token) for token, rule in self.namespaces.items())
+        for (outer, token), (inner, other) in pairwise(prefixes):
+            if inner != outer and inner.startswith(outer):
+                raise ValueError(
+                    f"namespace {other!r} with the prefix {inner!r} lies inside of {token!r} with "
+                    f"{outer!r}: expected prefixes that do not contain each other"
+                )
+        return self
 
     @classmethod
     def load(cls, path: Path | None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -134,7 +160,7 @@ class EtcdServiceSettings(BaseModel):
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
             first = problems[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"]) or "namespaces"
             reason = first["msg"].removeprefix("Value error, ")
             raise ConfigError(f"invalid configuration: {where}: {reason}") from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from micro import Middleware, NextHandler, Request, Response, ServiceError
+from micro_etcd._cluster.connection import EtcdAnswerTooLargeError
 from micro_etcd._service.namespaces import Namespaces
 from micro_etcd._wire.errors import (
     ERROR,
@@ -33,21 +34,30 @@ def guard(
             namespaces.view(request)
             response = await following(request)
             _check_size(response, max_payload() - MARGIN)
-        except EtcdError as error:
+        except EtcdError as refused:
+            error = _for_caller(refused)
             failures[error.name] = failures.get(error.name, 0) + 1
-            raise to_service_error(error) from error
-        except ServiceError as error:  # of the typed handler: the body is invalid
-            if error.code != 400 or ERROR in error.headers:
+            raise to_service_error(error) from refused
+        except ServiceError as invalid:  # of the typed handler: the body is
+            if invalid.code != 400 or ERROR in invalid.headers:
                 raise
-            headers = {**error.headers, **_UNREADABLE}
+            headers = {**invalid.headers, **_UNREADABLE}
             raise ServiceError(
-                error.code, error.description, data=error.data, headers=headers
-            ) from error
+                invalid.code, invalid.description, data=invalid.data, headers=headers
+            ) from invalid
         if not response.headers():
             response.add_header("Content-Type", _JSON)
         return response
 
     return guarded
+
+
+def _for_caller(error: EtcdError) -> EtcdError:
+    if not isinstance(error, EtcdAnswerTooLargeError):
+        return error
+    return EtcdPayloadTooLargeError(
+        f"the answer of etcd has {error.size} bytes, more than a message carries", size=error.size
+    )
 
 
 def _check_size(response: Response, limit: int) -> None:

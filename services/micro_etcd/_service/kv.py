@@ -1,11 +1,13 @@
 """The key endpoints of the service: get, put, delete and list, as JSON or raw."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from micro import Middleware, NextHandler, Request, Response
+from micro_etcd._cluster.connection import EtcdAnswerTooLargeError
 from micro_etcd._model.options import RangeOptions
 from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, OperationResult, PutOp
 from micro_etcd._model.values import (
@@ -17,6 +19,7 @@ from micro_etcd._model.values import (
     RangeResult,
 )
 from micro_etcd._service.namespaces import Namespaces, View
+from micro_etcd._service.read_backs import ReadBacks
 from micro_etcd._wire.errors import EtcdConditionFailedError, EtcdPayloadTooLargeError
 from micro_etcd._wire.headers import KEY, LEASE, MARGIN, REVISION, history_headers
 from micro_etcd._wire.kv import (
@@ -34,10 +37,14 @@ from micro_etcd._wire.kv import (
     PutReply,
 )
 from micro_etcd._wire.values import Item
-from micro_etcd.errors import EtcdInvalidArgumentError, EtcdLockLostError
+from micro_etcd.errors import (
+    EtcdInvalidArgumentError,
+    EtcdLockLostError,
+)
 
 FIRST_READ = 64  # keys
 MAX_READ = 4000  # keys
+LISTS = 4  # that are read at a time: each may hold several times the size of a message
 EQUAL = CompareCompareResult.EQUAL
 
 
@@ -47,6 +54,8 @@ class KeyEndpoints:
     def __init__(self, namespaces: Namespaces, max_payload: Callable[[], int]) -> None:
         self._namespaces = namespaces
         self._max_payload = max_payload
+        self._read_backs = ReadBacks(max_payload)
+        self._lists = asyncio.Semaphore(LISTS)
 
     def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Return the handlers by operation."""
@@ -66,22 +75,24 @@ class KeyEndpoints:
         """Answer `kv.get`."""
         view = self._namespaces.view(request, "get")
         options = RangeOptions(revision=body.revision, serializable=body.serializable)
-        kv = await view.kv.get(body.key, options)
-        item = None if kv is None else Item.of(kv)
+        kv = await view.reads.get(body.key, options)
+        item = None if kv is None else view.item(kv)
         return GetReply(found=item is not None, kv=item)
 
     async def get_many(self, body: GetManyBody, request: Request) -> GetManyReply:
         """Answer `kv.get.many`."""
         view = self._namespaces.view(request, "get")
-        answer = await view.kv.txn([], [GetOp(key) for key in body.keys])
+        answer = await view.reads.txn([], [GetOp(key) for key in body.keys])
         parts = [part.kvs for part in answer.responses if isinstance(part, RangeResult)]
-        items = [Item.of(kvs[0]) if kvs else None for kvs in parts]
+        items = [view.item(kvs[0]) if kvs else None for kvs in parts]
         return GetManyReply.model_construct(items=items)
 
     async def put(self, body: PutBody, request: Request) -> PutReply:
         """Answer `kv.put`."""
         view = self._namespaces.view(request, "put")
+        await view.check_lease(body.lease)
         put = PutOp(body.key, body.value, body.lease, body.ignore_lease, body.prev_kv)
+        await self._read_backs.check(view, [put])
         if body.condition is None and body.guard is None:
             result: OperationResult = await view.kv.put(
                 put.key,
@@ -93,21 +104,24 @@ class KeyEndpoints:
         else:
             result = await _conditional(view, put, body.key, body.condition, body.guard)
         assert isinstance(result, PutResult)  # noqa: S101 - a put answers a put
-        prev = None if result.prev is None else Item.of(result.prev)
-        return PutReply(revision=result.revision, prev_kv=prev)
+        prev = None if result.prev is None else view.item(result.prev)
+        reply = PutReply(revision=result.revision, prev_kv=prev)
+        return self._read_backs.fitting(reply) if body.prev_kv else reply
 
     async def delete(self, body: DeleteBody, request: Request) -> DeleteReply:
         """Answer `kv.delete`."""
         view = self._namespaces.view(request, "delete")
         key, end = body.range()
+        delete = DeleteOp(key, end, body.prev_kv)
+        await self._read_backs.check(view, [delete])
         if body.condition is None and body.guard is None:
             result: OperationResult = await view.kv.delete(key, end, prev_kv=body.prev_kv)
         else:
-            delete = DeleteOp(key, end, body.prev_kv)
             result = await _conditional(view, delete, key, body.condition, body.guard)
         assert isinstance(result, DeleteResult)  # noqa: S101 - a delete answers a delete
-        prev = [Item.of(kv) for kv in result.prev]
-        return DeleteReply(revision=result.revision, deleted=result.deleted, prev_kvs=prev)
+        prev = [view.item(kv) for kv in result.prev]
+        reply = DeleteReply(revision=result.revision, deleted=result.deleted, prev_kvs=prev)
+        return self._read_backs.fitting(reply) if body.prev_kv else reply
 
     async def list(self, body: ListBody, request: Request) -> ListReply:
         """Answer `kv.list`: as many keys as fit a message; the cursor goes on at the same revision."""
@@ -117,17 +131,29 @@ class KeyEndpoints:
         if body.cursor is not None:
             revision, last = read_cursor(body.cursor)
             key = max(key, last + b"\x00")
-        page = _Page(self._max_payload() - MARGIN, keys_only=body.keys_only)
+        page = _Page(view, self._max_payload() - MARGIN, keys_only=body.keys_only)
+        async with self._lists:
+            return await self._fill(page, body, (key, end), revision)
+
+    async def _fill(
+        self, page: "_Page", body: ListBody, keys: tuple[bytes, bytes], revision: int | None
+    ) -> ListReply:
+        key, end = keys
         result = None
         wanted = body.limit
         while result is None or (result.more and not page.full and wanted != 0):
+            count = page.next_read(wanted)
             options = RangeOptions(
-                limit=page.next_read(wanted),
+                limit=count,
                 revision=revision,
                 serializable=body.serializable,
                 keys_only=body.keys_only,
             )
-            result = await view.kv.range(key, end, options)
+            try:
+                result = await page.view.reads.range(key, end, options)
+            except EtcdAnswerTooLargeError as error:
+                page.refused(count, error)
+                continue
             revision = revision if revision else result.revision
             taken = page.take(result.kvs)
             wanted = None if wanted is None else wanted - taken
@@ -144,35 +170,53 @@ class KeyEndpoints:
         if KEY not in headers:
             return await following(request)
         view = self._namespaces.view(request, "get")
-        kv = await view.kv.get(raw_key(headers))
-        return Response(b"" if kv is None else kv.value, history_headers(kv))
+        kv = await view.reads.get(raw_key(headers))
+        shown = None if kv is None else view.shown(kv)
+        return Response(b"" if shown is None else shown.value, history_headers(shown))
 
     async def _raw_put(self, request: Request, following: NextHandler) -> Response:
         headers = request.headers()
         if KEY not in headers:
             return await following(request)
         view = self._namespaces.view(request, "put")
-        result = await view.kv.put(raw_key(headers), request.data(), lease=_lease(headers))
+        lease = _lease(headers)
+        await view.check_lease(lease)
+        result = await view.kv.put(raw_key(headers), request.data(), lease=lease)
         return Response(b"", {REVISION: str(result.revision)})
 
 
 class _Page:
     """Collects keys until a message is full."""
 
-    def __init__(self, limit: int, *, keys_only: bool) -> None:
+    def __init__(self, view: View, limit: int, *, keys_only: bool) -> None:
+        self.view = view
         self.items: list[Item] = []
         self.full = False
         self._keys_only = keys_only
         self._room = limit - 256  # what stands around the items
         self._used = 0
+        self._most = FIRST_READ
 
     def next_read(self, wanted: int | None) -> int:
         """Return how many keys to ask for: about as many as there is room for."""
-        count = FIRST_READ
+        count = self._most
         if self.items:
             mean = max(1, self._used // len(self.items))
-            count = max(1, min(MAX_READ, (self._room - self._used) // mean + 1))
+            count = max(1, min(self._most, (self._room - self._used) // mean + 1))
         return count if wanted is None else min(count, wanted)
+
+    def refused(self, count: int, error: EtcdAnswerTooLargeError) -> None:
+        """Ask for fewer keys after an answer that was too large.
+
+        Raises:
+            EtcdAnswerTooLargeError: There was one key, and the page is empty.
+        """
+        if count > 1:
+            self._most = max(1, min(count // 2, self._room * count // max(1, error.size)))
+        elif self.items:
+            self.full = True
+        else:
+            raise error
 
     def take(self, kvs: Sequence[KeyValue]) -> int:
         """Take what fits and return how many that were.
@@ -180,8 +224,9 @@ class _Page:
         Raises:
             EtcdPayloadTooLargeError: A key alone does not fit a message.
         """
+        self._most = MAX_READ
         for number, kv in enumerate(kvs):
-            item = Item.of(kv, keys_only=self._keys_only)
+            item = self.view.item(kv, keys_only=self._keys_only)
             size = len(item.model_dump_json()) + 1
             if self._used + size > self._room:
                 if not self.items:

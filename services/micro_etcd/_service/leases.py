@@ -1,10 +1,13 @@
 """The lease and lock endpoints. Callers keep their own leases alive: a dead caller's lock ends by itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from micro import Request
+from micro_etcd._direct.queue_place import QueuePlace
 from micro_etcd._service.namespaces import Namespaces, View
 from micro_etcd._wire.errors import EtcdLockBusyError
 from micro_etcd._wire.leases import (
@@ -19,6 +22,7 @@ from micro_etcd.errors import (
     EtcdInvalidArgumentError,
     EtcdLeaseNotFoundError,
     EtcdPermissionDeniedError,
+    EtcdTooManyRequestError,
 )
 
 
@@ -29,9 +33,13 @@ class LeaseEndpoints:
     revoking one, which deletes keys, is checked besides.
     """
 
-    def __init__(self, namespaces: Namespaces, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, namespaces: Namespaces, stopping: asyncio.Event, *, max_waiting: int
+    ) -> None:
         self._namespaces = namespaces
         self._stopping = stopping
+        self._max_waiting = max_waiting
+        self._waiting: Counter[str] = Counter()  # requests that wait for a lock, by namespace
 
     def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Return the handlers by operation."""
@@ -47,19 +55,20 @@ class LeaseEndpoints:
     async def grant(self, body: GrantBody, request: Request) -> LeaseReply:
         """Answer `lease.grant`."""
         view = self._leasing(request)
-        granted = await view.whole.leases.grant(body.ttl)
+        granted = await view.grant(body.ttl)
         return LeaseReply(lease=granted.id, ttl=granted.ttl, granted_ttl=granted.granted_ttl)
 
     async def keepalive(self, body: LeaseBody, request: Request) -> LeaseReply:
         """Answer `lease.keepalive`."""
         view = self._leasing(request)
+        await view.check_lease(body.lease)
         ttl = await view.whole.leases.keep_alive(body.lease)
         return LeaseReply(lease=body.lease, ttl=ttl, granted_ttl=ttl)
 
     async def revoke(self, body: LeaseBody, request: Request) -> LeaseReply:
         """Answer `lease.revoke`."""
         view = self._leasing(request)
-        await view.own_lease(body.lease)
+        await view.lease(body.lease)
         await view.whole.leases.revoke(body.lease)
         return LeaseReply(lease=body.lease, ttl=-1)
 
@@ -67,7 +76,7 @@ class LeaseEndpoints:
         """Answer `lease.ttl`; a lease that is gone has the ttl -1."""
         view = self._leasing(request)
         try:
-            lease = await view.own_lease(body.lease)
+            lease = await view.lease(body.lease)
         except EtcdLeaseNotFoundError:
             return LeaseReply(lease=body.lease, ttl=-1)
         return LeaseReply(
@@ -82,12 +91,13 @@ class LeaseEndpoints:
         """
         view = self._namespaces.view(request, "lock")
         if body.lease is not None:
+            await view.check_lease(body.lease)
             return await self._wait(view, body, body.lease, body.ttl)
         if body.wait_s >= body.ttl:
             raise EtcdInvalidArgumentError(
                 f"invalid wait_s {body.wait_s:g}: expected less than ttl unless 'lease' is given"
             )
-        granted = await view.whole.leases.grant(body.ttl)
+        granted = await view.grant(body.ttl)
         try:
             reply = await self._wait(view, body, granted.id, granted.ttl)
             if reply.state == "queued":
@@ -103,7 +113,7 @@ class LeaseEndpoints:
         """Answer `lock.release`; releasing twice is as good as once."""
         view = self._namespaces.view(request, "lock")
         try:
-            await view.own_lease(body.lease)
+            await view.lease(body.lease)
             await view.whole.leases.revoke(body.lease)
         except EtcdLeaseNotFoundError:
             pass
@@ -111,22 +121,25 @@ class LeaseEndpoints:
 
     async def _wait(self, view: View, body: AcquireBody, lease: int, ttl: int) -> AcquireReply:
         place = view.inside.queue_place(body.name, lease)
-        await place.enter()
+        is_first = await place.enter()
         reply = AcquireReply(
             state="granted", key=place.key, lease=lease, token=place.token, ttl=ttl
         )
-        first = await place.first()
-        if first is not None and (first.key, first.create_revision) == (place.key, place.token):
+        if is_first:
             return reply
         if body.wait_s == 0:
             return reply.model_copy(update={"state": "queued"})
+        with self._waiter(view):
+            granted = await self._is_first_within(place, body.wait_s)
+        return reply if granted else reply.model_copy(update={"state": "queued"})
+
+    async def _is_first_within(self, place: QueuePlace, seconds: float) -> bool:
+        """Wait until a place is the first; return False after the time, or when the service stops."""
         waiting = asyncio.ensure_future(place.wait())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait(
-                {waiting, stopping},
-                timeout=body.wait_s,
-                return_when=asyncio.FIRST_COMPLETED,
+                {waiting, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             stopping.cancel()
@@ -134,9 +147,22 @@ class LeaseEndpoints:
                 waiting.cancel()
             await asyncio.wait({waiting, stopping})
         if waiting.cancelled():
-            return reply.model_copy(update={"state": "queued"})
+            return False
         waiting.result()
-        return reply
+        return True
+
+    @contextmanager
+    def _waiter(self, view: View) -> Iterator[None]:
+        """Count a request that waits; it is not in flight, but waiting has a limit, too."""
+        if self._waiting[view.token] >= self._max_waiting:
+            raise EtcdTooManyRequestError(
+                f"{self._max_waiting} requests of namespace {view.token!r} wait for locks already"
+            )
+        self._waiting[view.token] += 1
+        try:
+            yield
+        finally:
+            self._waiting[view.token] -= 1
 
     def _leasing(self, request: Request) -> View:
         view = self._namespaces.view(request)

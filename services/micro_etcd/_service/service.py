@@ -18,6 +18,7 @@ from micro_etcd._service.txn import TxnEndpoints
 from micro_etcd._service.watch import WatchEndpoints
 from micro_etcd._wire.watch import StatusReply
 
+SLACK = 64 << 10  # bytes of an answer of etcd around the values
 Setup = Callable[[Context], Coroutine[Any, Any, None]]
 
 
@@ -35,7 +36,10 @@ class EtcdService:
         self._etcd = etcd
         self._settings = settings
         self._ctx = ctx
-        self._namespaces = Namespaces(etcd, settings.namespaces, group=settings.group)
+        self._bounded = etcd.bounded(ctx.client.max_payload + SLACK)
+        self._namespaces = Namespaces(
+            etcd, self._bounded, settings.namespaces, group=settings.group
+        )
         self._stopping = asyncio.Event()
         self._watches: WatchEndpoints | None = None
 
@@ -56,31 +60,35 @@ class EtcdService:
             lambda: self._ctx.client,
             instance=service.id,
             max_watches=self._settings.max_watches,
+            max_per_namespace=self._settings.max_watches_per_namespace,
             deliver_prefixes=self._settings.deliver_prefixes,
         )
         keys = KeyEndpoints(self._namespaces, self._max_payload)
+        leases = LeaseEndpoints(
+            self._namespaces, self._stopping, max_waiting=self._settings.max_waiting
+        )
         handlers = {
             **keys.all(),
-            **TxnEndpoints(self._namespaces).all(),
-            **LeaseEndpoints(self._namespaces, self._stopping).all(),
+            **TxnEndpoints(self._namespaces, self._max_payload).all(),
+            **leases.all(),
             **watches.all(),
             "status": self.status,
         }
         raw = keys.raw()
         around = guard(self._namespaces, self._max_payload, self.failures)
-        group = service.add_group(
-            self._settings.group,
-            middlewares=[around],
-            max_in_flight=self._settings.max_in_flight,
-        )
+        group = service.add_group(self._settings.group, middlewares=[around])
         for operation, handler in handlers.items():
             # Only the instance that serves a watch can stop it.
             instance = f".{service.id}" if operation == "watch.stop" else ""
+            # Waiting is not in flight: it holds up no other request.
+            waiting = self._settings.max_waiting * len(self._settings.namespaces)
             await group.add_endpoint(
                 operation.replace(".", "-"),
                 handler,
                 f"*.{operation}{instance}",
                 middlewares=[raw[operation]] if operation in raw else None,
+                max_in_flight=self._settings.max_in_flight
+                + (waiting if operation == "lock.acquire" else 0),
                 allow_wildcards=True,
                 stats_handler=self._stats,
             )
@@ -90,6 +98,10 @@ class EtcdService:
         self._stopping.set()
         if self._watches is not None:
             await self._watches.close()
+
+    async def disconnect(self) -> None:
+        """Close the connection for reads; idempotent."""
+        await self._bounded.close()
 
     async def status(self, request: Request) -> StatusReply:
         """Answer `status`."""
@@ -143,6 +155,7 @@ async def add_etcd_service(
         PermissionDeniedError: The NATS server refuses a subscription.
     """
     served = EtcdService(etcd, settings, ctx)
+    ctx.push(served.disconnect)
     service = await ctx.add_service(
         name, __version__.partition("+")[0], description="etcd over NATS"
     )

@@ -5,7 +5,15 @@ from typing import Any
 
 from micro import Request
 from micro_etcd._model.options import RangeOptions
-from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, OperationResult, PutOp
+from micro_etcd._model.txn import (
+    Compare,
+    DeleteOp,
+    GetOp,
+    Operation,
+    OperationResult,
+    PutOp,
+    TxnResponse,
+)
 from micro_etcd._model.values import (
     CompareCompareTarget,
     DeleteResult,
@@ -14,6 +22,7 @@ from micro_etcd._model.values import (
     RangeResult,
 )
 from micro_etcd._service.namespaces import Namespaces, View
+from micro_etcd._service.read_backs import ReadBacks, is_read
 from micro_etcd._wire.txn import (
     OPERATORS,
     CompareBody,
@@ -26,15 +35,15 @@ from micro_etcd._wire.txn import (
     TxnBody,
     TxnReply,
 )
-from micro_etcd._wire.values import Item
-from micro_etcd.errors import EtcdInvalidArgumentError
+from micro_etcd.errors import EtcdInvalidArgumentError, EtcdPermissionDeniedError
 
 
 class TxnEndpoints:
     """The handler of `txn`."""
 
-    def __init__(self, namespaces: Namespaces) -> None:
+    def __init__(self, namespaces: Namespaces, max_payload: Callable[[], int]) -> None:
         self._namespaces = namespaces
+        self._read_backs = ReadBacks(max_payload)
 
     def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Return the handlers by operation."""
@@ -45,23 +54,37 @@ class TxnEndpoints:
         view = self._namespaces.view(request, "txn")
         if body.compare:
             view.need("get")
-        answer = await view.kv.txn(
-            [_compare(compare) for compare in body.compare],
-            [_operation(operation, view) for operation in body.success],
-            [_operation(operation, view) for operation in body.failure],
-        )
-        return TxnReply(
-            succeeded=answer.succeeded,
-            revision=answer.revision,
-            responses=[_answer(result) for result in answer.responses],
-        )
+        compares = [_compare(compare, view) for compare in body.compare]
+        success = [_operation(operation, view) for operation in body.success]
+        failure = [_operation(operation, view) for operation in body.failure]
+        for operation in (*success, *failure):
+            if isinstance(operation, PutOp):
+                await view.check_lease(operation.lease)
+        if is_read((*success, *failure)):
+            return _reply(await view.reads.txn(compares, success, failure), view)
+        await self._read_backs.check(view, success, failure, compares=compares)
+        return self._read_backs.fitting(_reply(await view.kv.txn(compares, success, failure), view))
 
 
-def _compare(body: CompareBody) -> Compare:
+def _reply(answer: TxnResponse, view: View) -> TxnReply:
+    return TxnReply(
+        succeeded=answer.succeeded,
+        revision=answer.revision,
+        responses=[_answer(result, view) for result in answer.responses],
+    )
+
+
+def _compare(body: CompareBody, view: View) -> Compare:
     target = CompareCompareTarget[body.target.upper()]
     if isinstance(body.operand, bytes) is not (target is CompareCompareTarget.VALUE):
         wanted = "bytes" if target is CompareCompareTarget.VALUE else "a number"
         raise EtcdInvalidArgumentError(f"invalid operand for {body.target}: expected {wanted}")
+    if target is CompareCompareTarget.LEASE and (
+        body.op not in ("=", "!=") or not view.owns(int(body.operand))
+    ):  # anything else would tell the ids of others, bit by bit
+        raise EtcdPermissionDeniedError(
+            f"invalid comparison of a lease: expected = or != with one of {view.token!r} or 0"
+        )
     key, end = body.span.range()
     return Compare(key, target, OPERATORS[body.op], body.operand, end)
 
@@ -85,11 +108,11 @@ def _operation(body: OpBody, view: View) -> Operation:
     return PutOp(put.key, put.value, put.lease, put.ignore_lease, put.prev_kv)
 
 
-def _answer(result: OperationResult) -> RangeAnswer | PutAnswer | DeleteAnswer:
+def _answer(result: OperationResult, view: View) -> RangeAnswer | PutAnswer | DeleteAnswer:
     if isinstance(result, RangeResult):
-        items = [Item.of(kv) for kv in result.kvs]
+        items = [view.item(kv) for kv in result.kvs]
         return RangeAnswer(items=items, more=result.more, count=result.count)
     if isinstance(result, DeleteResult):
-        prev = [Item.of(kv) for kv in result.prev]
+        prev = [view.item(kv) for kv in result.prev]
         return DeleteAnswer(deleted=result.deleted, prev_kvs=prev)
-    return PutAnswer(prev_kv=None if result.prev is None else Item.of(result.prev))
+    return PutAnswer(prev_kv=None if result.prev is None else view.item(result.prev))

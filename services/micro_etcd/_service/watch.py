@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -63,12 +64,15 @@ class WatchEndpoints:
         *,
         instance: str,
         max_watches: int,
+        max_per_namespace: int,
         deliver_prefixes: tuple[str, ...],
     ) -> None:
         self._namespaces = namespaces
         self._nc = nc
         self._instance = instance
         self._max_watches = max_watches
+        self._max_per_namespace = max_per_namespace
+        self._counts: Counter[str] = Counter()  # watches by namespace, those that start included
         self._deliver_prefixes = deliver_prefixes
         self._served: dict[str, tuple[Feed, asyncio.Task[None], str]] = {}
         self._closed = False
@@ -87,10 +91,40 @@ class WatchEndpoints:
         self._check_deliver(body.deliver)
         if self._closed:
             raise EtcdUnavailableError("the instance is stopping")
-        if len(self._served) >= self._max_watches:
+        self._check_counts(view.token)
+        self._counts[view.token] += 1
+        try:
+            feed = await self._feed(view, body)
+        except BaseException:
+            self._counts[view.token] -= 1
+            raise
+        reply = WatchReply(
+            watch_id=feed.id,
+            revision=feed.revision,
+            instance=self._instance,
+            heartbeat_s=body.heartbeat_s,
+        )
+        task = asyncio.create_task(feed.run())
+        self.started += 1
+        self._served[feed.id] = feed, task, view.token
+        task.add_done_callback(lambda _: self._ended(feed.id, view.token))
+        return reply
+
+    def _check_counts(self, token: str) -> None:
+        if self._counts.total() >= self._max_watches:
             raise EtcdTooManyRequestError(
                 f"the instance serves {self._max_watches} watches already"
             )
+        if self._counts[token] >= self._max_per_namespace:
+            raise EtcdTooManyRequestError(
+                f"the instance serves {self._max_per_namespace} watches of namespace {token!r} already"
+            )
+
+    def _ended(self, id: str, token: str) -> None:
+        self._served.pop(id, None)
+        self._counts[token] -= 1
+
+    async def _feed(self, view: View, body: WatchBody) -> "Feed":
         key, end = body.range()
         await _check_history(view, key, body)
         full = view.namespace.key(key), view.namespace.end(end)
@@ -104,21 +138,10 @@ class WatchEndpoints:
         try:
             await stream.start()
             # Made before the answer is: what happens from now on is delivered or ends the watch.
-            feed = Feed(stream, view, full, body, self._nc)
-            revision = stream.next_revision - 1
+            return Feed(stream, view, full, body, self._nc)
         except BaseException:
             stream.close()
             raise
-        task = asyncio.create_task(feed.run())
-        self.started += 1
-        self._served[feed.id] = feed, task, view.token
-        task.add_done_callback(lambda _: self._served.pop(feed.id, None))
-        return WatchReply(
-            watch_id=feed.id,
-            revision=revision,
-            instance=self._instance,
-            heartbeat_s=body.heartbeat_s,
-        )
 
     async def stop(self, body: StopBody, request: Request) -> Reply:
         """Answer `watch.stop`; stopping a watch that is over is no error."""
@@ -166,13 +189,13 @@ class Feed:
     ) -> None:
         self.id = secrets.token_hex(16)
         self._stream = stream
-        self._namespace = view.namespace
+        self._view = view
         self._full = full
         self._body = body
         self._nc = nc
         self._seq = 0
         self._acked = 0
-        self._progress = stream.next_revision - 1
+        self.revision = self._progress = stream.next_revision - 1
         self._beat = asyncio.Event()  # a heartbeat is wanted at once
         self._acknowledged = asyncio.Event()
 
@@ -284,7 +307,7 @@ class Feed:
     def _covers(self, event: Event) -> bool:
         """Return whether an event may be seen: etcd had faults that sent keys nobody asked for."""
         key, end = self._full
-        if not event.kv.key.startswith(self._namespace.prefix):
+        if not event.kv.key.startswith(self._view.namespace.prefix):
             return False
         if not end:
             return event.kv.key == key
@@ -298,7 +321,7 @@ class Feed:
         )
 
     def _item(self, kv: KeyValue) -> Item:
-        return Item.of(kv._replace(key=self._namespace.strip(kv.key)))
+        return self._view.item(kv._replace(key=self._view.namespace.strip(kv.key)))
 
 
 async def _check_history(view: View, key: bytes, body: WatchBody) -> None:

@@ -8,12 +8,14 @@ EtcdAbortedError
 └── EtcdLockBusyError             the lock was not had in time
 EtcdRequestTooLargeError
 └── EtcdPayloadTooLargeError      more than a NATS message can carry: size
+    └── EtcdAnswerOmittedError    the write was applied: revision
 """
 
 import nats.errors
 
 from micro import PayloadTooLargeError, ServiceError
 from micro_etcd import errors as errors
+from micro_etcd._wire.headers import REVISION
 from micro_etcd.errors import EtcdCompactedError, EtcdError
 
 ERROR = "Etcd-Error"
@@ -49,6 +51,21 @@ class EtcdPayloadTooLargeError(errors.EtcdRequestTooLargeError):
         self.size = size
 
 
+class EtcdAnswerOmittedError(EtcdPayloadTooLargeError):
+    """The write was applied, but what it read does not fit into one message.
+
+    Attributes:
+        revision: Revision of the store after the write.
+    """
+
+    name = "ANSWER_OMITTED"
+    outcome = "applied"
+
+    def __init__(self, message: str, *, size: int = 0, revision: int = 0) -> None:
+        super().__init__(message, size=size)
+        self.revision = revision
+
+
 _CODES: dict[type[EtcdError], int] = {
     errors.EtcdInvalidArgumentError: 400,
     errors.EtcdPermissionDeniedError: 403,
@@ -77,6 +94,7 @@ _KINDS: dict[str, type[EtcdError]] = {
         EtcdConditionFailedError,
         EtcdLockBusyError,
         EtcdPayloadTooLargeError,
+        EtcdAnswerOmittedError,
     )
     if issubclass(kind, EtcdError)
 }
@@ -94,6 +112,8 @@ def error_headers(error: EtcdError) -> dict[str, str]:
         headers[COMPACT_REVISION] = str(error.compact_revision)
     if isinstance(error, EtcdPayloadTooLargeError):
         headers[SIZE] = str(error.size)
+    if isinstance(error, EtcdAnswerOmittedError):
+        headers[REVISION] = str(error.revision)
     return headers
 
 
@@ -116,6 +136,8 @@ def from_service_error(answer: ServiceError, *, write: bool) -> EtcdError:
         return errors.EtcdUnavailableError(answer.description)  # refused, never run
     if 400 <= answer.code < 500:
         return errors.EtcdInvalidArgumentError(answer.description)
+    if answer.code == 504 and not write:
+        return errors.EtcdDeadlineExceededError(answer.description)
     if write:
         return errors.EtcdOutcomeUnknownError(f"{answer.code}: {answer.description}")
     return errors.EtcdUnknownError(f"{answer.code}: {answer.description}")
@@ -126,6 +148,9 @@ def named_error(name: str, message: str, headers: dict[str, str]) -> EtcdError:
     kind = _KINDS.get(name, errors.EtcdUnknownError)
     if issubclass(kind, EtcdCompactedError):
         return kind(message, compact_revision=_number(headers.get(COMPACT_REVISION)))
+    if issubclass(kind, EtcdAnswerOmittedError):
+        size, revision = (_number(headers.get(header)) for header in (SIZE, REVISION))
+        return kind(message, size=size, revision=revision)
     if issubclass(kind, EtcdPayloadTooLargeError):
         return kind(message, size=_number(headers.get(SIZE)))
     return kind(message)

@@ -72,7 +72,9 @@ def channel() -> StubChannel:
 
 @pytest.fixture
 def batcher(channel: StubChannel) -> GetBatcher[pb.KeyValue]:
-    return GetBatcher(EtcdGets(Connection([HostPortPair("stub", 1)], lambda _: channel)))
+    return GetBatcher(
+        EtcdGets(Connection([HostPortPair("stub", 1)], lambda _, max_answer_bytes=-1: channel))
+    )
 
 
 async def values(batcher: GetBatcher[pb.KeyValue], *keys: bytes) -> list[bytes | None]:
@@ -129,7 +131,9 @@ async def test_refused_batch_is_asked_key_by_key(
 async def test_batch_without_an_answer_is_not_asked_again(channel: StubChannel) -> None:
     """Else a dead server would cost every caller the time-out twice."""
     channel.unavailable = True
-    connection = Connection([HostPortPair("stub", 1)], lambda _: channel, timeout=0.01)
+    connection = Connection(
+        [HostPortPair("stub", 1)], lambda _, max_answer_bytes=-1: channel, timeout=0.01
+    )
     batcher = GetBatcher(EtcdGets(connection))
     found = await asyncio.gather(batcher.get(b"a"), batcher.get(b"b"), return_exceptions=True)
     assert [type(error) for error in found] == [EtcdUnavailableError] * 2

@@ -96,7 +96,10 @@ class ScriptedChannel:
 async def watching(channel: ScriptedChannel, *, login: bool = False) -> EventStream:
     credentials = EtcdCredential("app", "secret") if login else None
     connection = Connection(
-        [HostPortPair("scripted", 1)], lambda _: channel, credentials=credentials, timeout=0.05
+        [HostPortPair("scripted", 1)],
+        lambda _, max_answer_bytes=-1: channel,
+        credentials=credentials,
+        timeout=0.05,
     )
     await connection.open()
     return EventStream(connection, WHOLE, b"k")
@@ -177,7 +180,9 @@ async def test_long_outage_is_waited_for(caplog: pytest.LogCaptureFixture) -> No
 
 async def test_closed_connection_ends_a_watch_with_an_error() -> None:
     channel = ScriptedChannel([created(), None])
-    connection = Connection([HostPortPair("scripted", 1)], lambda _: channel, timeout=0.05)
+    connection = Connection(
+        [HostPortPair("scripted", 1)], lambda _, max_answer_bytes=-1: channel, timeout=0.05
+    )
     stream = EventStream(connection, WHOLE, b"k")
     await stream.start()
     await connection.close()
