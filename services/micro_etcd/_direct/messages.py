@@ -18,6 +18,8 @@ from micro_etcd._model.values import (
     DeleteResult,
     KeyValue,
     PutResult,
+    RangeRequestSortOrder,
+    RangeRequestSortTarget,
     RangeResult,
 )
 from micro_etcd._pb import micro_etcd_pb2 as pb
@@ -47,12 +49,19 @@ def range_request(
     namespace: Namespace, key: bytes, range_end: bytes, options: RangeOptions
 ) -> pb.RangeRequest:
     """Return the message of a range read."""
+    order = options.sort_order
+    if (
+        order is RangeRequestSortOrder.NONE
+        and options.sort_target is not RangeRequestSortTarget.KEY
+    ):
+        # Without an order, etcd applies the limit before it sorts.
+        order = RangeRequestSortOrder.ASCEND
     return pb.RangeRequest(
         key=namespace.key(key),
         range_end=namespace.end(range_end),
         limit=options.limit,
         revision=options.revision,
-        sort_order=options.sort_order.value,
+        sort_order=order.value,
         sort_target=options.sort_target.value,
         serializable=options.serializable,
         keys_only=options.keys_only,

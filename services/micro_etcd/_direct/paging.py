@@ -35,7 +35,6 @@ async def pages(connection: Connection, request: pb.RangeRequest) -> AsyncIterat
         unsorted.CopyFrom(request)
         unsorted.sort_order = unsorted.sort_target = 0
         found = [kv async for chunk in _key_order(connection, unsorted) for kv in chunk]
-        # By a target and no order, etcd sorts ascending.
         found.sort(
             key=SORT_KEYS[RangeRequestSortTarget(request.sort_target)],
             reverse=request.sort_order == _DESCEND,

@@ -250,3 +250,32 @@ async def test_leases(server: EtcdServer) -> None:
         await communicator.revoke_lease(777)
         with pytest.raises(EtcdLeaseNotFoundError, match="lease 309 has expired or was revoked"):
             await task
+
+
+@pytest.mark.parametrize("limit", [1, 3, None])
+@pytest.mark.parametrize("target", list(RangeRequestSortTarget))
+@every_version
+async def test_a_sort_target_without_an_order_sorts_ascending(
+    target: RangeRequestSortTarget, limit: int | None, etcd: EtcdClient[str], prefix: str
+) -> None:
+    """The limit cuts what is sorted, on the server and here alike."""
+    async with etcd.connect() as client:
+        for name, value in zip("dbac", "1324", strict=True):
+            await client.put(f"{prefix}{name}", value)
+        for _ in range(2):
+            await client.put(f"{prefix}b", "5")
+        end = prefix[:-1] + "0"
+        ordered = RangeRequestSortOrder.ASCEND
+        expected = await client.get_range(
+            prefix, end, limit, sort_order=ordered, sort_target=target
+        )
+        got = await client.get_range(prefix, end, limit, sort_target=target)
+        options = RangeOptions(limit=limit, sort_target=target)
+        read = await client.kv.range(prefix.encode(), end.encode(), options)
+        answer = await client.txn(
+            lambda action: action.get(prefix, limit, sort_target=target, range_end=end)
+        )
+
+    assert list(got) == list(expected)
+    assert [kv.key.decode() for kv in read.kvs] == list(expected)
+    assert [kv.key.decode() for kv in answer.responses[0].kvs] == list(expected)  # type: ignore[union-attr]  # a get
