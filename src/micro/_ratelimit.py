@@ -25,15 +25,23 @@ class TokenBucket:
         self._tokens = burst
         self._last = time.monotonic()
 
-    def take(self) -> bool:
-        """Return whether one more thing may happen now."""
+    def take(self, amount: float = 1) -> bool:
+        """Return whether an amount of things may happen now, and count it."""
+        allowed = self.rest() >= amount
+        if allowed:
+            self._tokens -= amount
+        return allowed
+
+    def spend(self, amount: float) -> None:
+        """Count things that have happened, even beyond the limit."""
+        self._tokens = self.rest() - amount
+
+    def rest(self) -> float:
+        """Return how many things may happen now."""
         now = time.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
         self._last = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        return self._tokens
 
 
 class LimitedLog:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +18,12 @@ MAX_INFO_BYTES = 64 * 1024
 
 FRESH_STATS_PER_SECOND = 200
 """Limit on STATS answers that are made anew; further requests get the last one again."""
+
+MAX_STATS_SHARE = 0.1
+"""Part of the time that may be spent on new STATS answers, beyond a burst of one second."""
+
+STEP = 0.002
+"""Seconds of work on one STATS answer in one step of the event loop."""
 
 
 class Identity(NamedTuple):
@@ -50,6 +58,7 @@ class Answers:
         self._info: bytes | None = None
         self._stats: bytes | None = None
         self._fresh = TokenBucket(FRESH_STATS_PER_SECOND, 2 * FRESH_STATS_PER_SECOND)
+        self._time = TokenBucket(MAX_STATS_SHARE, 1.0)
 
     def changed(self) -> None:
         """Forget the last INFO answer."""
@@ -65,11 +74,24 @@ class Answers:
 
     async def stats(self) -> bytes:
         """Return the answer to STATS, with fresh results of the statistics handlers."""
-        if self._stats is None or self._fresh.take():
-            for endpoint in tuple(self._endpoints):
-                await endpoint.refresh()
-            self._stats = self.measured()
+        if self._stats is None or (self._time.rest() > 0 and self._fresh.take()):
+            empty = _encode(adr32.stats(self._identity, self.started, []))  # ends with []}
+            parts = [part async for part in self._measure()]
+            self._stats = b"%b%b]}" % (empty[:-2], b",".join(parts))
         return self._stats
+
+    async def _measure(self) -> AsyncIterator[bytes]:
+        step = time.perf_counter()
+        for endpoint in tuple(self._endpoints):
+            await endpoint.refresh()
+            began = time.perf_counter()
+            part = _encode(endpoint.measure())
+            now = time.perf_counter()
+            self._time.spend(now - began)
+            yield part
+            if now - step > STEP:
+                await asyncio.sleep(0)
+                step = time.perf_counter()
 
     def described(self) -> bytes:
         """Return the answer to INFO, without schemas if it is larger than 64 KiB with them."""

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import nats.errors
-from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from micro._errors import PayloadTooLargeError
+from micro._protocol.adr32 import ERROR, ERROR_CODE
 from micro._protocol.subjects import VERBS, control_subject
 from micro._ratelimit import LimitedLog, TokenBucket
-from micro._wire import nats_py, permissions
+from micro._wire import permissions
+from micro._wire.frames import Message
+from micro._wire.paths import DOLLAR, Path
 
 logger = logging.getLogger("micro.discovery")
 
 Answer = Callable[[], Awaitable[bytes]]
 
-
 ANSWERS_PER_SECOND = 5_000
 """Limit on discovery answers; further requests are ignored."""
+
+BYTES_PER_SECOND = 32 * 1024 * 1024
+"""Limit on the bytes of discovery answers; requests beyond it are ignored."""
+
+MAX_WAITING = 2_000
+"""Limit on requests that wait for their answers; further requests are ignored."""
+
+TURN = 0.002
+"""Seconds of answers in one step of the event loop, so that requests are not delayed."""
+
+LINGER = 0.5
+"""Seconds that a stop waits for the answers to the requests received until then."""
 
 
 class Discovery:
     """The discovery subscriptions of one service instance.
 
+    Requests beyond the limits are ignored: a request costs its sender less than its answer costs
+    the service.
+
     Args:
-        nc: The connection.
+        path: The way over the connection.
         api_prefix: `$SRV` unless overridden.
         name: The name of the service.
         id: The id of the instance.
@@ -36,60 +55,108 @@ class Discovery:
     """
 
     def __init__(
-        self,
-        nc: NatsClient,
-        api_prefix: str,
-        name: str,
-        id: str,
-        *,
-        answers: Mapping[str, Answer],
+        self, path: Path, api_prefix: str, name: str, id: str, *, answers: Mapping[str, Answer]
     ) -> None:
-        self._nc = nc
-        self._answers = {
-            control_subject(verb, api_prefix, *scope): answers[verb]
+        self._path = path
+        self._lanes = {verb: _Lane(partial(self._answer, answers[verb])) for verb in VERBS}
+        self._subjects = {
+            control_subject(verb, api_prefix, *scope): self._lanes[verb]
             for verb in VERBS
             for scope in ((), (name,), (name, id))
         }
         self._subscriptions: list[Subscription] = []
-        self._bucket = TokenBucket(ANSWERS_PER_SECOND, 2 * ANSWERS_PER_SECOND)
+        self._count = TokenBucket(ANSWERS_PER_SECOND, 2 * ANSWERS_PER_SECOND)
+        self._bytes = TokenBucket(BYTES_PER_SECOND, 2 * BYTES_PER_SECOND)
         self._log = LimitedLog(logger)
 
     @property
     def subjects(self) -> list[str]:
         """The nine subjects."""
-        return list(self._answers)
+        return list(self._subjects)
 
     async def start(self) -> None:
         """Subscribe; call `fence` afterwards."""
-        nats_py.guard(self._nc)
-        permissions.expect(self._nc, self.subjects)
-        for subject, answer in self._answers.items():
-            self._subscriptions.append(await self._nc.subscribe(subject, cb=self._callback(answer)))
+        permissions.expect(self._path.nc, self.subjects)
+        for subject, lane in self._subjects.items():
+            sink = partial(self._receive, lane)
+            self._subscriptions.append(await self._path.subscribe(subject, "", sink))
 
     async def stop(self) -> None:
-        """Unsubscribe; may be called twice and on a closed connection."""
+        """Unsubscribe and end the answers; may be called twice and on a closed connection."""
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error as error:
-                logger.debug("%s: unsubscribe: %s", subscription.subject, error)
+            await self._path.unsubscribe(subscription)
+        linger = 0 if self._path.nc.is_closed else LINGER
+        await asyncio.gather(*(lane.stop(linger) for lane in self._lanes.values()))
 
-    def _callback(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
-        async def receive(msg: Msg) -> None:
+    def _receive(self, lane: _Lane, messages: list[Message]) -> None:
+        for subject, reply, _, _ in messages:
             # A '$' reply subject belongs to the server: an answer there would be a command to it.
-            if not msg.reply or msg.reply.startswith("$"):
-                return
-            if not self._bucket.take():
-                self._log.log(
-                    logging.WARNING, "flood", "%s: too many requests, not answered", msg.subject
-                )
-                return
-            try:
-                await self._nc.publish(msg.reply, await answer())
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                logger.exception("%s: cannot answer", msg.subject)
+            if not reply or reply[0] == DOLLAR:
+                continue
+            if not (self._count.take() and lane.put(subject, reply)):
+                self._ignore(subject)
 
-        return receive
+    def _ignore(self, subject: bytes) -> None:
+        text = "%s: too many requests, not answered"
+        self._log.log(logging.WARNING, "flood", text, subject.decode(errors="replace"))
+
+    async def _answer(self, answer: Answer, subject: bytes, reply: bytes) -> None:
+        try:
+            body = await answer()
+            if self._bytes.take(len(body)):
+                await self._send(reply, body)
+            else:
+                self._ignore(subject)
+        except Exception as error:  # noqa: BLE001 - the data of the user may be anything
+            cause = None if isinstance(error, nats.errors.Error) else error
+            text = subject.decode(errors="replace")
+            self._log.log(logging.ERROR, "failed", "%s: no answer: %s", text, error, error=cause)
+
+    async def _send(self, reply: bytes, body: bytes) -> None:
+        try:
+            sending = self._path.reply(reply, body)
+        except PayloadTooLargeError as error:
+            sending = self._path.reply(reply, b"", {ERROR: "answer too large", ERROR_CODE: "500"})
+            self._log.log(logging.ERROR, "size", "answer to discovery is too large: %s", error)
+        if sending is not None:
+            await sending
+
+
+class _Lane:
+    """A queue of requests for one verb, with a task that exists only while requests wait."""
+
+    def __init__(self, work: Callable[[bytes, bytes], Awaitable[None]]) -> None:
+        self._work = work
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, subject: bytes, reply: bytes) -> bool:
+        """Add a request; return False if too many wait."""
+        if len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.append((subject, reply))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return True
+
+    async def stop(self, linger: float) -> None:
+        """Wait for the answers, then forget the rest."""
+        task = self._task
+        if task is None:
+            return
+        await asyncio.wait({task}, timeout=linger)
+        self._waiting.clear()  # first, since nats-py may swallow the cancellation
+        task.cancel()
+        await asyncio.wait({task}, timeout=linger)
+
+    async def _run(self) -> None:
+        try:
+            turn = time.perf_counter()
+            while self._waiting:
+                await self._work(*self._waiting.popleft())
+                if time.perf_counter() - turn > TURN:
+                    await asyncio.sleep(0)
+                    turn = time.perf_counter()
+        finally:
+            self._task = None

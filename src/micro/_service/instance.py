@@ -74,7 +74,7 @@ class ServiceInstance:
         # Endpoints that stop by themselves have left INFO, but their requests are still waited for.
         self._leaving: WeakSet[ServedEndpoint] = WeakSet()
         self.answers = Answers(config.identity, self._endpoints.values(), config.now())
-        self._discovery = self._discover(nc)
+        self._discovery = self._discover(path_of(nc))
         self._home: Home | None = None  # with the path, from the start on
         self._path: Path
         self._stopping: asyncio.Future[None] | None = None
@@ -147,7 +147,7 @@ class ServiceInstance:
         if self._home is None or self._is_stopping() or nc is self._nc:
             return
         path = path_of(nc)
-        discovery = self._discover(nc)
+        discovery = self._discover(path)
         await self._join(discovery, nc)
         await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
@@ -169,14 +169,14 @@ class ServiceInstance:
         for endpoint in self._endpoints.values():
             endpoint.reset()
 
-    def _discover(self, nc: NatsClient) -> Discovery:
+    def _discover(self, path: Path) -> Discovery:
         answers = {
             "PING": self.answers.ping,
             "INFO": self.answers.info,
             "STATS": self.answers.stats,
         }
         return Discovery(
-            nc, self.config.api_prefix, self._name, self.config.identity.id, answers=answers
+            path, self.config.api_prefix, self._name, self.config.identity.id, answers=answers
         )
 
     async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
