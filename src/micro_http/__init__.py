@@ -12,15 +12,18 @@ from micro_http._errors import (
     ClosedError,
     ConfigError,
     DeadlineExceededError,
+    LoopChangedError,
     MicroHTTPError,
     TryTimeoutError,
 )
 from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
+from micro_http._exchange import PerLoop
 from micro_http._httpx import shared_ssl_context
 from micro_http._metrics import opentelemetry_observer, prometheus_observer
 from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
 from micro_http._runner import no_delays
 from micro_http._transport import AsyncRetryTransport, RetryTransport
+from micro_http._urls import hide_credentials, split_credentials
 
 __all__ = [
     "AsyncEvent",
@@ -34,8 +37,10 @@ __all__ = [
     "EventCallback",
     "EventType",
     "Jitter",
+    "LoopChangedError",
     "MicroHTTPError",
     "Observer",
+    "PerLoop",
     "RequestContext",
     "RequestResult",
     "RetryBudget",
@@ -44,11 +49,13 @@ __all__ = [
     "Try",
     "TryTimeoutError",
     "create_async_resilient_client",
+    "hide_credentials",
     "no_delays",
     "opentelemetry_observer",
     "prometheus_observer",
     "shared_ssl_context",
     "simple_async_request",
+    "split_credentials",
 ]
 
 for _name in __all__:  # tracebacks, reprs and pickles name the module that users import

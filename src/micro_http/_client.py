@@ -5,17 +5,19 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from micro_http._context import RequestContext, require_positive
 from micro_http._engine import Execution, Observer, Target, is_idempotent, origin_of
 from micro_http._errors import ClosedError, ConfigError
 from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
-from micro_http._httpx import TIMEOUT_ERRORS, httpx, shared_ssl_context
+from micro_http._exchange import Exchange, PerLoop, attach_current, note_response
+from micro_http._httpx import POOL_SIZE, TIMEOUT_ERRORS, httpx, shared_ssl_context
 from micro_http._monitor import EventMonitor
 from micro_http._options import URL, ClientOptions, RequestOptions, Timeout, UntimedRequestOptions
 from micro_http._policy import RetryPolicy
-from micro_http._runner import AsyncRunner, AsyncSend
+from micro_http._runner import AsyncRunner
+from micro_http._urls import hide_credentials, split_credentials
 
 ResponseTask = asyncio.Task[httpx.Response]
 
@@ -53,14 +55,24 @@ class AsyncResilientClient:
     ) -> None:
         require_positive("max_results", max_results)
         require_positive("max_pending_events", max_pending_events)
-        self._runner = AsyncRunner(RetryPolicy() if policy is None else policy, observers)
+        self._options = options
+        self._clients = PerLoop(self._new_client)
+        limits = options.get("limits")
+        self._runner = AsyncRunner(
+            RetryPolicy() if policy is None else policy,
+            observers,
+            pool_size=POOL_SIZE if limits is None else limits.max_connections,
+        )
         self._monitor = EventMonitor(max_pending_events)
         self._results: OrderedDict[str, RequestResult] = OrderedDict()
         self._max_results = max_results
         self._tasks: set[ResponseTask] = set()
-        self._options = options
-        self._client: httpx.AsyncClient | None = None
+        self._ended_by_close: set[asyncio.Task[Any]] = set()
         self._closed = False
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        return self._clients.get()
 
     async def __aenter__(self) -> Self:
         await self._initialize_client()
@@ -79,23 +91,31 @@ class AsyncResilientClient:
 
         Raises:
             ClosedError: The client has been closed.
+            LoopChangedError: The client belongs to another event loop.
         """
         self._open()
 
     async def close(self) -> None:
-        """Cancel running requests, deliver waiting events and close the connections; idempotent."""
+        """End running requests, deliver waiting events and close the connections; idempotent.
+
+        The tasks of running requests raise ClosedError.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            tasks = tuple(self._tasks)
+            await asyncio.sleep(
+                0
+            )  # lets new tasks begin: one that has not cannot raise ClosedError
+            tasks = [task for task in self._running() if task is not asyncio.current_task()]
             for task in tasks:
+                self._ended_by_close.add(task)
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._monitor.stop()
         finally:
-            if self._client is not None:
-                await self._client.aclose()
+            await self._client.aclose()
+            await self._runner.calls.stop()
 
     def add_event_callback(self, event_type: str, callback: EventCallback) -> None:
         """Call a function or coroutine function with a clone of each event of this type.
@@ -121,7 +141,7 @@ class AsyncResilientClient:
 
         A failed request has a result too and raises nothing.
         """
-        while running := [task for task in self._tasks if not task.done()]:
+        while running := self._running():
             await asyncio.wait(running)
         # The done-callbacks of cancelled tasks leave their result and event in this turn.
         await asyncio.sleep(0)
@@ -150,11 +170,9 @@ class AsyncResilientClient:
         client = self._open()
         engine = self._runner.engine
         context = engine.context() if context is None else context.clone()
-        execution = engine.execution(
-            self._target(client, method, url, options), context, self._retrying
-        )
-        send = partial(client.request, method, url, **options)
-        task = asyncio.create_task(self._perform(execution, send))
+        target = _target(client, method, url, options)
+        execution = engine.execution(target, context, self._retrying)
+        task = asyncio.create_task(self._perform(execution, method, url, options))
         self._tasks.add(task)
         task.add_done_callback(partial(self._settled, execution))
         return task
@@ -204,37 +222,61 @@ class AsyncResilientClient:
     def _open(self) -> httpx.AsyncClient:
         if self._closed:
             raise ClosedError
-        if self._client is None:
-            options = self._options
-            if "verify" not in options and options.get("transport") is None:
-                options = ClientOptions(**options, verify=shared_ssl_context())
-            self._client = httpx.AsyncClient(**options)
         return self._client
 
-    def _target(
-        self, client: httpx.AsyncClient, method: str, url: URL, options: RequestOptions
-    ) -> Target:
-        policy = self._runner.engine.policy
-        extensions = options.get("extensions")
-        given = None if extensions is None else extensions.get("idempotent")
-        if given is None:
-            given = not policy.idempotent_only or is_idempotent(
-                method, httpx.Headers(options.get("headers"))
-            )
-        replayable = not options.get("files") and isinstance(
-            options.get("content"), str | bytes | None
-        )
-        return Target(method.upper(), _origin(client, url), bool(given), replayable)
-
-    async def _perform(self, execution: Execution, send: AsyncSend) -> httpx.Response:
+    def _new_client(self) -> httpx.AsyncClient:
+        options = ClientOptions(**self._options)
+        if "verify" not in options and options.get("transport") is None:
+            options["verify"] = shared_ssl_context()
         try:
-            response = await self._runner.run(execution, send)
+            base_url, credentials = split_credentials(options.get("base_url", ""))
+            options["base_url"] = base_url
+            if credentials is not None and options.get("auth") is None:
+                options["auth"] = credentials
+            client = httpx.AsyncClient(**options)
+        except (httpx.InvalidURL, ValueError, ImportError) as error:
+            # httpx also takes proxies and exceptions to them from the environment.
+            reason = hide_credentials(str(error))
+            raise ConfigError(f"invalid client options or proxy settings: {reason}") from None
+        hooks = client.event_hooks
+        client.event_hooks = {
+            "request": [attach_current, *hooks["request"]],
+            "response": [note_response, *hooks["response"]],
+        }
+        return client
+
+    def _running(self) -> list[ResponseTask]:
+        loop = asyncio.get_running_loop()
+        return [task for task in self._tasks if task.get_loop() is loop and not task.done()]
+
+    async def _perform(
+        self, execution: Execution, method: str, url: URL, options: RequestOptions
+    ) -> httpx.Response:
+        try:
+            response = await self._runner.run(execution, partial(self._send, method, url, options))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task not in self._ended_by_close or task.uncancel() > 0:
+                raise
+            error = ClosedError()
+            self._conclude(execution, EventType.CANCELLED, error=error)
+            raise error from None
         except Exception as error:
             late = isinstance(error, TIMEOUT_ERRORS)
             self._conclude(execution, EventType.TIMEOUT if late else EventType.ERROR, error=error)
             raise
         self._conclude(execution, EventType.SUCCESS, response=response)
         return response
+
+    async def _send(
+        self, method: str, url: URL, options: RequestOptions, _exchange: Exchange
+    ) -> httpx.Response:
+        client = self._client
+        url, credentials = split_credentials(url)
+        options = RequestOptions(**options)
+        if credentials is not None and options.get("auth", client.auth) is None:
+            options["auth"] = credentials
+        return await client.request(method, url, **options)
 
     def _settled(self, execution: Execution, task: ResponseTask) -> None:
         """Drop an ended task; a task cancelled before its first step runs no code of its own."""
@@ -264,13 +306,26 @@ class AsyncResilientClient:
             attempts=execution.attempts,
             total_time=execution.elapsed,
             status_code=None if response is None else response.status_code,
-            error=None if error is None else f"{type(error).__name__}: {error}",
+            error=None if error is None else _described(error),
+            error_type=None if error is None else type(error),
         )
         self._results[result.request_id] = result
         self._results.move_to_end(result.request_id)
         if len(self._results) > self._max_results:
             self._results.popitem(last=False)
         self._monitor.put(AsyncEvent(outcome, execution.context, data=response, error=error))
+
+
+def _described(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _target(client: httpx.AsyncClient, method: str, url: URL, options: RequestOptions) -> Target:
+    headers = httpx.Headers(options.get("headers"))
+    idempotent = is_idempotent(method, headers, options.get("extensions"))
+    streams = options.get("files") or not isinstance(options.get("content"), str | bytes | None)
+    return Target(method.upper(), _origin(client, url), idempotent, replayable=not streams)
 
 
 def _origin(client: httpx.AsyncClient, url: URL) -> str:

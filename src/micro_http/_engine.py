@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from micro_http._breaker import Circuits, TokenBucket
 from micro_http._context import RequestContext
 from micro_http._errors import DeadlineExceededError
-from micro_http._httpx import TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
+from micro_http._httpx import POOL_TIMEOUTS, TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
 from micro_http._policy import IDEMPOTENT_METHODS, RetryPolicy
 
 logger = logging.getLogger("micro_http.engine")
@@ -50,13 +51,14 @@ class Target:
     Attributes:
         method: HTTP method, upper case.
         origin: Scheme, host and port.
-        idempotent: Whether it may be sent twice.
+        idempotent: Whether it may be sent twice; None if only a policy that repeats requests of
+            any method may send it twice.
         replayable: Whether its body can be sent twice.
     """
 
     method: str
     origin: str
-    idempotent: bool = True
+    idempotent: bool | None = True
     replayable: bool = True
 
 
@@ -183,14 +185,19 @@ class Execution:
         self.attempts += 1
         return True
 
-    def failed(self, error: BaseException) -> float | None:
-        """Record an exception; return the seconds until the next try, or None to raise it."""
-        self._judge(failed=isinstance(error, TRANSPORT_ERRORS) or None)
+    def failed(self, error: BaseException, *, answered: bool = False) -> float | None:
+        """Record an exception; return the seconds until the next try, or None to raise it.
+
+        `answered` says that the call received a response before, such as a redirect: then the
+        request was sent, even if the error is one of connecting.
+        """
+        blamed = isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, POOL_TIMEOUTS)
+        self._judge(failed=blamed or None)
         delay = None
-        if isinstance(error, self._policy.retry_on) and self._may_resend(
-            isinstance(error, UNSENT_ERRORS)
-        ):
-            delay = self._next_delay(error)
+        if isinstance(error, self._policy.retry_on):
+            unsent = isinstance(error, UNSENT_ERRORS)
+            if self._may_resend(unsent=unsent and not answered, strict=unsent):
+                delay = self._next_delay(error)
         self._report(None, error, delay)
         return delay
 
@@ -199,13 +206,18 @@ class Execution:
         status = response.status_code
         self._judge(failed=status >= 500)
         delay = None
-        if status in self._policy.statuses and self._may_resend(unsent=False):
+        if status in self._policy.statuses and self._may_resend():
             delay = self._next_delay(response)
         self._report(status, None, delay)
         return delay
 
-    def _may_resend(self, unsent: bool) -> bool:
-        return unsent or (self.target.idempotent and self.target.replayable)
+    def _may_resend(self, *, unsent: bool = False, strict: bool = False) -> bool:
+        if unsent:
+            return True
+        idempotent = self.target.idempotent
+        if idempotent is None:
+            idempotent = not strict and not self._policy.idempotent_only
+        return idempotent and self.target.replayable
 
     def _within_budget(self) -> bool:
         return self._engine.bucket is None or self._engine.bucket.take()
@@ -256,31 +268,34 @@ def retry_after(headers: httpx.Headers) -> float:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, IndexError):  # it raises all of them
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def target_of(request: httpx.Request, policy: RetryPolicy) -> Target:
+def target_of(request: httpx.Request) -> Target:
     """Return the properties of a request that decide about retries."""
     try:
         replayable = request.content is not None
     except httpx.RequestNotRead:  # a stream can be read only once
         replayable = False
-    given = request.extensions.get("idempotent")
-    if given is None:
-        given = not policy.idempotent_only or is_idempotent(request.method, request.headers)
-    return Target(request.method, origin_of(request.url), bool(given), replayable)
+    idempotent = is_idempotent(request.method, request.headers, request.extensions)
+    return Target(request.method, origin_of(request.url), idempotent, replayable)
 
 
-def is_idempotent(method: str, headers: httpx.Headers) -> bool:
-    """Return whether a request with this method and these headers may arrive twice.
+def is_idempotent(
+    method: str, headers: httpx.Headers, extensions: Mapping[str, Any] | None
+) -> bool | None:
+    """Return `Target.idempotent` of a request; its extension `idempotent` decides first.
 
     Source: RFC 9110 section 9.2.2; draft-ietf-httpapi-idempotency-key-header.
     """
-    return method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in headers
+    given = None if extensions is None else extensions.get("idempotent")
+    if given is not None:
+        return bool(given)
+    return True if method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in headers else None
 
 
 def origin_of(url: httpx.URL) -> str:

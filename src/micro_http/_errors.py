@@ -3,6 +3,7 @@
 MicroHTTPError
 ├── ConfigError             also ValueError: an invalid parameter
 ├── ClosedError             also RuntimeError: the client is closed
+├── LoopChangedError        also RuntimeError: the client belongs to another event loop
 ├── CircuitOpenError        also httpx.TransportError: the circuit of the origin is open
 ├── TryTimeoutError         also httpx.TimeoutException: one try exceeded `try_timeout`
 └── DeadlineExceededError   also httpx.TimeoutException: all tries together exceeded `deadline`
@@ -28,6 +29,20 @@ class ClosedError(MicroHTTPError, RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("client is closed")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
+class LoopChangedError(MicroHTTPError, RuntimeError):
+    """The client belongs to another event loop.
+
+    A client makes a new pool when the loop before has stopped, but keeps the pool of a transport
+    that it was given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("client belongs to another event loop: expected one client per loop")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()

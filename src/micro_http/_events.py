@@ -29,8 +29,10 @@ class AsyncEvent:
         event_type: One of `EventType`.
         context: Context of the attempt; for RETRY of the attempt about to begin.
         timestamp: Seconds since the epoch.
-        data: The response, for SUCCESS and for a RETRY because of its status.
-        error: The exception, for ERROR, TIMEOUT and a RETRY because of it.
+        data: The response, for SUCCESS and for a RETRY because of its status. None if the
+            responses of waiting events are too large to be kept.
+        error: The exception, for ERROR, TIMEOUT and a RETRY because of it; ClosedError for
+            CANCELLED by `close()`.
     """
 
     event_type: str
@@ -58,6 +60,7 @@ class RequestResult:
         total_time: Seconds from the call of `get()` (or another method) to the end, with delays.
         status_code: Status of the response, if there was one.
         error: Class and text of the exception, if there was one.
+        error_type: Class of the exception, if there was one.
     """
 
     request_id: str
@@ -66,6 +69,7 @@ class RequestResult:
     total_time: float
     status_code: int | None = None
     error: str | None = None
+    error_type: type[BaseException] | None = None
 
     @property
     def success(self) -> bool:

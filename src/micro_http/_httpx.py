@@ -7,6 +7,7 @@ from functools import cache
 import httpcore as httpcore
 import httpx as httpx
 
+POOL_SIZE = 100  # the connections of a pool with the default limits of httpx
 # httpx has its own error classes, unrelated to those of httpcore, so both are named.
 CONNECT_ERRORS: tuple[type[Exception], ...] = (httpx.ConnectError, httpcore.ConnectError)
 TIMEOUT_ERRORS: tuple[type[Exception], ...] = (
@@ -14,13 +15,14 @@ TIMEOUT_ERRORS: tuple[type[Exception], ...] = (
     httpcore.TimeoutException,
     TimeoutError,
 )
+# No connection was free: the fault of the client, not of the server.
+POOL_TIMEOUTS: tuple[type[Exception], ...] = (httpx.PoolTimeout, httpcore.PoolTimeout)
 # No byte of the request was sent before these, so a retry cannot repeat its effect.
 UNSENT_ERRORS: tuple[type[Exception], ...] = (
     *CONNECT_ERRORS,
     httpx.ConnectTimeout,
     httpcore.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpcore.PoolTimeout,
+    *POOL_TIMEOUTS,
 )
 TRANSPORT_ERRORS: tuple[type[Exception], ...] = (
     httpx.TransportError,

@@ -68,7 +68,8 @@ class RetryPolicy:
             `extensions={"idempotent": True}` or `False`.
         deadline: Seconds for all tries and delays together.
         try_timeout: Seconds for one try.
-        max_concurrency: Number of tries at the same time; others wait.
+        max_concurrency: Number of tries at the same time; others wait. By default the size of the
+            connection pool: `limits` of a client, or 100.
         hedge_after: Seconds without a response after which a GET is sent once more; the first
             response wins. Asynchronous clients only.
         budget: See `RetryBudget`.

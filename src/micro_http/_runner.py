@@ -3,32 +3,53 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
 
 from micro_http._engine import Engine, Execution, Observer
-from micro_http._errors import ConfigError, DeadlineExceededError, TryTimeoutError
-from micro_http._httpx import httpx
+from micro_http._errors import (
+    ConfigError,
+    DeadlineExceededError,
+    LoopChangedError,
+    TryTimeoutError,
+)
+from micro_http._exchange import AsyncSend, Call, Calls, Exchange, PerLoop
+from micro_http._httpx import POOL_SIZE, httpx
 from micro_http._policy import RetryPolicy
 
-AsyncSend = Callable[[], Awaitable[httpx.Response]]
-Send = Callable[[float | None], httpx.Response]
-Pending = asyncio.Future[httpx.Response]
+Send = Callable[[Exchange, float | None], httpx.Response]
 
 
 class AsyncRunner:
-    """The asyncio loop of requests under one policy."""
+    """The asyncio loop of requests under one policy.
 
-    def __init__(self, policy: RetryPolicy, observers: Iterable[Observer] = ()) -> None:
+    `pool_size` is the number of tries at the same time unless the policy has `max_concurrency`.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        observers: Iterable[Observer] = (),
+        *,
+        pool_size: int | None = POOL_SIZE,
+    ) -> None:
         self.engine = Engine(policy, observers)
-        self._gate: AbstractAsyncContextManager[Any] = (
-            nullcontext()
-            if policy.max_concurrency is None
-            else asyncio.Semaphore(policy.max_concurrency)
-        )
-        self._is_plain = policy.try_timeout is None and policy.hedge_after is None
+        limit = pool_size if policy.max_concurrency is None else policy.max_concurrency
+        limits = [s for s in (policy.try_timeout, policy.deadline) if s is not None]
+        # An abandoned call still opens its connection, but not for ever. One second more, so that
+        # the limit of the policy is the one that ends the try.
+        connect_seconds = min(limits) + 1 if limits else None
+        self._calls = PerLoop(lambda: Calls(limit, connect_seconds))
+
+    @property
+    def calls(self) -> Calls:
+        """The calls of the running event loop.
+
+        Raises:
+            LoopChangedError: Another loop that is still running has calls.
+        """
+        return self._calls.get()
 
     async def run(self, execution: Execution, send: AsyncSend) -> httpx.Response:
         """Call `send` until the execution accepts the outcome.
@@ -36,6 +57,7 @@ class AsyncRunner:
         Raises:
             CircuitOpenError: The circuit of the origin is open.
             DeadlineExceededError: The deadline of the policy passed during a try.
+            LoopChangedError: The client belongs to another event loop.
             TryTimeoutError: The last try took longer than `try_timeout`.
         """
         deadline = self.engine.policy.deadline
@@ -45,31 +67,59 @@ class AsyncRunner:
             return await self._loop(execution, send)
 
     async def _loop(self, execution: Execution, send: AsyncSend) -> httpx.Response:
+        calls = self.calls
         while True:
-            async with self._gate:
+            await calls.enter()
+            try:
                 execution.begin()
-                try:
-                    response = await (send() if self._is_plain else self._try(execution, send))
-                except BaseException as error:
-                    delay = execution.failed(error)
-                    if delay is None:
-                        raise
-                else:
-                    delay = execution.answered(response)
-                    if delay is None:
-                        return response
-                    await response.aclose()
+            except BaseException:
+                calls.leave()
+                raise
+            call = calls.send(send)
+            try:
+                response = await self._try(execution, call, send)
+            except BaseException as error:
+                delay = execution.failed(error, answered=call.exchange.answered)
+                if delay is None:
+                    if self._calls.renewed and _is_of_another_loop(error):
+                        raise LoopChangedError from error
+                    raise
+            else:
+                delay = execution.answered(response)
+                if delay is None:
+                    return response
+                await calls.close(response).result()
             await asyncio.sleep(_effective(delay))
 
-    async def _try(self, execution: Execution, send: AsyncSend) -> httpx.Response:
+    async def _try(
+        self, execution: Execution, call: Call[httpx.Response], send: AsyncSend
+    ) -> httpx.Response:
         policy = self.engine.policy
         target = execution.target
+        outcome = call.result
         if policy.hedge_after is not None and target.method == "GET" and target.replayable:
-            send = partial(_hedged, execution, send, policy.hedge_after)
+            outcome = partial(self._hedged, execution, call, send, policy.hedge_after)
         if policy.try_timeout is None:
-            return await send()
+            return await outcome()
         async with _within(policy.try_timeout, TryTimeoutError(policy.try_timeout)):
-            return await send()
+            return await outcome()
+
+    async def _hedged(
+        self, execution: Execution, first: Call[httpx.Response], send: AsyncSend, after: float
+    ) -> httpx.Response:
+        calls = self.calls
+        running = [first]
+        try:
+            done, _ = await asyncio.wait((first.task,), timeout=after)
+            if not done and not calls.full and execution.may_hedge():
+                await calls.enter()
+                running.append(calls.send(send))
+            winner = await _first_success(running)
+            running.remove(winner)
+            return winner.task.result()
+        finally:
+            for call in running:
+                call.abandon()
 
 
 @asynccontextmanager
@@ -85,42 +135,27 @@ async def _within(seconds: float, error: Exception) -> AsyncIterator[None]:
         raise error from exc
 
 
-async def _hedged(execution: Execution, send: AsyncSend, after: float) -> httpx.Response:
-    tasks: list[Pending] = [asyncio.ensure_future(send())]
-    try:
-        done, _ = await asyncio.wait(tasks, timeout=after)
-        if not done and execution.may_hedge():
-            tasks.append(asyncio.ensure_future(send()))
-        winner = await _first_success(tasks)
-        tasks.remove(winner)
-        return winner.result()
-    finally:
-        await _discard(tasks)
-
-
-async def _first_success(
-    tasks: list[Pending],
-) -> Pending:
-    """Return the first task with a response, or the first task if all failed."""
-    pending = set(tasks)
+async def _first_success(calls: list[Call[httpx.Response]]) -> Call[httpx.Response]:
+    """Return the first call with a response, or the first call if all failed."""
+    pending = {call.task for call in calls}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if not task.cancelled() and task.exception() is None:
-                return task
-    return tasks[0]
+        for call in calls:
+            if call.task in done and not call.task.cancelled() and not call.task.exception():
+                return call
+    return calls[0]
 
 
-async def _discard(tasks: list[Pending]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, httpx.Response):
-            await outcome.aclose()
+def _is_of_another_loop(error: BaseException) -> bool:
+    """Return whether asyncio refused a socket that belongs to an earlier event loop."""
+    return isinstance(error, RuntimeError) and "loop" in str(error)
 
 
 class SyncRunner:
     """The blocking loop of requests under one policy, in the calling thread.
+
+    At most `max_concurrency` tries run at the same time, by default as many as a pool of httpx
+    has connections.
 
     Raises:
         ConfigError: The policy hedges, which needs asyncio.
@@ -132,8 +167,8 @@ class SyncRunner:
                 f"invalid hedge_after {policy.hedge_after!r}: expected None without asyncio"
             )
         self.engine = Engine(policy, observers)
-        limit = policy.max_concurrency
-        self._gate = None if limit is None else threading.BoundedSemaphore(limit)
+        limit = POOL_SIZE if policy.max_concurrency is None else policy.max_concurrency
+        self._places = threading.BoundedSemaphore(limit)
 
     def run(self, execution: Execution, send: Send) -> httpx.Response:
         """Call `send` with the seconds of one try until the execution accepts the outcome.
@@ -143,12 +178,13 @@ class SyncRunner:
             DeadlineExceededError: The deadline of the policy passed before a try began.
         """
         while True:
-            with self._slot(execution):
+            with self._place(execution):
                 execution.begin()
+                exchange = Exchange()
                 try:
-                    response = send(self._seconds(execution))
+                    response = send(exchange, self._seconds(execution))
                 except BaseException as error:
-                    delay = execution.failed(error)
+                    delay = execution.failed(error, answered=exchange.answered)
                     if delay is None:
                         raise
                 else:
@@ -159,16 +195,13 @@ class SyncRunner:
             time.sleep(_effective(delay))
 
     @contextmanager
-    def _slot(self, execution: Execution) -> Iterator[None]:
-        if self._gate is None:
-            yield
-            return
-        while not self._gate.acquire(timeout=execution.remaining):
+    def _place(self, execution: Execution) -> Iterator[None]:
+        while not self._places.acquire(timeout=execution.remaining):
             execution.check_deadline()
         try:
             yield
         finally:
-            self._gate.release()
+            self._places.release()
 
     def _seconds(self, execution: Execution) -> float | None:
         bounds = (self.engine.policy.try_timeout, execution.remaining)

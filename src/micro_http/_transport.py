@@ -1,23 +1,27 @@
 """The policy engine as httpx transports, for any httpx client."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from micro_http._engine import Observer, target_of
+from micro_http._exchange import Calls, Exchange, PerLoop
 from micro_http._httpx import httpx, shared_ssl_context
 from micro_http._policy import RetryPolicy
-from micro_http._runner import AsyncRunner, AsyncSend, SyncRunner
+from micro_http._runner import AsyncRunner, SyncRunner
 
 
 class AsyncRetryTransport(httpx.AsyncBaseTransport):
     """An asynchronous transport that retries the requests it passes to another transport.
 
+    A request that is cancelled or out of time never costs a connection of the pool: its call goes
+    on in the background until it can end.
+
     Args:
         policy: The retries; connection errors only by default.
-        transport: The transport that sends, closed by `aclose()`; a pool with the shared TLS
-            context by default.
+        transport: The transport that sends, closed by `aclose()`. By default a pool of 100
+            connections with the shared TLS context, made anew for each event loop.
         read_body: Read the body of a response as part of the try, so that a cut body is retried
             and timed too. Without it a try ends with the head of the response, which may then be
             streamed.
@@ -36,23 +40,26 @@ class AsyncRetryTransport(httpx.AsyncBaseTransport):
         observers: Iterable[Observer] = (),
     ) -> None:
         self._runner = AsyncRunner(RetryPolicy() if policy is None else policy, observers)
-        self._transport = (
-            httpx.AsyncHTTPTransport(verify=shared_ssl_context())
-            if transport is None
-            else transport
+        self._inner = PerLoop(
+            lambda: (
+                httpx.AsyncHTTPTransport(verify=shared_ssl_context())
+                if transport is None
+                else transport
+            )
         )
         self._read_body = read_body
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request as often as the policy allows and return the last response."""
-        send: AsyncSend = partial(self._transport.handle_async_request, request)
-        if self._read_body:
-            send = partial(_sent_and_loaded, send)
-        engine = self._runner.engine
-        return await self._runner.run(engine.execution(target_of(request, engine.policy)), send)
+        """Send the request as often as the policy allows and return the last response.
+
+        Raises:
+            LoopChangedError: The pool belongs to another event loop.
+        """
+        execution = self._runner.engine.execution(target_of(request))
+        return await self._runner.run(execution, partial(self._send, request))
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
+        await self._inner.get().__aenter__()
         return self
 
     async def __aexit__(
@@ -61,11 +68,54 @@ class AsyncRetryTransport(httpx.AsyncBaseTransport):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        await self._transport.__aexit__(exc_type, exc_value, traceback)
+        await self._inner.get().__aexit__(exc_type, exc_value, traceback)
+        await self._runner.calls.stop()
 
     async def aclose(self) -> None:
-        """Close the inner transport."""
-        await self._transport.aclose()
+        """Close the inner transport and end the requests that are under way."""
+        await self._inner.get().aclose()
+        await self._runner.calls.stop()
+
+    async def _send(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+        request = _copy(request)
+        exchange.attach(request)
+        response = await self._inner.get().handle_async_request(request)
+        if response.is_closed:  # the inner transport is a client, which has read the body
+            return response
+        if not self._read_body:
+            return _with_stream(response, _Body(response.stream, self._runner.calls, exchange))
+        try:
+            body = b"".join([part async for part in response.aiter_raw()])
+        finally:
+            await response.aclose()
+        return _with_stream(response, httpx.ByteStream(body))
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a response, read and closed in calls of their own.
+
+    A reader that is cancelled while the connection goes back to the pool would lose it.
+    """
+
+    def __init__(self, stream: Any, calls: Calls, exchange: Exchange) -> None:
+        self._stream = stream
+        self._calls = calls
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = aiter(self._stream)
+        while True:
+            part = await self._calls.start(_next(parts), self._exchange).result()
+            if part is None:
+                return
+            yield part
+
+    async def aclose(self) -> None:
+        await self._calls.close(self._stream).result()
+
+
+async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(parts, None)
 
 
 class RetryTransport(httpx.BaseTransport):
@@ -95,14 +145,22 @@ class RetryTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request as often as the policy allows and return the last response."""
+        execution = self._runner.engine.execution(target_of(request))
+        return self._runner.run(execution, partial(self._send, request))
 
-        def send(seconds: float | None) -> httpx.Response:
-            bounded = request if seconds is None else _bounded(request, seconds)
-            response = self._transport.handle_request(bounded)
-            return _loaded_now(response) if self._read_body else response
-
-        engine = self._runner.engine
-        return self._runner.run(engine.execution(target_of(request, engine.policy)), send)
+    def _send(
+        self, request: httpx.Request, exchange: Exchange, seconds: float | None
+    ) -> httpx.Response:
+        request = _copy(request)
+        exchange.attach_blocking(request, seconds)
+        response = self._transport.handle_request(request)
+        if response.is_closed or not self._read_body:
+            return response
+        try:
+            body = b"".join(response.iter_raw())
+        finally:
+            response.close()
+        return _with_stream(response, httpx.ByteStream(body))
 
     def __enter__(self) -> Self:
         self._transport.__enter__()
@@ -121,54 +179,27 @@ class RetryTransport(httpx.BaseTransport):
         self._transport.close()
 
 
-def _bounded(request: httpx.Request, seconds: float) -> httpx.Request:
-    """Return the same request with each phase limited to these seconds."""
-    given = request.extensions.get("timeout", {})
-    phases = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
-    timeout = {
-        name: seconds if value is None else min(value, seconds) for name, value in phases.items()
-    }
-    return httpx.Request(
+def _copy(request: httpx.Request) -> httpx.Request:
+    """Return a copy with extensions of its own; a try must not change the request of others."""
+    copy = httpx.Request(
         request.method,
         request.url,
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "timeout": timeout},
+        extensions=request.extensions,
     )
+    if isinstance(request.stream, httpx.ByteStream):
+        copy.read()  # hooks and authentication of an inner client may look at the content
+    return copy
 
 
-async def _sent_and_loaded(send: AsyncSend) -> httpx.Response:
-    response = await send()
-    try:
-        body = b"".join([part async for part in _async_stream(response)])
-    finally:
-        await response.aclose()
-    return _with_body(response, body)
-
-
-def _loaded_now(response: httpx.Response) -> httpx.Response:
-    try:
-        body = b"".join(_sync_stream(response))
-    finally:
-        response.close()
-    return _with_body(response, body)
-
-
-def _async_stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy only
-    return response.stream
-
-
-def _sync_stream(response: httpx.Response) -> httpx.SyncByteStream:
-    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - for mypy only
-    return response.stream
-
-
-def _with_body(response: httpx.Response, body: bytes) -> httpx.Response:
-    """Return the response with its raw body in memory; httpx decodes it later as usual."""
+def _with_stream(
+    response: httpx.Response, stream: httpx.AsyncByteStream | httpx.ByteStream
+) -> httpx.Response:
+    """Return the response with another stream of its raw body; httpx decodes it as usual."""
     return httpx.Response(
         response.status_code,
         headers=response.headers,
-        stream=httpx.ByteStream(body),
+        stream=stream,
         extensions=response.extensions,
     )

@@ -1,9 +1,12 @@
 """A real HTTP server on a free port whose answers a test scripts."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -142,3 +145,29 @@ def failing(error: Exception, times: int) -> httpx.MockTransport:
         return httpx.Response(200)
 
     return httpx.MockTransport(handler)
+
+
+Protocol = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def serving(protocol: Protocol) -> AsyncIterator[str]:
+    """Run the protocol on each connection; end after the last connection is closed."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await protocol(reader, writer)
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.ensure_future(serve(reader, writer))
+        connections.add(connection)
+        connection.add_done_callback(connections.discard)
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0, backlog=1024) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        if connections:
+            await asyncio.wait(connections, timeout=10)

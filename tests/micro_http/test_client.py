@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -415,3 +416,68 @@ def test_the_public_names() -> None:
         "create_async_resilient_client",
         "simple_async_request",
     }
+
+
+async def test_a_result_has_the_class_of_its_error(server: Server) -> None:
+    """The text may be empty, as that of a read time-out is."""
+    server.script = [Reply(hang=True)]
+    async with AsyncResilientClient(timeout=0.1) as client:
+        context = RequestContext(request_id="it", max_retries=0)
+        await asyncio.wait([await client.get(server.url, context=context)])
+        late = client.get_result("it")
+        await (await client.get(server.url, context=context))
+        well = client.get_result("it")
+
+    assert late is not None
+    assert well is not None
+    assert (late.error, late.error_type) == ("ReadTimeout", httpx.ReadTimeout)
+    assert (well.error, well.error_type) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"HTTP_PROXY": "socks5://me:s3cret@127.0.0.1:1"}, "socksio"),
+        ({"HTTP_PROXY": "gopher://me:s3cret@127.0.0.1:1"}, "gopher"),
+        ({"NO_PROXY": "fd00::/8", "HTTP_PROXY": "http://127.0.0.1:1"}, "Invalid port"),
+    ],
+)
+def test_settings_of_the_environment_that_httpx_refuses_are_one_line_at_construction(
+    variables: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError, match="invalid client options or proxy settings: ") as refused:
+        AsyncResilientClient()
+
+    assert reason in str(refused.value)
+    assert "s3cret" not in f"{refused.value} {refused.value.__cause__}"
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", ["request", "base_url"])
+async def test_credentials_of_a_url_become_basic_authentication(
+    server: Server, given: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Httpx itself logs the whole URL of a request."""
+    url = server.url.replace("http://", "http://me:p%40ss@")
+    caplog.set_level(logging.DEBUG)
+    options: dict[str, Any] = {"base_url": url} if given == "base_url" else {}
+    async with AsyncResilientClient(**options) as client:
+        response = await (await client.get("/" if options else url))
+        await (await client.get("/" if options else url, auth=("other", "x")))
+
+    assert "p%40ss" not in f"{caplog.text} {response.url} {response.request.url}"
+    assert [seen.headers["authorization"] for seen in server.seen] == [
+        "basic " + b64encode(pair).decode().lower() for pair in (b"me:p@ss", b"other:x")
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://me:p/ss@x.test/", "http://me:p#ss@x.test:port/"])
+async def test_a_wrong_url_does_not_show_its_password(url: str) -> None:
+    async with AsyncResilientClient() as client:
+        error, _ = await outcome_of(client, url)
+
+    assert "ss@" not in repr(error)
+    assert "p/s" not in str(error)

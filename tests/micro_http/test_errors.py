@@ -11,6 +11,7 @@ from micro_http import (
     ClosedError,
     ConfigError,
     DeadlineExceededError,
+    LoopChangedError,
     MicroHTTPError,
     TryTimeoutError,
 )
@@ -18,6 +19,11 @@ from micro_http import (
 TABLE = [
     (ConfigError("invalid x 1: expected 2"), ValueError, "invalid x 1: expected 2"),
     (ClosedError(), RuntimeError, "client is closed"),
+    (
+        LoopChangedError(),
+        RuntimeError,
+        "client belongs to another event loop: expected one client per loop",
+    ),
     (
         CircuitOpenError("https://a.test", 1.5),
         httpx.TransportError,

@@ -2,7 +2,11 @@
 
 import asyncio
 import gc
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +17,9 @@ from micro_http import (
     AsyncResilientClient,
     ClosedError,
     EventType,
+    LoopChangedError,
     RequestContext,
+    RetryPolicy,
     no_delays,
 )
 
@@ -24,7 +30,7 @@ def instant() -> Iterator[None]:
         yield
 
 
-async def test_closing_cancels_running_requests_delivers_their_events_and_is_idempotent(
+async def test_closing_ends_running_requests_delivers_their_events_and_is_idempotent(
     server: Server,
 ) -> None:
     server.answer = lambda seen: Reply(hang=True)
@@ -35,8 +41,9 @@ async def test_closing_cancels_running_requests_delivers_their_events_and_is_ide
     await client.close()
     await client.close()
 
-    assert all(task.cancelled() for task in tasks)
+    assert [type(task.exception()) for task in tasks] == [ClosedError] * 3
     assert log.types == ["CANCELLED"] * 3
+    assert [type(event.error) for event in log.events] == [ClosedError] * 3
     with pytest.raises(ClosedError, match="client is closed"):
         await client.get(server.url)
     with pytest.raises(ClosedError):
@@ -139,3 +146,44 @@ def test_a_module_level_client_is_made_without_a_loop() -> None:
             await client.close()
 
     assert asyncio.run(main()) == 200
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closing_ends_requests_that_have_not_begun_or_wait(
+    server: Server, turns: int
+) -> None:
+    server.answer = lambda seen: Reply(hang=True)
+    client = AsyncResilientClient(RetryPolicy(max_concurrency=1))
+    tasks = [await client.get(server.url) for _ in range(2)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await client.close()
+
+    assert [type(task.exception()) for task in tasks] == [ClosedError] * 2
+
+
+def test_a_client_of_several_event_loops_has_a_pool_for_each() -> None:
+    """A pool that was given cannot be made anew, which the error says."""
+    script = Path(__file__).with_name("loops.py")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert json.loads(done.stdout) == {
+        "client": ["200"] * 3,
+        "registry policy": ["200"] * 3,
+        "transport": ["200"] * 3,
+        "given transport": ["200", "LoopChangedError", "200"],
+        "events": ["SUCCESS"] * 3,
+    }
+
+
+async def test_two_running_event_loops_cannot_share_a_client(server: Server) -> None:
+    async with AsyncResilientClient() as client:
+        await (await client.get(server.url))
+
+        def other() -> None:
+            with pytest.raises(LoopChangedError):
+                asyncio.run(client.get(server.url))
+
+        await asyncio.to_thread(other)

@@ -1,11 +1,13 @@
 """Callbacks: order, clones, isolation from the requests, bounds."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.micro_http.conftest import Server, failing
+from tests.micro_http.conftest import Log, Reply, Server, failing
 
 from micro_http import (
     AsyncEvent,
@@ -173,3 +175,47 @@ async def test_three_thousand_events_arrive() -> None:
         await client.wait_for_all_requests()
 
     assert counted == 3000
+
+
+async def test_waiting_events_keep_few_responses(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that waits for a slow callback goes without its response when these are large."""
+    release = asyncio.Event()
+    sizes: list[int | None] = []
+
+    async def slow(event: AsyncEvent) -> None:
+        await release.wait()
+        sizes.append(None if event.data is None else len(event.data.content))
+
+    server.answer = lambda seen: Reply(body=b"x" * 1_000_000)
+    async with AsyncResilientClient() as client:
+        client.add_event_callback(EventType.SUCCESS, slow)
+        for _ in range(12):
+            await (await client.get(server.url))
+        release.set()
+        await client.wait_for_all_requests()
+        await (await client.get(server.url))
+
+    assert sizes == [1_000_000] * 8 + [None] * 4 + [1_000_000]
+    assert caplog.text.count("goes without its response") == 4
+
+
+async def test_an_event_that_is_alone_keeps_a_response_of_any_size(server: Server) -> None:
+    server.answer = lambda seen: Reply(body=b"x" * 20_000_000)
+    async with AsyncResilientClient() as client:
+        log = Log(client)
+        await (await client.get(server.url))
+        await client.wait_for_all_requests()
+
+    assert [len(event.data.content) for event in log.events if event.data] == [20_000_000]
+
+
+async def test_an_event_without_callbacks_is_not_kept(server: Server) -> None:
+    async with AsyncResilientClient(max_pending_events=1) as client:
+        client.add_event_callback(EventType.ERROR, print)
+        responses = [weakref.ref(await (await client.get(server.url))) for _ in range(3)]
+        await asyncio.sleep(0)  # the loop still holds the last task
+        gc.collect()
+
+        assert [response() for response in responses] == [None] * 3

@@ -156,6 +156,31 @@ def test_retry_after_as_a_date(usegmt: bool) -> None:
     assert retry_after(httpx.Headers({"Retry-After": past})) == 0.0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "-1",
+        "1.5",
+        "0x10",
+        "\u0661",
+        "Mon, 99 Foo 2026 99:99:99 GMT",
+        "Mon, 01 Jan 99999999 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "(" * 50,
+        ",",
+    ],
+)
+def test_an_odd_retry_after_asks_for_nothing(text: str) -> None:
+    assert retry_after(httpx.Headers([(b"Retry-After", text.encode())])) == 0.0
+
+
+def test_a_huge_retry_after_is_a_number_to_be_capped() -> None:
+    assert retry_after(httpx.Headers({"Retry-After": "9" * 5000})) > 1e300
+
+
 @pytest.mark.parametrize(("cap", "delay"), [(None, 1.0), (5.0, 5.0), (60.0, 30.0)])
 def test_retry_after_is_obeyed_up_to_the_cap(cap: float | None, delay: float) -> None:
     policy = RetryPolicy(statuses=frozenset({429}), jitter="none", retry_after_cap=cap)

@@ -13,6 +13,7 @@ import pytest
 from tests.micro_http.conftest import Reply, Server
 
 from micro_http import (
+    AsyncResilientClient,
     AsyncRetryTransport,
     CircuitBreaker,
     CircuitOpenError,
@@ -511,3 +512,72 @@ async def test_closing_closes_the_inner_transport() -> None:
     await httpx.AsyncClient(transport=AsyncRetryTransport(transport=Inner())).aclose()
 
     assert closed == ["sync", "async"]
+
+
+@pytest.mark.parametrize(("method", "sent"), [("POST", 1), ("GET", 3), ("PUT", 3)])
+@pytest.mark.parametrize("kind", ["client", "mocked client", "async", "sync"])
+async def test_a_request_that_was_redirected_to_nowhere_counts_as_sent(
+    server: Server, refused_port: int, kind: str, method: str, sent: int
+) -> None:
+    """A connection error after a 303 is no proof that nothing was sent."""
+    location = {"Location": f"http://127.0.0.1:{refused_port}/"}
+    server.answer = lambda seen: Reply(303, headers=location)
+    played: list[str] = []
+
+    def play(request: httpx.Request) -> httpx.Response:
+        if request.url.port == refused_port:
+            raise httpx.ConnectError("refused")
+        played.append(request.method)
+        return httpx.Response(303, headers=location)
+
+    async def send() -> None:
+        request = httpx.Request(method, server.url, content=b"x")
+        policy = RetryPolicy(max_retries=2)
+        if kind == "async":
+            async with httpx.AsyncClient(follow_redirects=True) as inner:
+                transport = AsyncRetryTransport(policy, transport=AsyncThrough(inner))
+                await transport.handle_async_request(request)
+        elif kind == "sync":
+            with httpx.Client(follow_redirects=True) as blocking:
+                retrying = RetryTransport(policy, transport=Through(blocking))
+                await asyncio.to_thread(retrying.handle_request, request)
+        else:
+            mock = httpx.MockTransport(play) if kind == "mocked client" else None
+            options: dict[str, Any] = {"transport": mock, "follow_redirects": True}
+            async with AsyncResilientClient(policy, **options) as client:
+                await (await client.request(method, server.url, content=b"x"))
+
+    with pytest.raises(httpx.ConnectError):
+        await send()
+
+    assert len(played if kind == "mocked client" else server.seen) == sent
+
+
+class AsyncThrough(httpx.AsyncBaseTransport):
+    """A transport that sends through a client, as the registry clients do."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.client.send(request)
+
+
+class Through(httpx.BaseTransport):
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.client.send(request)
+
+
+@pytest.mark.parametrize("error", [httpx.PoolTimeout("full"), httpcore.PoolTimeout("full")])
+def test_a_full_pool_is_a_request_that_was_not_sent(fetch: Fetch, error: Exception) -> None:
+    """It may be repeated, and is no failure of the server."""
+    policy = RetryPolicy(
+        retry_on=(type(error),), idempotent_only=True, breaker=CircuitBreaker(failures=1)
+    )
+    script = Script(error, error)
+
+    assert fetch(policy, script, "POST").status_code == 200
+    assert len(script.calls) == 3
