@@ -1,5 +1,6 @@
 """The registries behind the service, and its configuration by values and environment."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,12 @@ from micro_http import (
 from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._apicurio.auth import BearerAuth
 from micro_schema_registry._embedded.registry import EmbeddedRegistry
+from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.lookup import CacheOptions
 from micro_schema_registry._service.service import ServiceOptions, add_registry_service
+
+logger = logging.getLogger("micro.registry")
 
 BACKENDS = ("embedded", "apicurio")
 _DEFAULT_GROUP_ID = "default"
@@ -118,6 +122,16 @@ async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None
         _embedded(ctx, chosen) if chosen.url is None else await _apicurio(ctx, chosen, chosen.url)
     )
     await add_registry_service(ctx, registry, backend=chosen.backend, options=chosen.options)
+    if chosen.backend == "embedded":
+        await _open(registry())
+
+
+async def _open(registry: SchemaRegistry) -> None:
+    """Make the bucket if there is none; a service without one starts, and says why it waits."""
+    try:
+        await registry.info()
+    except RegistryError as error:
+        logger.warning("the registry does not answer yet: %s", error)
 
 
 def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaRegistry]:

@@ -9,6 +9,7 @@ from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.models import VersionInfo, content_hash
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.lookup import Lookup
+from micro_schema_registry._service.outgoing import Outgoing
 from micro_schema_registry._service.values import ValueCheckers
 from micro_schema_registry._wire import models as wire
 from micro_schema_registry._wire.problems import refusal
@@ -26,6 +27,7 @@ class RegistryEndpoints:
         registry: Callable[[], SchemaRegistry],
         lookup: Lookup,
         announce: Announce,
+        outgoing: Outgoing,
         *,
         backend: str,
         allow_delete: bool,
@@ -33,6 +35,7 @@ class RegistryEndpoints:
         self._registry = registry
         self._lookup = lookup
         self._announce = announce
+        self._outgoing = outgoing
         self._backend = backend
         self._allow_delete = allow_delete
         self._values = ValueCheckers()
@@ -41,7 +44,7 @@ class RegistryEndpoints:
         """Return the handlers by the last part of their subjects."""
         return {
             "register": self.register,
-            "get": self._lookup.schema,
+            "get": self.get,
             "by-id": self.by_id,
             "check": self.check,
             "version": self.version,
@@ -59,7 +62,15 @@ class RegistryEndpoints:
         }
 
     async def register(self, draft: wire.Registration) -> wire.SchemaAnswer:
-        """Register content as a version."""
+        """Register content as a version; equal requests at the same time are one registration."""
+        if draft.if_exists == "FIND_OR_CREATE_VERSION":
+            answer = await self._lookup.shared(draft, lambda: self._register(draft))
+        else:
+            answer = await self._register(draft)
+        await self._outgoing.admit(len(answer.content))
+        return answer
+
+    async def _register(self, draft: wire.Registration) -> wire.SchemaAnswer:
         async with self._announcing(wire.Event(group=draft.group, artifact=draft.artifact)):
             made = await self._registry().register_schema(
                 draft.artifact,
@@ -83,11 +94,21 @@ class RegistryEndpoints:
             content=made.content,
         )
 
+    async def get(self, query: wire.VersionQuery) -> wire.SchemaAnswer:
+        """Return one version of a schema."""
+        answer = await self._lookup.schema(query)
+        await self._outgoing.admit(len(answer.content))
+        return answer
+
     async def by_id(self, query: wire.ContentQuery) -> wire.ContentAnswer | wire.ContentBatch:
         """Return content by an id, or by several."""
         if query.ids is not None:
-            return await self._lookup.contents(query.ids)
-        return await self._lookup.content(*query.key())
+            batch = await self._lookup.contents(query.ids, self._outgoing.max_answer())
+            await self._outgoing.admit(sum(len(each.content) for each in batch.found))
+            return batch
+        answer = await self._lookup.content(*query.key())
+        await self._outgoing.admit(len(answer.content))
+        return answer
 
     async def check(self, draft: wire.ContentDraft) -> wire.Verdict:
         """Check whether content would be accepted."""

@@ -16,15 +16,10 @@ from micro_schema_registry._errors import (
 from micro_schema_registry._model.models import IdType, content_hash, is_possible_id
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.byte_cache import ByteCache
-from micro_schema_registry._wire.models import (
-    ContentAnswer,
-    ContentBatch,
-    Event,
-    SchemaAnswer,
-    VersionQuery,
-)
+from micro_schema_registry._wire import models as wire
+from micro_schema_registry._wire.problems import refusal
 
-A = TypeVar("A", SchemaAnswer, ContentAnswer)
+A = TypeVar("A", wire.SchemaAnswer, wire.ContentAnswer)
 
 _OVERHEAD = 500
 """Approximate bytes of an entry besides its content."""
@@ -34,6 +29,7 @@ _STALE_PATIENCE = 0.2
 """Seconds to wait for the registry when a stale answer is at hand."""
 
 _IDS_AT_ONCE = 16
+_FETCHES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +69,24 @@ class Lookup:
     def __init__(self, registry: Callable[[], SchemaRegistry], options: CacheOptions) -> None:
         self._registry = registry
         self._options = options
-        self.cache = ByteCache[SchemaAnswer | ContentAnswer | SchemaNotFoundError](
+        self.cache = ByteCache[wire.SchemaAnswer | wire.ContentAnswer | SchemaNotFoundError](
             options.max_bytes
         )
         self._flights = AsyncFlights()
+        self._turns = asyncio.Semaphore(_FETCHES_AT_ONCE)
         # A change increments the slot of its tag: no later caller joins a fetch that began before
         # it, and the result of that fetch is not kept. A shared slot costs a needless fetch.
         self._changes = [0] * _SLOTS
 
-    async def schema(self, query: VersionQuery) -> SchemaAnswer:
+    async def schema(self, query: wire.VersionQuery) -> wire.SchemaAnswer:
         """Return one version of a schema."""
         key = (query.group, query.artifact, query.version)
 
-        async def fetch() -> SchemaAnswer:
+        async def fetch() -> wire.SchemaAnswer:
             version = await self._registry().get_schema(
                 query.artifact, version=query.version, group_id=query.group
             )
-            return SchemaAnswer(
+            return wire.SchemaAnswer(
                 group=query.group,
                 artifact=query.artifact,
                 version=version.version,
@@ -106,18 +103,18 @@ class Lookup:
         except (RegistryConnectionError, TimeoutError) as error:
             known = self.cache.expired(key)
             refused = isinstance(error, RequestRefusedError)
-            if refused or not self._options.serve_stale or not isinstance(known, SchemaAnswer):
+            if refused or not self._options.serve_stale or not isinstance(known, wire.SchemaAnswer):
                 raise
             return known.model_copy(update={"stale": True})
 
-    async def content(self, id_type: IdType, value: int | str) -> ContentAnswer:
+    async def content(self, id_type: IdType, value: int | str) -> wire.ContentAnswer:
         """Return content by an immutable id."""
         if not is_possible_id(value):
             raise SchemaNotFoundError.from_id(id_type, value)
 
-        async def fetch() -> ContentAnswer:
+        async def fetch() -> wire.ContentAnswer:
             content = await self._registry().get_content(id_type, value)
-            return ContentAnswer(
+            return wire.ContentAnswer(
                 content=content.content,
                 type=content.artifact_type,
                 sha256=content_hash(content.content),
@@ -126,24 +123,42 @@ class Lookup:
 
         return await self._read((id_type, value), id_type, fetch, ttl=math.inf)
 
-    async def contents(self, global_ids: list[int]) -> ContentBatch:
-        """Return contents by global ids, and the missing ids."""
-        turns = asyncio.Semaphore(_IDS_AT_ONCE)
+    async def contents(self, global_ids: list[int], max_bytes: int) -> wire.ContentBatch:
+        """Return contents by global ids, and the missing ids.
 
-        async def one(global_id: int) -> ContentAnswer | int:
-            async with turns:
-                try:
-                    return await self.content("globalId", global_id)
-                except SchemaNotFoundError:
-                    return global_id
+        Raises:
+            ServiceError: Together they exceed `max_bytes`, whose reading stops there.
+        """
 
-        results = await asyncio.gather(*(one(each) for each in dict.fromkeys(global_ids)))
-        return ContentBatch(
-            found=tuple(each for each in results if isinstance(each, ContentAnswer)),
-            missing=tuple(each for each in results if isinstance(each, int)),
-        )
+        async def one(global_id: int) -> wire.ContentAnswer | int:
+            try:
+                return await self.content("globalId", global_id)
+            except SchemaNotFoundError:
+                return global_id
 
-    def forget(self, event: Event) -> None:
+        found: list[wire.ContentAnswer] = []
+        missing: list[int] = []
+        ids = list(dict.fromkeys(global_ids))
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            answers = await asyncio.gather(*map(one, ids[start : start + _IDS_AT_ONCE]))
+            missing += [each for each in answers if isinstance(each, int)]
+            found += [each for each in answers if not isinstance(each, int)]
+            if sum(len(each.content) for each in found) > max_bytes:
+                reason = f"{len(ids)} contents take more than {max_bytes} bytes: expected fewer ids"
+                raise refusal("refused", 413, reason)
+        return wire.ContentBatch(found=tuple(found), missing=tuple(missing))
+
+    async def shared(
+        self,
+        draft: wire.Registration,
+        register: Callable[[], Coroutine[Any, Any, wire.SchemaAnswer]],
+    ) -> wire.SchemaAnswer:
+        """Return the result of an equal registration under way, or of a new one."""
+        changes = self._changes[hash((draft.group, draft.artifact)) % _SLOTS]
+        key = ("register", content_hash(draft.model_dump_json()), changes)
+        return await self._flights.share(key, register)
+
+    def forget(self, event: wire.Event) -> None:
         """Drop the answers that an event makes doubtful."""
         self._drop((event.group, event.artifact))
         if event.withdrawn:
@@ -187,7 +202,7 @@ class Lookup:
             )
 
     def _has_stale(self, key: Hashable) -> bool:
-        return self._options.serve_stale and isinstance(self.cache.expired(key), SchemaAnswer)
+        return self._options.serve_stale and isinstance(self.cache.expired(key), wire.SchemaAnswer)
 
     async def _fetched(
         self,
@@ -200,7 +215,8 @@ class Lookup:
         slot = hash(tag) % _SLOTS
         changes = self._changes[slot]
         try:
-            answer = await fetch()
+            async with self._turns:
+                answer = await fetch()
         except SchemaNotFoundError as error:
             if changes == self._changes[slot]:
                 about = ("missing", tag) if isinstance(tag, str) else tag

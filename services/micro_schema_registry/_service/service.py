@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import micro
+from micro.health import Health
 from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.endpoints import RegistryEndpoints
 from micro_schema_registry._service.lookup import CacheOptions, Lookup
+from micro_schema_registry._service.outgoing import Outgoing
 from micro_schema_registry._wire.models import GROUP, Event
 from micro_schema_registry._wire.problems import refusal, service_error
 
@@ -88,8 +90,15 @@ async def add_registry_service(
     service = await ctx.add_service(
         NAME, micro.__version__, "Schemas and their versions, by name and by id"
     )
+    outgoing = Outgoing(Health(ctx).live, lambda: ctx.client.max_payload)
+    ctx.push(outgoing.aclose)
     endpoints = RegistryEndpoints(
-        current, lookup, announce, backend=backend, allow_delete=chosen.allow_delete
+        current,
+        lookup,
+        announce,
+        outgoing,
+        backend=backend,
+        allow_delete=chosen.allow_delete,
     )
     group = service.add_group(chosen.group, middlewares=[_guard(ctx, chosen.timeout)])
     # First, so that this instance misses no change that another instance announces.

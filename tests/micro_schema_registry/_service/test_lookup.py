@@ -114,6 +114,52 @@ async def test_content_by_id_is_asked_for_once(new_service: NewService) -> None:
     assert counted.calls["get_content"] == 1
 
 
+async def test_fifty_equal_registrations_at_once_are_one(new_service: NewService) -> None:
+    counted, client = await new_service()
+    counted.gate.clear()
+
+    made = asyncio.gather(*(client.register_schema("user", USER) for _ in range(50)))
+    other = asyncio.create_task(client.register_schema("user", USER, canonical=True))
+    await counted.arrived.wait()
+    with pytest.raises(micro.ServiceError, match="no schema"):
+        await asked(client, "by-id", global_id=0)  # answered after those before have come in
+    counted.gate.set()
+
+    assert len({each.global_id for each in [*await made, await other]}) == 1
+    assert counted.calls["register_schema"] == 2
+    await client.register_schema("user", USER)
+    assert counted.calls["register_schema"] == 3
+
+
+async def test_registrations_that_always_make_a_version_are_not_shared(
+    new_service: NewService,
+) -> None:
+    counted, client = await new_service()
+
+    made = await asyncio.gather(
+        *(client.register_schema("user", USER, "CREATE_VERSION") for _ in range(5))
+    )
+
+    assert len({each.version for each in made}) == counted.calls["register_schema"] == 5
+
+
+async def test_many_ids_are_read_only_as_far_as_they_fit_an_answer(
+    new_service: NewService, embedded: EmbeddedRegistry
+) -> None:
+    counted, client = await new_service()
+    text = "x" * 200_000
+    made = [
+        await embedded.register_schema(str(number), {**USER, "doc": f"{number}{text}"})
+        for number in range(40)
+    ]
+
+    with pytest.raises(micro.ServiceError, match="expected fewer ids") as caught:
+        await asked(client, "by-id", ids=[each.global_id for each in made])
+
+    assert caught.value.code == 413
+    assert counted.calls["get_content"] == 16
+
+
 async def asked(client: NatsRegistryClient, endpoint: str, **request: Any) -> Any:
     """Ask the service in plain JSON, past the memory of the client."""
     caller = client._caller
