@@ -96,8 +96,8 @@ __all__ = [
     "run",
 ]
 
-# What a service does not need by itself is imported when it is first used. (The models need pydantic,
-# which costs more to import than everything else here.)
+# Names that services do not need are imported when they are first used: the models need pydantic,
+# which takes longer to import than everything else here.
 _LATER = {
     "Client": "_client.client",
     "ContractRegistry": "_service.contracts",

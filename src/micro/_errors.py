@@ -5,11 +5,11 @@ MicroError
 ├── StoppedError (RuntimeError)        the service or context is not running
 ├── AlreadyRespondedError (RuntimeError)  a handler answered one request twice
 ├── NoResponseError                    a handler returned without answering
-├── PayloadTooLargeError (ValueError)  a message exceeds what the server takes
+├── PayloadTooLargeError (ValueError)  a message exceeds the server's limit
 ├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
-├── IncompatibleContractError          an endpoint's schema breaks what its callers rely on
+├── IncompatibleContractError          an endpoint's schema breaks its contract
 ├── PermissionDeniedError              the server refuses a subscription
-└── ServiceError                       an error answer, as a handler raises it or a client receives it
+└── ServiceError                       an error answer of a service
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class MicroError(Exception):
-    """Base class of every error that micro raises by itself."""
+    """Base class of every error of micro."""
 
 
 class ConfigError(MicroError, ValueError):
@@ -39,7 +39,7 @@ class NoResponseError(MicroError):
 
 
 class PayloadTooLargeError(MicroError, ValueError):
-    """A message is larger than the server's ``max_payload``.
+    """A message is larger than the server's `max_payload`.
 
     Attributes:
         size: Bytes of headers and payload together.
@@ -56,7 +56,7 @@ class PayloadTooLargeError(MicroError, ValueError):
 
 
 class ConnectError(MicroError, ConnectionError):
-    """The connection to the NATS server cannot be made, or is gone for good."""
+    """The connection to the NATS server cannot be made, or has ended for good."""
 
 
 class PermissionDeniedError(MicroError):
@@ -80,12 +80,12 @@ class PermissionDeniedError(MicroError):
 
 
 class IncompatibleContractError(MicroError):
-    """The schema of an endpoint is not compatible with what its callers rely on.
+    """The schema of an endpoint is not compatible with the schema that its callers rely on.
 
     Attributes:
         service: The service, which is the group in the registry.
-        artifact: ``<endpoint>.request`` or ``<endpoint>.response``.
-        causes: Why not, one for each place in the schema.
+        artifact: `<endpoint>.request` or `<endpoint>.response`.
+        causes: The reasons, one for each place in the schema.
     """
 
     def __init__(self, service: str, artifact: str, causes: tuple[str, ...]) -> None:
@@ -100,14 +100,14 @@ class IncompatibleContractError(MicroError):
 
 
 class ServiceError(MicroError):
-    """An error answer of a service (ADR-32, headers ``Nats-Service-Error`` and ``-Code``).
+    """An error answer of a service (ADR-32, headers `Nats-Service-Error` and `-Code`).
 
     Raise it in a handler to answer with it; `Client.request` raises it for an error answer.
 
     Args:
-        code: Numeric code; the ones of HTTP are customary.
+        code: Numeric code; the codes of HTTP are customary.
         description: One line for the caller. Line breaks are sent as blanks.
-        subject: The subject that was asked; empty in a handler.
+        subject: The subject of the request; empty in a handler.
         data: Details as the payload of the answer.
         headers: Further headers of the answer.
 

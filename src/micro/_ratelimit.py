@@ -1,4 +1,4 @@
-"""Limits on what may happen too often: log lines that repeat, answers that anybody can ask for."""
+"""Rate limits for log lines that repeat and for answers that any client can request."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_KINDS = 256
 
 
 class TokenBucket:
-    """Allows so many things a second.
+    """A limit on events per second.
 
     Args:
-        rate: Things per second in the long run.
-        burst: Things at once after a rest.
+        rate: Events per second in the long run.
+        burst: Events at once after a pause.
     """
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -26,18 +26,18 @@ class TokenBucket:
         self._last = time.monotonic()
 
     def take(self, amount: float = 1) -> bool:
-        """Return whether an amount of things may happen now, and count it."""
+        """Return whether a number of events is allowed now, and count them."""
         allowed = self.rest() >= amount
         if allowed:
             self._tokens -= amount
         return allowed
 
     def spend(self, amount: float) -> None:
-        """Count things that have happened, even beyond the limit."""
+        """Count events that have happened, even beyond the limit."""
         self._tokens = self.rest() - amount
 
     def rest(self) -> float:
-        """Return how many things may happen now."""
+        """Return how many events are allowed now."""
         now = time.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
         self._last = now
@@ -45,10 +45,10 @@ class TokenBucket:
 
 
 class LimitedLog:
-    """Logs through a logger, but not the same thing over and over.
+    """A logger that limits lines of one kind.
 
     Args:
-        logger: Where to.
+        logger: The logger to write to.
         interval: Seconds between two lines of one kind.
     """
 
@@ -58,20 +58,20 @@ class LimitedLog:
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def log(self, level: int, kind: str, message: str, *arguments: Any, error: Any = None) -> None:
-        """Log a line, unless one of its kind went out a moment ago.
+        """Log a line, unless one of its kind was logged a moment ago.
 
         Args:
             level: The level of the logging module.
             kind: Lines of one kind are limited together.
             message: The format.
             arguments: Its arguments.
-            error: An exception whose traceback goes with it.
+            error: An exception whose traceback is logged, too.
         """
         if self.due(kind):
             self.write(level, kind, message, *arguments, error=error)
 
     def due(self, kind: str) -> bool:
-        """Return whether a line of a kind may go out now; one that may not is counted."""
+        """Return whether a line of a kind may be logged now; if not, count it."""
         last, left_out = self._seen.get(kind, (float("-inf"), 0))
         if time.monotonic() - last < self._interval:
             self._seen[kind] = (last, left_out + 1)
@@ -87,7 +87,7 @@ class LimitedLog:
         error: Any = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log a line that is due, with ``fields`` as attributes of its record; see `log`."""
+        """Log a line that is due, with `fields` as attributes of its record; see `log`."""
         _, left_out = self._seen.get(kind, (0.0, 0))
         if left_out:
             message, arguments = f"{message} (and %d more like it)", (*arguments, left_out)

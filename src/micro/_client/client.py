@@ -1,4 +1,4 @@
-"""Asking services, and finding them."""
+"""The client of services: requests and discovery."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ DEFAULT_MAX_WAIT = 0.5
 
 
 class Client:
-    """Calls endpoints, and finds services and their state (ADR-32).
+    """A client that calls endpoints and discovers services (ADR-32).
 
-    The methods that gather take three limits, and the first one that is met ends them: ``max_wait``
-    seconds in all, ``max_interval`` seconds without an answer after the first, ``max_count`` answers.
-    Without responders they end at once. Answers that cannot be read are left out with a warning.
+    The discovery methods take three limits and end at the first one reached: `max_wait` seconds in
+    all, `max_interval` seconds without an answer after the first, `max_count` answers. Without
+    responders they end at once. Unreadable answers are left out with a warning.
 
     Args:
         nc: The connected NATS client.
-        default_max_wait: Seconds to gather when ``max_wait`` is not given.
+        default_max_wait: Seconds to wait when `max_wait` is not given.
         api_prefix: Prefix of the discovery subjects.
 
     Raises:
@@ -70,14 +70,14 @@ class Client:
             subject: The subject of the endpoint.
             data: The payload.
             headers: Further headers.
-            timeout: Seconds to wait for the answer. Inside a handler at most as long as its own caller
-                waits. The service is told, in the header ``Micro-Timeout-Ms``.
+            timeout: Seconds to wait for the answer; inside a handler at most until its deadline.
+                The service receives it in the header `Micro-Timeout-Ms`.
 
         Raises:
             ServiceError: The service answered with an error.
-            nats.errors.NoRespondersError: Nobody listens on the subject.
+            nats.errors.NoRespondersError: No service listens on the subject.
             nats.errors.TimeoutError: No answer in time.
-            PayloadTooLargeError: The request exceeds the server's ``max_payload``.
+            PayloadTooLargeError: The request exceeds the server's `max_payload`.
             ConfigError: A header cannot be sent.
         """
         payload = b"" if data is None else data
@@ -88,7 +88,7 @@ class Client:
                 raise nats.errors.TimeoutError
         try:
             answer = await self._requester.request(subject, payload, headers, timeout, tell=True)
-        except PayloadTooLargeError:  # perhaps for the sake of our own header
+        except PayloadTooLargeError:  # perhaps because of our own header
             answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:
             error = received_error(answer.headers, subject, answer.data)
@@ -104,13 +104,15 @@ class Client:
         *,
         until: Until | None = None,
     ) -> Replies:
-        """Send a request and yield its answers (ADR-47): ``async with ... as replies: async for ...``.
+        """Send a request and yield its answers (ADR-47).
+
+        Use it as `async with client.request_many(...) as replies: async for reply in replies: ...`.
 
         Args:
-            subject: The subject to ask.
+            subject: The subject of the request.
             data: The payload.
             headers: Headers of the request.
-            until: When to stop waiting; ``default_max_wait`` seconds in all when not given.
+            until: When to stop waiting; `default_max_wait` seconds in all when not given.
         """
         limits = Until(max_wait=self.default_max_wait) if until is None else until
         return Replies(self.nc, subject, data, headers, until=limits)
@@ -122,13 +124,13 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> list[PingInfo]:
-        """Ping all instances, of one service or of all.
+        """Ping all instances of one service, or of all services.
 
         Raises:
             ConfigError: The service name is not acceptable.
         """
-        async with self.ping_iter(service, max_wait, max_count, max_interval) as found:
-            return [answer async for answer in found]
+        async with self.ping_iter(service, max_wait, max_count, max_interval) as answers:
+            return [answer async for answer in answers]
 
     async def info(
         self,
@@ -137,13 +139,13 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> list[ServiceInfo]:
-        """Get what all instances, of one service or of all, say of themselves.
+        """Get the INFO of all instances of one service, or of all services.
 
         Raises:
             ConfigError: The service name is not acceptable.
         """
-        async with self.info_iter(service, max_wait, max_count, max_interval) as found:
-            return [answer async for answer in found]
+        async with self.info_iter(service, max_wait, max_count, max_interval) as answers:
+            return [answer async for answer in answers]
 
     async def stats(
         self,
@@ -152,13 +154,13 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> list[ServiceStats]:
-        """Get the counters of all instances, of one service or of all.
+        """Get the STATS of all instances of one service, or of all services.
 
         Raises:
             ConfigError: The service name is not acceptable.
         """
-        async with self.stats_iter(service, max_wait, max_count, max_interval) as found:
-            return [answer async for answer in found]
+        async with self.stats_iter(service, max_wait, max_count, max_interval) as answers:
+            return [answer async for answer in answers]
 
     def ping_iter(
         self,
@@ -167,8 +169,8 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
-        """Ping instances and yield each answer as it comes."""
-        from micro._protocol.models import PingInfo  # costs more to import than the rest of micro
+        """Ping instances and yield each answer as it arrives."""
+        from micro._protocol.models import PingInfo  # takes longer to import than all the rest
 
         replies = self._ask("PING", service, max_wait, max_count, max_interval)
         return _read(replies, PingInfo)
@@ -180,7 +182,7 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
-        """Ask instances for their INFO and yield each answer as it comes."""
+        """Get the INFO of instances and yield each answer as it arrives."""
         from micro._protocol.models import ServiceInfo
 
         replies = self._ask("INFO", service, max_wait, max_count, max_interval)
@@ -193,7 +195,7 @@ class Client:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
-        """Ask instances for their STATS and yield each answer as it comes."""
+        """Get the STATS of instances and yield each answer as it arrives."""
         from micro._protocol.models import ServiceStats
 
         replies = self._ask("STATS", service, max_wait, max_count, max_interval)
@@ -254,7 +256,7 @@ class ServiceClient:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> list[ServiceInfo]:
-        """Get what all instances of the service say of themselves."""
+        """Get the INFO of all instances of the service."""
         return await self.client.info(self.service, max_wait, max_count, max_interval)
 
     async def stats(
@@ -263,7 +265,7 @@ class ServiceClient:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> list[ServiceStats]:
-        """Get the counters of all instances of the service."""
+        """Get the STATS of all instances of the service."""
         return await self.client.stats(self.service, max_wait, max_count, max_interval)
 
     def ping_iter(
@@ -272,7 +274,7 @@ class ServiceClient:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
-        """Ping all instances of the service and yield each answer as it comes."""
+        """Ping all instances of the service and yield each answer as it arrives."""
         return self.client.ping_iter(self.service, max_wait, max_count, max_interval)
 
     def info_iter(
@@ -281,7 +283,7 @@ class ServiceClient:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
-        """Ask all instances of the service for INFO and yield each answer as it comes."""
+        """Get the INFO of all instances of the service and yield each answer as it arrives."""
         return self.client.info_iter(self.service, max_wait, max_count, max_interval)
 
     def stats_iter(
@@ -290,7 +292,7 @@ class ServiceClient:
         max_count: int | None = None,
         max_interval: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
-        """Ask all instances of the service for STATS and yield each answer as it comes."""
+        """Get the STATS of all instances of the service and yield each answer as it arrives."""
         return self.client.stats_iter(self.service, max_wait, max_count, max_interval)
 
     def instance(self, id: str) -> InstanceClient:
@@ -305,9 +307,9 @@ class ServiceClient:
 class InstanceClient:
     """One instance of a service; made by `Client.instance`.
 
-    Its methods raise ``nats.errors.NoRespondersError`` when there is no such instance,
-    ``nats.errors.TimeoutError`` when it does not answer in time, and ``pydantic.ValidationError`` (a
-    ValueError) when what it answers cannot be read.
+    Its methods raise `nats.errors.NoRespondersError` when there is no such instance,
+    `nats.errors.TimeoutError` when it does not answer in time, and `pydantic.ValidationError`, a
+    ValueError, when its answer cannot be read.
     """
 
     def __init__(self, client: Client, service: str, id: str) -> None:
@@ -322,13 +324,13 @@ class InstanceClient:
         return await self._ask("PING", PingInfo, timeout)
 
     async def info(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceInfo:
-        """Get what the instance says of itself."""
+        """Get the INFO of the instance."""
         from micro._protocol.models import ServiceInfo
 
         return await self._ask("INFO", ServiceInfo, timeout)
 
     async def stats(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceStats:
-        """Get the counters of the instance."""
+        """Get the STATS of the instance."""
         from micro._protocol.models import ServiceStats
 
         return await self._ask("STATS", ServiceStats, timeout)

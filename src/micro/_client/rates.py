@@ -1,6 +1,6 @@
-"""What the command line, the dashboard and the exporter read out of STATS; pure.
+"""Figures that the command line, the dashboard and the exporter compute from STATS; pure.
 
-The answers come from services in any language, so nothing in them is taken for granted.
+The answers come from services in any language, so every value is checked.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 from micro._protocol.models import EndpointStats
 
 MAX_COUNT = 1_000_000_000_000_000_000
-"""What anybody may claim to have counted; more would not fit the arithmetic."""
+"""Upper bound for counters reported by other services."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What happened per second between two looks."""
+    """Requests and errors per second between two STATS answers."""
 
     requests: float
     errors: float
@@ -28,14 +28,14 @@ class Rate:
 
 
 def rate_between(then: EndpointStats | None, now: EndpointStats, seconds: float) -> Rate | None:
-    """Return what an endpoint did per second, None if it was not there before.
+    """Return the rate of an endpoint, None without earlier counters.
 
     Counters that were reset in between start from 0.
 
     Args:
-        then: Its counters in the look before, if it was in it.
-        now: Its counters.
-        seconds: The time between the two; none or less than none gives no rate.
+        then: The earlier counters, if there are any.
+        now: The present counters.
+        seconds: The time between the two; 0 and less give no rate.
     """
     if then is None or seconds <= 0:
         return None
@@ -46,11 +46,11 @@ def rate_between(then: EndpointStats | None, now: EndpointStats, seconds: float)
 
 
 def own_figures(endpoint: EndpointStats) -> dict[str, Any]:
-    """Return what only endpoints made with micro tell, empty for all others."""
+    """Return the figures that only endpoints of micro report; empty for all others."""
     own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
     return own if isinstance(own, dict) else {}
 
 
 def bounded(count: int) -> int:
-    """Return a count that fits the arithmetic."""
+    """Return a count within the bounds of the arithmetic."""
     return max(0, min(count, MAX_COUNT))

@@ -23,13 +23,13 @@ NO_RESPONDERS = "503"
 
 @dataclass(frozen=True, kw_only=True)
 class Until:
-    """When to stop waiting for replies; whatever comes first.
+    """The limits of waiting for replies; the first one reached ends them.
 
     Attributes:
         max_wait: Seconds in all.
-        max_interval: Seconds without a reply, counted from the first one on.
-        max_count: Replies.
-        sentinel: Told of each reply, returns False for one that ends the replies and is none itself.
+        max_interval: Seconds without a reply, counted from the first reply on.
+        max_count: Number of replies.
+        sentinel: Called with each reply; return False to stop. That reply is discarded.
     """
 
     max_wait: float
@@ -39,13 +39,13 @@ class Until:
 
 
 class Replies:
-    """The replies to one request: an async context manager that yields them as they come.
+    """The replies to one request: an async context manager that yields them as they arrive.
 
-    Time that the consumer spends between two replies is not charged to the limits.
+    Time that the consumer spends between two replies does not count.
 
     Attributes:
-        reason: Why there are no more: ``timeout``, ``stall``, ``count``, ``sentinel`` or
-            ``no responders``; None before that.
+        reason: The reason of the end: `timeout`, `stall`, `count`, `sentinel` or `no responders`;
+            None before the end.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Requests with one answer: one inbox and one timer for each connection."""
+"""Requests with one answer, through one inbox and one timer for each connection."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from micro._wire.paths import Path, path_of
 NO_RESPONDERS = "503"
 
 LEAST_PAUSE = 0.005
-"""Seconds between two looks for requests that are too late."""
+"""Seconds at least between two checks for late requests."""
 
 
 class Requester:
-    """Asks over one connection; every answer finds its way by the number at the end of its subject.
+    """The requests of one connection; the number at the end of its subject identifies an answer.
 
     Args:
         nc: The connection.
@@ -38,7 +38,7 @@ class Requester:
         self._inbox = b""
         self._sid: int | None = None
         self._number = 0
-        # By reply subject, with the moment from which on nobody waits for the answer.
+        # By reply subject; the number is the deadline of the request.
         self._waiting: dict[bytes, tuple[asyncio.Future[Msg], float]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next_look = math.inf
@@ -55,17 +55,17 @@ class Requester:
         """Send a request and return the answer, which may be an error of the service.
 
         Args:
-            subject: The subject to ask.
+            subject: The subject of the request.
             data: The payload.
             headers: Headers of the request.
             timeout: Seconds to wait for the answer.
-            tell: Whether to tell the service of the time-out.
+            tell: Whether to send the time-out to the service.
 
         Raises:
-            nats.errors.NoRespondersError: Nobody listens on the subject.
+            nats.errors.NoRespondersError: No service listens on the subject.
             nats.errors.TimeoutError: No answer in time.
             nats.errors.Error: The request cannot be sent.
-            PayloadTooLargeError: It exceeds the server's ``max_payload``.
+            PayloadTooLargeError: The request exceeds the server's `max_payload`.
             ConfigError: A header cannot be sent.
         """
         if not self._inbox or not nats_py.knows(self._nc, self._sid):
@@ -94,7 +94,7 @@ class Requester:
     async def _open(self) -> None:
         inbox = self._nc.new_inbox()
         self._loop = asyncio.get_running_loop()
-        # Set before the subscription is: its SUB goes ahead of the requests of others meanwhile.
+        # Set before subscribing: requests made meanwhile are sent behind the SUB.
         self._inbox, self._sid = inbox.encode() + b".", None
         self._path = path_of(self._nc)
         try:

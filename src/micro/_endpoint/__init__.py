@@ -1,1 +1,1 @@
-"""What happens to a request of an endpoint: admission, execution, answer, counters."""
+"""Endpoints: admission, execution, answers and counters of their requests."""

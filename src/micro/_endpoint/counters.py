@@ -1,4 +1,4 @@
-"""Counters of one endpoint; pure, and told the time by its caller."""
+"""The counters of one endpoint; pure, the caller measures the time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ QUANTILES = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
 MAX_CODES = 64
 
 RECENT = 512
-"""Requests that the quantiles are of: enough for the 99th, and 20 KB of a busy endpoint."""
+"""Latest requests that the quantiles cover: enough for the 99th, and 20 KB of a busy endpoint."""
 
 
 class EndpointCounters:
-    """What an endpoint has done since it was added or reset.
+    """The counters of an endpoint since it was added or reset.
 
-    A request counts once it is answered, refused ones included; times are nanoseconds. Quantiles
-    are of the latest requests: what is slow now shows, and memory is bounded.
+    A request counts once it is answered or refused; times are nanoseconds. Quantiles cover the
+    latest requests only, so that present slowness shows and memory is bounded.
     """
 
     __slots__ = (
@@ -35,7 +35,7 @@ class EndpointCounters:
         self.reset()
 
     def reset(self) -> None:
-        """Start again from nothing."""
+        """Set all counters to zero."""
         self.num_requests = self.num_errors = self.processing_time = 0
         self.rejected = self.expired = 0
         self.last_error = ""
@@ -44,7 +44,7 @@ class EndpointCounters:
 
     @property
     def recent(self) -> deque[int]:
-        """How long the latest handlers took."""
+        """The times of the latest handlers."""
         if self._recent is None:
             self._recent = deque(maxlen=RECENT)
         return self._recent
@@ -56,20 +56,20 @@ class EndpointCounters:
         self.recent.extend(times)
 
     def fail(self, code: int, description: str) -> None:
-        """Count an error; ``last_error`` becomes ``<code>:<description>`` as in nats.go."""
+        """Count an error; `last_error` becomes `<code>:<description>` as in nats.go."""
         self.num_errors += 1
         self.last_error = f"{code}:{description}"
         if code in self.errors or len(self.errors) < MAX_CODES:
             self.errors[code] = self.errors.get(code, 0) + 1
 
     def quantiles(self) -> dict[str, int]:
-        """Return how long handlers took, by quantile; empty before the first request."""
+        """Return the times of handlers by quantile; empty before the first request."""
         times = sorted(self._recent or ())
         last = len(times) - 1
         return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 
     def details(self) -> dict[str, Any]:
-        """Return what ADR-32 has no name for: refusals, error codes, quantiles."""
+        """Return the counters without a name in ADR-32: refusals, error codes, quantiles."""
         return {
             "rejected": self.rejected,
             "expired": self.expired,

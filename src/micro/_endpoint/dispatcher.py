@@ -88,7 +88,7 @@ class Dispatcher:
         return allowed
 
     async def drain(self, limit: float) -> None:
-        """Wait until every admitted request is answered; cancel and answer 503 after `limit` seconds.
+        """Wait until every admitted request is answered; cancel with 503 after `limit` seconds.
 
         The request whose handler is calling does not count.
         """

@@ -91,11 +91,11 @@ class Endpoint:
     async def stop(self, timeout: float = 30.0) -> None:
         """Stop this endpoint without losing a request: leave the queue group, drain, leave INFO.
 
-        May be called from its own handlers, and twice: from a handler while a stop is under way it
-        returns at once, since that stop waits for the handler.
+        A handler of the endpoint may call it. While a stop is under way it returns to a handler at
+        once, since that stop waits for the handler.
 
         Args:
-            timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
+            timeout: Seconds to wait for requests in flight; then they are cancelled with 503.
         """
         await self._served.stop(timeout)
 
@@ -193,7 +193,7 @@ class ServedEndpoint:
         self._former = tuple(each for each in self._former if each is not former)
 
     async def leave(self) -> None:
-        """Ask the servers for no more requests; those under way are still received."""
+        """Ask the servers for no more requests; requests under way are still received."""
         await asyncio.gather(*(each.leave() for each in (self._listener, *self._former)))
 
     async def drain(self, timeout: float) -> None:

@@ -32,7 +32,7 @@ class EndpointDefaults(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointOptions:
-    """The options of an endpoint, or those that a service or group hands down.
+    """The options of an endpoint, or the options that a service or group hands down.
 
     Raises:
         ConfigError: A value is not acceptable.
@@ -66,9 +66,9 @@ class EndpointOptions:
         return max(LEAST_QUEUED, QUEUED_PER_RUNNING * self.max_in_flight)
 
     def narrowed(self, **given: Any) -> EndpointOptions:
-        """Return these options with those given further inside; None inherits.
+        """Return these options with the options of an inner level; None inherits.
 
-        Middlewares run inside those inherited.
+        Middlewares run inside the inherited ones.
 
         Raises:
             ConfigError: A value is not acceptable.

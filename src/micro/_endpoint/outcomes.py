@@ -1,4 +1,4 @@
-"""What the requests of one endpoint have come to: their answers, and what is counted and logged of them."""
+"""The outcomes of requests: turns each into an answer, counters and a log line."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from micro._protocol.adr32 import one_line, received_error
 RETRY_AFTER_SECONDS = "1"
 
 _INTERNAL_ERROR = Response.of_error(ServiceError(500, "internal error")).answer()
-"""What goes out in place of an answer that cannot; if this cannot either, nothing does."""
+"""Sent in place of an answer that cannot be sent; if it cannot be sent either, nothing is."""
 
 Report = Callable[[BaseException], None]
 """Tell the service of a failed request."""
 
 
 class Outcomes:
-    """Finds the one answer to a request, whatever its handler did.
+    """The outcomes of the requests of one endpoint.
 
     Args:
-        log: Where what goes wrong is logged.
-        report: Told of each failed request.
+        log: The log of failed requests.
+        report: Called with the error of each failed request.
         wrapped: Whether there are middlewares.
 
     Attributes:
-        counters: What has been counted so far.
+        counters: The counters of the endpoint.
         aborted: Whether handlers are being cancelled because the service stops.
     """
 
@@ -56,7 +56,7 @@ class Outcomes:
         return request.sent, headers
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
-        """Map what a handler raised to its answer; log and count it."""
+        """Return the answer for an exception of a handler; log and count it."""
         if isinstance(error, ServiceError):
             answer = error
         elif request.is_late(error):
@@ -80,7 +80,7 @@ class Outcomes:
         given = request.given()
         own = not self._wrapped or error is request.failure
         if given is not None and own and not isinstance(error, ServiceError):
-            return given.answer()  # it stands, unless a middleware made it worthless
+            return given.answer()  # it stands, unless a middleware has failed since
         return Response.of_error(answer).answer()
 
     def refused(self, request: NatsRequest, reason: str) -> Answer:
@@ -91,7 +91,7 @@ class Outcomes:
         return Response.of_error(error).answer()
 
     def ignored(self, request: NatsRequest) -> None:
-        """Count a request whose answer would go where this service must not publish."""
+        """Count a request whose reply subject is not allowed."""
         self._reject(ServiceError(403, "reply subject not allowed"))
         text = "request to %r ignored, its reply subject is %r"
         self._log.log("reply", text, request, request.reply, code=403)

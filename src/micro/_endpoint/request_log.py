@@ -1,7 +1,7 @@
 """Log lines about the requests of one endpoint, with fields for programs that read logs.
 
-Each record carries ``service``, ``endpoint``, ``instance``, ``subject``, ``code`` (that of the error
-answer), and ``elapsed_ns`` if the handler was run.
+Each record carries `service`, `endpoint`, `instance`, `subject`, the `code` of the error answer,
+and `elapsed_ns` if the handler was run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from micro._ratelimit import LimitedLog
 logger = logging.getLogger("micro.requests")
 
 WARNINGS = (503, 504)
-"""Codes of too much load and too little time; anything else is a fault of a program."""
+"""Codes of overload and lateness; every other code is a fault of a program."""
 
 
 class RequestLog:
-    """Logs what goes wrong with requests, each kind of it once in a while.
+    """The log of failed requests, limited by kind.
 
     Args:
         service: The name of the service.
@@ -38,7 +38,7 @@ class RequestLog:
 
     @property
     def label(self) -> str:
-        """The endpoint and its service, as in the texts of log lines."""
+        """The service and the endpoint, as in log lines."""
         return f"{self._service}/{self._endpoint}"
 
     def log(
@@ -51,7 +51,7 @@ class RequestLog:
         since_ns: int | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """Log a line about a request, unless one of its kind went out a moment ago.
+        """Log a line about a request, unless one of its kind was logged a moment ago.
 
         Args:
             kind: Lines of one kind are limited together.
@@ -59,14 +59,14 @@ class RequestLog:
             request: The request.
             arguments: Its further arguments.
             code: The code of the error answer.
-            since_ns: When the handler began, of ``perf_counter_ns``.
-            error: An exception whose traceback goes with it.
+            since_ns: The start of the handler, in nanoseconds of `perf_counter_ns`.
+            error: An exception whose traceback is logged, too.
         """
         log = self._log
         if log is None:
             log = self._log = LimitedLog(logger)
         if not log.due(kind):
-            return  # before anything is made for a line that nobody sees
+            return  # before anything is computed for the line
         subject = request.subject()
         fields: dict[str, Any] = {
             "service": self._service,

@@ -1,4 +1,4 @@
-"""Requests that wait for a free slot: bounded in number, in bytes, and where wanted in time."""
+"""The queue of requests that wait for a free place, bounded in number, bytes and time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from micro._endpoint.options import EndpointOptions
 from micro._handlers.nats_request import NatsRequest
 
 Arrival = tuple[NatsRequest, float]
-"""A request, and when it came."""
+"""A request and the time of its arrival."""
 
 _NONE: deque[Arrival] = deque(maxlen=0)
-"""The queue of those where none has ever waited: most endpoints, and a queue takes half a kilobyte."""
+"""Shared empty queue of endpoints that never had to queue a request; a queue takes 0.5 KB."""
 
 
 class RequestQueue:
@@ -21,7 +21,7 @@ class RequestQueue:
 
     Args:
         options: The options of the endpoint.
-        late: Given each request that has waited too long, when it is out of the queue.
+        late: Called with each request that has waited too long.
     """
 
     __slots__ = (
@@ -47,7 +47,7 @@ class RequestQueue:
         return len(self._queue)
 
     def keep(self, request: NatsRequest) -> bool:
-        """Add a request; False when there is no room for it."""
+        """Add a request; return False when there is no room for it."""
         size = self._bytes + len(request.data())
         if len(self._queue) >= self._max_requests or size > self._max_bytes:
             return False
@@ -61,7 +61,7 @@ class RequestQueue:
         return True
 
     def take(self) -> NatsRequest:
-        """Remove and return the one that has waited longest."""
+        """Remove and return the request that has waited longest."""
         request, _ = self._queue.popleft()
         self._bytes -= len(request.data())
         return request

@@ -98,7 +98,7 @@ class Runner:
         request, started = suspended.request, suspended.started
         try:
             await go_on(suspended.steps, suspended.waits_for, cancelled)
-        except GeneratorExit:  # the event loop is gone, nobody can be answered
+        except GeneratorExit:  # the event loop has ended, no answer can be sent
             raise
         except BaseException as error:  # noqa: BLE001 - the caller gets an answer in any case
             sending = self._fail(request, error, started)

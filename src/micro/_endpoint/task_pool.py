@@ -83,7 +83,7 @@ class PooledTask:
         deadline: The deadline that requests made in the task inherit.
         job: The job that it ran last.
         suspended: The request that has suspended in it.
-        excused: Whether nobody waits for that request.
+        excused: Whether no drain waits for that request.
     """
 
     __slots__ = (
@@ -132,12 +132,14 @@ class TaskPool:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
-        # Handlers see the context variables of where the service was started, and never each other's.
+        # Handlers see the context variables of the start of the service, and never each other's.
         self._pristine = contextvars.copy_context()
         self._pristine.run(_deadline.current.set, None)  # as after a request
         self._idle: list[PooledTask] = []
         self._all: set[PooledTask] = set()
-        self._sending: set[asyncio.Task[object]] = set()  # else nobody would hold them
+        self._sending: set[asyncio.Task[object]] = (
+            set()
+        )  # the event loop keeps only weak references
         self._closed = False
 
     def run(self, job: Job, requests: Iterable[NatsRequest]) -> bool:
@@ -258,7 +260,7 @@ class TaskPool:
 
     def _ended(self, task: PooledTask) -> None:
         if task.suspended is not None:
-            # Its first request cancelled it before it could begin: another task resumes the request.
+            # Its first request cancelled it before it began: another task resumes the request.
             task.wake = self._loop.create_future()
             task.wake.cancel()
             self._begin(task)

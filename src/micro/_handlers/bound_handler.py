@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 from micro._handlers.request import Handler, Request
 
 UNSET: Any = inspect.Parameter.empty
-"""In place of an annotation that is not there."""
+"""Stands for a missing annotation."""
 
 Schema: TypeAlias = Callable[[], dict[str, Any] | None]
 
 
 def no_schema() -> None:
-    """Return that there is no JSON Schema."""
+    """Return None: there is no JSON Schema."""
     return
 
 
@@ -23,10 +23,10 @@ class BoundHandler(NamedTuple):
     """A handler in the form that endpoints run.
 
     Attributes:
-        call: The handler as ``async (request) -> None``.
+        call: The handler as `async (request) -> None`.
         request_schema: Returns the JSON Schema of the payload, None when it has none.
-        response_schema: The same for the answer.
-        direct: The handler as ``(request) -> None`` if it is a raw one that never waits.
+        response_schema: Returns the JSON Schema of the answer, None when it has none.
+        direct: The handler as `(request) -> None` if it is raw and never waits.
     """
 
     call: Handler

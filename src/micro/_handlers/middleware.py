@@ -1,4 +1,4 @@
-"""Middlewares: the one form they have, and how they are folded around a handler."""
+"""Middlewares: their form, and how they are folded around a handler."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
 
 NextHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""What is behind a middleware: the next one, or the handler at last."""
+"""The next middleware, or the handler."""
 
 Middleware: TypeAlias = Callable[[Request, NextHandler], Awaitable[Response]]
-"""``async (request, next) -> Response``.
+"""`async (request, next) -> Response`.
 
-Call ``next(request)`` at most once and return its answer, changed or not, or another one. Errors of
-what is behind come out of ``next`` as exceptions, an answered error as `ServiceError`.
+Call `next(request)` at most once and return its answer, changed or not, or another one. Errors of
+the next middleware or the handler are exceptions of `next`; an error answer is a `ServiceError`.
 """
 
 
@@ -76,8 +76,8 @@ def _outermost(
 
 def _innermost(handler: Handler) -> NextHandler:
     async def call(request: Request) -> Response:
-        # A middleware may hand on a Request of its own making.
-        # (The types are compared first because isinstance() is slow for an abstract class.)
+        # A middleware may pass on another Request. The types are compared first because
+        # isinstance() is slow for an abstract class.
         received: NatsRequest
         if type(request) is NatsRequest:
             received = request
@@ -101,7 +101,7 @@ def _innermost(handler: Handler) -> NextHandler:
 
 
 class _Foreign(NatsRequest):
-    """Keeps the answer to a request that a middleware put in place of the original."""
+    """A request that keeps the answer to a Request made by a middleware."""
 
     __slots__ = ()
 

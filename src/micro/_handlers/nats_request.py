@@ -98,31 +98,31 @@ class NatsRequest(Request):
         return DONE
 
     def remaining(self) -> float | None:
-        """Return for how many seconds the caller still waits; None when it has not said."""
+        """Return the seconds that the caller still waits; None when the request does not say."""
         if self.deadline is None:
             return None
         return self.deadline - asyncio.get_running_loop().time()
 
     def arrived(self, moment: float) -> None:
-        """Count the time that the caller waits from a moment of the event loop's clock."""
+        """Set the deadline of a request that arrived at a moment of the event loop's clock."""
         if self.patience is not None and self.deadline is None:
             self.deadline = moment + self.patience
 
     @property
     def reply(self) -> str:
-        """The subject that answers go to; empty when the caller wants none."""
+        """The reply subject; empty when the caller wants no answer."""
         return self.raw_reply.decode(errors="replace")
 
     def given(self) -> Response | None:
-        """Return what the handler answered, if it has, as its middlewares have left it."""
+        """Return the answer so far, as middlewares have changed it; None when there is none."""
         if self.response is None and self.sent is not None:
             self.response = Response(self.sent, self.sent_headers)
         return self.response
 
     def is_late(self, error: BaseException) -> bool:
-        """Return whether an error says that the time was over: here, or for a request made here."""
+        """Return whether an error means that the time of the caller was over."""
         if isinstance(error, asyncio.CancelledError):
             return self.expired
-        # A request of the handler has inherited the deadline, and may see it a moment earlier.
+        # A request made by the handler inherits the deadline and may time out a moment earlier.
         left = self.remaining() if isinstance(error, TimeoutError) else None
         return left is not None and left <= 0

@@ -1,4 +1,4 @@
-"""A request, its answer, and the headers that ADR-32 gives a meaning."""
+"""Requests and their answers, as handlers and middlewares see them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _nothing() -> Generator[Any, None, None]:
 
 
 DONE: Awaitable[None] = _nothing()
-"""What `respond` returns: at its end already, so it can be awaited again and again for nothing."""
+"""The result of `respond`: an awaitable that is already finished, so awaiting it costs nothing."""
 
 next(cast(Generator[Any, None, None], DONE), None)
 
@@ -62,13 +62,13 @@ class Request(ABC):
         """
 
     def remaining(self) -> float | None:
-        """Return for how many seconds the caller still waits; None when it has not said."""
+        """Return the seconds that the caller still waits; None when the request does not say."""
         return None
 
     async def respond_success(
         self, code: int, data: bytes | None = None, headers: dict[str, str] | None = None
     ) -> None:
-        """Answer with a status code in the header ``Nats-Service-Success-Code`` (not part of ADR-32).
+        """Answer with a status code in the header `Nats-Service-Success-Code`, not part of ADR-32.
 
         Args:
             code: The status code describing the success.
@@ -85,7 +85,7 @@ class Request(ABC):
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Answer with an error: headers ``Nats-Service-Error`` and ``Nats-Service-Error-Code``.
+        """Answer with an error: headers `Nats-Service-Error` and `Nats-Service-Error-Code`.
 
         Args:
             code: The error code describing the error.
@@ -102,7 +102,7 @@ class Request(ABC):
 
 
 Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
-"""Handler is a function that processes a micro request."""
+"""A function that processes a request."""
 
 
 class Response:
@@ -160,9 +160,9 @@ class Response:
         self._headers = None
 
     def answer(self) -> Answer:
-        """Return the payload, and the headers if there are any."""
+        """Return the payload, and the headers or None."""
         return self._data, self._headers
 
     def error(self) -> ServiceError | None:
-        """Return the service error this answer carries, if its headers say that it is one."""
+        """Return the service error that this answer carries; None for a success."""
         return received_error(self._headers, "", self._data) if self._headers else None

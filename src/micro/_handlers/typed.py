@@ -1,11 +1,11 @@
-"""Handlers declared by their annotations: pydantic in, pydantic out.
+"""Handlers declared by their annotations, and every other form of handler.
 
     async def add(pair: Pair) -> int: ...
     async def find(query: Query, request: Request) -> list[Item]: ...
     async def now() -> datetime: ...
-    async def echo(request: Request) -> None: ...        # not typed: answers by request.respond()
+    async def echo(request: Request) -> None: ...        # raw: answers with request.respond()
 
-The payload is JSON, except that a parameter or result of type ``bytes`` is the payload itself.
+The payload is JSON, except that a parameter or result of type `bytes` is the payload itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from micro._handlers.bound_handler import UNSET, BoundHandler
 from micro._handlers.request import DONE, Request
 
 AnyHandler = Callable[..., Any]
-"""A raw handler, or a typed one; ``async def``, or ``def`` which runs in a thread."""
+"""A raw or typed handler: `async def`, or `def`, which runs in a thread."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ _CHEAP = "__micro_cheap__"
 
 
 def cheap(handler: F) -> F:
-    """Mark a synchronous handler as one that never blocks, to be run without a thread."""
+    """Mark a synchronous handler that never blocks, so that it runs without a thread."""
     setattr(handler, _CHEAP, True)
     return handler
 
@@ -39,7 +39,7 @@ def bind(handler: AnyHandler) -> BoundHandler:
     """Return a raw, typed or synchronous handler in the form that endpoints run.
 
     Raises:
-        ConfigError: It is not callable, or its parameters are not of a known form.
+        ConfigError: The handler is not callable, or its parameters have another form.
     """
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
@@ -64,7 +64,7 @@ def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
 
 
 def refuse_to_wait(result: object) -> None:
-    """Raise TypeError for a handler marked as cheap that has returned an awaitable all the same."""
+    """Raise TypeError if a handler that is marked as cheap has returned an awaitable."""
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
@@ -90,7 +90,7 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
     types = [entry.annotation for entry in parameters if entry.kind is not entry.VAR_POSITIONAL]
     match types:
         case []:
-            # A decorator's (*arguments) says nothing of its own: it takes what a raw handler takes.
+            # A decorator's (*arguments) says nothing: it takes the argument of a raw handler.
             return UNSET, bool(parameters), result
         case [only] if only is UNSET or _is_request(only):
             return UNSET, True, result
@@ -102,9 +102,9 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
 
 
 def _is_plain(handler: AnyHandler) -> bool:
-    """Return whether it is a function of one request, as most are.
+    """Return whether a handler is a function of one request, as most are.
 
-    The general way takes longer than all the rest of adding an endpoint.
+    Reading the signature takes longer than all the rest of adding an endpoint.
     """
     if not isinstance(handler, FunctionType) or hasattr(handler, "__wrapped__"):
         return False
@@ -127,7 +127,7 @@ def _is_filled(parameter: inspect.Parameter) -> bool:
 
 
 def _awaited(result: Any) -> Any:
-    """Return what comes of the ``Awaitable[T]`` that a synchronous handler may return."""
+    """Return `T` for the `Awaitable[T]` that a synchronous handler may return."""
     awaitable = typing.get_origin(result) in (Awaitable, Coroutine)
     return typing.get_args(result)[-1] if awaitable else result
 

@@ -1,7 +1,7 @@
-"""What typed handlers take and return: JSON by pydantic, and ``bytes``, which are the payload itself.
+"""The payloads of typed handlers: JSON by pydantic, and `bytes`, which are the payload itself.
 
-Nothing imports this before there is a typed handler, nor pydantic before there is one with JSON: that
-costs more than all the rest.
+This module is imported with the first typed handler, and pydantic with the first that takes or
+returns JSON: importing it costs more than all the rest.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from micro._handlers.request import Handler, Request
 def typed(
     call: Callable[..., Awaitable[Any]], payload: Any, result: Any, *, wants_request: bool
 ) -> BoundHandler:
-    """Return a typed handler as one that takes a request.
+    """Return a typed handler in the form that endpoints run.
 
     Args:
-        call: The handler, called with what `payload` and `wants_request` say.
+        call: The handler.
         payload: The type of its payload; `UNSET` if it takes none.
-        result: The type of its result; `UNSET` if it does not say.
+        result: The type of its result; `UNSET` if it is not annotated.
         wants_request: Whether it takes the request, too.
 
     Raises:
-        ConfigError: pydantic has no idea of a type.
+        ConfigError: pydantic does not know a type.
     """
     encoder = _encoder(Any if result is UNSET else result)
     returned = no_schema if result is UNSET else encoder.schema
@@ -41,7 +41,7 @@ def typed(
 
 
 class _Decoder(NamedTuple):
-    """How payloads become values: what it raises for one that is invalid, and the JSON Schema."""
+    """A decoder of payloads, the errors it raises for an invalid payload, and the JSON Schema."""
 
     decode: Callable[[bytes], Any]
     invalid: tuple[type[Exception], ...] = ()
@@ -49,7 +49,7 @@ class _Decoder(NamedTuple):
 
 
 class _Encoder(NamedTuple):
-    """How results become payloads, those that are just the declared model in a third of the time."""
+    """An encoder of results, with a faster one for results of exactly the declared model."""
 
     encode: Callable[[Any], bytes]
     schema: Schema = no_schema
@@ -120,7 +120,7 @@ def _encoder(result: Any) -> _Encoder:
     # A result of another type than declared is a bug of the handler, not a warning.
     encode = partial(to_json, warnings="error")
     is_model = isinstance(result, type) and issubclass(result, BaseModel)
-    # One that is just the model was validated when it was made.
+    # A result of exactly the declared model was validated when it was made.
     model = result if is_model else UNSET
     return _Encoder(encode, lambda: _schema(adapter, "serialization"), model, to_json)
 

@@ -79,7 +79,7 @@ def stats(
 
 
 def format_time(moment: datetime) -> str:
-    """Return RFC 3339 in UTC with a ``Z``; a time without zone is taken as UTC."""
+    """Return a time as RFC 3339 in UTC with a `Z`; a time without a zone is taken as UTC."""
     # Always with a fraction: nats-py's own reader refuses a time without one.
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -87,10 +87,10 @@ def format_time(moment: datetime) -> str:
 
 
 def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
-    """Return the service error that a received answer is, or None for a success.
+    """Return the service error of a received answer, or None for a success.
 
     Either header marks an error. A missing or unusable code becomes 500, a missing text
-    ``service error``.
+    `service error`.
     """
     text, code = headers.get(ERROR), headers.get(ERROR_CODE)
     if text is None and code is None:
@@ -102,7 +102,7 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
 
 
 def one_line(description: str) -> str:
-    """Return an error's description as it travels, in the header and in ``last_error``."""
+    """Return the description of an error as one line, for the header and `last_error`."""
     # Half of a surrogate pair, as JSON may carry it, cannot be sent.
     text = description.encode(errors="replace").decode()
     return " ".join(text.split()) or "error"

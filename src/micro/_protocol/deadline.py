@@ -1,6 +1,6 @@
-"""How much time a caller gives: told in a header, kept as a moment of the event loop's clock.
+"""The deadline of a request: seconds in a header, then a moment of the event loop's clock.
 
-Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from when this was sent
+Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from the sending
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from contextvars import ContextVar
 from functools import lru_cache
 
 HEADER = "Micro-Timeout-Ms"
-"""For the service, so that handlers do not see it among the headers."""
+"""The header of the time-out; handlers do not see it."""
 
 LINE = b"\r\n" + HEADER.encode() + b":"
-"""What a header block has in it that says how long the caller waits."""
+"""The beginning of the header's line in a header block."""
 
 current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
-"""The deadline of the request that is being handled; its own requests inherit it."""
+"""The deadline of the request that is being handled; requests made by its handler inherit it."""
 
 _MAX_DIGITS = 12
 
 _ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
-"""Bytes of a header block that has nothing else in it: callers send the same few again and again."""
+"""Bytes of a header block with no other header: callers send the same few blocks repeatedly."""
 
 
 def patience(headers: bytes | Mapping[str, str]) -> float | None:
@@ -37,7 +37,7 @@ def patience(headers: bytes | Mapping[str, str]) -> float | None:
 
 
 def from_value(value: bytes) -> float | None:
-    """Return the seconds that the value of the header says, None for none that can be read."""
+    """Return the seconds of the value of the header, None when it cannot be read."""
     digits = value.strip()
     usable = digits.isdigit() and len(digits) <= _MAX_DIGITS
     return int(digits) / 1000 if usable else None
@@ -60,6 +60,6 @@ def header_value(seconds: float) -> str:
 
 
 def with_patience(headers: Mapping[str, str] | None, seconds: float) -> Mapping[str, str]:
-    """Return headers with the one that tells how long the caller waits."""
+    """Return headers with the header of the time-out added."""
     value = header_value(seconds)
     return {**headers, HEADER: value} if headers else {HEADER: value}

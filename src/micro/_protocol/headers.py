@@ -1,4 +1,4 @@
-"""Headers of messages: what may be one, and how they go over the wire (ADR-4)."""
+"""Headers of messages: their rules and their form on the wire (ADR-4)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DESCRIPTION = "Description"
 
 _VERSION = b"NATS/1.0"
 _HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
-_BLANKS = " \t\v\f"  # what readers strip; other white space of Unicode is text
+_BLANKS = " \t\v\f"  # readers strip these; other white space of Unicode is text
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """Return the block of headers that have been checked."""
+    """Return the header block of headers that have been checked."""
     lines = [f"{name}: {value.strip(_BLANKS)}\r\n" for name, value in headers.items()]
     return b"NATS/1.0\r\n%b\r\n" % "".join(lines).encode()
 
@@ -27,32 +27,32 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
 def decode_headers(block: bytes) -> dict[str, str]:
     """Return the headers of a received block; of a repeated name the last value.
 
-    A status of the server (``NATS/1.0 503 No Responders``) appears as ``Status`` and
-    ``Description``, as in nats-py. Lines that are no header are left out, and bytes that are no
-    UTF-8 replaced: no message can make this fail.
+    A status of the server, such as `NATS/1.0 503 No Responders`, appears as `Status` and
+    `Description`, as in nats-py. Invalid lines are left out, invalid UTF-8 is replaced: no message
+    can make this fail.
     """
     first, *lines = block.split(b"\r\n")
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     status = first[len(_VERSION) :].strip()
     if status:
         code, text = status[:3], status[4:].strip()
         if code.isdigit():
-            found[STATUS] = code.decode()
+            headers[STATUS] = code.decode()
         if text:
-            found[DESCRIPTION] = text.decode(errors="replace")
+            headers[DESCRIPTION] = text.decode(errors="replace")
     for line in lines:
         name, colon, value = line.partition(b":")
         name = name.strip()
         if colon and name.isascii() and len(name.split()) == 1:
-            found[name.decode()] = value.strip().decode(errors="replace")
-    return found
+            headers[name.decode()] = value.strip().decode(errors="replace")
+    return headers
 
 
 def header_block(headers: Mapping[Any, Any]) -> bytes:
-    """Return headers as they go over the wire (ADR-4).
+    """Return the header block of headers (ADR-4).
 
     Raises:
-        ConfigError: One cannot be sent.
+        ConfigError: A header cannot be sent.
     """
     if len(headers) == 1:
         ((name, value),) = headers.items()
@@ -64,16 +64,16 @@ def header_block(headers: Mapping[Any, Any]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _short_block(name: str, value: str) -> bytes:
-    """Return the block of one header: most often the same time-out or content type again."""
+    """Return the block of one header; most often it is the same time-out or content type."""
     check_headers({name: value})
     return encode_headers({name: value})
 
 
 def check_headers(headers: Mapping[Any, Any]) -> int:
-    """Return how many bytes headers take on the wire (ADR-4), or refuse them.
+    """Return the size of headers on the wire in bytes (ADR-4).
 
     Raises:
-        ConfigError: A name is not printable ASCII without a colon, or a value is not one line of text.
+        ConfigError: A name is not printable ASCII without ':', or a value is not one line of text.
     """
     size = len("NATS/1.0\r\n\r\n")
     for name, value in headers.items():

@@ -1,7 +1,7 @@
-"""What services say of themselves: PING, INFO and STATS answers (ADR-32).
+"""Models of the PING, INFO and STATS answers of services (ADR-32).
 
-Reading is liberal, because services in other languages leave out or null what the ADR requires;
-what these models write has every field with its exact type.
+Reading is liberal, because services in other languages leave out fields that the ADR requires, or
+send null. Writing has every field with its exact type.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _read_time(value: Any) -> Any:
 def _read_metadata(value: Any) -> Any:
     if not isinstance(value, dict):
         return {} if value is None else value
-    # nats-py sends whatever JSON its user put there.
+    # nats-py sends any JSON that its user put there.
     return {key: text if isinstance(text, str) else json.dumps(text) for key, text in value.items()}
 
 
@@ -48,9 +48,9 @@ def _read_list(value: Any) -> Any:
 
 
 class _Liberal:
-    """Reads a value as its type says, and only what is not of that type by a function before.
+    """A reader that tries the exact type first, then converts the value with a function.
 
-    That way what micro writes itself is read without a call of Python.
+    Answers of micro are therefore read without a call of Python.
     """
 
     def __init__(self, read: Callable[[Any], Any]) -> None:
@@ -75,7 +75,7 @@ class _Model(BaseModel):
 
     @classmethod
     def from_response(cls, resp: dict[str, Any]) -> Self:
-        """Read an answer; unknown fields are ignored ("open-world assumption").
+        """Return the model of an answer; unknown fields are ignored ("open-world assumption").
 
         Args:
             resp: The decoded JSON object.
@@ -86,7 +86,7 @@ class _Model(BaseModel):
         return cls.model_validate(resp)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        """Return the JSON object of the answer; `data` is left out when unset."""
         return self.model_dump(mode="json")
 
 
@@ -113,20 +113,20 @@ class EndpointStats(_Model):
     num_requests: Count = 0
     """Requests answered or refused."""
     num_errors: Count = 0
-    """Error answers, and requests that went wrong otherwise."""
+    """Error answers, and requests that failed otherwise."""
     last_error: Text = ""
-    """``<code>:<description>`` of the last error; empty when none."""
+    """`<code>:<description>` of the last error; empty when none."""
     processing_time: Count = 0
     """Total time spent in the handler."""
     average_processing_time: Count = 0
-    """``processing_time / num_requests``, truncated; 0 before the first request."""
+    """`processing_time / num_requests`, truncated; 0 before the first request."""
     queue_group: Text = ""
     """The queue group it is a member of; empty when none."""
     data: Any = None
-    """What the endpoint's own statistics handler returned; any JSON."""
+    """The result of the endpoint's statistics handler; any JSON."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        """Return the JSON object of the answer; `data` is left out when unset."""
         return self.model_dump(mode="json", exclude={"data"} if self.data is None else None)
 
 
@@ -149,7 +149,7 @@ class ServiceInfo(PingInfo):
     """The answer to INFO."""
 
     description: Text = ""
-    """What the service is for, as given when it was created."""
+    """The description of the service."""
     endpoints: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
     """All endpoints of the instance."""
     type: str = INFO_TYPE
@@ -167,7 +167,7 @@ class ServiceStats(PingInfo):
     """The type of the answer."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the object as it travels: JSON types only, ``data`` left out when unset."""
+        """Return the JSON object of the answer; `data` is left out when unset."""
         plain = self.model_dump(mode="json", exclude={"endpoints"})
         return {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
 

@@ -1,4 +1,4 @@
-"""Pure rules of names, subjects, versions, queue groups and metadata (ADR-32, ADR-33)."""
+"""The rules of names, subjects, versions, queue groups and metadata (ADR-32, ADR-33)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VERSION = re.compile(
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Return whether a value is a string that can be sent: one without halves of surrogate pairs."""
+    """Return whether a value is a string that can be sent: without halves of surrogate pairs."""
     if not isinstance(value, str):
         return False
     try:
@@ -41,7 +41,7 @@ def check_description(description: object) -> str:
     """Return the description of a service; empty for None.
 
     Raises:
-        ConfigError: It is not text.
+        ConfigError: The description is not text.
     """
     if description is None:
         return ""
@@ -51,10 +51,10 @@ def check_description(description: object) -> str:
 
 
 def check_name(kind: str, name: object) -> str:
-    """Return a service, endpoint or instance name, or refuse it.
+    """Return the checked name of a service, endpoint or instance.
 
     Raises:
-        ConfigError: It is anything but ASCII letters, digits, ``-`` and ``_``.
+        ConfigError: The name has characters other than ASCII letters, digits, `-` and `_`.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"invalid {kind} name {name!r}: expected letters, digits, '-' or '_'")
@@ -62,10 +62,10 @@ def check_name(kind: str, name: object) -> str:
 
 
 def check_version(version: object) -> str:
-    """Return a semantic version such as ``1.0.0-rc.1+build``, or refuse it.
+    """Return a checked semantic version such as `1.0.0-rc.1+build`.
 
     Raises:
-        ConfigError: It does not follow semver 2.0.
+        ConfigError: The version does not follow semver 2.0.
     """
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise ConfigError(
@@ -75,14 +75,14 @@ def check_version(version: object) -> str:
 
 
 def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
-    """Return a subject that an endpoint may listen on, or refuse it.
+    """Return a checked subject for an endpoint.
 
-    Tokens are separated by dots, none is empty or holds white space. Wildcards (``*``, and ``>``
-    as the last token) and subjects beginning with ``$`` are the caller's explicit choice, because
-    they let an endpoint listen to what was never meant for it.
+    Tokens are separated by dots; none is empty or holds white space. Wildcards (`*`, and `>` as the
+    last token) and subjects beginning with `$` need the explicit consent of the caller, because
+    they let an endpoint receive messages that are not meant for it.
 
     Raises:
-        ConfigError: It breaks one of these rules.
+        ConfigError: The subject breaks one of these rules.
     """
     if not isinstance(subject, str) or not subject:
         raise ConfigError(f"invalid subject {subject!r}: expected tokens separated by dots")
@@ -97,16 +97,17 @@ def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
         raise ConfigError(f"invalid subject {subject!r}: wildcards need allow_wildcards=True")
     if subject[0] == "$":
         raise ConfigError(
-            f"invalid subject {subject!r}: '$' subjects are the server's and need allow_wildcards=True"
+            f"invalid subject {subject!r}: "
+            "'$' subjects are the server's and need allow_wildcards=True"
         )
     return subject
 
 
 def check_prefix(kind: str, prefix: object) -> str:
-    """Return a group name or API prefix: a subject without wildcards.
+    """Return a checked group name or API prefix: a subject without wildcards.
 
     Raises:
-        ConfigError: It holds a wildcard, white space or an empty token.
+        ConfigError: The prefix holds a wildcard, white space or an empty token.
     """
     if is_text(prefix) and _SUBJECT.fullmatch(prefix) and not _has_wildcards(prefix):
         return prefix
@@ -121,10 +122,10 @@ def _has_wildcards(subject: str) -> bool:
 
 
 def check_queue_group(queue_group: object) -> str:
-    """Return a queue group name; the empty string stands for none.
+    """Return a checked queue group; the empty string stands for none.
 
     Raises:
-        ConfigError: It holds white space, a wildcard or an empty token.
+        ConfigError: The name holds white space, a wildcard or an empty token.
     """
     return "" if queue_group == "" else check_prefix("queue group", queue_group)
 
@@ -133,7 +134,7 @@ def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
     """Return a copy of the metadata of a service or endpoint (ADR-33).
 
     Raises:
-        ConfigError: A key or value is not a string, a key is empty or begins with ``_nats``, or keys
+        ConfigError: A key or value is not a string, a key is empty or begins with `_nats`, or keys
             and values together exceed 128 KiB.
     """
     if metadata is None:
@@ -160,5 +161,5 @@ def join(*tokens: str) -> str:
 
 
 def control_subject(verb: str, prefix: str, name: str | None = None, id: str | None = None) -> str:
-    """Return ``<prefix>.<VERB>[.<name>[.<id>]]``, the subject that discovers services."""
+    """Return `<prefix>.<VERB>[.<name>[.<id>]]`, the subject that discovers services."""
     return join(prefix, verb, name or "", id or "" if name is not None else "")

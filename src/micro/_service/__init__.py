@@ -1,1 +1,1 @@
-"""A service and its groups: registration, discovery answers (ADR-32), contracts, error notices."""
+"""Services and groups: registration, discovery (ADR-32), contracts, callbacks."""

@@ -1,4 +1,4 @@
-"""Where endpoints and groups are added, and what they inherit."""
+"""The adding of endpoints and groups, and the inheritance of their options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
 
 
 class Scope(NamedTuple):
-    """Where endpoints are added.
+    """The place that endpoints are added to: a service or a group.
 
     Attributes:
         service: The name of the service.
-        instance: Its id.
-        prefix: What their subjects begin with; empty for nothing.
+        instance: The id of the instance.
+        prefix: The prefix of their subjects; empty for none.
         options: The options that they inherit.
     """
 
@@ -31,7 +31,7 @@ class Scope(NamedTuple):
 
 
 class EndpointOwner:
-    """Adds endpoints and groups; a service and its groups alike."""
+    """Base class of services and groups: adds endpoints and groups."""
 
     def __init__(self, scope: Scope, add: AddEndpoint) -> None:
         self._scope = scope
@@ -57,21 +57,21 @@ class EndpointOwner:
         Returns when the server has the subscription.
 
         Args:
-            name: The name of the endpoint: letters, digits, ``-`` and ``_``.
-            handler: ``async (request)``, or a typed handler such as ``async (pair: Pair) -> int``;
-                ``def`` runs in a thread unless marked with `micro.cheap`.
+            name: The name of the endpoint: letters, digits, `-` and `_`.
+            handler: `async (request)`, or a typed handler such as `async (pair: Pair) -> int`;
+                `def` runs in a thread unless marked with `micro.cheap`.
             subject: The last part of the subject, behind the group's; the name by default.
             queue_group: Inherited from group and service by default; empty for none, so that every
                 instance gets every request.
             metadata: Strings; at most 128 KiB.
-            pending_bytes_limit: Payload bytes that may wait for a free slot; 32 MiB by default.
-            pending_msgs_limit: Requests that may wait for a free slot, by default eight for each that
-                may run; more are refused with 503 at once.
-            middlewares: Run inside those of group and service, first one outermost.
+            pending_bytes_limit: Payload bytes that may wait for a free place; 32 MiB by default.
+            pending_msgs_limit: Requests that may wait for a free place, by default eight for each
+                that may run; more are refused with 503 at once.
+            middlewares: Middlewares inside those of group and service, first one outermost.
             stats_handler: Called with the endpoint, sync or async, for `data` in STATS: any JSON.
             allow_wildcards: Accept `*`, `>` and a leading `$` in the subject.
-            **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`; inherited
-                from group and service by default.
+            **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`;
+                inherited from group and service by default.
 
         Raises:
             ConfigError: A value is not acceptable, or the service listens on the subject already.
@@ -118,7 +118,7 @@ class EndpointOwner:
             queue_group: Default of the group's endpoints; inherited, empty for none.
             pending_bytes_limit_by_endpoint: Default of the group's endpoints; inherited.
             pending_msgs_limit_by_endpoint: Default of the group's endpoints; inherited.
-            middlewares: Run inside those of the parent and around those of the endpoints.
+            middlewares: Middlewares inside those of the parent and around those of the endpoints.
             **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`.
 
         Raises:
@@ -139,4 +139,4 @@ class EndpointOwner:
 
 
 class Group(EndpointOwner):
-    """Endpoints of a service under a common subject prefix; made by ``add_group``."""
+    """Endpoints of a service under a common subject prefix; made by `add_group`."""

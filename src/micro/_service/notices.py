@@ -1,4 +1,4 @@
-"""Single callbacks of the user, kept apart from the code that calls them."""
+"""Callbacks of the user for errors and the end of a service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("micro.callbacks")
 
 
 class Notices:
-    """Runs single callbacks, sync or async, without a queue.
+    """The callbacks of one owner, sync or async; their failures are logged.
 
     Args:
         owner: The owner of the callbacks, for log lines.

@@ -59,12 +59,12 @@ class Service(EndpointOwner):
     async def stop(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Stop the service without losing a request; a second call waits for the first.
 
-        Its endpoints leave their queue groups first, then everything accepted is answered, discovery
-        ends last. May be called from a handler, whose own request is then not waited for; while a
-        stop is under way it returns to a handler at once, since that stop waits for the handler.
+        The endpoints leave their queue groups first, then every accepted request is answered;
+        discovery ends last. A handler may call it: its own request is not waited for. While a stop
+        is under way it returns to a handler at once, since that stop waits for the handler.
 
         Args:
-            timeout: Seconds to wait for requests in flight; then they are cancelled and answered 503.
+            timeout: Seconds to wait for requests in flight; then they are cancelled with 503.
         """
         await self.__instance__.stop(timeout)
 
@@ -121,26 +121,26 @@ def add_service(  # noqa: PLR0913 - the documented signature
     on_incompatible: OnIncompatible = "refuse",
     **options: Unpack[EndpointDefaults],
 ) -> Service:
-    """Create a service; start it with ``async with`` or ``await service.start()``.
+    """Create a service; start it with `async with` or `await service.start()`.
 
     Args:
         nc: The connected NATS client.
-        name: The name of the service: letters, digits, ``-`` and ``_``.
+        name: The name of the service: letters, digits, `-` and `_`.
         version: Its semantic version.
-        description: What it is for.
+        description: Its purpose, for INFO.
         metadata: Strings; at most 128 KiB.
-        queue_group: Default of all endpoints; ``q`` when not given, empty for none.
+        queue_group: Default of all endpoints; `q` when not given, empty for none.
         pending_bytes_limit_by_endpoint: Default of all endpoints.
         pending_msgs_limit_by_endpoint: Default of all endpoints.
         now: The clock; UTC by default.
         id_generator: Makes the id of the instance; a NUID of 22 characters by default.
-        api_prefix: Prefix of the discovery subjects; ``$SRV`` by default.
-        middlewares: Run around those of groups and endpoints, first one outermost.
+        api_prefix: Prefix of the discovery subjects; `$SRV` by default.
+        middlewares: Middlewares around those of groups and endpoints, first one outermost.
         error_handler: Called with the service and each error of a request, sync or async.
-        done_handler: Called once with the service and None, or what made stopping fail.
-        contracts: A schema registry; the schemas of typed endpoints are registered in it when they are added.
-        on_incompatible: ``refuse`` makes ``add_endpoint`` raise `IncompatibleContractError` when a schema is
-            not compatible with the one before; ``warn`` logs it.
+        done_handler: Called once with the service and None, or the error that made stopping fail.
+        contracts: A schema registry; `add_endpoint` registers the schemas of typed endpoints there.
+        on_incompatible: `refuse` makes `add_endpoint` raise `IncompatibleContractError` when a
+            schema is not compatible with the one before; `warn` logs it.
         **options: Defaults of all endpoints, such as `max_in_flight` and `timeout`; see
             `EndpointDefaults`.
 

@@ -1,1 +1,1 @@
-"""The bytes of NATS: the two transport paths, subscriptions, fences, nats-py."""
+"""The transport: both message paths, subscriptions, fences, and all knowledge of nats-py."""

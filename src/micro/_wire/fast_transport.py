@@ -1,7 +1,7 @@
-"""A transport for nats-py that keeps the messages of our subscriptions to itself.
+"""The fast path: a transport for nats-py that passes the messages of our subscriptions to sinks.
 
-nats-py connects, authenticates, pings, reconnects and resubscribes as ever, and gets every frame that is
-not ours verbatim.
+nats-py still connects, authenticates, pings, reconnects and resubscribes. It receives every other
+frame unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VARIABLE = "MICRO_TRANSPORT"
 DOLLAR = ord("$")
 
 MANY = 128
-"""Messages that leave before the turn of the event loop is over: the server may begin with them."""
+"""Messages after which a write does not wait for the end of the turn: the server can begin."""
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
@@ -43,32 +43,32 @@ def install(
     servers: Iterable[str],
     make: Callable[[NatsClient], FastTransport] | None = None,
 ) -> None:
-    """Give a client that has not connected yet the fast transport, where that is possible.
+    """Give a client the fast transport before it connects, where that is possible.
 
-    It is not for WebSocket servers. ``MICRO_TRANSPORT=public`` prevents it, ``MICRO_TRANSPORT=fast``
-    makes it an error that this release of nats-py cannot have it.
+    WebSocket servers need the public path. `MICRO_TRANSPORT=public` forces it;
+    `MICRO_TRANSPORT=fast` forbids it when this release of nats-py does not support the fast path.
 
     Raises:
-        ConfigError: The variable has another value, or what it asks for cannot be done.
+        ConfigError: The variable has another value, or the fast path is forced and impossible.
     """
-    wanted = os.environ.get(VARIABLE, "auto")
-    if wanted not in ("auto", "fast", "public"):
-        raise ConfigError(f"invalid {VARIABLE} {wanted!r}: expected 'auto', 'fast' or 'public'")
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in ("auto", "fast", "public"):
+        raise ConfigError(f"invalid {VARIABLE} {choice!r}: expected 'auto', 'fast' or 'public'")
     nats_py.guard(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
-    if wanted == "public" or websocket or fast(nc) is not None:
+    if choice == "public" or websocket or fast(nc) is not None:
         return
     changed = nats_py.unusable(nc)
     if changed is None:
         nats_py.put_transport(nc, FastTransport(nc) if make is None else make(nc))
-    elif wanted == "fast":
+    elif choice == "fast":
         raise ConfigError(f"{VARIABLE}=fast is impossible: nats-py has another {changed}")
     else:
         logger.warning("nats-py has another %s: taking the slower public path", changed)
 
 
 def fast(nc: NatsClient) -> FastTransport | None:
-    """Return the fast transport of a client, None for one that goes the public path."""
+    """Return the fast transport of a client, None for a client on the public path."""
     transport = nats_py.transport_of(nc)
     return transport if isinstance(transport, FastTransport) else None
 
@@ -76,9 +76,9 @@ def fast(nc: NatsClient) -> FastTransport | None:
 class FastTransport(Transport):
     """A transport for nats-py, and the fast path: messages of sinks never pass through nats-py.
 
-    Messages published in one turn of the event loop, or during one batch of received messages, leave
-    in one write, many of them in several; nats-py's own buffer goes first. Without a connection they
-    wait for the next one, up to the pending size of nats-py.
+    Messages published in one turn of the event loop, or during one batch of received messages,
+    leave in one write, many of them in several; nats-py's own buffer goes first. Without a
+    connection they wait for the next one, up to the buffer size of nats-py.
 
     Args:
         nc: The client of this transport.
@@ -153,7 +153,7 @@ class FastTransport(Transport):
             self._flush()
             self._flush_due = True  # it still is
 
-    # -- what nats-py uses
+    # -- the transport of nats-py
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         if self._stream is not None:

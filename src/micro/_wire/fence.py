@@ -1,10 +1,10 @@
-"""Knowing that the server has seen what was sent.
+"""Fences: the proof that the server has processed every command sent so far.
 
-nats-py's ``flush()`` puts its PING in front of whatever is still buffered, so its PONG proves nothing
-about a SUB or UNSUB of a moment ago. Once the buffer is empty the order holds: the server answers the
-PING after everything before it (`rtt` and not `flush` sends it: the latter returns at once, and with
-success, where nothing is read any more). A PONG needs no permission, where an echo to an inbox of our own would.
-All who wait for the same buffer to become empty share one PING: a thousand endpoints cost one.
+`flush()` of nats-py sends its PING ahead of buffered commands, so its PONG proves nothing about a
+recent SUB or UNSUB. Once the buffer is empty the order holds: the server answers the PING after
+everything before it. `rtt()` sends the PING, since `flush()` returns at once, and with success,
+when nothing is read any more. A PONG needs no permission, unlike an echo to an inbox. All fences
+that wait for the same buffer to become empty share one PING: a thousand endpoints cost one.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _FOREVER = 1_000_000_000
 
 
 async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = True) -> None:
-    """Return when the server has processed every command given to ``nc`` so far.
+    """Return when the server has processed every command given to `nc` so far.
 
-    All messages the server sent before that have then been handed to their subscriptions.
+    All messages that the server sent before have then reached their subscriptions.
 
     Args:
         nc: The connection.
         timeout: Seconds to wait in all.
-        reconnects: Whether to wait for a connection that is lost to come back.
+        reconnects: Whether to wait for a lost connection to come back.
 
     Raises:
         ConnectError: The connection is closed or lost, or the server did not answer in time.
@@ -52,7 +52,7 @@ async def fence(nc: NatsClient, timeout: float = 10.0, *, reconnects: bool = Tru
 
 
 async def settle(nc: NatsClient) -> None:
-    """Wait until the server has processed what was sent, unless there is no server to wait for."""
+    """Wait until the server has processed every command, unless there is no connection."""
     if nc.is_connected:
         try:
             await fence(nc, reconnects=False)
@@ -68,7 +68,7 @@ class _Waiter(NamedTuple):
 
 
 class Round:
-    """Those who wait for one PING, and the task that sends it and looks after them."""
+    """The fences that wait for one PING, and the task that sends it."""
 
     def __init__(self, nc: NatsClient) -> None:
         self._nc = nc
@@ -86,7 +86,7 @@ class Round:
 
     async def _run(self) -> None:
         while await self._is_flushed():
-            self._close()  # what is sent from now on comes behind the PING
+            self._close()  # later commands are sent behind the PING
             if await self._is_answered():
                 self._failure = None
                 return
@@ -101,7 +101,7 @@ class Round:
             _end(waiter, self._failure)
 
     async def _is_flushed(self) -> bool:
-        """Wait until nats-py has sent everything; False when nobody waits for that any more."""
+        """Wait until nats-py has sent everything; return False when no fence waits any more."""
         pause = 0.0
         while self._is_awaited():
             if self._nc.is_connected and self._nc.pending_data_size == 0:
@@ -111,7 +111,7 @@ class Round:
         return False
 
     async def _is_answered(self) -> bool:
-        """Send a PING and wait for its PONG; False when it is to be repeated."""
+        """Send a PING and wait for its PONG; return False when the PING must be repeated."""
         nc = self._nc
         _forget_lost_pings()
         pings = self._state.pings
@@ -128,7 +128,7 @@ class Round:
         return False
 
     def _is_awaited(self) -> bool:
-        """Let those go who cannot wait any longer; return whether any are left."""
+        """Fail the fences that cannot wait any longer; return whether any are left."""
         now = self._loop.time()
         for waiter in self._waiters:
             if self._nc.is_closed:
@@ -152,7 +152,7 @@ def _end(waiter: _Waiter, failure: Exception | None) -> None:
 
 
 def _forget_lost_pings() -> None:
-    """Cancel the round trips of former connections: no PONG can come for them any more."""
+    """Cancel the PINGs of former connections: no PONG can arrive for them any more."""
     for nc, state in all_states():
         for ping, connection in list(state.pings.items()):
             if nc.is_closed or connection != nc.stats["reconnects"]:

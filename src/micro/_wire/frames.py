@@ -18,17 +18,17 @@ _M, _H = b"MH"
 
 
 class FrameSplitter:
-    """Hands messages of known subscriptions to their sinks, and keeps every other frame as it came.
+    """The splitter that passes messages of known subscriptions to sinks and keeps other frames.
 
-    Holds what is incomplete until the rest arrives; a large payload is put together only once. From
-    the first control line on that makes no sense, everything is kept for somebody else to judge.
+    An incomplete frame waits for the rest; a large payload is joined only once. After an invalid
+    control line every byte is kept unchanged, and nats-py reports the error.
 
     Args:
         routes: Sinks by subscription id; may change at any time.
 
     Attributes:
-        others: Frames for somebody else, in order; the owner empties it.
-        messages: How many messages went to sinks; the owner resets it.
+        others: Frames without a sink, in order; the owner empties it.
+        messages: The number of messages passed to sinks; the owner resets it.
         payload_bytes: The size of their payloads; the owner resets it.
     """
 
@@ -69,11 +69,11 @@ class FrameSplitter:
             self._parts.append(data[rest:])
 
     def _split(self, data: bytes) -> int:
-        """Deal with all complete frames and return where the incomplete one begins."""
+        """Process all complete frames; return the position of the incomplete one."""
         routes, others, find = self._routes, self.others, data.find
         size, position, payload_bytes = len(data), 0, 0
         last: Sink | None = None
-        run: list[Message] = []  # for that sink, which takes them in one call
+        run: list[Message] = []  # messages for that sink, passed in one call
         while (line_end := find(b"\r\n", position)) >= 0:
             kind = data[position]
             if kind != _M and kind != _H:

@@ -1,11 +1,11 @@
-"""What the framework knows of nats-py beyond its public interface; no other module touches that.
+"""All use of private names of nats-py; no other module touches them.
 
-`unusable` checks it when a client is made: if a release of nats-py has changed one of these names, the
-client goes the public path instead. What that one would like to use as well, it does without then.
+`unusable` checks the names before a client connects. If a release of nats-py has changed one, the
+client takes the public path, which works without any of them.
 
-One thing is public but not documented: the ``future`` of a subscription is given every message of it, at
-once, where a callback is given them by a queue and a task of each subscription. `gives_messages_at_once`
-tries whether that is so.
+One behaviour is public but not documented: the `future` of a subscription receives every message at
+once, whereas a callback needs a queue and a task for each subscription. `gives_messages_at_once`
+tests that behaviour.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from micro._wire.frames import Message
 
 logger = logging.getLogger("micro.transport")
 
-# Attributes of a client that has not connected, and what they must be then.
+# Attributes of a client that has not connected, and their values then.
 _CLIENT: dict[str, Any] = {
     "_transport": None,
     "_pending": [],
@@ -56,7 +56,7 @@ _TRANSPORT_METHODS = frozenset(
 
 
 def unusable(nc: NatsClient) -> str | None:
-    """Return what of nats-py is not as this module knows it, None when all is."""
+    """Return the first name of nats-py that has changed, None if none has."""
     for name, expected in _CLIENT.items():
         if not hasattr(nc, name) or getattr(nc, name) != expected:
             return f"Client.{name}"
@@ -93,7 +93,7 @@ class _Inlet:
 
 @cache
 def gives_messages_at_once() -> bool:
-    """Return whether nats-py gives every message, not only the first, to the future of a subscription."""
+    """Return whether nats-py passes every message of a subscription to its future."""
     received: list[Message] = []
     try:
         nc = NatsClient()
@@ -106,7 +106,7 @@ def gives_messages_at_once() -> bool:
                 continue
             steps.close()
         return len(received) == 2 and 7 in nc._subs
-    except Exception as error:  # noqa: BLE001 - whatever a release may have changed
+    except Exception as error:  # noqa: BLE001 - a release may have changed anything
         logger.debug("nats-py does not give messages to futures: %s", error)
         return False
 
@@ -154,10 +154,10 @@ def knows(nc: NatsClient, sid: int | None) -> bool:
 
 
 async def leave(nc: NatsClient, subscription: Subscription) -> None:
-    """Ask the server to end a subscription, and keep it for the messages that are under way.
+    """Ask the server to end a subscription, and keep it for messages under way.
 
-    nats-py's ``unsubscribe()`` throws those away, and ``drain()`` waits with a PING that overtakes
-    the UNSUB. Follow with a fence, then with ``unsubscribe()``.
+    `unsubscribe()` of nats-py drops such messages, and `drain()` waits with a PING that overtakes
+    the UNSUB. Call a fence next, then `unsubscribe()`.
     """
     send = getattr(nc, "_send_unsubscribe", None)
     if send is None:
@@ -167,12 +167,12 @@ async def leave(nc: NatsClient, subscription: Subscription) -> None:
 
 
 def transport_of(nc: NatsClient) -> Transport | None:
-    """Return what a client sends and receives through; None before it connects."""
+    """Return the transport of a client; None before it connects."""
     return getattr(nc, "_transport", None)
 
 
 def put_transport(nc: NatsClient, transport: Transport) -> None:
-    """Have a client that has not connected yet send and receive through another transport."""
+    """Set the transport of a client that has not connected yet."""
     nc._transport = transport
 
 
@@ -182,12 +182,12 @@ def takes_transport(nc: NatsClient) -> bool:
 
 
 def max_pending_size(nc: NatsClient) -> int:
-    """Return how many bytes a client keeps before it waits for the server, or is connected again."""
+    """Return the size of a client's send buffer in bytes."""
     return getattr(nc, "_max_pending_size", 0)
 
 
 def take_pending(nc: NatsClient) -> list[bytes]:
-    """Take what a client is about to send."""
+    """Take the send buffer of a client."""
     pending: list[bytes] = nc._pending
     if pending:
         nc._pending = []
@@ -196,13 +196,13 @@ def take_pending(nc: NatsClient) -> list[bytes]:
 
 
 def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
-    """Let ``record`` see each asynchronous error, before the error callback of whoever owns ``nc``.
+    """Call `record` with each asynchronous error, before the error callback of the client's owner.
 
-    The public API keeps only the last one. Once per connection; a second call does nothing.
+    The public API keeps only the last error. A second call for a client does nothing.
     """
-    found = getattr(nc, "_error_cb", None)
-    if found is not None and not isinstance(found, _Watch):
-        nc._error_cb = _Watch(nc, record, found)
+    callback = getattr(nc, "_error_cb", None)
+    if callback is not None and not isinstance(callback, _Watch):
+        nc._error_cb = _Watch(nc, record, callback)
 
 
 class _Watch:
@@ -259,8 +259,8 @@ def guard(nc: NatsClient) -> None:
     def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
         return process_or_decode(headers) if headers else process(headers)
 
-    nc._build_message = build_or_skip  # type: ignore[method-assign]  # once, for all its messages
-    nc._process_headers = process_any  # type: ignore[method-assign]  # once, for all its messages
+    nc._build_message = build_or_skip  # type: ignore[method-assign]  # once for all messages
+    nc._process_headers = process_any  # type: ignore[method-assign]  # once for all messages
 
 
 def is_abandoned(nc: NatsClient) -> bool:

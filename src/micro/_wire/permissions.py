@@ -16,7 +16,7 @@ _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^
 
 
 def refused(text: str) -> tuple[str, str] | None:
-    """Return the action and the subject, in lower case, of an error that is a permissions violation.
+    """Return the action and the subject, in lower case, of a permissions violation.
 
     The action is `publish` or `subscription`.
     """

@@ -10,22 +10,22 @@ from typing import NamedTuple, cast
 from micro._wire.frames import FrameSplitter, Sink
 
 CLOSE_TIMEOUT = 1.0
-"""Seconds for what is unsent to leave before a connection is cut; a dead peer would never take it."""
+"""Seconds to send buffered bytes before a connection is cut; a dead peer never takes them."""
 
 READ_SIZE = 256 * 1024
-"""Bytes that are read at once; the system gives memory only for as many as ever came."""
+"""Bytes of the read buffer; memory is only committed for bytes actually received."""
 
 WRITE_LIMIT = 1024 * 1024
-"""Unsent bytes from which on nothing more is read, so that a stuck connection fills no memory."""
+"""Unsent bytes above which reading pauses, so that a stuck connection fills no memory."""
 
 
 class StreamOwner(NamedTuple):
-    """What the owner of a stream is told.
+    """The callbacks of the owner of a stream.
 
     Attributes:
-        batch_begins: Messages are about to be handed to their sinks.
-        batch_ends: They have been: this many messages and payload bytes.
-        writable: The stream takes data (again).
+        batch_begins: Called before messages are passed to sinks.
+        batch_ends: Called after that with the number of messages and payload bytes.
+        writable: Called when the stream takes data, or takes it again.
     """
 
     batch_begins: Callable[[], None]
@@ -34,14 +34,14 @@ class StreamOwner(NamedTuple):
 
 
 class Stream(asyncio.BufferedProtocol):
-    """One connection, from its making to its end; a reconnect makes a new one.
+    """One connection from its start to its end; a reconnect makes a new one.
 
-    It brings its own buffer, because asyncio would ask the system for 256 KiB, and give them back, each
-    time something can be read: at one request a time that is a third of all the work.
+    The stream brings its own read buffer. asyncio would allocate and free 256 KiB for each read,
+    which is a third of the work when requests come one at a time.
 
     Args:
         routes: Sinks of messages by subscription id.
-        owner: Told of what happens.
+        owner: The callbacks of the owner.
 
     Attributes:
         live: Whether messages go to their sinks and answers may be written.
@@ -65,12 +65,12 @@ class Stream(asyncio.BufferedProtocol):
 
     @property
     def writable(self) -> bool:
-        """Whether it is live and takes more data now."""
+        """Whether the stream is live and takes more data now."""
         return self.live and not self._paused
 
     @property
     def ended(self) -> bool:
-        """Whether the connection is gone and everything has been read."""
+        """Whether the connection has ended and everything has been read."""
         return self._lost and not self._early and not self._splitter.others
 
     # -- called by the event loop
@@ -120,7 +120,7 @@ class Stream(asyncio.BufferedProtocol):
     # -- called by the owner
 
     async def start_tls(self, context: ssl.SSLContext, hostname: str | None) -> None:
-        """Go on encrypted."""
+        """Encrypt the connection from now on."""
         transport = await self._loop.start_tls(
             self._transport, self, context, server_hostname=hostname
         )
@@ -136,16 +136,16 @@ class Stream(asyncio.BufferedProtocol):
         """
         while b"\n" not in self._early:
             if self._lost:
-                # nats-py would take an empty line for a server that is satisfied.
+                # nats-py would take an empty line for the server's consent.
                 raise self._reason or ConnectionResetError("the server closed the connection")
             await self._change()
         line, separator, self._early = self._early.partition(b"\n")
         return line + separator
 
     async def read_others(self) -> bytes:
-        """Return all frames that no sink took; waits for some, and is empty at the end.
+        """Wait for frames without a sink and return them; empty when the connection has ended.
 
-        The first call ends the setting up: from then on messages go to their sinks.
+        The first call ends the setup: from then on messages go to their sinks.
         """
         if not self._handed_over:
             self._handed_over = True
@@ -154,29 +154,29 @@ class Stream(asyncio.BufferedProtocol):
         others = self._splitter.others
         while not others and not (self._lost and not self._early):
             await self._change()
-        found = b"".join(others)
+        frames = b"".join(others)
         others.clear()
-        return found
+        return frames
 
     def write(self, data: bytes) -> None:
-        """Send bytes; those for a connection that is gone are dropped."""
+        """Send bytes; drop them when the connection has ended."""
         if not self._transport.is_closing():
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the connection takes more data, or is gone."""
+        """Wait until the connection takes more data, or has ended."""
         while self._paused and not self._lost:
             if self._unpaused is None:
                 self._unpaused = self._loop.create_future()
             await asyncio.wait({self._unpaused})
 
     def close(self) -> None:
-        """Read nothing more, send what is written, then close."""
+        """Stop reading, send the buffered bytes, then close."""
         self.live = False
         self._transport.close()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed, and cut it when that takes too long."""
+        """Wait until the connection is closed, and cut it when that takes too long."""
         await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
         if not self._closed.done():
             self._transport.abort()

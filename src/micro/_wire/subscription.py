@@ -1,4 +1,4 @@
-"""One subscription of an endpoint on one connection: joining and leaving without a gap."""
+"""The subscription of an endpoint on one connection: joined and left without a gap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from micro._wire.frames import Sink
 from micro._wire.paths import Path
 
 LINGER = 0.5
-"""Seconds in which a message crosses a cluster."""
+"""Seconds that a message takes at most to cross a cluster."""
 
 
 class Listener:
     """A subject, perhaps in a queue group, on one connection.
 
     Args:
-        path: The way over the connection.
+        path: The path of the connection.
         subject: The subject.
         queue_group: The queue group; empty for none.
         sink: Receives the messages.
@@ -36,13 +36,13 @@ class Listener:
         self._subscription: Subscription | None = None
 
     async def join(self, owner: str) -> None:
-        """Subscribe; returns when the server has the subscription.
+        """Subscribe; return when the server has the subscription.
 
         Args:
-            owner: Whose subscription it is, for the error.
+            owner: The owner of the subscription, for the error message.
 
         Raises:
-            PermissionDeniedError: The server refuses it.
+            PermissionDeniedError: The server refuses the subscription.
             ConnectError: The server does not answer.
         """
         permissions.expect(self._nc, [self._subject])
@@ -57,24 +57,24 @@ class Listener:
             raise
 
     async def linger(self) -> None:
-        """Wait for what other servers have sent towards this connection before they knew a better one.
+        """Wait for messages that other servers of the cluster still route to this connection.
 
-        Not without a queue group: then each message comes over the other connection as well.
+        Without a queue group there is no need to: the other connection receives each message too.
         """
         if self._queue_group and self._nc.is_connected:
             await asyncio.sleep(LINGER)
 
     async def leave(self) -> None:
-        """Ask the server for no more; what it has sent until then is still received."""
+        """Ask the server for no more messages; messages under way are still received."""
         if self._subscription is not None and self._nc.is_connected:
             await nats_py.leave(self._nc, self._subscription)
             await settle(self._nc)
 
     async def close(self) -> None:
-        """Admit what has been received, then end the subscription; may be called twice."""
+        """Pass on received messages, then end the subscription; may be called twice."""
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return
         while subscription.pending_msgs and not self._nc.is_closed:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0)  # nats-py hands them over one by one
+            await asyncio.sleep(0)  # nats-py passes them on one by one
         await self._path.unsubscribe(subscription)

@@ -22,14 +22,14 @@ Script = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 
 @pytest.fixture(params=PATHS)
 async def caller(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
-    """The connection that asks, by one path and the other."""
+    """Connect the caller by each path in turn."""
     async with connections(request.param) as connect:
         yield await connect(server.url)
 
 
 @pytest.fixture
 def ask(nc: NatsClient, caller: NatsClient) -> Callable[..., Awaitable[Replies]]:
-    """Give the replies to a request whose responder follows a script of ``await say(data)``."""
+    """Give the replies to a request whose responder follows a script of `await say(data)`."""
 
     async def begin(script: Script, until: Until) -> Replies:
         async def answer(message: Msg) -> None:

@@ -25,7 +25,7 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
 
 @pytest.fixture
 async def nc(connect: Connect, server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A connection with a service that echoes, and one that never answers."""
+    """Connect, and serve an endpoint that echoes and one that never answers."""
 
     async def echo(request: Request) -> None:
         await request.respond(request.data())

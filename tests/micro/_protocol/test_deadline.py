@@ -25,7 +25,7 @@ SHORT = 0.2
 
 @pytest.fixture(params=PATHS)
 async def nc(request: pytest.FixtureRequest, server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A connection of the part under test, by each path in turn."""
+    """Connect the part under test by each path in turn."""
     async with connections(request.param) as connect:
         yield await connect(server.url)
 
@@ -273,7 +273,7 @@ async def test_a_deadline_is_gone_after_the_request(
 async def test_each_request_of_a_read_has_its_own_deadline(
     service: micro.Service, caller: NatsClient
 ) -> None:
-    """Some have none, some share one, some suspend, some wait for a slot, some leave a task behind."""
+    """Mix requests without a deadline, with a shared one, suspended, queued and dirty ones."""
     times = [None, "60000", "60000", "90000", None, "30000", None, "60000"] * 10
     seen: dict[int, list[float | None]] = {}
     left: list[asyncio.Task[None]] = []
@@ -315,7 +315,7 @@ async def test_each_request_of_a_read_has_its_own_deadline(
 async def test_a_request_of_a_handler_that_is_late_ends_in_504(
     service: micro.Service, nc: NatsClient, caller: NatsClient
 ) -> None:
-    """The inherited time-out of the inner request comes out of the handler; it is no fault of it."""
+    """The handler raises the inherited time-out of its inner request; that is no failure."""
     client = micro.Client(nc)
 
     async def silent(request: Request) -> None:

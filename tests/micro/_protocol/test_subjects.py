@@ -1,4 +1,4 @@
-"""Names, subjects, versions, queue groups and metadata: what is accepted and how the rest is refused."""
+"""The rules of names, subjects, versions, queue groups and metadata."""
 
 from __future__ import annotations
 
@@ -60,8 +60,22 @@ def test_good_version(version: str) -> None:
 
 @pytest.mark.parametrize(
     "version",
-    ["", "1", "1.0", "v1.0.0", "1.0.0\n", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-a..b", "\u0661.0.0", None, 1.0],
-)  # fmt: skip
+    [
+        "",
+        "1",
+        "1.0",
+        "v1.0.0",
+        "1.0.0\n",
+        "01.0.0",
+        "1.0.0-",
+        "1.0.0-01",
+        "1.0.0+",
+        "1.0.0-a..b",
+        "\u0661.0.0",
+        None,
+        1.0,
+    ],
+)
 def test_bad_version(version: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         subjects.check_version(version)

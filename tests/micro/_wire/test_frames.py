@@ -113,7 +113,7 @@ others = st.sampled_from(
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[bytes]:
-    """A valid stream, cut anywhere."""
+    """Cut a valid stream anywhere."""
     stream = b"".join(draw(st.lists(st.one_of(messages(), others), max_size=12)))
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]

@@ -19,7 +19,8 @@ CONFIG = """
 authorization {
   users = [
     { user: "limited", password: "pw", permissions: {
-        publish: ">", subscribe: { allow: ["_INBOX.>", "$SRV.>", "Open.>"], deny: "Open.Closed" } } }
+        publish: ">",
+        subscribe: { allow: ["_INBOX.>", "$SRV.>", "Open.>"], deny: "Open.Closed" } } }
     { user: "hidden", password: "pw", permissions: {
         publish: ">", subscribe: ["_INBOX.>", "Open.>"] } }
     { user: "queue", password: "pw", permissions: {
