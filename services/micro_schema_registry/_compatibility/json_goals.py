@@ -183,7 +183,9 @@ def _branches(
     nearest: Causes = []
     for index, node in enumerate(nodes):
         at = f"{place}/{index}"
+        prover.brief += 1
         causes = prover.prove(known, node, at)
+        prover.brief -= 1
         if not causes:
             return index, []
         foreign = any(cause.context in {f"{at}/type", at} for cause in causes)
@@ -249,7 +251,7 @@ def _changed(keyword: str, before: Any, after: Any, place: str) -> Cause:
     return Cause(f"{keyword!r} changed from {show(before)} to {show(after)}", f"{place}/{keyword}")
 
 
-_REFERENCE = Goal(_reference, by_cases=False)
+_REFERENCE = Goal(_reference, 1, by_cases=False)
 GOALS: dict[str, Goal] = {
     "type": Goal(_type),
     "enum": Goal(_enum),
@@ -261,19 +263,19 @@ GOALS: dict[str, Goal] = {
     **{keyword: Goal(_count(keyword)) for keyword in _KIND_OF},
     "pattern": Goal(_pattern),
     "required": Goal(_required),
-    **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), Goal(members)),
-    "propertyNames": Goal(property_names),
-    **dict.fromkeys(("prefixItems", "items"), Goal(items)),
+    **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), Goal(members, 2)),
+    "propertyNames": Goal(property_names, 2),
+    **dict.fromkeys(("prefixItems", "items"), Goal(items, 2)),
     "uniqueItems": Goal(unique),
-    "contains": Goal(contains),
+    "contains": Goal(contains, 2),
     **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), _REFERENCE),
-    "allOf": Goal(_all_of, by_cases=False),
-    "anyOf": Goal(_any_of, by_type=True),
-    "oneOf": Goal(_one_of, by_type=True),
-    "not": Goal(_not, by_cases=False),
-    "if": Goal(_if, by_cases=False),
-    "dependentRequired": Goal(_dependent_required, by_cases=False),
-    "dependentSchemas": Goal(_dependent_schemas, by_cases=False),
-    "unevaluatedProperties": Goal(unevaluated_properties),
-    "unevaluatedItems": Goal(unevaluated_items),
+    "allOf": Goal(_all_of, 1, by_cases=False),
+    "anyOf": Goal(_any_of, 3, by_type=True),
+    "oneOf": Goal(_one_of, 3, by_type=True),
+    "not": Goal(_not, 3, by_cases=False),
+    "if": Goal(_if, 3, by_cases=False),
+    "dependentRequired": Goal(_dependent_required, 1, by_cases=False),
+    "dependentSchemas": Goal(_dependent_schemas, 3, by_cases=False),
+    "unevaluatedProperties": Goal(unevaluated_properties, 4),
+    "unevaluatedItems": Goal(unevaluated_items, 4),
 }

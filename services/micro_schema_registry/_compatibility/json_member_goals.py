@@ -25,10 +25,8 @@ from micro_schema_registry._compatibility.json_places import (
     positions_of,
     reachable,
 )
-from micro_schema_registry._compatibility.json_proof import Causes, Prover
+from micro_schema_registry._compatibility.json_proof import MAX_CAUSES, Causes, Prover
 from micro_schema_registry._errors import Cause
-
-_MAX_CAUSES = 20
 
 
 def members(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
@@ -37,8 +35,9 @@ def members(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) 
         return []
     group = members_of(goal)
     causes: Causes = []
-    for name in _names(prover, facts, [group], [pattern for pattern, _ in group.patterns]):
-        if len(causes) >= _MAX_CAUSES:
+    names = _names(prover, facts, [group], [pattern for pattern, _ in group.patterns])
+    for name in sorted(names, key=lambda name: _rank(group, name)):
+        if len(causes) >= MAX_CAUSES or (causes and prover.brief):
             break
         below = known_at(facts, name)
         for (node, _), keyword in asked_of(group, name):
@@ -47,6 +46,12 @@ def members(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) 
             if refused:
                 causes += _member_causes(name, node, below, refused, f"{place}/{token}")
     return causes
+
+
+def _rank(group: Members, name: Name) -> bool:
+    """Put the names first that tell the branches of a union from each other."""
+    node, _ = group.named.get(name.text or "", (None, True))
+    return node is None or "enum" not in node.keywords
 
 
 def _member_causes(name: Name, node: Node, below: Known, refused: Causes, place: str) -> Causes:
@@ -216,7 +221,7 @@ def unevaluated_properties(
             below = known_at(facts, name)
             refused = prover.below(below, node, at)
             causes += _member_causes(name, node, below, refused, at) if refused else []
-    return causes[:_MAX_CAUSES]
+    return causes[:MAX_CAUSES]
 
 
 def unevaluated_items(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:

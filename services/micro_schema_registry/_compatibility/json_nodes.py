@@ -73,15 +73,17 @@ class Node:
 
     Attributes:
         keywords: Assertions by name; subschemas in them are nodes.
+        location: Where it stands in its document, if a reference says so.
         never: Whether this is the schema `false`.
         rest_is_evaluated: Whether `unevaluatedProperties` surely skips what `additionalProperties` looks at.
     """
 
-    __slots__ = ("keywords", "never", "rest_is_evaluated", "slices")
+    __slots__ = ("keywords", "location", "never", "rest_is_evaluated", "slices")
 
     def __init__(self, keywords: dict[str, Any] | None = None, *, never: bool = False) -> None:
         self.keywords: dict[str, Any] = {} if keywords is None else keywords
         self.never = never
+        self.location = ""
         self.rest_is_evaluated = True
         self.slices: tuple[Node, ...] | None = None
 
@@ -234,7 +236,10 @@ class Reader:
             dialect = self._references[name][1]
         if isinstance(raw, dict) and id(raw) not in self._nodes:
             self._check(raw, dialect.of_resource(raw))
-        return self._node(raw, resolved.resolver, dialect)
+        node = self._node(raw, resolved.resolver, dialect)
+        if fragment.startswith("/") and not node.location:
+            node.location = reference
+        return node
 
     def _dynamic(self, name: str, reference: str, resolver: Any, dialect: Dialect) -> Any:
         anchor = reference.partition("#")[2] if name == "$dynamicRef" else name

@@ -17,8 +17,8 @@ hold; on the right one schema that has to follow. What no rule proves is refused
 - `format` and `content...` are annotations. References to meta-schemas and dynamic ones only follow from equal ones.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -41,23 +41,30 @@ _MAX_STEPS = 60_000
 _MAX_NESTED = 4_000
 _MAX_SPLITS = 7
 _MAX_CASES = 64
+_LONG_PLACE = 100  # longer ones start at the last definition that a reference led to
+MAX_CAUSES = 20
+
+
+Sequent = tuple[Known, Node]
 
 
 class TooComplexError(Exception):
     """The proof was given up."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Goal:
     """How an assertion is proven.
 
     Attributes:
         prove: Return why it does not follow.
+        rank: When it is its turn: 0 for those that look at the instance alone.
         by_cases: Whether a choice on the left may help.
         by_type: Whether it may help to look at types and values one by one.
     """
 
     prove: Prove
+    rank: int = 0
     by_cases: bool = True
     by_type: bool = False
 
@@ -73,17 +80,23 @@ class Prover:
     def __init__(self, goals: dict[str, Goal], *, thorough: bool) -> None:
         self.derived = DerivedSchemas()
         self.place = "#"  # for those who hear that the proof was given up
+        self.brief = 0  # above 0 one cause is enough: the search tries one of several ways
         self._goals = goals
         self._thorough = thorough
         self._steps = 0
         self._depth = 0
         self._splits = 0
         self._facts: dict[Known, Facts] = {}
-        self._proven: dict[tuple[Known, Node], int] = {}  # and the depth from which on it counts
-        self._refused: dict[tuple[Known, Node], Causes] = {}
-        self._active: dict[tuple[Known, Node], tuple[int, int]] = {}
+        self._proven: set[Sequent] = set()
+        self._refused: dict[Sequent, Causes] = {}
+        # The goals that the search is at, outermost first: their order, depths in the instance, and how much was
+        # provisional when they began.
+        self._active: dict[Sequent, int] = {}
+        self._depths: list[int] = []
+        self._starts: list[int] = []
+        # Proven as long as the active goals are, in the order of their proofs.
+        self._provisional: dict[Sequent, int] = {}
         self._lowest = _NONE  # the outermost active goal that was taken for proven
-        self._provisional: list[tuple[Known, Node]] = []
         self._impossible: dict[Known, bool] = {}
         self._same: dict[tuple[Node, Node], bool] = {}
         self._assumed: list[tuple[Node, Node]] = []
@@ -93,22 +106,38 @@ class Prover:
         if goal.always or (goal, True) in known:
             return []
         key = (known, goal)
-        if self._proven.get(key, _NONE) <= self._depth:
+        if key in self._proven or self._holds_here(key):
             return []
         if key in self._refused:
             return self._refused[key]
-        if key in self._active:
-            index, depth = self._active[key]
-            if depth >= self._depth:
-                return [Cause("the schema refers to itself without end", place)]
-            self._lowest = min(self._lowest, index)
-            return []
-        return self._search(key, place)
+        index = self._active.get(key)
+        if index is None:
+            return self._search(key, place)
+        if self._depths[index] >= self._depth:
+            return [Cause("the schema refers to itself without end", place)]
+        self._lowest = min(self._lowest, index)
+        return []
+
+    def _holds_here(self, key: Sequent) -> bool:
+        """Tell whether a sequent was proven from goals that are still active, all of them for larger instances."""
+        position = self._provisional.get(key)
+        if position is None:
+            return False
+        goals = bisect_right(self._starts, position)  # those that were active when it was proven
+        if goals and self._depths[goals - 1] >= self._depth:
+            return False
+        self._lowest = 0
+        return True
 
     def below(self, known: Known, goal: Node, place: str) -> Causes:
         """Prove a schema for a member or an item of the instance."""
-        with self._deeper():
+        splits, self._splits = self._splits, 0
+        self._depth += 1
+        try:
             return self.prove(known, goal, place)
+        finally:
+            self._depth -= 1
+            self._splits = splits
 
     def impossible(self, known: Known) -> bool:
         """Tell whether no instance can fit; False where that is not proven."""
@@ -119,7 +148,9 @@ class Prover:
         if answer is None:
             self._impossible[known] = False  # while it is asked for: instances are finite
             lowest, self._lowest = self._lowest, _NONE
+            self.brief += 1
             answer = self._contradiction(known, facts)
+            self.brief -= 1
             # It may only hold while a goal is taken for proven.
             self._impossible[known] = answer and self._lowest == _NONE
             self._lowest = min(lowest, self._lowest)
@@ -127,15 +158,10 @@ class Prover:
 
     def impossible_below(self, known: Known) -> bool:
         """Tell whether no member or item can fit."""
-        with self._deeper():
-            return self.impossible(known)
-
-    @contextmanager
-    def _deeper(self) -> Iterator[None]:
         splits, self._splits = self._splits, 0
         self._depth += 1
         try:
-            yield
+            return self.impossible(known)
         finally:
             self._depth -= 1
             self._splits = splits
@@ -200,29 +226,36 @@ class Prover:
     def _search(self, key: tuple[Known, Node], place: str) -> Causes:
         self._step()
         index = len(self._active)
+        if len(place) > _LONG_PLACE and key[1].location:
+            place = key[1].location
         self.place = place
         if index > _MAX_NESTED:
             raise TooComplexError
-        self._active[key] = (index, self._depth)
+        start = len(self._provisional)
+        self._active[key] = index
+        self._depths.append(self._depth)
+        self._starts.append(start)
         lowest, self._lowest = self._lowest, _NONE
-        first = len(self._provisional)
         causes = self._all_goals(*key, place)
-        del self._active[key]
+        self._active.popitem()
+        self._depths.pop()
+        self._starts.pop()
         if causes:
             # What was proven meanwhile may stand on this goal.
-            for stale in self._provisional[first:]:
-                self._proven.pop(stale, None)
-            del self._provisional[first:]
+            self._take_back(start)
             self._refused[key] = causes
+        elif self._lowest >= index:
+            self._proven.update(self._take_back(start))
+            self._proven.add(key)
+            self._lowest = _NONE
         else:
-            self._proven[key] = self._depth
-            self._provisional.append(key)
-            if self._lowest >= index:
-                self._proven.update(dict.fromkeys(self._provisional[first:], 0))
-                del self._provisional[first:]
-                self._lowest = _NONE
+            self._provisional.setdefault(key, len(self._provisional))
         self._lowest = min(lowest, self._lowest)
         return causes
+
+    def _take_back(self, start: int) -> list[Sequent]:
+        """Forget what was proven from active goals since a moment, and return it."""
+        return [self._provisional.popitem()[0] for _ in range(len(self._provisional) - start)]
 
     def _all_goals(self, known: Known, goal: Node, place: str) -> Causes:
         facts = self.facts(known)
@@ -238,11 +271,13 @@ class Prover:
                 else [Cause("nothing is allowed here any more: the schema is `false`", place)]
             )
         causes: Causes = []
-        for keyword in goal.keywords:
-            rule = self._goals.get(keyword)
-            if rule is not None:
-                causes += self._one_goal(rule, known, goal, place)
-        return causes
+        # Keywords that only mean something together share a rule; those that look no further come first.
+        rules = dict.fromkeys(self._goals[name] for name in goal.keywords if name in self._goals)
+        for rule in sorted(rules, key=lambda rule: rule.rank):
+            if causes and (self.brief or len(causes) >= MAX_CAUSES):
+                break
+            causes += self._one_goal(rule, known, goal, place)
+        return causes[:MAX_CAUSES]
 
     def _one_goal(self, rule: Goal, known: Known, goal: Node, place: str) -> Causes:
         """Prove one assertion, in the end by cases."""

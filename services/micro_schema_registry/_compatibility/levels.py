@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from micro_schema_registry._compatibility.room import with_room
 from micro_schema_registry._errors import Cause
 
 LEVELS = (
@@ -55,7 +56,7 @@ def parse(artifact_type: str, text: SchemaText) -> None:
         ValueError: it is not; the message is the reason.
     """
     if artifact_type in _FORMATS:
-        _parsed(artifact_type, text)
+        with_room(_parsed, artifact_type, text)
 
 
 def incompatibilities(
@@ -78,7 +79,7 @@ def incompatibilities(
         return (Cause(reason),)
     causes: dict[Cause, None] = {}  # in order, each once
     for old in compared:
-        causes |= dict.fromkeys(_between(artifact_type, direction, new, old))
+        causes |= dict.fromkeys(with_room(_between, artifact_type, direction, new, old))
     return tuple(causes)
 
 

@@ -8,14 +8,12 @@ import os
 import pickle
 import struct
 import sys
-import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from micro_schema_registry._compatibility.room import with_room
+
 LENGTH = struct.Struct(">Q")
-# Schemas nest and refer to each other over thousands of steps, and so do proofs. Memory is only used where stack is.
-_STACK = 512 * 1024 * 1024
-_MAX_FRAMES = 200_000
 
 
 def read(stream: IO[bytes]) -> bytes:
@@ -36,11 +34,7 @@ def main() -> None:
     os.dup2(2, 1)  # libraries may print
     if hasattr(os, "nice"):
         os.nice(5)  # the parent has requests to answer meanwhile
-    sys.setrecursionlimit(_MAX_FRAMES)
-    threading.stack_size(_STACK)
-    serving = threading.Thread(target=_serve, args=(sys.stdin.buffer, answers))
-    serving.start()
-    serving.join()
+    with_room(_serve, sys.stdin.buffer, answers)
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:

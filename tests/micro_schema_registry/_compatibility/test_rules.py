@@ -484,3 +484,21 @@ def test_other_types_are_taken_as_they_are_but_never_called_compatible() -> None
     assert causes("GRAPHQL", "BACKWARD", "type A", "type B") == [
         "artifact type 'GRAPHQL' cannot be compared: expected COMPATIBILITY NONE"
     ]
+
+
+def test_a_refusal_deep_in_a_recursive_schema_is_short() -> None:
+    """Every model leads to every other one, on countless ways."""
+
+    def models(closed: bool) -> dict[str, Any]:
+        names = [f"M{i}" for i in range(30)]
+        properties = {
+            name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]} for name in names
+        }
+        definitions: Any = {n: {"type": "object", "properties": properties} for n in names}
+        definitions["M29"] = {**definitions["M29"], "additionalProperties": not closed}
+        return {"$defs": definitions, "$ref": "#/$defs/M0"}
+
+    assert causes("JSON", "BACKWARD", models(closed=False), models(closed=True)) == []
+    found = causes("JSON", "BACKWARD", models(closed=True), models(closed=False))
+    assert 0 < len(found) <= 20
+    assert all("additional" in cause and len(cause) < 300 for cause in found)
