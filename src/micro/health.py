@@ -7,7 +7,8 @@
 or `micro run app:setup --health :8080`.
 
     GET /healthz    alive: a message goes through the NATS server and back. 200, else 503.
-    GET /readyz     ready: alive, a service runs and none has stopped, every check is passed
+    GET /readyz     ready: alive, a service runs, none has stopped or lost a subscription,
+                    and every check is passed
 
 The body is `{"status": "ok", "checks": {"nats": "ok", "services": "ok", "database": "ok"}}`. A
 check that does not pass is `failed` or `timed out`; the reason is only in the log.
@@ -84,7 +85,8 @@ class Health:
     def _services_run(self) -> bool:
         services = self._context.services
         stopping = self._context.cancelled() or any(service.stopped() for service in services)
-        return bool(services) and not stopping
+        refused = any(service.refused() for service in services)
+        return bool(services) and not stopping and not refused
 
     async def _all(self, checks: Mapping[str, Check]) -> Report:
         outcomes = await asyncio.gather(*(self._one(*check) for check in checks.items()))

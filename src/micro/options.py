@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from micro._backoff import Backoff
 from micro._connection import credentials as ways
-from micro._connection.backoff import Backoff
 from micro._connection.secrets import Function
 from micro._connection.secrets import Given as Secret
 from micro._connection.settings import ConnectOption

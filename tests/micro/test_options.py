@@ -19,7 +19,8 @@ import pytest
 from nats.aio.client import Server
 
 from micro import options
-from micro._connection.backoff import Backoff
+from micro._backoff import Backoff
+from micro._connection.reconnect_order import ReconnectHandler
 from micro._connection.settings import ConnectOption, resolve
 from micro._errors import ConfigError
 
@@ -752,7 +753,7 @@ def pool(**counters: int) -> list[Server]:
 
 
 def test_delays_double_up_to_the_cap_and_start_anew_after_success() -> None:
-    choose = Backoff(jitter=0).handler()
+    choose = ReconnectHandler(Backoff(jitter=0))
     delays = [choose(pool(a=failures), {})[1] for failures in range(9)]
     delays.append(choose(pool(a=0), {})[1])
 
@@ -760,7 +761,7 @@ def test_delays_double_up_to_the_cap_and_start_anew_after_success() -> None:
 
 
 def test_a_round_tries_every_server_once_and_only_its_first_attempt_waits() -> None:
-    choose = Backoff(jitter=0).handler()
+    choose = ReconnectHandler(Backoff(jitter=0))
     counters = dict.fromkeys("abc", 0)
     seen = []
     for _ in range(6):
@@ -774,7 +775,7 @@ def test_a_round_tries_every_server_once_and_only_its_first_attempt_waits() -> N
 
 
 def test_the_server_that_was_lost_is_tried_last() -> None:
-    choose = Backoff(jitter=0).handler()
+    choose = ReconnectHandler(Backoff(jitter=0))
     choose.used("b:4222")
     server, _ = choose(pool(b=1, a=1), {})
 

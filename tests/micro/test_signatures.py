@@ -278,6 +278,7 @@ def test_service_and_context_add_services_alike() -> None:
                 "info",
                 "name",
                 "reset",
+                "refused",
                 "start",
                 "stats",
                 "stop",

@@ -13,10 +13,11 @@ from nats.aio.msg import Msg
 
 from micro._protocol import deadline as _deadline
 from micro._protocol.headers import STATUS
-from micro._wire import nats_py
+from micro._wire import nats_py, permissions
 from micro._wire.client_state import state_of
 from micro._wire.frames import Message
 from micro._wire.paths import Path, path_of
+from micro._wire.permissions import Refusal
 
 NO_RESPONDERS = "503"
 
@@ -103,6 +104,13 @@ class Requester:
             self._inbox = b""
             raise
         self._sid = nats_py.sid(subscription)
+        permissions.watch(self._nc, self._refused)
+
+    def _refused(self, refusal: Refusal) -> None:
+        """Subscribe again with the next request, if the server has dropped the inbox."""
+        own = f"{self._inbox.decode()}*".lower()
+        if refusal.action == "subscription" and refusal.subject in (None, own):
+            self._inbox = b""
 
     def _receive(self, messages: list[Message]) -> None:
         for message in messages:

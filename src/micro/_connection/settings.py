@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from micro._connection.backoff import Backoff
+from micro._backoff import Backoff
 from micro._connection.credentials import (
     Credentials,
     Token,
@@ -20,6 +20,7 @@ from micro._connection.credentials import (
     nkey,
 )
 from micro._connection.nats_contexts import read_context, selected_context
+from micro._connection.reconnect_order import ReconnectHandler
 from micro._connection.secrets import read_text, shown
 from micro._connection.urls import split_servers
 from micro._errors import ConfigError
@@ -111,7 +112,7 @@ class Settings(NamedTuple):
             "servers": list(servers),
             "dont_randomize": True,
             "max_reconnect_attempts": self.backoff.max_attempts,
-            "reconnect_to_server_handler": self.backoff.handler(),
+            "reconnect_to_server_handler": ReconnectHandler(self.backoff),
             # nats-py uses the handler for reconnects, and this delay for the first connection.
             "reconnect_time_wait": self.backoff.max_delay / len(self.servers),
         }

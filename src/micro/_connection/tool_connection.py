@@ -64,8 +64,11 @@ class ToolConnection:
             action: `publish` or `subscription`.
             subject: The subject.
         """
-        wanted = (action, subject.lower())
-        return next((text for text in self.complaints if permissions.refused(text) == wanted), None)
+        for text in self.complaints:
+            refused = permissions.refusal(text)
+            if refused is not None and refused[:2] == (action, subject.lower()):
+                return text
+        return None
 
     def problem(self) -> str | None:
         """Return why no service can be seen, None if the connection works."""

@@ -168,7 +168,12 @@ class ServedEndpoint:
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Subscribe; return when the server has the subscription."""
-        return self._listener.join(self._owner())
+        return self._listener.join(self._owner(), self._home.report)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server has dropped the subscription; it is made again when possible."""
+        return self._listener.refused
 
     async def stop(self, timeout: float) -> None:
         """Stop this endpoint; see `Endpoint.stop`."""
@@ -182,7 +187,7 @@ class ServedEndpoint:
     async def move(self, path: Path) -> None:
         """Continue on another connection; no request is lost between the two."""
         listener = self._listen(path)
-        await listener.join(self._owner())
+        await listener.join(self._owner(), self._home.report, insist=False)
         former, self._listener = self._listener, listener
         self._former = (*self._former, former)
         self._path = path

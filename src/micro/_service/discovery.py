@@ -12,13 +12,16 @@ from functools import partial
 import nats.errors
 from nats.aio.subscription import Subscription
 
-from micro._errors import PayloadTooLargeError
+from micro._errors import MicroError, PayloadTooLargeError
 from micro._protocol.adr32 import ERROR, ERROR_CODE
 from micro._protocol.subjects import VERBS, control_subject
 from micro._ratelimit import LimitedLog, TokenBucket
-from micro._wire import permissions
+from micro._wire import resubscribing
+from micro._wire.fence import fence
 from micro._wire.frames import Message
 from micro._wire.paths import DOLLAR, Path
+from micro._wire.permissions import Expectation
+from micro._wire.resubscribing import Kept
 
 logger = logging.getLogger("micro.discovery")
 
@@ -65,6 +68,7 @@ class Discovery:
             for scope in ((), (name,), (name, id))
         }
         self._subscriptions: list[Subscription] = []
+        self._kept: list[Kept] = []
         self._count = TokenBucket(ANSWERS_PER_SECOND, 2 * ANSWERS_PER_SECOND)
         self._bytes = TokenBucket(BYTES_PER_SECOND, 2 * BYTES_PER_SECOND)
         self._log = LimitedLog(logger)
@@ -74,16 +78,46 @@ class Discovery:
         """The nine subjects."""
         return list(self._subjects)
 
-    async def start(self) -> None:
-        """Subscribe; call `fence` afterwards."""
-        permissions.expect(self._path.nc, self.subjects)
-        for subject, lane in self._subjects.items():
-            sink = partial(self._receive, lane)
-            self._subscriptions.append(await self._path.subscribe(subject, "", sink))
+    @property
+    def refused(self) -> list[str]:
+        """The subjects that the server has dropped."""
+        return [kept.subscription.subject for kept in self._kept if kept.error is not None]
+
+    async def start(
+        self, owner: str, dropped: Callable[[MicroError], None], *, insist: bool = True
+    ) -> None:
+        """Subscribe; return when the server has the subscriptions.
+
+        Args:
+            owner: The owner of the subscriptions, for errors.
+            dropped: Called with the error when the server drops a subscription later.
+            insist: Whether a refusal is an error now, instead of subscribing again until it holds.
+
+        Raises:
+            PermissionDeniedError: The server refuses one of the subjects.
+            ConnectError: The server does not answer, or its limit of subscriptions is reached.
+        """
+        with Expectation(self._path.nc, self.subjects) as expectation:
+            for subject, lane in self._subjects.items():
+                sink = partial(self._receive, lane)
+                subscription = await self._path.subscribe(subject, "", sink)
+                self._subscriptions.append(subscription)
+                self._kept.append(Kept(subscription, owner, dropped))
+            await fence(self._path.nc)
+            refusal = expectation.refusal(owner)
+            if refusal is not None and insist:
+                raise refusal
+        for kept in self._kept:
+            refusal = expectation.refusal_of(kept.subscription.subject, owner)
+            if refusal is not None:
+                kept.note(refusal)
+            resubscribing.keep(self._path.nc, kept)
 
     async def stop(self) -> None:
         """Unsubscribe and end the answers; may be called twice and on a closed connection."""
-        subscriptions, self._subscriptions = self._subscriptions, []
+        for kept in self._kept:
+            resubscribing.release(self._path.nc, kept)
+        subscriptions, self._subscriptions, self._kept = self._subscriptions, [], []
         for subscription in subscriptions:
             await self._path.unsubscribe(subscription)
         linger = 0 if self._path.nc.is_closed else LINGER

@@ -18,8 +18,7 @@ from micro._handlers.typed import AnyHandler, bind
 from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.notices import Notices
-from micro._wire import permissions
-from micro._wire.fence import fence, settle
+from micro._wire.fence import settle
 from micro._wire.paths import Path, path_of
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class ServiceInstance:
         self._path = path_of(self._nc)
         self.answers.started = self.config.now()
         try:
-            await self._join(self._discovery, self._nc)
+            await self._join(self._discovery)
         except BaseException:
             self._home = None
             raise
@@ -140,15 +139,16 @@ class ServiceInstance:
 
         For a moment both are subscribed; an endpoint without queue group then gets requests twice.
 
+        A subscription that the server of the new connection refuses is made again until it holds.
+
         Raises:
-            PermissionDeniedError: The server of the new connection refuses a subscription.
-            ConnectError: It does not answer.
+            ConnectError: The server does not answer.
         """
         if self._home is None or self._is_stopping() or nc is self._nc:
             return
         path = path_of(nc)
         discovery = self._discover(path)
-        await self._join(discovery, nc)
+        await self._join(discovery, insist=False)
         await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
         self._nc, self._path = nc, path
@@ -162,6 +162,12 @@ class ServiceInstance:
     def stopped(self) -> bool:
         """Return whether the service has been stopped."""
         return self._stopping is not None and self._stopping.done()
+
+    def refused(self) -> tuple[str, ...]:
+        """Return the subjects whose subscriptions the server has dropped."""
+        endpoints = self._endpoints.values()
+        own = [endpoint.config.subject for endpoint in endpoints if endpoint.refused]
+        return (*own, *self._discovery.refused)
 
     def reset(self) -> None:
         """Reset the counters of all endpoints and the time of start."""
@@ -179,11 +185,9 @@ class ServiceInstance:
             path, self.config.api_prefix, self._name, self.config.identity.id, answers=answers
         )
 
-    async def _join(self, discovery: Discovery, nc: NatsClient) -> None:
+    async def _join(self, discovery: Discovery, *, insist: bool = True) -> None:
         try:
-            await discovery.start()
-            await fence(nc)
-            permissions.check(nc, discovery.subjects, f"service {self._name!r}")
+            await discovery.start(f"service {self._name!r}", self._failed, insist=insist)
         except BaseException:
             await discovery.stop()
             raise

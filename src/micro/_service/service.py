@@ -72,6 +72,10 @@ class Service(EndpointOwner):
         """Return whether the service has been stopped."""
         return self.__instance__.stopped()
 
+    def refused(self) -> tuple[str, ...]:
+        """Return the subjects whose subscriptions the server has dropped and still refuses."""
+        return self.__instance__.refused()
+
     def info(self) -> ServiceInfo:
         """Return the service's answer to INFO."""
         from micro._protocol.models import ServiceInfo  # takes longer to import than all the rest

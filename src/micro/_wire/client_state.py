@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from weakref import ReferenceType, WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, WeakMethod
 
 from nats.aio.client import Client as NatsClient
 
 if TYPE_CHECKING:
     from micro._wire.fence import Round
+    from micro._wire.permissions import Expectation, Watcher
+    from micro._wire.resubscribing import Keeper
 
 
 class ClientState:
@@ -17,17 +19,29 @@ class ClientState:
 
     Attributes:
         guarded: Whether its decoding is guarded, see `nats_py.guard`.
-        refused: The subscriptions that the server has refused, in lower case.
+        expectations: One for each subscription that is being made.
+        watchers: Methods that are called with each refusal.
+        keeper: Subscribes again when the server drops a subscription.
         pings: Its unanswered PINGs, each with the number of its connection.
         round: The fence whose PING has not been sent yet.
         requester: The requester that all `Client` objects of it share.
     """
 
-    __slots__ = ("guarded", "pings", "refused", "requester", "round")
+    __slots__ = (
+        "expectations",
+        "guarded",
+        "keeper",
+        "pings",
+        "requester",
+        "round",
+        "watchers",
+    )
 
     def __init__(self) -> None:
         self.guarded = False
-        self.refused: set[str] = set()
+        self.expectations: list[Expectation] = []
+        self.watchers: list[WeakMethod[Watcher]] = []
+        self.keeper: Keeper | None = None
         self.pings: dict[asyncio.Task[float], int] = {}
         self.round: Round | None = None
         self.requester: ReferenceType[Any] | None = None

@@ -10,7 +10,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 
-from micro._connection.backoff import Backoff
+from micro._backoff import Backoff
 from micro.cli._output import Exit
 from micro.cli._run.program import Program
 

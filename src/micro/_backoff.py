@@ -1,11 +1,9 @@
-"""Delays between attempts, and the order in which a client tries its servers."""
+"""Delays that grow from attempt to attempt."""
 
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
-
-from nats.aio.client import Server
+from typing import NamedTuple
 
 from micro._errors import ConfigError
 
@@ -52,44 +50,3 @@ class Backoff(NamedTuple):
         if round_number < 64:
             longest = min(self.max_delay, self.first_delay * self.factor**round_number)
         return longest * random.uniform(1 - self.jitter, 1)  # noqa: S311 - spreads load, no secret
-
-    def handler(self) -> ReconnectHandler:
-        """Return a reconnect handler for one client."""
-        return ReconnectHandler(self)
-
-
-class ReconnectHandler:
-    """The order of the attempts of one client: the least recently used server first.
-
-    A round tries each known server once; only its first attempt waits. nats-py reports earlier
-    attempts only as counters of the servers.
-    """
-
-    def __init__(self, backoff: Backoff) -> None:
-        self._backoff = backoff
-        self._round: set[str] = set()  # host and port of the servers tried in this round
-        self._rounds = 0
-        self._turns: dict[str, int] = {}  # host and port -> the last call that chose it
-        self._calls = 0
-        self._chosen = ""
-
-    def used(self, server: str) -> None:
-        """Record the server of the first connection, which nats-py chooses by itself."""
-        self._turns[server] = self._calls
-
-    def __call__(self, pool: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
-        # nats-py sets the counter of a server to zero after a success.
-        if any(s.uri.netloc == self._chosen and s.reconnects == 0 for s in pool):
-            self._round.clear()
-            self._rounds = 0
-        fresh = [entry for entry in pool if entry.uri.netloc not in self._round]
-        if not fresh:
-            self._round.clear()
-            self._rounds += 1
-        delay = 0.0 if self._round else self._backoff.delay(self._rounds)
-        server = min(fresh or pool, key=lambda entry: self._turns.get(entry.uri.netloc, -1))
-        self._calls += 1
-        self._chosen = server.uri.netloc
-        self._turns[self._chosen] = self._calls
-        self._round.add(self._chosen)
-        return server, delay
