@@ -61,7 +61,6 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         self._flights = AsyncFlights()
         if http_client is None:
             http_client = httpx.AsyncClient(auth=self._auth, verify=shared_ssl_context())
-            http_client = httpx.AsyncClient()
         self._http = http_client
         self._sender = AsyncRetryTransport(policy, transport=_Through(http_client))
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 _MOST_REQUESTS = 50
-"""Requests at the same time; others wait outside of httpx's pool, whose cost grows with its queue."""
+"""Requests at the same time; others wait outside of httpx's pool, which scales badly."""
 
 if TYPE_CHECKING:
 
