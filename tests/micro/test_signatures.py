@@ -126,6 +126,7 @@ TABLE = [
 ]
 INHERITED = {"max_in_flight", "timeout", "reply_prefixes"}
 ADDED = {
+    "run": {"grace"},
     "add_endpoint": {"stats_handler", "allow_wildcards", *INHERITED},
     "add_group": {"middlewares", *INHERITED},
     "add_service": {

@@ -61,10 +61,10 @@ async def starting() -> AsyncIterator[Start]:
     """Start the program with ``start(url, key="value")``; it is ended with the block."""
     started: list[asyncio.subprocess.Process] = []
 
-    async def run(url: str, **settings: str) -> Instance:
+    async def run(url: str, *, program: Path = PROGRAM, **settings: str) -> Instance:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(PROGRAM),
+            str(program),
             url,
             *(f"{key}={value}" for key, value in settings.items()),
             stdout=asyncio.subprocess.PIPE,

@@ -20,6 +20,9 @@ from micro._wire.paths import Path
 
 logger = logging.getLogger("micro.dispatch")
 
+PATIENCE = 0.5
+"""Seconds that cancelled handlers have to end before their callers get 503."""
+
 
 class Dispatcher:
     """Runs requests, queues them, or refuses them; each gets one answer.
@@ -108,10 +111,16 @@ class Dispatcher:
             self._refuse(request, "service stopped")
         self._pool.cancel(self._runner)
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await self._until_idle()
         except TimeoutError:
             logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
+
+    def cut_off(self) -> None:
+        """Answer 503 for the handlers that ignore their cancellation; their own answers are lost."""
+        for request in self._pool.suspended(self._runner):
+            self._refuse(request, "service stopped")
+            request.raw_reply = b""
 
     def load(self) -> dict[str, int]:
         """Return how many requests run, and how many wait for a free place."""

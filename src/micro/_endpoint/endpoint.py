@@ -210,6 +210,10 @@ class ServedEndpoint:
         """Cancel the requests in flight and answer them with 503."""
         await self._dispatcher.abort()
 
+    def cut_off(self) -> None:
+        """Answer 503 for the handlers that ignore their cancellation."""
+        self._dispatcher.cut_off()
+
     def reset(self) -> None:
         """Reset the counters."""
         self._dispatcher.counters.reset()

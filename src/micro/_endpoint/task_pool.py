@@ -23,6 +23,9 @@ from micro._wire.stepping import Steps
 
 MAX_IDLE = 64
 
+CLOSE = 0.2
+"""Seconds that tasks have to end after their cancellation; a handler may ignore it."""
+
 
 class Job(Protocol):
     """Work that a pool runs on requests: start, perhaps resume, then close.
@@ -211,6 +214,15 @@ class TaskPool:
             if suspended is not None and suspended.job is job and not task.excused:
                 task.task.cancel()
 
+    def suspended(self, job: Job) -> list[NatsRequest]:
+        """Return the suspended requests of a job that wait for their answers, but an excused one."""
+        return [
+            task.suspended.request
+            for task in self._all
+            if task.suspended is not None and task.suspended.job is job
+            if not task.suspended.answered and not task.excused
+        ]
+
     async def close(self) -> None:
         """End every task, an excused one after its request."""
         self._closed = True
@@ -218,7 +230,7 @@ class TaskPool:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=CLOSE)
 
     def _current(self) -> PooledTask | None:
         running = asyncio.current_task()

@@ -19,7 +19,8 @@ from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
-from micro._program.stopping import Cancellation, StopSignals
+from micro._program.last_resort import HURRY, MARGIN, LastResort
+from micro._program.stopping import Cancellation, StopSignals, grace_time
 from micro._service.instance import DoneHandler, ErrorHandler
 from micro._service.service import Service, add_service
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("micro.context")
 
 T = TypeVar("T")
+
+MIN_EXIT = 0.2
+"""Seconds that entered contexts have for their exits, however long the services take to stop."""
 
 Check = Callable[[], Awaitable[object] | object]
 """A readiness check, sync or async; it fails if it raises or returns False."""
@@ -45,9 +49,17 @@ class Context:
     Args:
         client: A NATS client to connect with, by default a new one. A client that is connected
             already is used as it is, and stays open.
+        grace: Seconds that a stop may take in all. Then requests in flight are cancelled and
+            answered 503, and exits of entered contexts are cancelled. By default the environment
+            variable `MICRO_GRACE`, else 25.
+
+    Raises:
+        ConfigError: The grace time is not a number of seconds from 0.
     """
 
-    def __init__(self, client: NatsClient | None = None) -> None:
+    def __init__(self, client: NatsClient | None = None, *, grace: float | None = None) -> None:
+        self.__last_resort__ = LastResort()
+        self._grace = grace_time(grace)
         self._callbacks = Callbacks()
         self._connection = ManagedConnection(
             NatsClient() if client is None else client,
@@ -63,7 +75,7 @@ class Context:
         self._failure: MicroError | None = None
         self._connected = False
         self._hurried: asyncio.Future[Any] | None = None
-        self._signals = StopSignals(stopping=self.cancelled, stop=self.cancel, hurry=self._hurry)
+        self._signals = StopSignals(stopping=self.cancelled, stop=self._stop, hurry=self._hurry)
 
     @property
     def client(self) -> NatsClient:
@@ -188,6 +200,8 @@ class Context:
     def cancel(self) -> None:
         """Cancel the context: `wait` returns, `run_forever` ends."""
         self._cancel.set()
+        if self.__last_resort__.kept:
+            self.__last_resort__.arm(self._grace + MARGIN)
 
     def cancelled(self) -> bool:
         """Return whether the context was cancelled."""
@@ -256,7 +270,9 @@ class Context:
     def trap_signal(self, *signals: signal.Signals) -> None:
         """Cancel the context on these signals, by default SIGINT and SIGTERM.
 
-        A second signal cancels the requests in flight, a third one has its usual effect.
+        A second signal cancels the requests in flight and ends the process within a second, a third
+        signal has its usual effect. If a stop takes longer than the grace time plus two seconds, the
+        log names the tasks and threads that it waits for, and the process ends.
         """
         self._signals.trap(*signals)
 
@@ -292,6 +308,7 @@ class Context:
                 raise self._failure
 
     async def __aenter__(self) -> Self:
+        self.__last_resort__.loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -300,19 +317,41 @@ class Context:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._grace
         try:
             # First of all: a handler may use something that was entered after its service.
-            await asyncio.gather(*(service.stop() for service in self._services))
+            await asyncio.gather(*(service.stop(self._grace) for service in self._services))
         finally:
             try:
-                suppressed = await self._stack.__aexit__(exc_type, exc, traceback)
+                until = max(end, loop.time() + MIN_EXIT)
+                suppressed = await self._exit(until, exc_type, exc, traceback)
             finally:
                 self._signals.release()
                 self._services.clear()
                 await self._callbacks.close()
+                if not self.__last_resort__.kept:
+                    self.__last_resort__.disarm()
         return suppressed
 
+    async def _exit(self, until: float, *error: Any) -> bool | None:
+        """Leave everything that was entered, and cancel what does not end in time."""
+        limit = asyncio.timeout_at(until)
+        try:
+            async with limit:
+                return await self._stack.__aexit__(*error)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.error("entered contexts did not exit within the grace time: cancelled")
+            return None
+
+    def _stop(self) -> None:
+        self.__last_resort__.arm(self._grace + MARGIN)
+        self.cancel()
+
     def _hurry(self) -> None:
+        self.__last_resort__.arm(HURRY)
         self._hurried = asyncio.gather(
             *(service.__instance__.abort() for service in self._services)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,9 @@ from nats.aio.client import Client as NatsClient
 from micro._connection.settings import ConnectOption
 from micro._errors import MicroError
 from micro._program.context import Context
+from micro._program.last_resort import LastResort, end_with_main_thread
+
+logger = logging.getLogger("micro.run")
 
 
 def run(
@@ -20,6 +24,7 @@ def run(
     *options: ConnectOption,
     trap_signals: bool | tuple[signal.Signals, ...] = False,
     client: NatsClient | None = None,
+    grace: float | None = None,
 ) -> None:
     """Run a program: `Context.run_forever` in a new event loop.
 
@@ -31,14 +36,47 @@ def run(
         options: Values from `micro.options`.
         trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
         client: A NATS client to connect with.
+        grace: Seconds that a stop may take; see `Context`.
     """
 
-    async def main() -> None:
-        await Context(client).run_forever(setup, *options, trap_signals=trap_signals)
+    async def main(context: Context) -> None:
+        await context.run_forever(setup, *options, trap_signals=trap_signals)
 
+    if not trap_signals:
+        logger.warning("SIGTERM will lose requests in flight: pass trap_signals=True to micro.run")
     try:
-        asyncio.run(main())
+        run_process(main, client=client, grace=grace)
     except MicroError as error:
         raise SystemExit(f"micro: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def run_process(
+    main: Callable[[Context], Coroutine[Any, Any, None]],
+    *,
+    client: NatsClient | None = None,
+    grace: float | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
+    """Run a coroutine of a context that owns the process.
+
+    If the process does not end within the grace time plus two seconds after the context was
+    cancelled, the log names the tasks and threads that are left, and the process ends.
+    """
+    last_resort = LastResort()
+    last_resort.kept = True
+
+    async def start() -> None:
+        context = Context(client, grace=grace)
+        context.__last_resort__ = last_resort
+        await main(context)
+
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(start())
+    finally:
+        remaining = last_resort.remaining
+        last_resort.disarm()
+        if remaining is not None:
+            end_with_main_thread(remaining)

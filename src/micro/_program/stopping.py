@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from micro._errors import StoppedError
+from micro._errors import ConfigError, StoppedError
 
 logger = logging.getLogger("micro.context")  # the context is stopped
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+GRACE = 25.0
+"""Seconds that a stop may take by default; Kubernetes ends a process after 30."""
+
+GRACE_VARIABLE = "MICRO_GRACE"
+
+
+def grace_time(given: float | None) -> float:
+    """Return the seconds that a stop may take: as given, of the environment, or the default.
+
+    Raises:
+        ConfigError: The value is not a number of seconds from 0.
+    """
+    value: object = os.environ.get(GRACE_VARIABLE) or GRACE if given is None else given
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # anything else is refused below
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"invalid grace time {value!r}: expected a number of seconds from 0")
+    return seconds
 
 
 class Cancellation(asyncio.Event):

@@ -123,6 +123,7 @@ class ServiceInstance:
             await asyncio.gather(*(endpoint.leave() for endpoint in endpoints))
             await asyncio.gather(*(endpoint.drain(timeout) for endpoint in endpoints))
         finally:
+            self._cut_off()
             await self._discovery.stop()
             await settle(self._nc)
             await pool.close()
@@ -133,6 +134,11 @@ class ServiceInstance:
         await asyncio.gather(
             *(endpoint.abort() for endpoint in (*self._endpoints.values(), *self._leaving))
         )
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        for endpoint in (*self._endpoints.values(), *self._leaving):
+            endpoint.cut_off()
 
     async def move(self, nc: NatsClient) -> None:
         """Continue on another connection; no request is lost between the two.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
-from micro.cli._flags import Address, Connection, parse_address
+from micro.cli._flags import Address, Connection, parse_address, parse_duration
 from micro.cli._output import Exit, fail
 from micro.cli._run.program import LogLevel, Loop, Program
 from micro.cli._run.supervisor import Supervisor
@@ -45,6 +45,16 @@ def run(  # noqa: PLR0913 - flags of a command
             help="Serve /healthz and /readyz; for a single process.",
         ),
     ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            metavar="TIME",
+            parser=parse_duration,
+            help="Time that a stop may take: 25 seconds, or MICRO_GRACE.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
 ) -> None:
     """Run services until Ctrl-C or SIGTERM; no request is lost at the end.
@@ -63,7 +73,7 @@ def run(  # noqa: PLR0913 - flags of a command
         fail(
             "--health is for a single process: no --workers, no --reload", Exit.USAGE, as_json=False
         )
-    program = Program(target, connection, loop, retry, log_level, as_json, health)
+    program = Program(target, connection, loop, retry, log_level, as_json, health, grace)
     program.configure_logging()
     try:
         if workers is None and not reload:

@@ -16,6 +16,7 @@ from typing import Any, Self
 from micro import options
 from micro._errors import ConfigError
 from micro._program.context import Context
+from micro._program.run import run_process
 from micro.cli._flags import Address, Connection
 from micro.cli._run.target import load_setup
 
@@ -50,6 +51,7 @@ class Program:
         log_level: The lowest level of log lines to show.
         log_json: Whether log lines are JSON objects.
         health: The address of the health checks; for a single process.
+        grace: Seconds that a stop may take, see `Context`; None for the default.
     """
 
     target: str
@@ -59,6 +61,7 @@ class Program:
     log_level: LogLevel = LogLevel.info
     log_json: bool = False
     health: Address | None = None
+    grace: float | None = None
 
     def to_json(self) -> str:
         """Return the program as one line, with its credentials: for the pipe to a worker only."""
@@ -107,9 +110,11 @@ class Program:
             if on_ready is not None:
                 on_ready()
 
-        with asyncio.Runner(loop_factory=new_loop) as runner:
+        async def main(context: Context) -> None:
             given = [options.retry(self.retry), *self.connection.options()]
-            runner.run(Context().run_forever(set_up, *given, trap_signals=True))
+            await context.run_forever(set_up, *given, trap_signals=True)
+
+        run_process(main, grace=self.grace, loop_factory=new_loop)
         logger.info("%s has stopped", self.target)
 
     def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -11,13 +11,14 @@ import time
 from asyncio.subprocess import Process
 
 from micro._backoff import Backoff
+from micro._program.stopping import grace_time
 from micro.cli._output import Exit
 from micro.cli._run.program import Program
 
 logger = logging.getLogger("micro.supervisor")
 
-STOP_LIMIT = 40.0
-"""Seconds until a worker that does not stop is killed."""
+MARGIN = 5.0
+"""Seconds beyond the grace time until a worker that does not stop is killed."""
 
 HEALTHY = 10.0
 """Seconds of uptime after which a failure counts as the first again."""
@@ -84,6 +85,7 @@ class Slot:
     def __init__(self, program: Program) -> None:
         self.outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._program = program
+        self._stop_limit = grace_time(program.grace) + MARGIN
         self._worker: Worker | None = None
         self._stopping = asyncio.Event()
         self._task = asyncio.create_task(self._keep())
@@ -98,7 +100,7 @@ class Slot:
         self._stopping.set()
         if self._worker is not None:
             self._worker.stop()
-        await asyncio.wait({self._task}, timeout=STOP_LIMIT)
+        await asyncio.wait({self._task}, timeout=self._stop_limit)
         if not self._task.done() and self._worker is not None:
             logger.error("worker %d does not stop: killing it", self._worker.process.pid)
             self._worker.process.kill()
