@@ -28,7 +28,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
-from micro._client.client import DEFAULT_MAX_WAIT, Client
+from micro._client.client import DEFAULT_MAX_WAIT, Client, HasClient
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response
@@ -81,7 +81,7 @@ class TracedClient(Client):
     """A client whose requests are client spans and carry their context to the service.
 
     Args:
-        nc: The connected NATS client.
+        nc: The connected NATS client, or a `Context`.
         default_max_wait: The argument of `Client`.
         api_prefix: The argument of `Client`.
         tracer_provider: The provider of the tracer; the program's by default.
@@ -89,7 +89,7 @@ class TracedClient(Client):
 
     def __init__(
         self,
-        nc: NatsClient,
+        nc: NatsClient | HasClient,
         default_max_wait: float = DEFAULT_MAX_WAIT,
         api_prefix: str = DEFAULT_API_PREFIX,
         *,

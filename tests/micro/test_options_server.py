@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nats
+import nats.errors
 import nkeys
 import pytest
 from nats.aio.client import Client
@@ -211,3 +214,258 @@ async def test_the_sample_of_the_manual_runs() -> None:
             code = await asyncio.wait_for(process.wait(), 30)
 
     assert code == 0
+
+
+# --- credentials of several servers, and credentials that change ---------------------------------
+
+
+@pytest.fixture(params=["fast", "public"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MICRO_TRANSPORT", request.param)
+    return str(request.param)
+
+
+async def test_each_server_of_a_list_takes_its_own_user(path: str) -> None:
+    config = "authorization {{ user: {}, password: pw }}"
+    with (
+        nats_server(config=config.format("a")) as one,
+        nats_server(config=config.format("b")) as two,
+    ):
+        urls = [
+            one.url.replace("://", "://a:pw@"),
+            two.url.replace("://", "://b:pw@"),
+        ]
+        for _ in range(6):  # in random order
+            await round_trip(options.servers(*urls))
+        await round_trip(environ={"NATS_URL": ",".join(urls)})
+        two.stop()
+        async with micro.Context() as ctx:
+            await ctx.connect(options.servers(urls))
+            assert ctx.client.is_connected
+
+
+@contextlib.asynccontextmanager
+async def echoing(*given: ConnectOption) -> AsyncIterator[micro.Context]:
+    async with micro.Context() as ctx:
+        await ctx.connect(*given)
+        service = await ctx.add_service("renewed", "1.0.0")
+
+        async def echo(request: micro.Request) -> None:
+            await request.respond(request.data())
+
+        await service.add_endpoint("echo", echo)
+        yield ctx
+
+
+async def served(client: Client) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(nats.errors.Error):
+                if (await client.request("echo", b"x", timeout=0.5)).data == b"x":
+                    return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["function", "file", "async function"])
+async def test_a_token_that_changes_is_read_again(path: str, tmp_path: Path, kind: str) -> None:
+    file, port = tmp_path / "token.txt", free_port()
+    file.write_text("monday\n")
+
+    async def later() -> str:
+        return file.read_text().strip()
+
+    given: Any = {
+        "function": lambda: file.read_text().strip(),
+        "file": file,
+        "async function": later,
+    }[kind]
+    with contextlib.ExitStack() as stack:
+        config = "authorization { token: monday }"
+        server = stack.enter_context(nats_server(port=port, config=config))
+        async with echoing(options.servers(server.url), options.token(given)):
+            server.stop()
+            file.write_text("tuesday\n")
+            config = "authorization { token: tuesday }"
+            again = await asyncio.to_thread(
+                stack.enter_context, nats_server(port=port, config=config)
+            )
+            async with await nats.connect(again.url, token="tuesday") as client:
+                await served(client)
+
+
+@pytest.mark.parametrize("renewed", ["client", "authority"])
+async def test_certificates_that_change_are_read_again(
+    path: str, tmp_path: Path, renewed: str
+) -> None:
+    write_certificates(tmp_path)
+    port = free_port()
+    config = (
+        f'tls {{ ca_file: "{tmp_path}/ca.pem", cert_file: "{tmp_path}/both.pem", '
+        f'key_file: "{tmp_path}/both.key", verify: true }}'
+    )
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(nats_server(port=port, config=config))
+        files = options.tls(
+            ca=tmp_path / "ca.pem", cert=tmp_path / "both.pem", key=tmp_path / "both.key"
+        )
+        async with echoing(options.servers(server.url), files):
+            server.stop()
+            write_certificates(tmp_path)  # of another authority
+            again = await asyncio.to_thread(
+                stack.enter_context, nats_server(port=port, config=config)
+            )
+            context = resolve([files], {}).ssl_context()
+            async with await nats.connect(again.url, tls=context) as client:
+                await served(client)
+
+
+async def test_a_credentials_file_that_is_being_written_is_read_again(
+    path: str, tmp_path: Path, operator_mode: tuple[str, str, str]
+) -> None:
+    config, jwt, seed = operator_mode
+    file, port, failed = tmp_path / "me.creds", free_port(), asyncio.Event()
+    text = (
+        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+    file.write_text(text)
+
+    async def note(error: Exception) -> None:
+        if "invalid credentials file" in str(error):
+            failed.set()
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(nats_server(port=port, config=config))
+        async with echoing(options.servers(server.url), options.creds_file(file)) as ctx:
+            ctx.add_error_callback(note)
+            client = ctx.client
+            server.stop()
+            file.write_text(text[:40])
+            again = await asyncio.to_thread(
+                stack.enter_context, nats_server(port=port, config=config)
+            )
+            await asyncio.wait_for(failed.wait(), 20)
+            file.write_text(text)
+            settings = resolve([options.servers(again.url), options.jwt(jwt, seed)], {})
+            caller = await connect(settings)
+            await served(caller)
+            await caller.close()
+            assert ctx.client is client
+
+
+# --- TLS means TLS -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tls://", "tls()", "tls_first()", "NATS_CA"])
+async def test_a_server_without_tls_is_refused_before_it_is_told_anything(
+    path: str, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_certificates(tmp_path)
+    seen = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id": "x", "version": "2.11.0", "headers": true}\r\n')
+        with contextlib.suppress(OSError):
+            seen.extend(await reader.read())
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    place = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    given = [options.servers(f"nats://{place}"), options.user_password("u", "hunter2")]
+    if kind == "tls://":
+        given[0] = options.servers(f"tls://{place}")
+    elif kind == "tls()":
+        given.append(options.tls(ca=tmp_path / "ca.pem"))
+    elif kind == "tls_first()":
+        given.append(options.tls_first())
+    else:
+        monkeypatch.setenv("NATS_CA", str(tmp_path / "ca.pem"))
+    async with micro.Context() as ctx:
+        with pytest.raises(micro.ConnectError):
+            await ctx.connect(*given)
+    listener.close()
+    assert b"CONNECT" not in seen
+    assert b"hunter2" not in seen
+
+
+async def test_tls_that_a_server_only_offers_is_taken(path: str, tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    config = (
+        f'allow_non_tls: true\ntls {{ cert_file: "{tmp_path}/both.pem", '
+        f'key_file: "{tmp_path}/both.key" }}'
+    )
+    with nats_server(config=config) as server:
+        async with echoing(options.servers(server.url), options.tls(ca=tmp_path / "ca.pem")) as ctx:
+            transport = ctx.client._transport
+            assert transport is not None
+            assert transport._encrypted  # type: ignore[attr-defined]  # of both transports
+        await round_trip(options.servers(server.url))
+
+
+@pytest.mark.parametrize("retry", [False, True])
+async def test_a_refusal_by_tls_keeps_its_reason_and_is_not_waited_for(
+    path: str, tmp_path: Path, retry: bool
+) -> None:
+    write_certificates(tmp_path)
+    config = (
+        f'tls {{ ca_file: "{tmp_path}/ca.pem", cert_file: "{tmp_path}/both.pem", '
+        f'key_file: "{tmp_path}/both.key", verify: true }}'
+    )
+    with nats_server(config=config) as server:
+        async with micro.Context() as ctx, asyncio.timeout(20):
+            with pytest.raises(micro.ConnectError, match=r"refused the connection: .*certificate"):
+                await ctx.connect(
+                    options.servers(server.url),
+                    options.tls(ca=tmp_path / "ca.pem"),
+                    options.retry(retry),
+                )
+
+
+async def test_a_server_without_headers_is_refused_by_name(path: str) -> None:
+    with nats_server(config="no_header_support: true\n") as server:
+        async with micro.Context() as ctx:
+            with pytest.raises(
+                micro.ConnectError, match="refused the connection: the server does not support head"
+            ):
+                await ctx.connect(options.servers(server.url), options.retry())
+
+
+async def test_retry_waits_for_a_free_place(path: str) -> None:
+    with nats_server(config="max_connections: 1\n") as server:
+        holder = await nats.connect(server.url)
+        async with micro.Context() as ctx:
+            # On the public path the server may close before its reason is read.
+            reason = "maximum connections exceeded" + ("" if path == "fast" else "|pipe|reset")
+            with pytest.raises(micro.ConnectError, match=reason):
+                await ctx.connect(options.servers(server.url))
+        async with micro.Context() as ctx, asyncio.timeout(20):
+            connecting = asyncio.create_task(
+                ctx.connect(options.servers(server.url), options.retry())
+            )
+            done, _ = await asyncio.wait({connecting}, timeout=0.5)
+            assert not done
+            await holder.close()
+            await connecting
+            assert ctx.client.is_connected
+
+
+async def test_a_name_with_a_dead_address_connects_to_the_other(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def two_addresses(host: Any, *rest: Any, **named: Any) -> Any:
+        names = ("127.0.0.9", "127.0.0.1") if host == "nats.test" else (host,)
+        return [entry for name in names for entry in real(name, *rest, **named)]
+
+    with nats_server() as server:
+        monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+        with socket.create_server(("127.0.0.9", server.port), backlog=0):
+            full = [socket.socket() for _ in range(4)]  # nothing more is accepted
+            for one in full:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.9", server.port))
+            for _ in range(4):
+                await round_trip(options.servers(f"nats://nats.test:{server.port}"))
+            for one in full:
+                one.close()

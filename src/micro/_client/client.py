@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
@@ -19,6 +19,7 @@ from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 from micro._published import publish
+from micro._wire.client_state import latest
 
 if TYPE_CHECKING:
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
@@ -30,6 +31,14 @@ M = TypeVar("M", bound="PingInfo")
 DEFAULT_MAX_WAIT = 0.5
 
 
+class HasClient(Protocol):
+    """An object that has a NATS client, such as a `Context`."""
+
+    @property
+    def client(self) -> NatsClient:
+        """The NATS client."""
+
+
 class Client:
     """A client that calls endpoints and discovers services (ADR-32).
 
@@ -38,7 +47,8 @@ class Client:
     responders they end at once. Unreadable answers are left out with a warning.
 
     Args:
-        nc: The connected NATS client.
+        nc: The connected NATS client, or a `Context`. After a replacement of its connection the
+            client of a context is followed by the new one, here as well.
         default_max_wait: Seconds to wait when `max_wait` is not given.
         api_prefix: Prefix of the discovery subjects.
 
@@ -48,14 +58,25 @@ class Client:
 
     def __init__(
         self,
-        nc: NatsClient,
+        nc: NatsClient | HasClient,
         default_max_wait: float = DEFAULT_MAX_WAIT,
         api_prefix: str = DEFAULT_API_PREFIX,
     ) -> None:
-        self.nc = nc
+        self._nc = nc if isinstance(nc, NatsClient) else nc.client
         self.default_max_wait = default_max_wait
         self.api_prefix = check_prefix("API prefix", api_prefix)
-        self._requester = requester_of(nc)
+        self._requester = requester_of(self._nc)
+
+    @property
+    def nc(self) -> NatsClient:
+        """The NATS client; another one after a replacement of the connection."""
+        if self._nc.is_closed:
+            self._follow()
+        return self._nc
+
+    def _follow(self) -> None:
+        self._nc = latest(self._nc)
+        self._requester = requester_of(self._nc)
 
     async def request(
         self,
@@ -81,6 +102,8 @@ class Client:
             ConfigError: A header cannot be sent.
         """
         payload = b"" if data is None else data
+        if self._nc.is_closed:
+            self._follow()
         inherited = deadline.current.get()
         if inherited is not None:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())

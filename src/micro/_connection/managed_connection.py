@@ -21,6 +21,7 @@ from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConnectError, MicroError
 from micro._ratelimit import LimitedLog
 from micro._wire import nats_py
+from micro._wire.client_state import state_of
 from micro._wire.fence import fence
 
 logger = logging.getLogger("micro.link")
@@ -143,8 +144,8 @@ class ManagedConnection:
                 continue
             if client.is_closed:
                 self.closed(client)  # without an event: closed while it was taken over
-            elif nats_py.is_abandoned(client):
-                logger.error("nats-py has stopped reconnecting: %s", client.last_error)
+            elif (reason := nats_py.abandonment(client)) is not None:
+                logger.error("nats-py has stopped reconnecting: %s", reason)
                 await _shut(client)
             elif nats_py.is_deaf(client):
                 logger.error("nats-py has stopped reading, reconnecting")
@@ -235,6 +236,7 @@ class ManagedConnection:
                 await _shut(client)
                 await asyncio.sleep(REBUILD_DELAY)
             else:
+                state_of(self._client).successor = client
                 self._settings, self._client = settings, client
                 self._replacing = False
                 self.reconnected(client)

@@ -106,6 +106,11 @@ class TcpConnection(_SetUp, TcpTransport):
         super().__init__()  # type: ignore[no-untyped-call]  # it has no annotations
         self._handshake = handshake
 
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        # nats-py leaves one open whose attempt has failed.
+        self.close()  # type: ignore[no-untyped-call]  # it has no annotations
+        await super().connect(uri, buffer_size, connect_timeout)
+
     async def wait_closed(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):

@@ -21,6 +21,7 @@ class ClientState:
         guarded: Whether its decoding is guarded, see `nats_py.guard`.
         expectations: One for each subscription that is being made.
         watchers: Methods that are called with each refusal.
+        successor: The client that has replaced this one.
         keeper: Subscribes again when the server drops a subscription.
         pings: Its unanswered PINGs, each with the number of its connection.
         round: The fence whose PING has not been sent yet.
@@ -34,6 +35,7 @@ class ClientState:
         "pings",
         "requester",
         "round",
+        "successor",
         "watchers",
     )
 
@@ -41,6 +43,7 @@ class ClientState:
         self.guarded = False
         self.expectations: list[Expectation] = []
         self.watchers: list[WeakMethod[Watcher]] = []
+        self.successor: NatsClient | None = None
         self.keeper: Keeper | None = None
         self.pings: dict[asyncio.Task[float], int] = {}
         self.round: Round | None = None
@@ -56,6 +59,16 @@ def state_of(nc: NatsClient) -> ClientState:
     if state is None:
         state = _states[nc] = ClientState()
     return state
+
+
+def latest(nc: NatsClient) -> NatsClient:
+    """Return the client that stands for a client now, after any number of replacements."""
+    while nc.is_closed:
+        successor = state_of(nc).successor
+        if successor is None:
+            return nc
+        nc = successor
+    return nc
 
 
 def all_states() -> list[tuple[NatsClient, ClientState]]:

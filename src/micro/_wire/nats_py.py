@@ -263,12 +263,13 @@ def guard(nc: NatsClient) -> None:
     nc._process_headers = process_any  # type: ignore[method-assign]  # once for all messages
 
 
-def is_abandoned(nc: NatsClient) -> bool:
-    """Return whether a client is neither closed nor connected, and no longer tries to connect."""
-    if nc.is_closed or nc.is_connected:
-        return False
+def abandonment(nc: NatsClient) -> str | None:
+    """Return why a client, neither closed nor connected, no longer tries to connect; else None."""
     task: asyncio.Task[None] | None = getattr(nc, "_reconnection_task", None)
-    return task is not None and task.done()
+    if nc.is_closed or nc.is_connected or task is None or not task.done():
+        return None
+    error = None if task.cancelled() else task.exception()
+    return "its task has ended" if error is None else type(error).__name__
 
 
 def is_deaf(nc: NatsClient) -> bool:
