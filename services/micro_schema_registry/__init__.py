@@ -45,7 +45,8 @@ from micro_schema_registry._model.models import (
 )
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._over_nats.client import NatsRegistryClient
-from micro_schema_registry._service.backends import ServiceConfig, setup
+from micro_schema_registry._service.backends import setup
+from micro_schema_registry._service.config import ServiceConfig
 from micro_schema_registry._service.lookup import CacheOptions
 from micro_schema_registry._service.service import ServiceOptions, add_registry_service
 from micro_schema_registry.serialization import WireFormat

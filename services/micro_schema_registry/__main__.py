@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import micro
-from micro_schema_registry._service.backends import BACKENDS, SETTINGS, ServiceConfig, setup
+from micro_schema_registry._service.backends import setup
+from micro_schema_registry._service.config import BACKENDS, SETTINGS, ServiceConfig
 
 _EXAMPLES = """\
 examples:
@@ -25,21 +26,6 @@ try it:
   nats request registry.v1.info ''
   nats request registry.v1.get '{"group": "default", "artifact": "user"}'
 """
-
-_HELP = {
-    "backend": "embedded (default), or apicurio, which --url implies",
-    "url": "Apicurio's API, such as http://registry:8080/apis/registry/v3",
-    "token": "bearer token for Apicurio; the variable keeps it out of process lists",
-    "bucket": "JetStream bucket of the embedded registry (default: schemas)",
-    "replicas": "copies of a new bucket (default: 1)",
-    "group": "prefix of the subjects (default: registry.v1)",
-    "timeout": "seconds for a request without a deadline (default: 2)",
-    "allow_delete": "permit the deletion of artifacts and versions",
-    "latest_ttl": "seconds that the newest version counts as the newest (default: 30)",
-    "negative_ttl": "seconds that a missing schema counts as missing (default: 2)",
-    "serve_stale": "answer with the last known version while the registry is unreachable",
-    "cache_mb": "megabytes of schemas to keep in memory (default: 64)",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,16 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--server", metavar="URL", help="NATS servers, separated by commas")
-    for name, kind in SETTINGS.items():
+    for name, (kind, line) in SETTINGS.items():
         flag = "--" + name.replace("_", "-")
         if kind is bool:
-            parser.add_argument(
-                flag, action="store_const", const="true", help=_HELP[name], dest=name
-            )
+            parser.add_argument(flag, action="store_const", const="true", help=line, dest=name)
         else:
             choices = BACKENDS if name == "backend" else None
             metavar = None if choices else kind.__name__.upper()
-            parser.add_argument(flag, dest=name, help=_HELP[name], choices=choices, metavar=metavar)
+            parser.add_argument(flag, dest=name, help=line, choices=choices, metavar=metavar)
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
     )

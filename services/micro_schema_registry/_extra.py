@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-for module in ("httpx", "avro", "fastavro", "jsonschema", "jsonschema_rs", "proto_schema_parser"):
+for module in ("httpx", "avro", "fastavro", "jsonschema", "jsonschema_rs", "grpc_tools"):
     if find_spec(module) is None:
         # Named like this package: `python -m` then ends with this line instead of a traceback.
         raise ModuleNotFoundError(

@@ -204,7 +204,8 @@ class Execution:
     def answered(self, response: httpx.Response) -> float | None:
         """Record a response; return the seconds until the next try, or None to return it."""
         status = response.status_code
-        self._judge(failed=status >= 500)
+        breaker = self._policy.breaker
+        self._judge(failed=breaker is not None and breaker.is_failure(response))
         delay = None
         if status in self._policy.statuses and self._may_resend():
             delay = self._next_delay(response)

@@ -1,11 +1,12 @@
 """RetryPolicy: the retries, time limits and protection of one client; two presets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from micro_http._context import Jitter, require_jitter, require_positive
 from micro_http._errors import ConfigError
-from micro_http._httpx import CONNECT_ERRORS, TRANSPORT_ERRORS
+from micro_http._httpx import CONNECT_ERRORS, TRANSPORT_ERRORS, httpx
 
 IDEMPOTENT_METHODS = frozenset(
     {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
@@ -31,19 +32,26 @@ class RetryBudget:
         require_positive("burst", self.burst, zero=True)
 
 
+def _is_server_error(response: httpx.Response) -> bool:
+    """Tell whether a response has a status of 500 and above."""
+    return response.status_code >= 500
+
+
 @dataclass(frozen=True)
 class CircuitBreaker:
     """A switch that stops requests to an origin that keeps failing.
 
-    A failure is a transport error or a status of 500 and above.
+    A failure is a transport error or, by default, a status of 500 and above.
 
     Attributes:
         failures: Consecutive failures after which the circuit opens.
         open_for: Seconds that it stays open before it admits one trial request.
+        is_failure: Tells whether a response is a failure; its body has not been read yet.
     """
 
     failures: int = 5
     open_for: float = 30.0
+    is_failure: Callable[[httpx.Response], bool] = _is_server_error
 
     def __post_init__(self) -> None:
         require_positive("failures", self.failures)

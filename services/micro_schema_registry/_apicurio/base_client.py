@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 from urllib.parse import urlencode
@@ -19,6 +20,9 @@ from micro_schema_registry._model.protocol import SchemaRegistry
 P = ParamSpec("P")
 T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+
+_MOST_REQUESTS = 50
+"""Requests at the same time; others wait outside of httpx's pool, which scales badly."""
 
 if TYPE_CHECKING:
 
@@ -104,10 +108,8 @@ class ApicurioClient(ABC, Generic[H]):
         self._auth = auth
         self._owns_http = http_client is None
         self._closed = False
-        self._connect(
-            http_client,
-            RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms),
-        )
+        policy = RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms)
+        self._connect(http_client, replace(policy, max_concurrency=_MOST_REQUESTS))
         if self._owns_http:
             self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections by default
 

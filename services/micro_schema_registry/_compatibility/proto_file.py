@@ -1,214 +1,207 @@
-"""Messages and enums of a .proto file with every type name resolved; map fields become their entry message."""
+"""A .proto file as protoc understands it, with all that it imports."""
 
+import os
+import re
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
-from proto_schema_parser import ast
-from proto_schema_parser.parser import Parser
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_tools import protoc
 
-SCALARS = frozenset(
-    [
-        "double",
-        "float",
-        "int32",
-        "int64",
-        "uint32",
-        "uint64",
-        "sint32",
-        "sint64",
-        "fixed32",
-        "fixed64",
-        "sfixed32",
-        "sfixed64",
-        "bool",
-        "string",
-        "bytes",
-    ]
-)
-_MAX_NUMBER = 2**29 - 1
-_PARSING = threading.Lock()
+# Compilers print to the file of standard error, which belongs to the whole process.
+_COMPILING = threading.Lock()
+_KINDS = {
+    getattr(FieldDescriptor, name): name.removeprefix("TYPE_").lower()
+    for name in dir(FieldDescriptor)
+    if name.startswith("TYPE_")
+}
+_NOT_AN_ERROR = re.compile(r": warning: |^WARNING: |^[IWE]\d{4} ")
 
 
 @dataclass(frozen=True)
-class ProtoField:
-    """Hold a field: ``kind`` is a scalar's name, "message" or "enum"; ``type_name`` is full, without a leading dot."""
-
-    name: str
-    kind: str
-    type_name: str
-    label: str = ""
-    oneof: str = ""
-
-
-@dataclass
-class Message:
-    """Hold a message: fields by number, and what it reserves."""
-
-    fields: dict[int, ProtoField] = field(default_factory=dict)
-    reserved: list[tuple[int, int]] = field(default_factory=list)
-    reserved_names: set[str] = field(default_factory=set)
-
-    def reserves(self, number: int) -> bool:
-        """Say whether a number is reserved."""
-        return any(first <= number <= last for first, last in self.reserved)
-
-
-@dataclass
 class ProtoFile:
-    """Hold what a file and its imports declare, by full name; ``own_...`` are the names of the file itself."""
+    """What a file and its imports declare.
 
-    messages: dict[str, Message] = field(default_factory=dict)
-    enums: dict[str, dict[str, int]] = field(default_factory=dict)
-    own_messages: set[str] = field(default_factory=set)
-    own_enums: set[str] = field(default_factory=set)
+    Attributes:
+        pool: The types.
+        own: The file itself.
+        reserved: What messages of the file reserve, by full name.
+    """
+
+    pool: DescriptorPool
+    own: FileDescriptorProto
+    reserved: Mapping[str, "Reserved"]
+    _fields: dict[str, dict[int, "ProtoField"]] = field(default_factory=dict)
+
+    def messages(self) -> Iterator[Any]:
+        """Yield the messages that the file itself declares, without entries of maps."""
+        for name in self.reserved:
+            yield self.pool.FindMessageTypeByName(name)
+
+    def message(self, name: str) -> Any | None:
+        """Return a message by its full name."""
+        return _found(self.pool.FindMessageTypeByName, name)
+
+    def enums(self) -> Iterator[Any]:
+        """Yield the enums that the file itself declares."""
+        file = self.pool.FindFileByName(self.own.name)
+        yield from file.enum_types_by_name.values()
+        for message in self.messages():
+            yield from message.enum_types
+
+    def enum(self, name: str) -> Any | None:
+        """Return an enum by its full name."""
+        return _found(self.pool.FindEnumTypeByName, name)
+
+    def fields(self, message: Any) -> dict[int, "ProtoField"]:
+        """Return the fields and the known extensions of a message by number."""
+        known = self._fields.get(message.full_name)
+        if known is None:
+            declared = list(message.fields)
+            if message.is_extendable:
+                declared += self.pool.FindAllExtensions(message)
+            known = {field.number: _field(field) for field in declared}
+            self._fields[message.full_name] = known
+        return known
+
+
+class ProtoField(NamedTuple):
+    """What counts of a field; its names come last, as the wire does not know them."""
+
+    kind: str
+    is_repeated: bool
+    is_required: bool
+    oneof: str
+    message: Any
+    enum: Any
+    is_extension: bool
+    name: str
+    full_name: str
+
+    @property
+    def type_name(self) -> str:
+        """The name of the type."""
+        declared = self.message or self.enum
+        return self.kind if declared is None else str(declared.full_name)
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """The numbers and names that a message reserves."""
+
+    ranges: tuple[tuple[int, int], ...]
+    names: frozenset[str]
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a number is reserved."""
+        return any(first <= number < end for first, end in self.ranges)
 
 
 def parse_proto(content: str, imports: Mapping[str, str]) -> ProtoFile:
-    """Parse a file and those it imports, by import path.
+    """Compile a file with those it imports, by import path.
 
     Raises:
-        ValueError: a syntax error with its line, a field number used twice, or an unknown type.
+        ValueError: The compiler refuses it; the message is what the compiler says.
     """
-    reading = _Reading()
-    for path, text in imports.items():
-        reading.declare(_syntax_tree(text, path))
-    own = reading.declare(_syntax_tree(content, "the schema"))
-    reading.resolve()
-    reading.file.own_messages = own & reading.file.messages.keys()
-    reading.file.own_enums = own & reading.file.enums.keys()
-    return reading.file
+    own = "schema.proto"
+    while own in imports:
+        own = f"_{own}"
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in {**imports, own: content}.items():
+            target = Path(folder) / _checked(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        compiled = _compiled(folder, own)
+    files = FileDescriptorSet.FromString(compiled).file
+    pool = DescriptorPool()
+    try:
+        for file in files:
+            pool.Add(file)
+    except TypeError as error:
+        raise ValueError(f"not a Protobuf schema: {error}") from error
+    file = files[-1]
+    return ProtoFile(pool, file, dict(_reserved(file.message_type, file.package)))
 
 
-class _Refusing:
-    """Listen to the parser: by itself it prints syntax errors and goes on."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def syntaxError(self, *details: Any) -> NoReturn:  # noqa: N802 - the parser's name
-        _, _, line, column, reason, _ = details
-        raise ValueError(f"not a Protobuf schema: {self._source}:{line}:{column}: {reason}")
-
-    def __getattr__(self, name: str) -> Any:
-        # Reports of ambiguity concern the grammar, not the text.
-        if name.startswith("report"):
-            return lambda *_: None
-        raise AttributeError(name)
-
-
-def _syntax_tree(text: str, source: str) -> ast.File:
-    def refuse(recognizer: Any) -> None:
-        recognizer.removeErrorListeners()
-        recognizer.addErrorListener(_Refusing(source))
-
-    # Parsers share what they learn about the grammar, and say nothing about threads.
-    with _PARSING:
-        return Parser(setup_lexer=refuse, setup_parser=refuse).parse(text)
+def _compiled(folder: str, own: str) -> bytes:
+    output = Path(folder) / ".descriptors"
+    paths = [f"-I{path}" for path in (folder, *_included())]
+    with _COMPILING, tempfile.TemporaryFile() as errors:
+        usual = os.dup(2)
+        os.dup2(errors.fileno(), 2)
+        try:
+            arguments = [*paths, "--include_imports", f"--descriptor_set_out={output}", own]
+            failed = protoc.main(["protoc", *arguments])
+        finally:
+            os.dup2(usual, 2)
+            os.close(usual)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    if failed:
+        raise ValueError(f"not a Protobuf schema: {_shown(said, folder, own)}")
+    return output.read_bytes()
 
 
-class _Reading:
-    """Collect declarations first, then resolve the names between them."""
-
-    def __init__(self) -> None:
-        self.file = ProtoFile()
-        self._pending: list[tuple[str, int, str, ast.Field, str]] = []
-
-    def declare(self, tree: ast.File) -> set[str]:
-        package = next(
-            (item.name for item in tree.file_elements if isinstance(item, ast.Package)), ""
-        )
-        before = self.file.messages.keys() | self.file.enums.keys()
-        self._declare_all(tree.file_elements, package)
-        return (self.file.messages.keys() | self.file.enums.keys()) - before
-
-    def resolve(self) -> None:
-        for scope, number, label, item, oneof in self._pending:
-            kind, type_name = self._resolved(item.type, scope)
-            fields = self.file.messages[scope].fields
-            if number in fields:
-                raise ValueError(
-                    f"not a Protobuf schema: {scope} uses number {number} for {fields[number].name!r} and {item.name!r}"
-                )
-            fields[number] = ProtoField(item.name, kind, type_name, label, oneof)
-
-    def _declare_all(self, elements: Iterable[Any], scope: str) -> None:
-        for item in elements:
-            if isinstance(item, ast.Message):
-                self._message(item, _join(scope, item.name))
-            elif isinstance(item, ast.Enum):
-                values = [value for value in item.elements if isinstance(value, ast.EnumValue)]
-                self.file.enums[_join(scope, item.name)] = {v.name: v.number for v in values}
-
-    def _message(self, item: ast.Message | ast.Group, name: str) -> None:
-        message = self.file.messages[name] = Message()
-        self._declare_all(item.elements, name)
-        for element in item.elements:
-            if isinstance(element, ast.OneOf):
-                for member in element.elements:
-                    self._member(member, name, element.name)
-            elif isinstance(element, ast.Reserved):
-                message.reserved += [_range(text) for text in element.ranges]
-                message.reserved_names |= {text.strip("\"'") for text in element.names}
-            else:
-                self._member(element, name, "")
-
-    def _member(self, item: Any, scope: str, oneof: str) -> None:
-        if isinstance(item, ast.Field):
-            label = "" if item.cardinality is None else item.cardinality.value.lower()
-            # proto3's "optional" changes nothing on the wire.
-            label = "" if label == "optional" else label
-            self._pending.append((scope, item.number, label, item, oneof))
-        elif isinstance(item, ast.MapField):
-            entry = _join(scope, f"{item.name}.entry")
-            self.file.messages[entry] = Message()
-            for number, name, type_name in (
-                (1, "key", item.key_type),
-                (2, "value", item.value_type),
-            ):
-                self._pending.append((entry, number, "", ast.Field(name, number, type_name), ""))
-            self._pending.append(
-                (
-                    scope,
-                    item.number,
-                    "repeated",
-                    ast.Field(item.name, item.number, f".{entry}"),
-                    oneof,
-                )
-            )
-        elif isinstance(item, ast.Group):
-            self._message(item, _join(scope, item.name))
-            label = "" if item.cardinality is None else item.cardinality.value.lower()
-            nested = ast.Field(item.name.lower(), item.number, item.name)
-            self._pending.append((scope, item.number, label, nested, oneof))
-
-    def _resolved(self, type_name: str, scope: str) -> tuple[str, str]:
-        """Look a type name up from the innermost scope outwards, as protoc does."""
-        if type_name in SCALARS:
-            return type_name, type_name
-        while True:
-            full = type_name[1:] if type_name.startswith(".") else _join(scope, type_name)
-            if full in self.file.messages:
-                return "message", full
-            if full in self.file.enums:
-                return "enum", full
-            if not scope or type_name.startswith("."):
-                break
-            scope = scope.rpartition(".")[0]
-        if type_name.lstrip(".").startswith("google.protobuf."):
-            return "message", type_name.lstrip(".")  # every runtime brings these
-        raise ValueError(
-            f"not a Protobuf schema: unknown type {type_name!r}: expected it here or in a reference"
-        )
+def _shown(said: str, folder: str, own: str) -> str:
+    lines = [line.removeprefix(f"{folder}/") for line in said.splitlines()]
+    shown = [line for line in lines if not _NOT_AN_ERROR.search(line)]
+    return "; ".join(
+        line.replace(f"{own}:", "the schema:", 1).removesuffix(".") for line in shown[:5]
+    )
 
 
-def _join(scope: str, name: str) -> str:
-    return f"{scope}.{name}" if scope else name
+def _checked(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise ValueError(f"not a Protobuf schema: reference {path!r} cannot be an import path")
+    return path
 
 
-def _range(text: str) -> tuple[int, int]:
-    first, _, last = text.partition(" to ")
-    if not last:
-        last = first
-    return int(first), _MAX_NUMBER if last.strip() == "max" else int(last)
+@cache
+def _included() -> tuple[str, ...]:
+    folders = [str(Path(protoc.__file__).parent / "_proto")]
+    common = find_spec("google.api")
+    locations = common.submodule_search_locations if common else None
+    # Its files are imported as google/api/..., so the folder is the one above google.
+    folders += [str(Path(location).parent.parent) for location in locations or ()]
+    return tuple(folders)
+
+
+def _reserved(messages: Any, scope: str) -> Iterator[tuple[str, Reserved]]:
+    message: DescriptorProto
+    for message in messages:
+        name = f"{scope}.{message.name}" if scope else message.name
+        if not message.options.map_entry:
+            ranges = tuple((item.start, item.end) for item in message.reserved_range)
+            yield name, Reserved(ranges, frozenset(message.reserved_name))
+            yield from _reserved(message.nested_type, name)
+
+
+def _field(declared: Any) -> ProtoField:
+    oneof = declared.containing_oneof
+    return ProtoField(
+        _KINDS[declared.type],
+        declared.is_repeated,
+        declared.is_required,
+        "" if oneof is None else oneof.name,
+        declared.message_type,
+        declared.enum_type,
+        declared.is_extension,
+        declared.name,
+        declared.full_name,
+    )
+
+
+def _found(find: Any, name: str) -> Any | None:
+    try:
+        return find(name)
+    except KeyError:
+        return None

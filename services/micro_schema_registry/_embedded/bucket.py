@@ -233,7 +233,7 @@ class Bucket:
             await asyncio.sleep(pause)
 
     async def _cause(self, error: Error) -> Error:
-        """Return why nothing listens on the subjects of the stream: it is gone, or has no leader."""
+        """Return why a write had no responder: the stream is gone, or has no leader."""
         if not isinstance(error, NoStreamResponseError):
             return error
         try:

@@ -1,10 +1,11 @@
-"""The registries behind the service, and its configuration by values and environment."""
+"""The registries behind the service: a JetStream bucket, or an Apicurio Registry."""
 
 import logging
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from nats.aio.client import Client
@@ -18,92 +19,16 @@ from micro_http import (
     shared_ssl_context,
 )
 from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
-from micro_schema_registry._apicurio.auth import BearerAuth
+from micro_schema_registry._apicurio.auth import BearerAuth, KeycloakAuth
 from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.protocol import SchemaRegistry
-from micro_schema_registry._service.lookup import CacheOptions
-from micro_schema_registry._service.service import ServiceOptions, add_registry_service
+from micro_schema_registry._service.config import ServiceConfig
+from micro_schema_registry._service.service import add_registry_service
 
 logger = logging.getLogger("micro.registry")
 
-BACKENDS = ("embedded", "apicurio")
 _DEFAULT_GROUP_ID = "default"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceConfig:
-    """Configuration of the service and of the registry behind it.
-
-    Attributes:
-        backend: `embedded` for a JetStream bucket, `apicurio` for an Apicurio Registry.
-        url: Apicurio's API, such as `http://registry:8080/apis/registry/v3`.
-        token: Bearer token for Apicurio.
-        bucket: Bucket of the embedded registry.
-        replicas: Copies of a bucket that is made.
-        options: Options of the service.
-
-    Raises:
-        ValueError: The values contradict each other.
-    """
-
-    backend: str = "embedded"
-    url: str | None = None
-    token: str | None = field(default=None, repr=False)
-    bucket: str = "schemas"
-    replicas: int = 1
-    options: ServiceOptions = field(default_factory=ServiceOptions)
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise ValueError(f"invalid backend {self.backend!r}: expected embedded or apicurio")
-        if (self.backend == "apicurio") != (self.url is not None):
-            raise ValueError(
-                f"invalid url {self.url!r} for backend {self.backend!r}: "
-                "expected one for 'apicurio' only"
-            )
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"invalid url {self.url!r}: expected one like 'http://host/apis/registry/v3'"
-            )
-        if self.replicas < 1:
-            raise ValueError(f"invalid replicas {self.replicas!r}: expected 1 or more")
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read `REGISTRY_BACKEND`, `REGISTRY_URL` and the other variables that `--help` names.
-
-        A URL without a backend means Apicurio.
-
-        Raises:
-            ValueError: A value is not of its kind.
-        """
-        variables = os.environ if environment is None else environment
-        values = {
-            name: _read(f"REGISTRY_{name.upper()}", variables[f"REGISTRY_{name.upper()}"], kind)
-            for name, kind in SETTINGS.items()
-            if variables.get(f"REGISTRY_{name.upper()}")
-        }
-        return cls.of(values)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Return a configuration from values by the names in `SETTINGS`."""
-        cache = {name: values[name] for name in _CACHE if name in values}
-        if "cache_mb" in values:
-            cache["max_bytes"] = values["cache_mb"] * 1024 * 1024
-        options = {name: values[name] for name in _OPTIONS if name in values}
-        own = {name: values[name] for name in _OWN if name in values}
-        if "url" in own:
-            own.setdefault("backend", "apicurio")
-        return cls(**own, options=ServiceOptions(**options, cache=CacheOptions(**cache)))
-
-
-_OWN: dict[str, type] = {"backend": str, "url": str, "token": str, "bucket": str, "replicas": int}
-_OPTIONS: dict[str, type] = {"group": str, "timeout": float, "allow_delete": bool}
-_CACHE: dict[str, type] = {"latest_ttl": float, "negative_ttl": float, "serve_stale": bool}
-SETTINGS: dict[str, type] = {**_OWN, **_OPTIONS, **_CACHE, "cache_mb": int}
-"""Every setting and its kind; its variable is `REGISTRY_` and the name in capitals."""
 
 
 async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None:
@@ -163,17 +88,14 @@ async def _apicurio(
     sends two requests per second while Apicurio is down.
     """
     policy = RetryPolicy.for_registry(max_retries=1, retry_backoff_ms=50, retry_max_backoff_ms=200)
-    transport = AsyncRetryTransport(
-        replace(
-            policy,
-            budget=RetryBudget(),
-            breaker=CircuitBreaker(failures=5, open_for=0.5),
-        ),
-        transport=httpx.AsyncHTTPTransport(verify=shared_ssl_context()),
-    )
+    breaker = CircuitBreaker(failures=5, open_for=0.5, is_failure=_is_outage)
+    proxy = config.proxy or _environment_proxy(url)
     http = httpx.AsyncClient(
-        transport=transport,
-        auth=None if config.token is None else BearerAuth(config.token),
+        transport=AsyncRetryTransport(
+            replace(policy, budget=RetryBudget(), breaker=breaker),
+            transport=httpx.AsyncHTTPTransport(verify=_tls(config), proxy=proxy),
+        ),
+        auth=_auth(config),
         timeout=max(config.options.timeout, 5.0),
     )
     await ctx.enter(http)
@@ -184,17 +106,44 @@ async def _apicurio(
     return current
 
 
-def _read(name: str, text: str, kind: type) -> Any:
-    if kind is bool:
-        if text.lower() in {"1", "true", "yes", "on"}:
-            return True
-        if text.lower() in {"0", "false", "no", "off"}:
-            return False
-        raise ValueError(f"invalid {name} {text!r}: expected true or false")
+def _is_outage(response: httpx.Response) -> bool:
+    """Tell a failure of the registry from its own account of one request, which is JSON."""
+    is_account = "json" in response.headers.get("Content-Type", "")
+    return response.status_code in {502, 503, 504} and not is_account
+
+
+def _auth(config: ServiceConfig) -> httpx.Auth | None:
+    if config.token is not None:
+        return BearerAuth(config.token)
+    if config.username is not None:
+        return httpx.BasicAuth(config.username, config.password or "")
+    if config.token_url is not None:
+        return KeycloakAuth(
+            config.token_url, config.client_id or "", config.client_secret or "", config.scope
+        )
+    return None
+
+
+def _tls(config: ServiceConfig) -> ssl.SSLContext:
+    if config.ca_file is None and config.cert_file is None:
+        return shared_ssl_context()
     try:
-        return kind(text)
-    except ValueError as error:
-        raise ValueError(f"invalid {name} {text!r}: expected {_WORDS[kind]}") from error
+        context = (
+            httpx.create_ssl_context()
+            if config.ca_file is None
+            else ssl.create_default_context(cafile=config.ca_file)
+        )
+        if config.cert_file is not None:
+            context.load_cert_chain(config.cert_file, config.key_file)
+    except OSError as error:  # ssl.SSLError is one, too
+        files = ", ".join(filter(None, (config.ca_file, config.cert_file, config.key_file)))
+        raise ValueError(f"cannot use {files}: expected PEM files: {error}") from error
+    return context
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text"}
+def _environment_proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    proxies = getproxies()
+    if proxy_bypass(parts.netloc):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -150,6 +150,40 @@ async def test_different_schemas_never_wait_for_each_other() -> None:
         gate.released.set()
 
 
+async def test_very_many_schemas_are_fetched_a_few_at_a_time() -> None:
+    """A consumer of 500 topics starts: httpx itself would fail most of them."""
+    stub = Stub(ids_in_headers=True)
+    under_way: list[int] = []
+    now = 0
+
+    async def transport(request: httpx.Request) -> httpx.Response:
+        nonlocal now
+        now += 1
+        under_way.append(now)
+        await asyncio.sleep(0)
+        now -= 1
+        return stub(request)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(transport))
+    async with AsyncApicurioRegistryClient(URL, "g", http_client=http) as client:
+        schemas = await asyncio.gather(*(client.get_schema(f"a{n}") for n in range(500)))
+
+    assert len(schemas) == 500
+    assert max(under_way) <= 50
+
+
+async def test_five_hundred_new_schemas_come_from_a_real_registry(
+    apicurio_url: str, group_id: str
+) -> None:
+    async with AsyncApicurioRegistryClient(apicurio_url, group_id) as writer:
+        await asyncio.gather(*(writer.register_schema(f"a{n}", SCHEMA) for n in range(500)))
+
+    async with AsyncApicurioRegistryClient(apicurio_url, group_id) as reader:
+        schemas = await asyncio.gather(*(reader.get_schema(f"a{n}") for n in range(500)))
+
+    assert len({cached.global_id for cached in schemas}) == 500
+
+
 async def test_a_cancelled_caller_does_not_harm_the_others() -> None:
     gate = Gate(Stub(ids_in_headers=True))
     client = gate.client()

@@ -18,7 +18,7 @@ async def names(registry: EmbeddedRegistry) -> list[str]:
 
 @pytest.fixture
 async def full(embedded: EmbeddedRegistry) -> EmbeddedRegistry:
-    """A registry of many artifacts."""
+    """Return a registry of many artifacts."""
     await asyncio.gather(*(embedded.register_schema(name, {"type": "int"}) for name in NAMES))
     return embedded
 

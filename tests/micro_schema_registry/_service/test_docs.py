@@ -15,7 +15,7 @@ from tests.micro_schema_registry.jetstream import JetStreamServer
 
 import micro
 from micro_schema_registry import NatsRegistryClient, ServiceConfig
-from micro_schema_registry._service.backends import SETTINGS
+from micro_schema_registry._service.config import SETTINGS
 from micro_schema_registry._wire import problems
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
 
 from micro_schema_registry import NatsRegistryClient, RegistryConnectionError
-from micro_schema_registry._service.backends import SETTINGS
+from micro_schema_registry._service.config import SETTINGS
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-W", "error", "-m", "micro_schema_registry"]
