@@ -23,17 +23,22 @@ from contextlib import contextmanager
 
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
-from opentelemetry import propagate, trace
-from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
-from opentelemetry.util.types import AttributeValue
 
+from micro import _extras
 from micro._client.client import DEFAULT_MAX_WAIT, Client, HasClient
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response
 from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro._version import __version__
+
+try:
+    from opentelemetry import propagate, trace
+    from opentelemetry.propagators.textmap import Getter
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+except ModuleNotFoundError as error:
+    raise _extras.missing(error, "micro.opentelemetry", "opentelemetry") from None
 
 __all__ = ["TracedClient", "trace_requests"]
 

@@ -37,15 +37,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import nats.errors
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from micro import _extras
 from micro._client.client import Client
 from micro._client.rates import own_figures
 from micro._program.context import Context
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro._service.service import Service
 from micro._wire.fence import fence
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    raise _extras.missing(error, "micro.prometheus", "prometheus") from None
 
 __all__ = ["DiscoveryCollector", "ServiceCollector"]
 

@@ -4,8 +4,12 @@ import os
 import ssl
 from functools import cache
 
-import httpcore as httpcore
-import httpx as httpx
+try:
+    import httpcore as httpcore
+    import httpx as httpx
+except ModuleNotFoundError as error:
+    reason = "micro_http needs the extra 'http': pip install 'natsmicro[http]'"
+    raise ModuleNotFoundError(reason, name=error.name) from None
 
 POOL_SIZE = 100  # the connections of a pool with the default limits of httpx
 # httpx has its own error classes, unrelated to those of httpcore, so both are named.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -78,9 +80,9 @@ def clean(text: str) -> str:
 
 
 def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
-    """Run a command; an error becomes one line and an exit code."""
+    """Run a command; an error becomes one line and an exit code, SIGTERM exit code 0."""
     try:
-        asyncio.run(work)
+        asyncio.run(_until_terminated(work))
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except ServiceError as error:
@@ -93,6 +95,25 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
         fail(f"timed out: {error}", Exit.TIMED_OUT, as_json=as_json)
     except (MicroError, nats.errors.Error) as error:
         fail(str(error), Exit.FAILED, as_json=as_json)
+
+
+async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
 
 
 def fail(

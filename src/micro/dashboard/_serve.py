@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -15,6 +16,14 @@ from micro.dashboard._app import make_app
 from micro.dashboard._watch import Watch
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves signals to its caller: uvicorn raises SIGTERM again, which is no exit 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
 async def serve(
     settings: Settings,
     *,
@@ -23,7 +32,7 @@ async def serve(
     interval: float,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve the dashboard until cancelled, SIGINT or SIGTERM.
+    """Serve the dashboard until cancelled.
 
     The NATS server need not run yet.
 
@@ -50,7 +59,7 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     with _listen(host, port) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         looking = asyncio.create_task(source.keep())

@@ -359,3 +359,28 @@ def test_top_wants_an_interval(cli: Cli) -> None:
 
     assert done.code == 2
     assert "expected a duration such as" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("top", "--json"), ("stats", "--watch", "--json"), ("bench", "echo", "echo", "-d1h")],
+)
+def test_sigterm_ends_a_command_with_exit_code_0(
+    cli: Cli, service: Running, arguments: tuple[str, ...]
+) -> None:
+    running = cli.start(*arguments)
+    if "--json" in arguments:
+        running.line('"num_requests"')
+    else:
+        wait_for_requests(cli)
+
+    assert running.stop() == 0
+    assert running.seen[1:] == []
+
+
+def wait_for_requests(cli: Cli) -> None:
+    """Wait until the benchmark sends requests."""
+    while True:
+        [instance] = cli.quick("stats", "echo", "--json").json
+        if any(each["num_requests"] > 1000 for each in instance["endpoints"]):
+            return

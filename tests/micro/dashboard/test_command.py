@@ -36,7 +36,8 @@ def test_a_port_in_use_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_ctrl_c_stops_it() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_stops_it(number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(
         COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
     )
@@ -44,10 +45,10 @@ def test_ctrl_c_stops_it() -> None:
     url = json.loads(process.stdout.readline())["url"]
     with httpx.Client(trust_env=False) as open_page:
         open_page.get(f"{url}api/state")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=30)
 
-    assert process.returncode == 130
+    assert process.returncode == code
     assert errors == ""
 
 
