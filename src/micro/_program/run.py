@@ -11,7 +11,7 @@ from typing import Any
 from nats.aio.client import Client as NatsClient
 
 from micro._connection.settings import ConnectOption
-from micro._errors import MicroError
+from micro._errors import ConfigError, MicroError
 from micro._program.context import Context
 from micro._program.last_resort import LastResort, end_with_main_thread
 
@@ -37,7 +37,15 @@ def run(
         trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
         client: A NATS client to connect with.
         grace: Seconds that a stop may take; see `Context`.
+
+    Raises:
+        ConfigError: An event loop runs already, as in a notebook.
     """
+    if _loop_runs():
+        raise ConfigError(
+            "an event loop runs already, so micro.run cannot start one: "
+            "use `await micro.Context().run_forever(setup)`"
+        )
 
     async def main(context: Context) -> None:
         await context.run_forever(setup, *options, trap_signals=trap_signals)
@@ -80,3 +88,11 @@ def run_process(
         last_resort.disarm()
         if remaining is not None:
             end_with_main_thread(remaining)
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

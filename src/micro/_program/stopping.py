@@ -7,14 +7,19 @@ import logging
 import math
 import os
 import signal
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from micro._errors import ConfigError, StoppedError
 
 logger = logging.getLogger("micro.context")  # the context is stopped
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_CANNOT_TRAP = "{}: leave out trap_signals, and stop with Context.cancel()"
 
 GRACE = 25.0
 """Seconds that a stop may take by default; Kubernetes ends a process after 30."""
@@ -86,20 +91,23 @@ class StopSignals:
         self._trapped: list[signal.Signals] = []
 
     def trap(self, *signals: signal.Signals) -> None:
-        """Trap these signals, SIGINT and SIGTERM when none is given."""
-        loop = asyncio.get_running_loop()
+        """Trap these signals, by default SIGINT and SIGTERM.
+
+        Raises:
+            ConfigError: Not in the main thread, or not on this system.
+        """
         for number in signals if signals else STOP_SIGNALS:
-            loop.add_signal_handler(number, self._received, number)
+            _trap(number, self)
             self._trapped.append(number)
 
     def release(self) -> None:
-        """Give the trapped signals their usual effect again."""
-        loop = asyncio.get_running_loop()
+        """Give the trapped signals their usual effect again, unless others trap them."""
         for number in self._trapped:
-            loop.remove_signal_handler(number)
+            _release(number, self)
         self._trapped.clear()
 
-    def _received(self, number: signal.Signals) -> None:
+    def received(self, number: signal.Signals) -> None:
+        """Stop the program, or hurry it."""
         if not self._stopping():
             logger.info("%s: stopping", number.name)
             self._stop()
@@ -107,3 +115,39 @@ class StopSignals:
             logger.warning("%s again: cancelling the requests in flight", number.name)
             self.release()
             self._hurry()
+
+
+# An event loop has one handler per signal; all programs that run in it share that.
+_trapping: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, defaultdict[signal.Signals, list[StopSignals]]
+] = WeakKeyDictionary()
+
+
+def _trap(number: signal.Signals, traps: StopSignals) -> None:
+    loop = asyncio.get_running_loop()
+    trapping = _trapping.setdefault(loop, defaultdict(list))[number]
+    if not trapping:
+        try:
+            loop.add_signal_handler(number, _received, loop, number)
+        except NotImplementedError:
+            reason = "event loops of this system have no signal handlers"
+            raise ConfigError(_CANNOT_TRAP.format(reason)) from None
+        except (RuntimeError, ValueError):
+            reason = f"{number.name} can be trapped in the main thread only"
+            if threading.current_thread() is threading.main_thread():
+                reason = f"{number.name} cannot be trapped"
+            raise ConfigError(_CANNOT_TRAP.format(reason)) from None
+    trapping.append(traps)
+
+
+def _release(number: signal.Signals, traps: StopSignals) -> None:
+    loop = asyncio.get_running_loop()
+    trapping = _trapping[loop][number]
+    trapping.remove(traps)
+    if not trapping:
+        loop.remove_signal_handler(number)
+
+
+def _received(loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
+    for traps in tuple(_trapping[loop][number]):
+        traps.received(number)

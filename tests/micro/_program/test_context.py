@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import nats
@@ -14,7 +15,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro import Context, Request, StoppedError, options
+from micro import ConfigError, Context, Request, StoppedError, options
 from micro.testing import NatsServer, free_port, nats_server
 
 LONG = 60.0
@@ -478,3 +479,95 @@ def test_run_ends_on_ctrl_c_without_a_traceback(server: NatsServer) -> None:
     with pytest.raises(SystemExit) as caught:
         micro.run(setup, options.servers(server.url))
     assert caught.value.code == 130
+
+
+async def test_one_signal_stops_all_contexts_of_a_loop(server: NatsServer) -> None:
+    ready: asyncio.Queue[None] = asyncio.Queue()
+
+    async def setup(ctx: Context) -> None:
+        await ctx.add_service("one-of-two", "1.0.0")
+        ready.put_nowait(None)
+
+    contexts = [Context(), Context()]
+    tasks = [
+        asyncio.create_task(ctx.run_forever(setup, options.servers(server.url), trap_signals=True))
+        for ctx in contexts
+    ]
+    async with asyncio.timeout(20):
+        for _ in tasks:
+            await ready.get()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.gather(*tasks)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_a_context_that_ends_leaves_the_signals_to_the_other() -> None:
+    other = Context()
+    async with other, asyncio.timeout(20):
+        async with Context() as first:
+            first.trap_signal(signal.SIGTERM)
+            other.trap_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await other.wait()
+
+
+async def test_a_second_signal_hurries_all_contexts_of_a_loop() -> None:
+    contexts = [Context(), Context()]
+    for ctx in contexts:
+        await ctx.__aenter__()
+        ctx.trap_signal(signal.SIGTERM)
+    async with asyncio.timeout(20):
+        for number in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await contexts[0].wait()
+            await contexts[1].wait()
+            while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL and number:
+                await asyncio.sleep(0)
+    for ctx in contexts:
+        await ctx.__aexit__(None, None, None)
+
+
+def test_trapping_signals_outside_of_the_main_thread_is_one_clear_error() -> None:
+    async def run() -> None:
+        async with Context() as ctx:
+            ctx.trap_signal()
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(
+            ConfigError,
+            match=r"^SIGINT can be trapped in the main thread only: "
+            r"leave out trap_signals, and stop with Context.cancel\(\)$",
+        ),
+    ):
+        pool.submit(asyncio.run, run()).result()
+
+
+class NoSignals(asyncio.SelectorEventLoop):
+    """An event loop as that of Windows."""
+
+    def add_signal_handler(self, *_: object) -> None:
+        raise NotImplementedError
+
+
+def test_trapping_signals_where_loops_have_none_is_one_clear_error() -> None:
+    async def run() -> None:
+        async with Context() as ctx:
+            ctx.trap_signal()
+
+    with (
+        asyncio.Runner(loop_factory=NoSignals) as runner,
+        pytest.raises(
+            ConfigError,
+            match=r"^event loops of this system have no signal handlers: ",
+        ),
+    ):
+        runner.run(run())
+
+
+async def test_run_inside_a_running_loop_is_one_clear_error() -> None:
+    async def setup(ctx: Context) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match=r"^an event loop runs already, so micro.run cannot"):
+        micro.run(setup)
