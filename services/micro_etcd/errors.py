@@ -273,6 +273,7 @@ _BY_TEXT: tuple[tuple[str, type[EtcdError]], ...] = (
     ("authentication is not enabled", EtcdUnauthenticatedError),
     ("invalid auth token", EtcdUnauthenticatedError),
     ("revision of auth store is old", EtcdUnauthenticatedError),
+    ("revision in header is old", EtcdUnauthenticatedError),
     ("permission denied", EtcdPermissionDeniedError),
 )
 

@@ -13,7 +13,13 @@ from typing import Any
 from nats.aio.client import Client as NatsClient
 
 import micro
-from micro_etcd import EtcdClient, EtcdService, EtcdServiceSettings, add_etcd_service
+from micro_etcd import (
+    EtcdClient,
+    EtcdCredential,
+    EtcdService,
+    EtcdServiceSettings,
+    add_etcd_service,
+)
 from micro_etcd.testing import EtcdServer
 
 
@@ -27,13 +33,18 @@ class Instance:
 
 @asynccontextmanager
 async def instance(
-    url: str, etcd: EtcdServer, namespaces: dict[str, Any], **settings: Any
+    url: str,
+    etcd: EtcdServer,
+    namespaces: dict[str, Any],
+    *,
+    credentials: EtcdCredential | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Instance]:
     """Serve an etcd while the block runs."""
     chosen = EtcdServiceSettings.model_validate({"namespaces": namespaces, **settings})
     async with micro.Context() as ctx:
         await ctx.connect(micro.options.servers(url))
-        connection = await ctx.enter(EtcdClient(etcd.address, encoding=None).connect())
+        connection = await ctx.enter(EtcdClient(etcd.address, credentials, encoding=None).connect())
         yield Instance(ctx, await add_etcd_service(ctx, connection, chosen))
 
 

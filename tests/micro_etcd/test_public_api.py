@@ -110,6 +110,10 @@ def test_watch_events_are_hashable() -> None:
         ("[::1]:2379", "::1", 2379),
         ("[::1]", "::1", 2379),
         ("fe80::1", "fe80::1", 2379),
+        ("http://etcd:2379", "etcd", 2379),
+        ("https://etcd", "etcd", 2379),
+        ("http://[::1]:4001", "::1", 4001),
+        (" etcd:2379 ", "etcd", 2379),
     ],
 )
 def test_addresses(text: str, host: str, port: int) -> None:
@@ -117,12 +121,58 @@ def test_addresses(text: str, host: str, port: int) -> None:
     assert HostPortPair.parse(str(HostPortPair(host, port))) == HostPortPair(host, port)
 
 
-@pytest.mark.parametrize("text", ["", ":1", "h:x", "h:0", "h:70000", "[::1]:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ":1",
+        "h:x",
+        "h:0",
+        "h:70000",
+        "[::1]:x",
+        "[::1",
+        "h:1/",
+        "h/p",
+        "a b:1",
+        "a,b",
+        "ftp://h:1",
+    ],
+)
 def test_wrong_addresses(text: str) -> None:
     with pytest.raises(
         ValueError, match=re.escape(f"invalid etcd address {text!r}: expected host")
     ):
         HostPortPair.parse(text)
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    ["{0}", "http://{0}", " {0}", "{0},{0}", "http://{0}, http://{0}", ["http://{0}", "{0}"]],
+)
+async def test_endpoints_are_taken_as_etcdctl_writes_them(
+    endpoints: str | list[str], shared_server: EtcdServer
+) -> None:
+    several = [endpoints] if isinstance(endpoints, str) else endpoints
+    filled = [each.format(shared_server.address) for each in several]
+
+    async with EtcdClient(filled if isinstance(endpoints, list) else filled[0]).connect() as etcd:
+        await etcd.put("endpoints", "v")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "secure", "wanted"),
+    [
+        ("https://h:2379", False, "secure=True or EtcdTLS for https://"),
+        ("http://h:2379", True, "https:// with TLS"),
+        ("h:1,,h:2", False, "host, host:port or [v6]:port"),
+    ],
+)
+def test_endpoints_that_contradict_the_rest_are_refused(
+    endpoint: str, secure: bool, wanted: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"expected {wanted}")):
+        EtcdClient(endpoint, secure=secure)
 
 
 def test_no_endpoint_is_refused() -> None:

@@ -20,9 +20,7 @@ class TokenSource:
     def __init__(
         self, credential: EtcdCredential, authenticate: Callable[[bytes], Awaitable[bytes]]
     ) -> None:
-        self.token = (
-            ""  # empty until the first renewal, and for good where etcd has no auth enabled
-        )
+        self.token = ""  # until the first renewal, and where etcd has no authentication enabled
         self._credential = credential
         self._authenticate = authenticate
         self._lock = asyncio.Lock()
@@ -32,13 +30,17 @@ class TokenSource:
         async with self._lock:
             if self.token != stale:
                 return
+            password = self._credential.password
             request = pb.AuthenticateRequest(
-                name=self._credential.username, password=self._credential.password
+                name=self._credential.username,
+                password=password() if callable(password) else password,
             )
             try:
                 answer = await self._authenticate(request.SerializeToString())
             except EtcdError as error:
-                if "authentication is not enabled" in error.message:
-                    return
-                raise
+                if "authentication is not enabled" not in error.message:
+                    raise
+                # Switched off meanwhile; servers before 3.7 refuse old tokens all the same.
+                self.token = ""
+                return
             self.token = pb.AuthenticateResponse.FromString(answer).token

@@ -1,12 +1,15 @@
 """The seam to gRPC: one connection to one endpoint that carries bytes, unary or as a stream."""
 
 import asyncio
+import logging
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
+from micro_etcd._cluster.fork import note_closed, note_open
 from micro_etcd._model.values import EtcdTLS, HostPortPair
 
 Metadata = tuple[tuple[str, str], ...]
@@ -14,6 +17,10 @@ UNAVAILABLE = 14
 UNKNOWN = 2
 UNLIMITED = -1
 READY = grpc.ChannelConnectivity.READY
+_HEALTH = "/grpc.health.v1.Health/Check"
+_LONGEST_REASON = 300  # characters
+_PLACE = re.compile(r"^[A-Z_]+: ipv[46]:\S+ ")  # gRPC's status and the address, before the reason
+logger = logging.getLogger("micro.etcd.connection")
 CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs this once
 
 
@@ -80,33 +87,67 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+class Credentials:
+    """TLS credentials, read from their files again when these have changed.
+
+    Attributes:
+        current: The credentials as gRPC takes them.
+        server_name: Name expected in the server's certificate, None for the host.
+    """
+
+    def __init__(self, tls: EtcdTLS) -> None:
+        self.server_name = tls.server_name
+        self._sources = (tls.ca, tls.key, tls.cert)
+        self._contents = self._read()
+        self.current: Any = grpc.ssl_channel_credentials(*self._contents)
+
+    def refresh(self) -> None:
+        """Read the files again; a file that is missing meanwhile changes nothing."""
+        try:
+            contents = self._read()
+        except OSError as error:
+            logger.warning("TLS files cannot be read: %s", error)
+            return
+        if contents != self._contents:
+            self._contents = contents
+            self.current = grpc.ssl_channel_credentials(*contents)
+
+    def _read(self) -> tuple[bytes | None, ...]:
+        return tuple(_pem(source) for source in self._sources)
+
+
 class GrpcChannel:
     """A Channel on grpc.aio."""
 
     def __init__(
-        self,
-        address: HostPortPair,
-        credentials: Any,
-        server_name: str | None,
-        max_answer_bytes: int,
+        self, address: HostPortPair, credentials: Credentials | None, max_answer_bytes: int
     ) -> None:
         self.endpoint = str(address)
         self._closed = False
-        self._unary: dict[str, Any] = {}
         self._known_metadata: dict[Metadata, Any] = {}
+        self._credentials = credentials
+        self._max_answer_bytes = max_answer_bytes
+        note_open(self)
+        self._open()
+
+    def _open(self) -> None:
+        self._unary: dict[str, Any] = {}
         options: list[tuple[str, int | str]] = [
             *_OPTIONS,
-            ("grpc.max_receive_message_length", max_answer_bytes),
+            ("grpc.max_receive_message_length", self._max_answer_bytes),
         ]
-        if server_name is not None:
-            options.append(("grpc.ssl_target_name_override", server_name))
-        if credentials is None:
+        if self._credentials is None:
+            self._used: Any = None
             self._channel = grpc.aio.insecure_channel(self.endpoint, options=options)
-        else:
-            self._channel = grpc.aio.secure_channel(self.endpoint, credentials, options=options)
+            return
+        if self._credentials.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", self._credentials.server_name))
+        self._used = self._credentials.current
+        self._channel = grpc.aio.secure_channel(self.endpoint, self._used, options=options)
 
     async def connect(self, timeout: float) -> None:
         """Return once the connection is ready to carry calls."""
+        await self._renew_credentials()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = 0.001
@@ -115,7 +156,10 @@ class GrpcChannel:
             if state is READY:
                 return
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                raise StatusError(UNAVAILABLE, f"cannot connect to {self.endpoint}", sent=False)
+                reason = await self._reason()
+                if reason:
+                    text = f"cannot connect to {self.endpoint}: {reason}"
+                    raise StatusError(UNAVAILABLE, text, sent=False)
             if loop.time() >= deadline:
                 break
             # Polled, because a cancelled wait_for_state_change leaves its watch behind in gRPC.
@@ -148,7 +192,30 @@ class GrpcChannel:
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
         self._closed = True
+        note_closed(self)
         await self._channel.close()
+
+    async def _renew_credentials(self) -> None:
+        """Open the channel anew if its certificates were renewed on disk since."""
+        if self._credentials is None or self._closed:
+            return
+        self._credentials.refresh()
+        if self._credentials.current is not self._used:
+            stale = self._channel
+            self._open()
+            await stale.close()
+
+    async def _reason(self) -> str:
+        """Return why there is no connection: only a call that fails on it says so."""
+        try:
+            await self._channel.unary_unary(_HEALTH)(b"", timeout=1.0)
+        except grpc.aio.AioRpcError as error:
+            text = " ".join((error.details() or "").split()).rpartition("last error: ")[2]
+            return _PLACE.sub("", text)[:_LONGEST_REASON]
+        except asyncio.CancelledError:
+            self._check_own_cancellation()
+            raise
+        return ""  # it was made meanwhile
 
     async def _ready(self, timeout: float) -> None:
         # A call is only handed to a ready connection, so that a failed one says whether it was ever sent.
@@ -237,13 +304,10 @@ def grpc_channels(tls: EtcdTLS | None) -> ChannelFactory:
     Raises:
         OSError: A TLS file cannot be read.
     """
-    credentials = name = None
-    if tls is not None:
-        name = tls.server_name
-        credentials = grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
+    credentials = None if tls is None else Credentials(tls)
 
     def open_channel(address: HostPortPair, *, max_answer_bytes: int = UNLIMITED) -> Channel:
-        return GrpcChannel(address, credentials, name, max_answer_bytes)
+        return GrpcChannel(address, credentials, max_answer_bytes)
 
     return open_channel
 

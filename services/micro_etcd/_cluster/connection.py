@@ -17,6 +17,7 @@ from micro_etcd._cluster.channel import (
     Metadata,
     StatusError,
 )
+from micro_etcd._cluster.fork import check_fork, is_forked
 from micro_etcd._model.values import EtcdCredential, HostPortPair
 from micro_etcd.errors import (
     EtcdDeadlineExceededError,
@@ -38,9 +39,14 @@ _LEADER = (
 )  # a member cut off from the others refuses at once instead of timing out
 _WITH_LEADER: Metadata = (_LEADER,)
 # Said before a request is looked at, so even a write is surely unprocessed.
-_NOT_TRIED = "etcdserver: no leader"
-# The last is said of no token at all: authentication was enabled after this connection was made.
-_REFUSED_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+_LEARNER = "rpc not supported for learner"
+_NOT_TRIED = ("etcdserver: no leader", f"etcdserver: {_LEARNER}")
+_REFUSED_TOKEN = (
+    "invalid auth token",
+    "revision of auth store is old",
+    "revision in header is old",  # etcd 3.5.1 of a JWT
+    "user name is empty",  # of no token: authentication was enabled after the connection was made
+)
 
 
 _REFUSED_ANSWER = re.compile(r"Received message larger than max \((\d+) vs")  # gRPC's own words
@@ -84,6 +90,7 @@ class Connection:
         self._channels = [
             open_channel(address, max_answer_bytes=max_answer_bytes) for address in addresses
         ]
+        self._learners: set[Channel] = set()
         self._current = 0
         self._closed = False
         self._auth = None if credentials is None else TokenSource(credentials, self._authenticate)
@@ -108,6 +115,7 @@ class Connection:
             EtcdUnavailableError: None answered within `timeout`.
             EtcdUnauthenticatedError: The credentials are wrong.
         """
+        check_fork()
         deadline = monotonic() + self.timeout
         attempt = 0
         while True:
@@ -133,8 +141,8 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """True after `close`."""
-        return self._closed
+        """True after `close`, and in a forked process."""
+        return self._closed or is_forked()
 
     @property
     def token(self) -> str:
@@ -163,6 +171,7 @@ class Connection:
             EtcdOutcomeUnknownError: A call that is not repeatable was sent and never answered.
             EtcdError: Anything else that went wrong, by kind.
         """
+        check_fork()
         limit = self.timeout if timeout is None else timeout
         deadline = monotonic() + limit
         attempt = 0
@@ -179,7 +188,7 @@ class Connection:
                 if _token_refused(failure) and token != renewed and await self.renew_token(token):
                     renewed = self.token
                 else:
-                    if failure.sent and not repeatable and failure.text != _NOT_TRIED:
+                    if failure.sent and not repeatable and failure.text not in _NOT_TRIED:
                         if failure.code in TRANSIENT:
                             self.leave(channel)
                         raise _write_error(failure) from failure
@@ -187,20 +196,22 @@ class Connection:
             attempt += 1
 
     async def ask(self, channel: Channel, method: str, body: bytes) -> bytes:
-        """Send one request to one endpoint, once.
+        """Send one request to one endpoint, once; twice if the token was refused.
 
         Raises:
             EtcdError: By kind.
         """
-        try:
-            return await channel.unary(
-                method,
-                body,
-                timeout=FIRST_ATTEMPT,
-                metadata=self._metadata(self.token, leader=False),
-            )
-        except StatusError as failure:
-            raise _error(failure) from failure
+        check_fork()
+        renewed = False
+        while True:
+            token = self.token
+            metadata = self._metadata(token, leader=False)
+            try:
+                return await channel.unary(method, body, timeout=FIRST_ATTEMPT, metadata=metadata)
+            except StatusError as failure:
+                if renewed or not _token_refused(failure) or not await self.renew_token(token):
+                    raise _error(failure) from failure
+                renewed = True
 
     async def stream(self, method: str, first: bytes) -> ByteStream:
         """Open a stream on the endpoint in use and send the first message; tried once.
@@ -208,6 +219,7 @@ class Connection:
         Raises:
             StatusError: It could not be opened.
         """
+        check_fork()
         stream = await self.channel.stream(
             method, timeout=self.timeout, metadata=self._metadata(self.token, leader=True)
         )
@@ -222,28 +234,45 @@ class Connection:
         return True
 
     def leave(self, channel: Channel) -> None:
-        """Turn to the next endpoint, unless somebody has already left this one."""
-        if self.channel is channel:
-            self._current = (self._current + 1) % len(self._channels)
+        """Turn to the next endpoint, unless this one was left already; learners come last."""
+        if self.channel is not channel:
+            return
+        count = len(self._channels)
+        others = [(self._current + step) % count for step in range(1, count + 1)]
+        voters = [place for place in others if self._channels[place] not in self._learners]
+        self._current = (voters or others)[0]
 
     async def recover(
         self, failure: StatusError, channel: Channel, *, attempt: int, deadline: float
     ) -> None:
         """Turn to another endpoint after a failed attempt, or raise what the failure means."""
-        if failure.code not in TRANSIENT:
+        self.note_learner(failure, channel)
+        if len(self._learners) == len(self._channels):
+            self._learners.clear()  # one of them may be promoted until the next call
+            raise self._exhausted(failure) from failure
+        if failure.code not in TRANSIENT and _LEARNER not in failure.text:
             raise _error(failure) from failure
         if self._closed:
             raise EtcdUnavailableError("connection closed") from failure
+        round_number, place = divmod(attempt + 1, len(self._channels) - len(self._learners))
+        if place == 0 and _LEARNER not in failure.text:
+            self._learners.clear()  # all others have failed, and one may have been promoted
         self.leave(channel)
-        round_number, place = divmod(attempt + 1, len(self._channels))
         pause = backoff(round_number - 1) if place == 0 else 0.0
         if monotonic() + pause >= deadline:
             raise self._exhausted(failure) from failure
         await asyncio.sleep(pause)
 
+    def note_learner(self, failure: StatusError, channel: Channel) -> None:
+        """Remember an endpoint that refused a request because it only learns."""
+        if _LEARNER in failure.text:
+            self._learners.add(channel)
+
     async def close(self) -> None:
         """Close every endpoint; calls under way fail; idempotent."""
         self._closed = True
+        if is_forked():  # the channels are the parent's
+            return
         for channel in self._channels:
             await channel.close()
 

@@ -21,8 +21,9 @@ class EtcdClient(Generic[T]):
     """How to reach a cluster; connects nothing by itself and can be used again and again.
 
     Args:
-        addr: One endpoint or several, each a HostPortPair or `host:port`. With several, the first that
-            answers is used and the others stand in for it.
+        addr: One endpoint or several, each a HostPortPair or `host:port`, `http://host:port` or
+            `https://host:port`; a text may name several, separated by commas. With several, the first
+            that answers is used and the others stand in for it.
         credentials: User name and password, when etcd has authentication enabled.
         secure: True for TLS with the system's certificate authorities, EtcdTLS for your own.
         encoding: How keys and values become text; None gives bytes.
@@ -64,12 +65,7 @@ class EtcdClient(Generic[T]):
         timeout: float = 10.0,
         coalesce: bool = True,
     ) -> None:
-        several = [addr] if isinstance(addr, HostPortPair | str) else list(addr)
-        if not several:
-            raise ValueError("invalid addr []: expected at least one endpoint")
-        self._addresses = [
-            HostPortPair.parse(item) if isinstance(item, str) else item for item in several
-        ]
+        self._addresses = _addresses(addr, is_secure=bool(secure))
         self._credentials = credentials
         self._codec: Codec[T] = Codec(encoding)
         self._timeout = timeout
@@ -182,6 +178,23 @@ class EtcdLockManager(Generic[T]):
             return None if holding is None else await holding.__aexit__(kind, error, traceback)
         finally:
             await self._connecting.__aexit__(kind, error, traceback)
+
+
+def _addresses(addr: Address | Sequence[Address], *, is_secure: bool) -> list[HostPortPair]:
+    several = [addr] if isinstance(addr, HostPortPair | str) else list(addr)
+    parts = [part for item in several for part in _parts(item)]
+    if not parts:
+        raise ValueError("invalid addr []: expected at least one endpoint")
+    for part in parts:
+        scheme = part.strip().partition("://")[0] if isinstance(part, str) else ""
+        if scheme == ("http" if is_secure else "https"):
+            wanted = "https:// with TLS" if is_secure else "secure=True or EtcdTLS for https://"
+            raise ValueError(f"invalid etcd address {part!r}: expected {wanted}")
+    return [HostPortPair.parse(part) if isinstance(part, str) else part for part in parts]
+
+
+def _parts(item: Address) -> Sequence[Address]:
+    return item.split(",") if isinstance(item, str) else [item]
 
 
 def _tls(secure: bool | EtcdTLS) -> EtcdTLS | None:

@@ -225,6 +225,8 @@ class EventStream:
         self._drop()
         if self._closed:  # by another task, while this one was reading
             return
+        if self._channel is not None:
+            self._connection.note_learner(failure, self._channel)
         if failure.code not in TRANSIENT and failure.code != 2:
             await self._refused(pb.WatchResponse(cancel_reason=failure.text))
             return

@@ -1,11 +1,13 @@
 """Values the etcd client takes and returns: addresses, credentials, enumerations, results."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Generic, NamedTuple, Self, TypeVar
 
+_HOST = re.compile(r"[\w.:%-]+")  # names and IPv4 or IPv6 addresses
 T = TypeVar("T", bound=str | bytes)  # what keys and values are returned as
 
 
@@ -74,18 +76,24 @@ class HostPortPair:
     def parse(cls, address: str) -> Self:
         """Read `host`, `host:port`, `[v6]` or `[v6]:port`; the port is 2379 unless given.
 
+        Blanks around it are dropped, and so is `http://` or `https://`, as etcdctl writes endpoints.
+
         Raises:
-            ValueError: The port is not a number between 1 and 65535.
+            ValueError: It has another form, or the port is not a number between 1 and 65535.
         """
-        if address.startswith("["):
-            host, _, rest = address[1:].partition("]")
-            port = rest.removeprefix(":")
-        elif address.count(":") > 1:
-            host, port = address, ""
+        rest = address.strip()
+        for scheme in ("http://", "https://"):
+            rest = rest.removeprefix(scheme)
+        if rest.startswith("["):
+            host, bracket, rest = rest[1:].partition("]")
+            port = rest.removeprefix(":") if bracket else "none"
+        elif rest.count(":") > 1:
+            host, port = rest, ""
         else:
-            host, _, port = address.partition(":")
+            host, _, port = rest.partition(":")
         number = port if port else "2379"
-        if not host or not number.isdecimal() or not 0 < int(number) < 65536:
+        is_port = number.isascii() and number.isdecimal() and 0 < int(number[:6]) < 65536
+        if not _HOST.fullmatch(host) or not is_port:
             raise ValueError(
                 f"invalid etcd address {address!r}: expected host, host:port or [v6]:port"
             )
@@ -94,10 +102,14 @@ class HostPortPair:
 
 @dataclass(frozen=True, slots=True)
 class EtcdCredential:
-    """User name and password for etcd's own authentication."""
+    """User name and password for etcd's own authentication.
+
+    A function as the password is called at each login, so that a new password reaches a client that
+    is connected already.
+    """
 
     username: str
-    password: str = field(repr=False)
+    password: str | Callable[[], str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,17 @@ class NamespaceRule(BaseModel):
 
 
 class EtcdSection(BaseModel):
-    """Where etcd is and how to log in; TLS when any of the files is named."""
+    """Where etcd is and how to log in; TLS when any of the files is named.
+
+    The password file is read at each login, so a new password needs no restart.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoints: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1:2379"]
     user: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
@@ -84,18 +88,28 @@ class EtcdSection(BaseModel):
             HostPortPair.parse(endpoint)
         return endpoints
 
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("expected either password or password_file")
+        return self
+
     def client(self) -> EtcdClient[bytes]:
         """Return the client these settings describe."""
         credential = None
         if self.user is not None:
-            secret = "" if self.password is None else self.password.get_secret_value()
-            credential = EtcdCredential(self.user, secret)
+            credential = EtcdCredential(self.user, self._password)
         secure: bool | EtcdTLS = self.tls
         if self.ca is not None or self.cert is not None:
             secure = EtcdTLS(ca=self.ca, cert=self.cert, key=self.key)
         return EtcdClient(
             self.endpoints, credential, secure=secure, encoding=None, timeout=self.timeout_s
         )
+
+    def _password(self) -> str:
+        if self.password_file is not None:
+            return self.password_file.read_text().strip()
+        return "" if self.password is None else self.password.get_secret_value()
 
 
 class EtcdServiceSettings(BaseModel):
@@ -142,7 +156,7 @@ class EtcdServiceSettings(BaseModel):
         """Read a TOML file and the environment; the environment wins.
 
         Variables: `ETCD_ENDPOINTS` (comma-separated), `ETCD_USER`, `ETCD_PASSWORD`, `ETCD_CA`,
-        `ETCD_CERT`, `ETCD_KEY`, `ETCD_NAMESPACES` (`token=prefix:right+right`, several by blanks).
+        `ETCD_PASSWORD_FILE`, `ETCD_CERT`, `ETCD_KEY`, `ETCD_NAMESPACES` (`token=prefix:right+right`, several by blanks).
 
         Raises:
             ConfigError: The file cannot be read, or something in it is not acceptable.
@@ -175,7 +189,7 @@ def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _etcd_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: environ[f"ETCD_{name.upper()}"]
-        for name in ("user", "password", "ca", "cert", "key")
+        for name in ("user", "password", "password_file", "ca", "cert", "key")
         if environ.get(f"ETCD_{name.upper()}")
     }
     endpoints = environ.get("ETCD_ENDPOINTS")

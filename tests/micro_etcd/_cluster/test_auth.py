@@ -1,59 +1,34 @@
 """P14: tokens expire and nobody notices; permissions are enforced and their loss is told."""
 
 import asyncio
-import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from tests.micro_etcd.guarded import APP, SIMPLE, as_root, ctl, guarded, jwt
 from tests.micro_etcd.history import reading
 from tests.micro_etcd.proxy import Proxy
 from tests.micro_etcd.versions import Binaries, every_version
 
 from micro_etcd import (
     EtcdClient,
+    EtcdCommunicator,
     EtcdCredential,
     EtcdPermissionDeniedError,
     EtcdUnauthenticatedError,
 )
 from micro_etcd.testing import EtcdServer
 
-ROOT = EtcdCredential("root", "secret")
-APP = EtcdCredential("app", "app-secret")
 AUTHENTICATIONS = (
     'grpc_server_started_total{grpc_method="Authenticate",'
     'grpc_service="etcdserverpb.Auth",grpc_type="unary"}'
 )
 
 
-def ctl(binaries: Binaries, server: EtcdServer, *command: str) -> None:
-    subprocess.run(
-        [binaries.etcdctl, f"--endpoints={server.address}", *command],
-        env={**os.environ, "ETCDCTL_API": "3"},
-        check=True,
-        capture_output=True,
-    )
-
-
-@pytest.fixture
-def guarded(binaries: Binaries) -> Iterator[EtcdServer]:
-    """A server with authentication, tokens of 1 s, and a user `app` who may use `/app/`."""
-    with EtcdServer(binaries.etcd, arguments=["--auth-token-ttl=1"]) as server:
-        for command in (
-            ["user", "add", "root:secret"],
-            ["user", "grant-role", "root", "root"],
-            ["user", "add", "app:app-secret"],
-            ["role", "add", "app"],
-            ["role", "grant-permission", "app", "--prefix=true", "readwrite", "/app/"],
-            ["user", "grant-role", "app", "app"],
-            ["auth", "enable"],
-        ):
-            ctl(binaries, server, *command)
+@pytest.fixture(name="guarded")
+def guarded_server(binaries: Binaries) -> Iterator[EtcdServer]:
+    with guarded(binaries) as server:
         yield server
-
-
-def as_root(binaries: Binaries, server: EtcdServer, *command: str) -> None:
-    ctl(binaries, server, "--user=root:secret", *command)
 
 
 @every_version
@@ -163,3 +138,87 @@ async def test_auth_enabled_later_is_not_noticed(guarded: EtcdServer, binaries: 
 
 def test_password_is_not_in_the_repr() -> None:
     assert repr(APP) == "EtcdCredential(username='app')"
+
+
+@pytest.fixture(params=["simple", "jwt"])
+def tokens(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[str]:
+    """The kinds of token that etcd has."""
+    return SIMPLE if request.param == "simple" else jwt(tmp_path)
+
+
+async def use(client: EtcdCommunicator[str]) -> None:
+    """Call everything that carries a token."""
+    await client.get("/app/k")
+    await client.put("/app/k", "1")
+    await client.txn(lambda action: action.put("/app/k", "2"))
+    await client.get_prefix("/app/")
+    await client.revoke_lease(await client.grant_lease(5))
+    watch = client.watch("/app/k")
+    await watch.stream.start()
+    await client.put("/app/k", "3")
+    assert (await anext(watch)).value == "3"
+    await watch.aclose()
+    assert [status.errors for status in await client.status()] == [[]]
+
+
+@every_version
+async def test_tokens_of_each_kind_are_renewed(tokens: Sequence[str], binaries: Binaries) -> None:
+    with guarded(binaries, tokens) as server:
+        async with EtcdClient(server.address, APP).connect() as client:
+            await use(client)
+            as_root(binaries, server, "user", "add", "other:pw")  # outdates every JWT
+            await use(client)
+            await asyncio.sleep(3)  # tokens live for 1 s
+            assert [status.errors for status in await client.status()] == [[]]
+            await asyncio.sleep(3)
+            await use(client)
+
+
+@every_version
+async def test_authentication_is_switched_off_and_on_while_connected(
+    tokens: Sequence[str], binaries: Binaries
+) -> None:
+    with guarded(binaries, tokens) as server:
+        async with EtcdClient(server.address, APP).connect() as client:
+            seen: list[str] = []
+            reading = asyncio.create_task(_collect(client, seen))
+            await use(client)
+            as_root(binaries, server, "auth", "disable")
+            await use(client)
+            await asyncio.sleep(3)  # until the token has expired
+            await use(client)
+            ctl(binaries, server, "auth", "enable")
+            await use(client)
+            await client.put("/app/k", "end")
+            async with asyncio.timeout(30):
+                await reading
+
+    assert seen == [*"123" * 4, "end"]
+
+
+async def _collect(client: EtcdCommunicator[str], seen: list[str]) -> None:
+    async for event in client.watch("/app/k"):
+        seen.append(event.value)
+        if event.value == "end":
+            return
+
+
+@every_version
+async def test_a_new_password_reaches_a_client_that_is_connected(
+    tokens: Sequence[str], binaries: Binaries
+) -> None:
+    password = "app-secret"
+    with guarded(binaries, tokens) as server:
+        credential = EtcdCredential("app", lambda: password)
+        async with EtcdClient(server.address, credential).connect() as client:
+            await use(client)
+            command = ("user", "passwd", "app", "--interactive=false")
+            as_root(binaries, server, *command, text="new\n")
+            with pytest.raises(EtcdUnauthenticatedError):
+                await client.put("/app/k", "refused")
+            password = "new"
+            await use(client)
+
+
+def test_the_password_is_in_no_repr() -> None:
+    assert "secret" not in repr(EtcdCredential("app", "app-secret"))

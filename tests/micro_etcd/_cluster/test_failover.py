@@ -202,7 +202,8 @@ async def test_status_tells_who_answers(binaries: Binaries) -> None:
     assert alive.version.startswith("3.5")
     assert alive.leader == alive.member_id
     assert alive.errors == []
-    assert gone.errors == [f"cannot connect to {dead}"]
+    refused = "Failed to connect to remote host: Connection refused"
+    assert gone.errors == [f"cannot connect to {dead}: {refused}"]
 
 
 async def test_call_after_close_is_an_error(etcd: EtcdClient[str]) -> None:

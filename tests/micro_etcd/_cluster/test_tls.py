@@ -1,5 +1,6 @@
 """P15: TLS with an authority of one's own, and mutual TLS."""
 
+import asyncio
 import datetime
 import ipaddress
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.micro_etcd.versions import Binaries, every_version
 
-from micro_etcd import EtcdClient, EtcdTLS, EtcdUnavailableError
-from micro_etcd.testing import EtcdServer
+from micro_etcd import EtcdClient, EtcdTLS, EtcdUnavailableError, HostPortPair
+from micro_etcd.testing import EtcdServer, free_port
 
 
 @dataclass
@@ -35,13 +36,13 @@ class Authority:
         self.path = self.folder / "ca.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *, seconds: int = 86_400) -> tuple[Path, Path]:
         """Return the files of a certificate for 127.0.0.1 and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         certificate = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, key.public_key(), seconds=seconds)
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -57,7 +58,7 @@ class Authority:
         return cert_path, key_path
 
     def _builder(
-        self, subject: x509.Name, public: ec.EllipticCurvePublicKey
+        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, *, seconds: int = 86_400
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
@@ -67,7 +68,7 @@ class Authority:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(seconds=seconds))
         )
 
 
@@ -139,3 +140,86 @@ def test_missing_file_is_told_at_once(tmp_path: Path) -> None:
 
 def test_key_is_not_in_the_repr() -> None:
     assert "private" not in repr(EtcdTLS(key=b"private"))
+
+
+@pytest.mark.parametrize("by", ["the same connection", "a new connection of the same client"])
+@every_version
+async def test_certificates_renewed_on_disk_are_read(
+    by: str, binaries: Binaries, authority: Authority
+) -> None:
+    cert, key = authority.issue("client", seconds=4)
+    certificate, private = authority.issue("server")
+    with EtcdServer(binaries.etcd, tls=(certificate, private, authority.path)) as server:
+        client = EtcdClient(server.address, secure=EtcdTLS(ca=authority.path, cert=cert, key=key))
+        async with client.connect() as communicator:
+            await communicator.put("k", "v")
+            authority.issue("client")
+            await asyncio.sleep(5)  # until the first certificate has expired
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+            if by == "the same connection":
+                assert await communicator.get("k") == "v"
+        if by != "the same connection":
+            async with client.connect() as communicator:
+                assert await communicator.get("k") == "v"
+
+
+async def test_a_certificate_that_is_missing_for_a_moment_changes_nothing(
+    binaries: Binaries, authority: Authority
+) -> None:
+    cert, key = authority.issue("client")
+    certificate, private = authority.issue("server")
+    with EtcdServer(binaries.etcd, tls=(certificate, private, authority.path)) as server:
+        client = EtcdClient(server.address, secure=EtcdTLS(ca=authority.path, cert=cert, key=key))
+        async with client.connect() as communicator:
+            await communicator.put("k", "v")
+            cert.unlink()
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+
+            assert await communicator.get("k") == "v"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "name", "reason"),
+    [
+        ("other", None, "CERTIFICATE_VERIFY_FAILED"),
+        ("own", "etcd.example", "Hostname Verification Check failed"),
+        ("none", None, "Socket closed"),
+        ("mutual", None, "SSLV3_ALERT_BAD_CERTIFICATE"),
+    ],
+)
+async def test_errors_say_why_tls_failed(
+    trusted: str,
+    name: str | None,
+    reason: str,
+    binaries: Binaries,
+    authority: Authority,
+    tmp_path: Path,
+) -> None:
+    certificate, private = authority.issue("server")
+    clients = authority.path if trusted == "mutual" else None
+    other = Authority(tmp_path / "other")
+    ca = (other if trusted == "other" else authority).path
+    secure = False if trusted == "none" else EtcdTLS(ca=ca, server_name=name)
+    with (
+        EtcdServer(binaries.etcd, tls=(certificate, private, clients)) as server,
+        pytest.raises(EtcdUnavailableError, match=reason) as error,
+    ):
+        async with EtcdClient(server.address, secure=secure, timeout=1.5).connect():
+            pass
+
+    assert f"cannot connect to {server.address}: " in str(error.value)
+
+
+async def test_errors_say_that_nothing_listens() -> None:
+    address = HostPortPair("127.0.0.1", free_port())
+
+    with pytest.raises(EtcdUnavailableError) as error:
+        async with EtcdClient(address, timeout=0.5).connect():
+            pass
+
+    assert str(error.value) == (
+        f"no answer from {address}: cannot connect to {address}: "
+        "Failed to connect to remote host: Connection refused"
+    )

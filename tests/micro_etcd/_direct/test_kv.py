@@ -7,6 +7,7 @@ import pytest
 from tests.micro_etcd.versions import every_version
 
 from micro_etcd import (
+    EtcdAnswerTooLargeError,
     EtcdClient,
     EtcdCompactedError,
     EtcdFutureRevisionError,
@@ -279,3 +280,36 @@ async def test_a_sort_target_without_an_order_sorts_ascending(
     assert list(got) == list(expected)
     assert [kv.key.decode() for kv in read.kvs] == list(expected)
     assert [kv.key.decode() for kv in answer.responses[0].kvs] == list(expected)  # type: ignore[union-attr]  # a get
+
+
+@pytest.mark.parametrize("size", [1_600_000, 2_200_000, 3_000_000, 20_000_000])
+@every_version
+async def test_a_request_above_a_limit_is_too_large(
+    size: int, etcd: EtcdClient[str], prefix: str
+) -> None:
+    """Above etcd's limit, and above that of its gRPC server."""
+    async with etcd.connect() as client:
+        with pytest.raises(EtcdRequestTooLargeError) as error:
+            await client.put(f"{prefix}k", "x" * size)
+        with pytest.raises(EtcdRequestTooLargeError):
+            await client.txn(lambda action: action.put(f"{prefix}k", "x" * size))
+
+        assert error.value.outcome == "not-applied"
+        assert await client.get(f"{prefix}k") is None
+
+
+@every_version
+async def test_a_bounded_communicator_refuses_larger_answers(
+    etcd: EtcdClient[str], prefix: str
+) -> None:
+    async with etcd.connect() as client:
+        await client.put(f"{prefix}k", "x" * 500_000)
+        bounded = client.bounded(100_000)
+        try:
+            with pytest.raises(EtcdAnswerTooLargeError) as error:
+                await bounded.get(f"{prefix}k")
+            assert await bounded.keys_prefix(prefix) == [f"{prefix}k"]
+        finally:
+            await bounded.close()
+        assert error.value.size > 500_000
+        assert await client.get(f"{prefix}k") == "x" * 500_000
