@@ -326,3 +326,11 @@ def test_every_example_has_a_test() -> None:
         and not path.stem.startswith("http_")  # found by their own test, by this prefix
     ]
     assert untested == []
+
+
+async def test_background_work(server: NatsServer, caller: NatsClient) -> None:
+    module = load("background")
+    async with running(module, server):
+        answer = await micro.Client(caller).request("order", b"ann", timeout=LONG)
+        assert answer.data == b"accepted"
+    assert module.done == [b"new prices of ann"]

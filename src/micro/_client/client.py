@@ -66,6 +66,7 @@ class Client:
         self.default_max_wait = default_max_wait
         self.api_prefix = check_prefix("API prefix", api_prefix)
         self._requester = requester_of(self._nc)
+        deadline.readers = True
 
     @property
     def nc(self) -> NatsClient:
@@ -104,7 +105,7 @@ class Client:
         payload = b"" if data is None else data
         if self._nc.is_closed:
             self._follow()
-        inherited = deadline.current.get()
+        inherited = deadline.inherited()
         if inherited is not None:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())
             if timeout <= 0:

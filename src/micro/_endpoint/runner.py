@@ -65,8 +65,8 @@ class Runner:
         try:
             for request in requests:
                 try:
-                    if request.patience is not None or task.deadline is not None:
-                        self._limit(request, task, arrival, arrival + (started - began) / 1e9)
+                    if request.patience is not None or task.bound is not None:
+                        task.bind(request, arrival, arrival + (started - began) / 1e9)
                     if direct is None:
                         steps = call(request)
                         waits_for = next(steps.__await__(), _ENDED)  # cheaper than StopIteration
@@ -124,17 +124,6 @@ class Runner:
             None when the answer has been sent, else a coroutine that sends it.
         """
         return self._answer(request, *self._outcomes.refused(request, reason))
-
-    def _limit(self, request: NatsRequest, task: PooledTask, arrival: float, now: float) -> None:
-        """Give a request its deadline; cancel it if that is over."""
-        if request.deadline is None and request.patience is not None:
-            request.deadline = arrival + request.patience
-        deadline = request.deadline
-        if deadline != task.deadline:
-            task.inherit(deadline)
-        if deadline is not None and deadline <= now:
-            request.expired = True
-            raise asyncio.CancelledError
 
     def _begin_to_send(self, request: NatsRequest, sending: Steps) -> Suspended | None:
         try:

@@ -83,7 +83,7 @@ class PooledTask:
         task: The task.
         context: Its context, in which requests run.
         expected: A copy of the context as a request should leave it.
-        deadline: The deadline that requests made in the task inherit.
+        bound: The request whose deadline holds in the context.
         job: The job that it ran last.
         suspended: The request that has suspended in it.
         excused: Whether no drain waits for that request.
@@ -91,8 +91,8 @@ class PooledTask:
 
     __slots__ = (
         "_pristine",
+        "bound",
         "context",
-        "deadline",
         "excused",
         "expected",
         "job",
@@ -107,18 +107,50 @@ class PooledTask:
         self.expected = pristine
         self.context = pristine.copy()
         self.wake = wake
-        self.deadline: float | None = None
+        self.bound: NatsRequest | None = None
         self.excused = False
         self.job: Job | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.suspended: Suspended | None = None
         self.task: asyncio.Task[None]
 
-    def inherit(self, deadline: float | None) -> None:
-        """Have requests made in this task end by a deadline; call it in the task's context."""
-        self.deadline = deadline
-        _deadline.current.set(deadline)
-        self.expected = self._pristine if deadline is None else self.context.copy()
+    def bind(self, request: NatsRequest, arrival: float, now: float) -> None:
+        """Have requests made in this task end by the deadline of a request, if it has one.
+
+        Call this and `unbind` in the task's context. The former request has been answered: tasks
+        that its handler has started go on without its deadline.
+
+        Args:
+            request: The request.
+            arrival: The time of its arrival.
+            now: The present time.
+
+        Raises:
+            asyncio.CancelledError: The deadline has passed.
+        """
+        if self.bound is not None:
+            self.bound.deadline = None
+        patience, deadline = request.patience, request.deadline
+        if patience is None:
+            self.unbind()
+            return
+        if deadline is None:
+            deadline = request.deadline = arrival + patience
+        self.bound = request
+        if _deadline.readers:
+            _deadline.current.set(request)
+            self.expected = self.context.copy()
+        if deadline <= now:
+            request.expired = True
+            raise asyncio.CancelledError
+
+    def unbind(self) -> None:
+        """End the deadline of the request that was bound."""
+        if self.bound is not None:
+            self.bound.deadline = None
+            self.bound = None
+            _deadline.current.set(None)
+            self.expected = self._pristine
 
     def is_clean(self) -> bool:
         """Return whether no request has left anything behind."""
@@ -158,8 +190,8 @@ class TaskPool:
         _enter_task(self._loop, task.task)
         try:
             suspended = task.context.run(job.start, task, requests)
-            if suspended is None and task.deadline is not None:
-                task.context.run(task.inherit, None)
+            if suspended is None and task.bound is not None:
+                task.context.run(task.unbind)
         finally:
             _leave_task(self._loop, task.task)
         if suspended is not None:
@@ -256,8 +288,7 @@ class TaskPool:
             try:
                 await suspended.job.resume(suspended, cancelled)
             finally:
-                if task.deadline is not None:
-                    task.inherit(None)
+                task.unbind()
                 task.suspended = None
                 if task.timer is not None:
                     task.timer.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import cast
 
 from micro._errors import AlreadyRespondedError
 from micro._handlers.request import DONE, Request, Response
@@ -62,8 +63,14 @@ class NatsRequest(Request):
         self.deadline: float | None = None
         self.expired = False
         self.failure: BaseException | None = None
-        if headers is not None:
-            self.patience = deadline.patience(headers)
+        if headers is None:
+            return
+        if headers.__class__ is bytes:
+            short = len(headers) <= deadline.ALONE
+            read = deadline.from_short_block if short else deadline.from_block
+            self.patience = read(headers)
+        elif value := cast(dict[str, str], headers).get(deadline.HEADER):
+            self.patience = deadline.from_value(value.encode())
 
     def subject(self) -> str:
         """Return the subject the request was sent to."""

@@ -19,6 +19,7 @@ from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
+from micro._program.background import Background
 from micro._program.last_resort import HURRY, MARGIN, LastResort
 from micro._program.stopping import Cancellation, StopSignals, grace_time
 from micro._service.instance import DoneHandler, ErrorHandler
@@ -69,6 +70,7 @@ class Context:
         )
         self._stack = AsyncExitStack()
         self._services: list[Service] = []
+        self._background = Background()
         self._store: SharedStore | None = None
         self._checks: dict[str, Check] = {}
         self._cancel = Cancellation()
@@ -219,6 +221,21 @@ class Context:
         """
         await self._cancel.bound(coro)
 
+    def spawn(self, work: Coroutine[Any, Any, Any], *, drain: bool = False) -> asyncio.Task[Any]:
+        """Start background work: a task that ends with the context; a failure is logged.
+
+        The work has no deadline, even if a handler starts it. It is cancelled when the services
+        have stopped, before anything that was entered is left.
+
+        Args:
+            work: A coroutine.
+            drain: Wait for the work to end before it is cancelled, as long as for requests.
+
+        Raises:
+            StoppedError: The context has ended.
+        """
+        return self._background.spawn(work, drain=drain)
+
     def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Add a callback, sync or async, to run when the context ends."""
 
@@ -322,6 +339,7 @@ class Context:
         try:
             # First of all: a handler may use something that was entered after its service.
             await asyncio.gather(*(service.stop(self._grace) for service in self._services))
+            await self._background.close(end - loop.time())
         finally:
             try:
                 until = max(end, loop.time() + MIN_EXIT)

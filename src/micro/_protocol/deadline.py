@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
+from typing import Protocol
 
 HEADER = "Micro-Timeout-Ms"
 """The header of the time-out; handlers do not see it."""
@@ -15,25 +16,34 @@ HEADER = "Micro-Timeout-Ms"
 LINE = b"\r\n" + HEADER.encode() + b":"
 """The beginning of the header's line in a header block."""
 
-current: ContextVar[float | None] = ContextVar("micro_deadline", default=None)
-"""The deadline of the request that is being handled; requests made by its handler inherit it."""
+
+class Bound(Protocol):
+    """Work that ends by a deadline, on the event loop's clock; None once the work has ended."""
+
+    deadline: float | None
+
+
+current: ContextVar[Bound | None] = ContextVar("micro_deadline", default=None)
+"""The request that is being handled; requests made by its handler inherit its deadline.
+
+Tasks that the handler starts share the value. The request has no deadline once it is answered, so
+that a task that lives longer is bound by none.
+"""
+
+readers = False
+"""Whether `current` is ever read. Without a client no request is made, and setting it costs."""
+
+
+def inherited() -> float | None:
+    """Return the deadline of the request that the caller works on, None without one."""
+    bound = current.get()
+    return None if bound is None else bound.deadline
+
 
 _MAX_DIGITS = 12
 
-_ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
+ALONE = len(b"NATS/1.0") + len(LINE) + 1 + _MAX_DIGITS + len(b"\r\n\r\n")
 """Bytes of a header block with no other header: callers send the same few blocks repeatedly."""
-
-
-def patience(headers: bytes | Mapping[str, str]) -> float | None:
-    """Return the seconds that the headers of a request give, None when they give none.
-
-    Args:
-        headers: The header block as received, or the headers.
-    """
-    if isinstance(headers, bytes):
-        return _read_again(headers) if len(headers) <= _ALONE else _read(headers)
-    value = headers.get(HEADER)
-    return None if value is None else from_value(value.encode())
 
 
 def from_value(value: bytes) -> float | None:
@@ -43,7 +53,8 @@ def from_value(value: bytes) -> float | None:
     return int(digits) / 1000 if usable else None
 
 
-def _read(headers: bytes) -> float | None:
+def from_block(headers: bytes) -> float | None:
+    """Return the seconds in a header block, None when there are none."""
     start = headers.find(LINE)
     if start < 0:
         return None
@@ -51,7 +62,8 @@ def _read(headers: bytes) -> float | None:
     return from_value(headers[start : headers.find(b"\r", start)])
 
 
-_read_again = lru_cache(maxsize=1024)(_read)
+from_short_block = lru_cache(maxsize=1024)(from_block)
+"""The same for a block not longer than `ALONE`, which callers send again and again."""
 
 
 def header_value(seconds: float) -> str:

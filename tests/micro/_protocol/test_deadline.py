@@ -13,6 +13,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import Request, ServiceError
+from micro._handlers.nats_request import NatsRequest
 from micro._protocol import deadline as _deadline
 from micro._wire.fence import fence
 from micro.testing import NatsServer
@@ -293,7 +294,7 @@ async def test_each_request_of_a_read_has_its_own_deadline(
         found.append(inherited())
 
     def inherited() -> float | None:
-        deadline = _deadline.current.get()
+        deadline = _deadline.inherited()
         return None if deadline is None else deadline - asyncio.get_running_loop().time()
 
     await service.add_endpoint("look", look, max_in_flight=5, pending_msgs_limit=100)
@@ -307,6 +308,8 @@ async def test_each_request_of_a_read_has_its_own_deadline(
     for number, found in seen.items():
         time = times[number]
         assert len(found) == 2 + (number % 3 == 0) + (number % 5 == 0)
+        if number % 5 == 0:
+            assert found.pop() is None  # the task has outlived its request
         for value in found:
             assert (value is None) == (time is None)
             assert value is None or time is None or 0 < int(time) / 1000 - value < 20
@@ -331,12 +334,64 @@ async def test_a_request_of_a_handler_that_is_late_ends_in_504(
 
 
 async def test_a_client_without_time_left_does_not_ask(nc: NatsClient) -> None:
-    token = _deadline.current.set(asyncio.get_running_loop().time())
+    late = NatsRequest(b"a", b"", b"", None)
+    late.deadline = asyncio.get_running_loop().time()
+    token = _deadline.current.set(late)
     try:
         with pytest.raises(nats.errors.TimeoutError):
             await micro.Client(nc).request("deadline.never", timeout=LONG)
     finally:
         _deadline.current.reset(token)
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+async def test_work_that_outlives_its_request_has_no_deadline(
+    service: micro.Service, nc: NatsClient, caller: NatsClient, suspends: bool
+) -> None:
+    """A task started by a handler still sends requests when the time of the caller is over."""
+    client = micro.Client(nc)
+    tasks: list[asyncio.Task[Any]] = []
+    over = asyncio.Event()
+
+    async def echo(request: Request) -> None:
+        await request.respond(request.data())
+
+    async def beat() -> bytes:
+        await over.wait()
+        return (await client.request("echo", b"beat", timeout=LONG)).data
+
+    async def watch(request: Request) -> None:
+        tasks.append(asyncio.create_task(beat()))
+        if suspends:
+            await asyncio.sleep(0)
+        await request.respond(b"")
+
+    await service.add_endpoint("echo", echo)
+    await service.add_endpoint("watch", watch)
+    for _ in range(3):
+        await ask(caller, "watch", "100")
+    asyncio.get_running_loop().call_later(0.2, over.set)  # when the deadlines have passed
+
+    assert await asyncio.gather(*tasks) == [b"beat"] * 3
+
+
+async def test_tasks_of_a_handler_inherit_its_deadline_while_it_runs(
+    service: micro.Service, nc: NatsClient, caller: NatsClient
+) -> None:
+    client = micro.Client(nc)
+
+    async def inner(request: Request) -> None:
+        left = request.remaining()
+        await request.respond(b"%d" % (left is not None and left <= 30))
+
+    async def outer(request: Request) -> None:
+        answers = await asyncio.gather(*(client.request("inner", timeout=LONG) for _ in range(3)))
+        await request.respond(b"".join(answer.data for answer in answers))
+
+    await service.add_endpoint("inner", inner)
+    await service.add_endpoint("outer", outer)
+
+    assert (await ask(caller, "outer", "30000"))[0] == b"111"
 
 
 @pytest.mark.parametrize(
@@ -400,4 +455,4 @@ async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClien
     ],
 )
 def test_the_time_in_a_header_block(block: bytes, expected: float | None) -> None:
-    assert _deadline.patience(block) == expected
+    assert _deadline.from_block(block) == expected
