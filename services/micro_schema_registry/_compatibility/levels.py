@@ -1,8 +1,9 @@
 """Whether content may follow the versions before it: COMPATIBILITY levels over one format module per artifact type."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -56,7 +57,7 @@ def parse(artifact_type: str, text: SchemaText) -> None:
         ValueError: it is not; the message is the reason.
     """
     if artifact_type in _FORMATS:
-        with_room(_parsed, artifact_type, text)
+        with_room(_SCHEMAS.parse, artifact_type, text)
 
 
 def incompatibilities(
@@ -85,7 +86,8 @@ def incompatibilities(
 
 def _between(artifact_type: str, direction: str, new: SchemaText, old: SchemaText) -> list[Cause]:
     schema_format = _format(artifact_type)
-    successor, predecessor = _parsed(artifact_type, new), _parsed(artifact_type, old)
+    successor = _SCHEMAS.parse(artifact_type, new)
+    predecessor = _SCHEMAS.parse(artifact_type, old)
     causes = schema_format.misused(successor, predecessor)
     if direction in {"BACKWARD", "FULL"}:
         causes += schema_format.unreadable(successor, predecessor)
@@ -94,19 +96,36 @@ def _between(artifact_type: str, direction: str, new: SchemaText, old: SchemaTex
     return causes
 
 
-def _parsed(artifact_type: str, text: SchemaText) -> Any:
-    size = len(text.content) + sum(len(content) for _, content in text.references)
-    parse_it = _parse if size > _MAX_KEPT else _parse_and_keep
-    return parse_it(artifact_type, text)
+class _ParsedSchemas:
+    """The schemas that were parsed last; large ones push out more of the others, which bounds the memory."""
+
+    def __init__(self) -> None:
+        self._schemas: OrderedDict[tuple[str, SchemaText], tuple[int, Any]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def parse(self, artifact_type: str, text: SchemaText) -> Any:
+        """Return a schema, parsed now or before."""
+        key = (artifact_type, text)
+        with self._lock:
+            if key in self._schemas:
+                self._schemas.move_to_end(key)
+                return self._schemas[key][1]
+        schema = _format(artifact_type).parse(text)
+        size = len(text.content) + sum(len(content) for _, content in text.references)
+        with self._lock:
+            if size <= _MAX_KEPT and key not in self._schemas:
+                self._schemas[key] = (size, schema)
+                self._size += size
+            while self._size > _MAX_KEPT or len(self._schemas) > _MAX_COUNT:
+                self._size -= self._schemas.popitem(last=False)[1][0]
+        return schema
 
 
-def _parse(artifact_type: str, text: SchemaText) -> Any:
-    return _format(artifact_type).parse(text)
-
-
-# The newest versions are compared again and again; large ones are not kept, which bounds the memory.
-_MAX_KEPT = 64 * 1024
-_parse_and_keep = lru_cache(maxsize=256)(_parse)
+# The newest versions are compared again and again. In characters; a parsed schema takes some 40 times as much memory.
+_MAX_KEPT = 4 * 1024 * 1024
+_MAX_COUNT = 256
+_SCHEMAS = _ParsedSchemas()
 
 
 def _format(artifact_type: str) -> Format:
