@@ -14,6 +14,7 @@ from micro_schema_registry import (
     CachedSchema,
     ClosedError,
     IncompatibleSchemaError,
+    InvalidArgumentError,
     InvalidSchemaError,
     Reference,
     RegistryError,
@@ -147,6 +148,40 @@ async def test_canonical_finds_content_written_differently(registry: SchemaRegis
 
     assert found == first
     assert (await registry.register_schema("user", reordered)).global_id != first.global_id
+
+
+UNLIKE: dict[str, tuple[str, Any, Any]] = {
+    "doc": ("AVRO", {**USER, "doc": "a user"}, USER),
+    "aliases": ("AVRO", {**USER, "aliases": ["Person"]}, USER),
+    "enum default": (
+        "AVRO",
+        {"type": "enum", "name": "E", "symbols": ["A"], "default": "A"},
+        {"type": "enum", "name": "E", "symbols": ["A"]},
+    ),
+    "field of a comment": (
+        "PROTOBUF",
+        PROTO,
+        'syntax = "proto3";\nmessage User { // string id = 1; }\n}\n',
+    ),
+    "number": ("JSON", {"minimum": 1}, {"minimum": 1.0}),
+}
+
+
+@pytest.mark.parametrize(("artifact_type", "first", "second"), UNLIKE.values(), ids=UNLIKE)
+async def test_canonical_means_no_more_than_another_order(
+    new_registry: NewRegistry, artifact_type: str, first: Any, second: Any
+) -> None:
+    registry = await new_registry()
+    for schema in (first, second):
+        registered = await registry.register_schema(
+            "user", schema, artifact_type=artifact_type, canonical=True
+        )
+
+        assert registered.schema == schema
+        reader = await new_registry()
+        assert (await reader.get_content("globalId", registered.global_id)).schema == schema
+        assert (await registry.get_content("globalId", registered.global_id)).schema == schema
+    assert (await registry.list_versions("user")).count == 2
 
 
 async def test_text_is_registered_as_it_stands(new_registry: NewRegistry) -> None:
@@ -286,6 +321,8 @@ BAD_INPUT: dict[str, Act] = {
     "empty version": lambda r: r.get_version("user", ""),
     "rule": lambda r: r.set_rule("BOGUS", "FULL"),  # type: ignore[arg-type]  # wrong on purpose
     "rule config": lambda r: r.set_rule("VALIDITY", "BOGUS"),
+    "if_exists": lambda r: r.register_schema("user", USER, "BOGUS"),  # type: ignore[arg-type]  # wrong on purpose
+    "integrity list": lambda r: r.set_rule("INTEGRITY", "REFS_EXIST,BOGUS"),
     "both scopes": lambda r: r.get_rules(artifact_id="user", everywhere=True),
     "search": lambda r: r.search_artifacts(content=USER, name="user"),
     "url as content": lambda r: r.register_schema(
@@ -296,7 +333,7 @@ BAD_INPUT: dict[str, Act] = {
 
 @pytest.mark.parametrize("act", BAD_INPUT.values(), ids=BAD_INPUT.keys())
 async def test_what_cannot_work_is_refused(registry: SchemaRegistry, act: Act) -> None:
-    with pytest.raises(ValueError, match=r"expected|cannot|not both"):
+    with pytest.raises(InvalidArgumentError, match=r"expected|cannot|not both"):
         await act(registry)
 
 
@@ -440,6 +477,49 @@ async def test_a_disabled_version_is_skipped_and_not_served(new_registry: NewReg
     assert (await reader.get_version("user", "2")).state == "DISABLED"
 
 
+async def test_a_client_forgets_what_it_has_withdrawn(registry: SchemaRegistry) -> None:
+    first = await registry.register_schema("user", USER)
+    second = await registry.register_schema("user", USER_WITH_COUNTRY)
+    assert await registry.get_schema_by_global_id(second.global_id) == USER_WITH_COUNTRY
+
+    await registry.set_state("user", "2", "DISABLED")
+
+    assert await registry.get_schema("user") == first
+    with pytest.raises(SchemaNotFoundError):
+        await registry.get_schema_by_global_id(second.global_id)
+    await registry.set_state("user", "2", "ENABLED")
+    assert await registry.get_schema("user") == second
+    await registry.delete_version("user", "2")
+    assert await registry.get_schema("user") == first
+    with pytest.raises(SchemaNotFoundError):
+        await registry.get_schema_by_global_id(second.global_id)
+    await registry.delete_artifact("user")
+    with pytest.raises(SchemaNotFoundError):
+        await registry.get_schema("user")
+    with pytest.raises(SchemaNotFoundError):
+        await registry.get_schema("user", version="1")
+    with pytest.raises(SchemaNotFoundError):
+        await registry.get_schema_by_global_id(first.global_id)
+
+
+async def test_a_sunset_version_is_not_the_newest(new_registry: NewRegistry) -> None:
+    registry = await new_registry()
+    first = await registry.register_schema("user", USER)
+    second = await registry.register_schema("user", USER_WITH_COUNTRY)
+    await registry.set_state("user", "2", "SUNSET")
+
+    for client in (registry, await new_registry()):
+        assert await client.get_schema("user") == first
+        assert await client.get_schema("user", version="branch=latest") == first
+        assert await client.get_schema("user", version="2") == second
+        found = await client.register_schema("user", USER_WITH_COUNTRY)
+        assert found == second
+        assert await client.get_schema("user") == first
+    await registry.set_state("user", "1", "SUNSET")
+    with pytest.raises(SchemaNotFoundError):
+        await (await new_registry()).get_schema("user")
+
+
 async def test_an_artifact_without_enabled_versions_has_no_schema(
     new_registry: NewRegistry,
 ) -> None:
@@ -560,6 +640,33 @@ async def test_compatibility_is_checked_without_storing(
     assert result.compatible is bool(result) is compatible
     assert bool(result.causes) is not compatible
     assert (await registry.list_versions("user")).count == 1
+
+
+async def test_compatibility_is_checked_for_the_type_of_the_artifact(
+    registry: SchemaRegistry,
+) -> None:
+    for name, good, bad, artifact_type in (
+        ("json", JSON_SCHEMA, JSON_BROKEN, "JSON"),
+        ("proto", PROTO, PROTO_BROKEN, "PROTOBUF"),
+    ):
+        await registry.register_schema(name, good, artifact_type=artifact_type)
+        await registry.set_rule("COMPATIBILITY", "BACKWARD", artifact_id=name)
+
+        assert await registry.check_compatibility(name, good)
+        assert not await registry.check_compatibility(name, bad)
+
+
+async def test_integrity_takes_several_rules(registry: SchemaRegistry, group_id: str) -> None:
+    await registry.set_rule("INTEGRITY", "REFS_EXIST,NO_DUPLICATES")
+    missing = Reference(name="User", artifact_id="nope", version="1")
+
+    assert await registry.get_rules() == {"INTEGRITY": "REFS_EXIST,NO_DUPLICATES"}
+    with pytest.raises(SchemaRegistrationError):
+        await registry.register_schema("order", USER, references=[missing])
+    await registry.register_schema("user", USER)
+    twice = [Reference(name="User", artifact_id="user", version="1")] * 2
+    with pytest.raises(SchemaRegistrationError):
+        await registry.register_schema("order", record("Order"), references=twice)
 
 
 async def test_transitive_levels_look_at_every_version(registry: SchemaRegistry) -> None:

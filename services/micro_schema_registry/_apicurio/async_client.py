@@ -8,7 +8,7 @@ import httpx
 
 from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
 from micro_schema_registry._apicurio.base_client import ApicurioClient
-from micro_schema_registry._apicurio.rest import Answer, Call, Operation, Pause
+from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import AsyncFlights
 from micro_schema_registry._drivers import run_async
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
@@ -38,7 +38,8 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         max_retries: Repetitions of a request after a transport error or 429, 502, 503, 504.
         retry_backoff_ms: The longest wait before the first repetition, doubled for each further
             one. The wait is random.
-        retry_max_backoff_ms: The upper bound of a wait, also when the server sends Retry-After.
+        retry_max_backoff_ms: The upper bound of a wait; Retry-After is obeyed up to it, or up to
+            20 seconds.
         http_client: A client to send with, which has its own authentication and stays open.
         auth: The authentication without `http_client`: `BearerAuth`, `KeycloakAuth` or any of
             httpx.
@@ -81,7 +82,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         key = (id_type, value)
         cached = core.contents.get(key)
         if cached is None or self._closed:
-            return await self._share(key, lambda: self._run(core.fetch_content(key)))
+            return await self._share((core.epoch, key), lambda: self._run(core.fetch_content(key)))
         return cached
 
     async def get_schema_by_global_id(self, global_id: int) -> Any:
@@ -116,8 +117,10 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     async def _run(self, operation: Operation[T]) -> T:
         return await run_async(operation, self._perform)
 
-    async def _perform(self, step: Call | Pause) -> Answer | None:
+    async def _perform(self, step: Call | Pause | Shared) -> Any:
         self._check_open()
+        if isinstance(step, Shared):
+            return await self._share(step.key, lambda: self._run(step.operation))
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None

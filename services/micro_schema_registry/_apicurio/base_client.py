@@ -23,6 +23,8 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 _MOST_REQUESTS = 50
 """Requests at the same time; others wait outside of httpx's pool, which scales badly."""
+_RETRY_AFTER = 20.0
+"""The longest `Retry-After` that is obeyed, unless the back-off is longer; in seconds."""
 
 if TYPE_CHECKING:
 
@@ -62,12 +64,12 @@ class ApicurioClient(ABC, Generic[H]):
     get_version = Method(Catalog.get_version)
     get_references = Method(Catalog.get_references)
     get_content_references = Method(Operations.get_content_references)
-    set_state = Method(Catalog.set_state)
+    set_state = Method(Operations.set_state)
     get_rules = Method(Catalog.get_rules)
     set_rule = Method(Catalog.set_rule)
     delete_rule = Method(Catalog.delete_rule)
-    delete_artifact = Method(Catalog.delete_artifact)
-    delete_version = Method(Catalog.delete_version)
+    delete_artifact = Method(Operations.delete_artifact)
+    delete_version = Method(Operations.delete_version)
     info = Method(Catalog.info)
 
     _http: H
@@ -109,7 +111,12 @@ class ApicurioClient(ABC, Generic[H]):
         self._owns_http = http_client is None
         self._closed = False
         policy = RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms)
-        self._connect(http_client, replace(policy, max_concurrency=_MOST_REQUESTS))
+        policy = replace(
+            policy,
+            max_concurrency=_MOST_REQUESTS,
+            retry_after_cap=max(_RETRY_AFTER, policy.max_delay),
+        )
+        self._connect(http_client, policy)
         if self._owns_http:
             self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections by default
 

@@ -8,7 +8,7 @@ import httpx
 
 from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
 from micro_schema_registry._apicurio.base_client import ApicurioClient
-from micro_schema_registry._apicurio.rest import Answer, Call, Operation, Pause
+from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import Flights
 from micro_schema_registry._drivers import run
 from micro_schema_registry._model.models import CachedSchema, IdType, SchemaContent
@@ -66,7 +66,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
         key = (id_type, value)
         cached = core.contents.get(key)
         if cached is None or self._closed:
-            return self._share(key, lambda: self._run(core.fetch_content(key)))
+            return self._share((core.epoch, key), lambda: self._run(core.fetch_content(key)))
         return cached
 
     def get_schema_by_global_id(self, global_id: int) -> Any:
@@ -97,8 +97,10 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def _run(self, operation: Operation[T]) -> T:
         return run(operation, self._perform)
 
-    def _perform(self, step: Call | Pause) -> Answer | None:
+    def _perform(self, step: Call | Pause | Shared) -> Any:
         self._check_open()
+        if isinstance(step, Shared):
+            return self._share(step.key, lambda: self._run(step.operation))
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None

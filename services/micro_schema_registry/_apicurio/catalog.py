@@ -10,11 +10,11 @@ from micro_schema_registry._apicurio.rest import (
     Answer,
     Call,
     Operation,
-    failure,
     path,
     post,
     put,
     read_problem,
+    succeeded,
 )
 from micro_schema_registry._errors import (
     InvalidArgumentError,
@@ -68,11 +68,11 @@ class Catalog:
             raise SchemaNotFoundError(
                 self.group(group_id), artifact_id, version=version, problem=read_problem(answer)
             )
-        return _ok(answer)
+        return succeeded(answer)
 
     def list_groups(self, *, offset: int = 0, limit: int = 20) -> Operation[Page[str]]:
         answer = yield Call("GET", "/groups", _window(offset, limit, "groupId"))
-        body = _ok(answer).read(_Groups)
+        body = succeeded(answer).read(_Groups)
         return Page(tuple(group.group_id for group in body.groups), body.count)
 
     def list_artifacts(
@@ -84,7 +84,7 @@ class Catalog:
             call = Call(
                 "GET", path("groups", group, "artifacts"), _window(offset, limit, "artifactId")
             )
-            body = _ok((yield call)).read(_Artifacts)
+            body = succeeded((yield call)).read(_Artifacts)
             return Page(body.artifacts, body.count)
 
         if "*" not in group:
@@ -138,7 +138,7 @@ class Catalog:
             if labels is not None:
                 params["labels"] = [f"{key}:{value}" for key, value in labels.items()]
             answer = yield Call("GET", "/search/artifacts", params)
-        page = _ok(answer).read(_Artifacts)
+        page = succeeded(answer).read(_Artifacts)
         return Page(page.artifacts, page.count)
 
     def get_version(
@@ -199,7 +199,7 @@ class Catalog:
         for kind in self.checked(answer, artifact_id, group_id).read(list[str]):
             answer = yield Call("GET", where + path(kind))
             if answer.status != 404:  # 404: it was removed since
-                rules[kind] = _ok(answer).read(_Rule).config
+                rules[kind] = succeeded(answer).read(_Rule).config
         return rules
 
     def set_rule(
@@ -242,10 +242,10 @@ class Catalog:
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("DELETE", where + path(rule))
         if answer.status != 404:
-            _ok(answer)
+            succeeded(answer)
 
     def info(self) -> Operation[RegistryInfo]:
-        return _ok((yield Call("GET", "/system/info"))).read(RegistryInfo)
+        return succeeded((yield Call("GET", "/system/info"))).read(RegistryInfo)
 
     def _rules_path(self, artifact_id: str | None, everywhere: bool, group_id: str | None) -> str:
         if artifact_id is not None:
@@ -278,17 +278,11 @@ class _Rule(BaseModel):
     config: str
 
 
-def _ok(answer: Answer) -> Answer:
-    if not answer.ok:
-        raise failure(answer)
-    return answer
-
-
 def read_references(answer: Answer) -> tuple[Reference, ...]:
     """Return the references of a successful answer; Apicurio leaves out the group `default`."""
     return tuple(
         reference.model_copy(update={"group_id": reference.group_id or "default"})
-        for reference in _ok(answer).read(list[Reference])
+        for reference in succeeded(answer).read(list[Reference])
     )
 
 

@@ -1,6 +1,8 @@
 """Fetching and registering, as generators of calls that a blocking or an async driver runs."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -14,11 +16,13 @@ from micro_schema_registry._apicurio.rest import (
     Call,
     Operation,
     Pause,
+    Shared,
     failure,
     path,
     post,
     read_problem,
     registration_failure,
+    succeeded,
 )
 from micro_schema_registry._backoff import pauses
 from micro_schema_registry._caching.cache import Cache
@@ -33,6 +37,7 @@ from micro_schema_registry._errors import (
 )
 from micro_schema_registry._model.models import (
     LATEST,
+    ArtifactInfo,
     CachedSchema,
     CompatibilityResult,
     IdType,
@@ -41,7 +46,10 @@ from micro_schema_registry._model.models import (
     Schema,
     SchemaContent,
     VersionInfo,
+    VersionState,
+    canonical_text,
     check_id,
+    check_if_exists,
     check_version,
     parse_schema,
     schema_text,
@@ -82,8 +90,8 @@ class Operations(Catalog):
         cached = self.schemas.get(key)
         if cached is None:
             epoch = self.epoch
-            cached = yield from self._fetch_schema(key)
-            if epoch == self.epoch:  # else it may be what the caller forgot
+            cached, may_change = yield from self._fetch_schema(key)
+            if epoch == self.epoch and not may_change:  # else it may be what the caller forgot
                 self.schemas.add(key, cached)
         return cached
 
@@ -97,24 +105,29 @@ class Operations(Catalog):
         """Return content from the cache, which another caller may have filled, or fetch it."""
         content = self.contents.get(key)
         if content is None:
+            epoch = self.epoch
             content = yield from self._fetch_content(key)
-            self.contents.add(key, content)
+            if epoch == self.epoch or key[0] != "globalId":  # else it may be withdrawn
+                self.contents.add(key, content)
         return content
 
-    def _fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
+    def _fetch_schema(self, key: SchemaKey) -> Operation[tuple[CachedSchema, bool]]:
         """Fetch a version in one request if the server sends ids with content, else in two.
 
         No released Apicurio sends the ids, which the first fetch finds out with a third request.
         The second request is by id: the newest version may change between two requests, the
-        content of an id cannot.
+        content of an id cannot. Only a draft is read by name. Return whether it is a draft, too.
         """
         group, artifact_id, version = key
         if self._ids_in_headers is not False:
             cached = yield from self._fetch_with_ids(key)
             self._ids_in_headers = cached is not None
             if cached is not None:
-                return cached
+                return cached, False
         info = yield from self.get_version(artifact_id, version, group_id=group)
+        if info.state == "DRAFT":
+            answer = yield from self._of_version("GET", artifact_id, info.version, group, "content")
+            return _cached(_content(answer, info.artifact_type), info), True
         try:
             content = yield from self.fetch_content(("globalId", info.global_id))
         except SchemaNotFoundError as error:  # a disabled version
@@ -122,7 +135,7 @@ class Operations(Catalog):
                 group, artifact_id, version=version, problem=error.problem
             )
             raise missing from error
-        return _cached(content, info)
+        return _cached(content, info), False
 
     def _fetch_with_ids(self, key: SchemaKey) -> Operation[CachedSchema | None]:
         group, artifact_id, version = key
@@ -130,7 +143,7 @@ class Operations(Catalog):
         where = self.artifact_path(artifact_id, group, "versions", expression, "content")
         answer = self.checked((yield Call("GET", where)), artifact_id, group, version)
         ids = [answer.headers.get(f"X-Registry-{name}", "") for name in ("GlobalId", "ContentId")]
-        if not all(value.isdecimal() for value in ids):
+        if not all(value.isdecimal() and int(value) < 2**63 for value in ids):
             return None
         content = _content(answer)
         return CachedSchema(
@@ -172,6 +185,7 @@ class Operations(Catalog):
         labels: Mapping[str, str] | None = None,
         group_id: str | None = None,
     ) -> Operation[CachedSchema]:
+        check_if_exists(if_exists)
         group = self.group(group_id)
         text = schema_text(schema)
         content = SchemaContent(text, _parsed(artifact_id, text, artifact_type), artifact_type)
@@ -180,28 +194,92 @@ class Operations(Catalog):
             body["firstVersion"]["version"] = check_version(version)
         if labels is not None:
             body["labels"] = body["firstVersion"]["labels"] = dict(labels)
+        operation = self._register(group, content, body, if_exists, canonical)
+        if if_exists != "FIND_OR_CREATE_VERSION":
+            return (yield from operation)
+        # Equal registrations at the same time are one request.
+        key = "register", group, canonical, json.dumps(body, sort_keys=True)
+        outcome: Any = yield Shared(key, operation)
+        cached: CachedSchema = outcome
+        return cached
+
+    def _register(
+        self,
+        group: str,
+        content: SchemaContent,
+        body: Mapping[str, Any],
+        if_exists: IfExists,
+        canonical: bool,
+    ) -> Operation[CachedSchema]:
         params = {"ifExists": if_exists, "canonical": str(canonical).lower()}
         info = yield from self._create(group, body, params)
-        if info.state == "DISABLED":  # found, but not served
-            return _cached(content, info)
-        if canonical:  # its text may be another
-            content = yield from self.fetch_content(("globalId", info.global_id))
-        self.contents.put(("globalId", info.global_id), content)
+        if canonical:
+            stored = yield from self._content_of(info, content)
+            kind = content.artifact_type
+            if canonical_text(stored.content, kind) == canonical_text(content.content, kind):
+                content = stored
+            else:  # Apicurio's canonical form lacks aliases, documentation and some defaults
+                params["canonical"] = "false"
+                info = yield from self._create(group, body, params)
         cached = _cached(content, info)
-        self.schemas.put((group, artifact_id, None), cached)
+        if info.state in _SERVED:
+            self.contents.put(("globalId", info.global_id), content)
+            self.schemas.put((group, body["artifactId"], None), cached)
         return cached
+
+    def _content_of(self, info: VersionInfo, registered: SchemaContent) -> Operation[SchemaContent]:
+        """Return the content of a version; a draft has no readable one by its ids."""
+        try:
+            stored = yield from self.fetch_content(("contentId", info.content_id))
+        except SchemaNotFoundError:
+            return SchemaContent("", None)
+        artifact_type = registered.artifact_type
+        return SchemaContent(
+            stored.content, parse_schema(stored.content, artifact_type), artifact_type
+        )
+
+    def set_state(
+        self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
+    ) -> Operation[None]:
+        with self._withdrawing(artifact_id, group_id):
+            yield from super().set_state(artifact_id, version, state, group_id=group_id)
+
+    def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> Operation[None]:
+        with self._withdrawing(artifact_id, group_id):
+            yield from super().delete_artifact(artifact_id, group_id=group_id)
+
+    def delete_version(
+        self, artifact_id: str, version: str, *, group_id: str | None = None
+    ) -> Operation[None]:
+        with self._withdrawing(artifact_id, group_id):
+            yield from super().delete_version(artifact_id, version, group_id=group_id)
+
+    @contextmanager
+    def _withdrawing(self, artifact_id: str, group_id: str | None) -> Iterator[None]:
+        """Forget what may be withdrawn after a change, also a failed one: it may have happened."""
+        try:
+            yield
+        finally:
+            self.forget(artifact_id, group_id)
+            # The ids of the versions are not known.
+            self.contents.discard(lambda key: key[0] == "globalId")
 
     def check_compatibility(
         self,
         artifact_id: str,
         schema: Schema,
         *,
-        artifact_type: str = "AVRO",
+        artifact_type: str | None = None,
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> Operation[CompatibilityResult]:
         group = self.group(group_id)
         text = schema_text(schema)
+        if artifact_type is None:
+            answer = yield Call("GET", self.artifact_path(artifact_id, group))
+            artifact_type = "AVRO"
+            if answer.status != 404:
+                artifact_type = succeeded(answer).read(ArtifactInfo).artifact_type
         try:
             content = SchemaContent(text, _parsed(artifact_id, text, artifact_type), artifact_type)
             body = self._artifact_body(artifact_id, content, references, group)
@@ -278,9 +356,9 @@ def _parsed(artifact_id: str, text: str, artifact_type: str) -> Any:
         raise InvalidSchemaError(artifact_id, error) from error
 
 
-def _content(answer: Answer) -> SchemaContent:
+def _content(answer: Answer, artifact_type: str | None = None) -> SchemaContent:
     text = answer.text()
-    kind = answer.headers.get("X-Registry-ArtifactType")
+    kind = answer.headers.get("X-Registry-ArtifactType", artifact_type)
     if kind is None and answer.headers.get("Content-Type", "").startswith(
         _CONTENT_TYPES["PROTOBUF"]
     ):
@@ -302,6 +380,8 @@ def _cached(content: SchemaContent, info: VersionInfo) -> CachedSchema:
     )
 
 
+_SERVED = frozenset({"ENABLED", "DEPRECATED"})
+"""The states of versions that may be the newest; a sunset one is read by name only."""
 _ID_PATHS: dict[IdType, str] = {
     "globalId": "globalIds",
     "contentId": "contentIds",

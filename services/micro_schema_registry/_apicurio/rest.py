@@ -1,7 +1,7 @@
 """Calls of Apicurio's REST API (base /apis/registry/v3) and their answers, without any I/O."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -97,7 +97,15 @@ class Answer:
         return RegistryConnectionError(self.url, f"{self.request}: {reason}")
 
 
-Operation = Generator[Call | Pause, Answer, T]
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An operation that callers of the same key at the same time share; its result is sent."""
+
+    key: Hashable
+    operation: "Operation[Any]"
+
+
+Operation = Generator[Call | Pause | Shared, Answer, T]
 """An operation on the registry: yields calls, is sent their answers, returns its result."""
 
 
@@ -131,6 +139,13 @@ def failure(answer: Answer) -> RegistryConnectionError:
     if 400 <= answer.status < 500 and answer.status not in {408, 429}:
         return RequestRefusedError(answer.url, answer.request, problem=problem)
     return RegistryConnectionError(answer.url, answer.request, problem=problem)
+
+
+def succeeded(answer: Answer) -> Answer:
+    """Return a successful answer; raise the general error for any other."""
+    if not answer.ok:
+        raise failure(answer)
+    return answer
 
 
 def registration_failure(artifact_id: str, answer: Answer) -> SchemaRegistrationError:

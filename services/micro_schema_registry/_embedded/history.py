@@ -133,9 +133,9 @@ class Head(_Stored):
         return bool(self.present)
 
     def find(self, expression: str | None) -> Version | None:
-        """Return a version by name, or by None or `branch=latest` the newest served one."""
+        """Return a version by name, or by None or `branch=latest` the newest in use."""
         if expression is None or expression == LATEST:
-            return next(reversed(self.served), None)
+            return next((v for v in reversed(self.served) if v.state != "SUNSET"), None)
         return next((v for v in self.present if v.name == expression), None)
 
     def is_taken(self, name: str) -> bool:

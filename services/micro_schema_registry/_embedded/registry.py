@@ -1,8 +1,7 @@
 """A schema registry that needs only NATS: contents and versions in one JetStream KV bucket."""
 
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 from nats.aio.client import Client
 
@@ -18,6 +17,7 @@ from micro_schema_registry._errors import (
     InvalidArgumentError,
     InvalidSchemaError,
     Problem,
+    RequestRefusedError,
     SchemaExistsError,
     SchemaNotFoundError,
     SchemaRegistrationError,
@@ -30,6 +30,8 @@ from micro_schema_registry._model.models import (
     Reference,
     Schema,
     SchemaContent,
+    canonical_text,
+    check_if_exists,
     check_version,
     is_possible_id,
     parse_schema,
@@ -126,6 +128,7 @@ class EmbeddedRegistry(StoreCatalog):
         compared with every version before it. After `RegistryConnectionError` the version may
         exist all the same; a repeated call with `FIND_OR_CREATE_VERSION` finds it.
         """
+        check_if_exists(if_exists)
         artifact = self._artifact(artifact_id, group_id)
         content = _content(artifact, schema, artifact_type, references)
         if version is not None:
@@ -153,7 +156,10 @@ class EmbeddedRegistry(StoreCatalog):
                 labels=dict(labels or {}),
             )
 
-        head, revision = await self._store.log.append(artifact, decide)
+        try:
+            head, revision = await self._store.log.append(artifact, decide)
+        except RequestRefusedError as error:  # larger than the NATS server takes
+            raise SchemaRegistrationError(artifact_id, error, problem=error.problem) from error
         # The head may already hold later versions of other clients.
         made = taken[0] if taken else next(v for v in head.versions if v.global_id == revision)
         return _cached(await self._store.contents.known(made.content_id), head, made)
@@ -163,15 +169,16 @@ class EmbeddedRegistry(StoreCatalog):
         artifact_id: str,
         schema: Schema,
         *,
-        artifact_type: str = "AVRO",
+        artifact_type: str | None = None,
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
         """Check whether a schema would be accepted as the next version; nothing is stored."""
         artifact = self._artifact(artifact_id, group_id)
         head = await self._store.log.head(artifact)
+        kind = artifact_type or head.artifact_type or "AVRO"
         try:
-            content = _content(artifact, schema, artifact_type, references)
+            content = _content(artifact, schema, kind, references)
             if head.exists:
                 _check_type(artifact, content, head)
             await self._store.rules.admit(artifact, content, head)
@@ -256,12 +263,8 @@ def _content(
     return Content(artifact_type=artifact_type, text=text, references=tuple(complete))
 
 
-def _canonical(content: Content) -> tuple[Any, ...]:
-    try:
-        text = json.dumps(json.loads(content.text), sort_keys=True)
-    except ValueError:
-        text = "".join(content.text.split())
-    return text, content.references
+def _canonical(content: Content) -> tuple[str, tuple[Reference, ...]]:
+    return canonical_text(content.text, content.artifact_type), content.references
 
 
 def _check_type(artifact: Artifact, content: Content, head: Head) -> None:

@@ -78,11 +78,12 @@ class RuleBook:
         """
         rules = await self._rules(artifact, head)
         text = await self._with_references(artifact, content)
-        if rules.get("INTEGRITY") in _UNIQUE:
+        integrity = set(rules.get("INTEGRITY", "NONE").split(","))
+        if integrity & _UNIQUE:
             _check(artifact, "INTEGRITY", _duplicates(content.references))
         level = rules.get("COMPATIBILITY", "NONE")
         wants_valid = rules.get("VALIDITY", "NONE") != "NONE"
-        if not (wants_valid or level != "NONE" or rules.get("INTEGRITY") in _MAPPED):
+        if not (wants_valid or level != "NONE" or integrity & _MAPPED):
             return
         try:
             causes = await self._causes(artifact, level, content.artifact_type, text, head.served)

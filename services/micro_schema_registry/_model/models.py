@@ -171,6 +171,24 @@ def parse_schema(content: str, artifact_type: str | None = None) -> Any:
         return content
 
 
+def canonical_text(content: str, artifact_type: str | None) -> str:
+    """Return a text that contents share if they differ only in order of keys and white space.
+
+    White space inside a line counts where it may have a meaning: outside of JSON and Protobuf.
+    """
+    if artifact_type == "PROTOBUF":
+        return "\0".join(_PROTOBUF_TOKEN.findall(content))
+    try:
+        parsed = json.loads(content, object_pairs_hook=_members, parse_float=lambda text: {text: 0})
+        return json.dumps(parsed)
+    except ValueError:
+        return "\n".join(filter(None, map(str.strip, content.split("\n"))))
+
+
+def _members(pairs: list[tuple[str, Any]]) -> list[Any]:
+    return [None, *sorted(pairs, key=lambda pair: pair[0])]
+
+
 def content_hash(content: str) -> str:
     """Return the SHA-256 of a text in hexadecimal: the contentHash without references."""
     return hashlib.sha256(content.encode()).hexdigest()
@@ -233,7 +251,8 @@ def check_rule(rule: str, config: str) -> None:
         raise InvalidArgumentError(
             f"invalid rule {rule!r}: expected one of {', '.join(RULE_CONFIGS)}"
         )
-    if config not in known:
+    choices = config.split(",") if rule == "INTEGRITY" else [config]
+    if not set(choices) <= set(known):
         raise InvalidArgumentError(
             f"invalid {rule} rule {config!r}: expected one of {', '.join(known)}"
         )
@@ -252,6 +271,10 @@ RULE_CONFIGS: dict[str, tuple[str, ...]] = {
     ),
     "INTEGRITY": ("NONE", "REFS_EXIST", "ALL_REFS_MAPPED", "NO_DUPLICATES", "FULL"),
 }
+_PROTOBUF_TOKEN = re.compile(
+    r"""//[^\n]* | /\*.*?\*/ | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | \w+ | [^\w\s]""",
+    re.DOTALL | re.VERBOSE,
+)
 _ID = re.compile(r"[^\n\ud800-\udfff]{1,512}")  # half a surrogate pair is no character
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"(branch=)?[a-zA-Z0-9._\-+]{1,256}")

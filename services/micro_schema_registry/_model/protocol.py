@@ -113,11 +113,13 @@ class SchemaRegistry(Protocol):
         artifact_id: str,
         schema: Schema,
         *,
-        artifact_type: str = "AVRO",
+        artifact_type: str | None = None,
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
         """Check a schema against the rules as if it were registered; nothing is stored.
+
+        `artifact_type` is by default the type of the artifact, or `AVRO` for a new one.
 
         Invalid content is not compatible; the causes say why. Without rules all content is.
         """

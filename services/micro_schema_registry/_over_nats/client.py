@@ -11,6 +11,8 @@ from micro_schema_registry._errors import (
     InvalidArgumentError,
     Problem,
     RegistryConnectionError,
+    RequestRefusedError,
+    SchemaRegistrationError,
 )
 from micro_schema_registry._model.models import (
     ArtifactInfo,
@@ -27,6 +29,7 @@ from micro_schema_registry._model.models import (
     VersionInfo,
     VersionState,
     check_id,
+    check_if_exists,
     check_version,
     parse_schema,
     schema_text,
@@ -125,6 +128,7 @@ class NatsRegistryClient:
         group_id: str | None = None,
     ) -> CachedSchema:
         """Register a schema and return the version that holds it."""
+        check_if_exists(if_exists)
         draft = wire.Registration(
             group=self._group(group_id),
             artifact=check_id("artifact_id", artifact_id),
@@ -136,14 +140,17 @@ class NatsRegistryClient:
             version=None if version is None else check_version(version),
             labels=None if labels is None else dict(labels),
         )
-        return self._cached(await self._caller.ask("register", draft, wire.SchemaAnswer))
+        try:
+            return self._cached(await self._caller.ask("register", draft, wire.SchemaAnswer))
+        except RequestRefusedError as error:  # such as 413
+            raise SchemaRegistrationError(artifact_id, error, problem=error.problem) from error
 
     async def check_compatibility(
         self,
         artifact_id: str,
         schema: Schema,
         *,
-        artifact_type: str = "AVRO",
+        artifact_type: str | None = None,
         references: Sequence[Reference] = (),
         group_id: str | None = None,
     ) -> CompatibilityResult:
@@ -246,7 +253,7 @@ class NatsRegistryClient:
         """Move a version to another state."""
         query = self._version(artifact_id, version, group_id)
         change = wire.StateChange(**query.model_dump(), state=state)
-        await self._caller.ask("state.set", change, wire.Done)
+        await self._withdraw("state.set", change)
 
     async def get_rules(
         self,
@@ -290,14 +297,21 @@ class NatsRegistryClient:
     async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
         """Delete an artifact with all its versions, where the service permits it."""
         query = self._version(artifact_id, None, group_id)
-        await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
+        await self._withdraw("delete", wire.Deletion(**query.model_dump()))
 
     async def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> None:
         """Delete one version, where the service permits it."""
         query = self._version(artifact_id, version, group_id)
-        await self._caller.ask("delete", wire.Deletion(**query.model_dump()), wire.Done)
+        await self._withdraw("delete", wire.Deletion(**query.model_dump()))
+
+    async def _withdraw(self, endpoint: str, change: wire.StateChange | wire.Deletion) -> None:
+        """Change what is served, and forget content by global id: also a failed change may count."""
+        try:
+            await self._caller.ask(endpoint, change, wire.Done)
+        finally:
+            self._contents.discard(lambda key: key[0] == "globalId")
 
     async def info(self) -> RegistryInfo:
         """Return name and version of the registry behind the service."""

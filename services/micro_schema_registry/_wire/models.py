@@ -97,13 +97,14 @@ class ContentDraft(_OfArtifact):
     """Content that is not registered yet."""
 
     content: str
-    type: str = "AVRO"
+    type: str | None = None
     references: tuple[Reference, ...] = ()
 
 
 class Registration(ContentDraft):
     """Content to register; see `SchemaRegistry.register_schema`."""
 
+    type: str = "AVRO"
     if_exists: IfExists = "FIND_OR_CREATE_VERSION"
     canonical: bool = False
     version: str | None = None

@@ -133,3 +133,31 @@ async def test_a_registry_that_stops_and_comes_back(
 
     with server_process(tmp_path, port=httpx.URL(url).port):
         assert (await client.register_schema("user", USER)).schema == USER
+
+
+async def test_drafts_are_read_by_name_and_branch_and_not_cached(
+    apicurio_url: str, group_id: str, async_http: httpx.AsyncClient
+) -> None:
+    """A draft has no content by its ids, and its content may change."""
+    artifacts = f"{apicurio_url}/groups/{group_id}/artifacts"
+    content = {"content": '{"type": "string"}', "contentType": "application/json"}
+    body = {"artifactId": "user", "artifactType": "AVRO"}
+    made = await async_http.post(
+        artifacts, json=body | {"firstVersion": {"content": content, "isDraft": True}}
+    )
+    assert made.is_success
+    client = AsyncApicurioRegistryClient(apicurio_url, group_id, http_client=async_http)
+
+    for version in ("1", "branch=drafts"):
+        draft = await client.get_schema("user", version=version)
+        assert (draft.schema, draft.version, draft.artifact_type) == (
+            {"type": "string"},
+            "1",
+            "AVRO",
+        )
+    with pytest.raises(SchemaNotFoundError):
+        await client.get_schema("user")
+
+    assert (await async_http.delete(f"{artifacts}/user")).is_success
+    with pytest.raises(SchemaNotFoundError):
+        await client.get_schema("user", version="1")

@@ -172,16 +172,43 @@ async def test_very_many_schemas_are_fetched_a_few_at_a_time() -> None:
     assert max(under_way) <= 50
 
 
-async def test_five_hundred_new_schemas_come_from_a_real_registry(
+async def test_hundreds_of_new_schemas_at_once_come_from_a_real_registry(
     apicurio_url: str, group_id: str
 ) -> None:
     async with AsyncApicurioRegistryClient(apicurio_url, group_id) as writer:
-        await asyncio.gather(*(writer.register_schema(f"a{n}", SCHEMA) for n in range(500)))
+        await asyncio.gather(*(writer.register_schema(f"a{n}", SCHEMA) for n in range(200)))
 
     async with AsyncApicurioRegistryClient(apicurio_url, group_id) as reader:
-        schemas = await asyncio.gather(*(reader.get_schema(f"a{n}") for n in range(500)))
+        schemas = await asyncio.gather(*(reader.get_schema(f"a{n}") for n in range(200)))
 
-    assert len({cached.global_id for cached in schemas}) == 500
+    assert len({cached.global_id for cached in schemas}) == 200
+
+
+async def test_fifty_equal_registrations_are_one_request() -> None:
+    stub = Stub()
+    client = async_client(stub)
+
+    results = await asyncio.gather(*(client.register_schema("user", SCHEMA) for _ in range(50)))
+
+    assert stub.requests == {"POST /groups/g/artifacts": 1}
+    assert len({result.global_id for result in results}) == 1
+
+
+async def test_different_registrations_are_not_shared() -> None:
+    stub = Stub()
+    client = async_client(stub)
+
+    await asyncio.gather(
+        client.register_schema("user", SCHEMA),
+        client.register_schema("user", SCHEMA, labels={"a": "b"}),
+        client.register_schema("user", SCHEMA, canonical=True),
+        client.register_schema("other", SCHEMA),
+        client.register_schema("user", SCHEMA, group_id="h"),
+        *(client.register_schema("user", SCHEMA, "CREATE_VERSION") for _ in range(2)),
+    )
+
+    posts = sum(count for key, count in stub.requests.items() if key.startswith("POST"))
+    assert posts == 7
 
 
 async def test_a_cancelled_caller_does_not_harm_the_others() -> None:
@@ -263,6 +290,26 @@ def test_threads_that_want_one_schema_make_one_fetch() -> None:
 
     assert set(stub.requests.values()) == {1}
     assert all(result is results[0] for result in results)
+
+
+def test_threads_that_register_the_same_make_one_request() -> None:
+    stub = Stub()
+    together = threading.Event()
+
+    def transport(request: httpx.Request) -> httpx.Response:
+        together.wait(30)
+        return stub(request)
+
+    http = httpx.Client(transport=httpx.MockTransport(transport))
+    client = ApicurioRegistryClient(URL, "g", http_client=http)
+    with ThreadPoolExecutor(20) as pool:
+        calls = [pool.submit(client.register_schema, "user", SCHEMA) for _ in range(20)]
+        while not all(call.running() for call in calls):
+            time.sleep(0.001)
+        together.set()
+        assert {call.result(30).global_id for call in calls} == {17}
+
+    assert stub.requests.total() < 20
 
 
 def test_threads_that_want_different_schemas_never_wait_for_each_other() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -130,6 +131,27 @@ async def test_what_was_never_sent_is_always_sent_again(open_client: Open) -> No
         await open_client(stub).register_schema("user", SCHEMA, "CREATE_VERSION")
 
     assert stub.requests == {REGISTER: 2}
+
+
+async def test_retry_after_is_obeyed_although_the_back_off_is_short(open_client: Open) -> None:
+    stub = Stub(ids_in_headers=True)
+    stub.answers[CONTENT] = [httpx.Response(503, headers={"Retry-After": "1"})]
+    client = open_client(stub, retry_backoff_ms=1, retry_max_backoff_ms=1)
+    started = time.monotonic()
+
+    await client.get_schema("user")
+
+    assert time.monotonic() - started >= 1
+
+
+async def test_a_registration_too_large_is_a_registration_error(open_client: Open) -> None:
+    stub = Stub()
+    stub.answers[REGISTER] = [httpx.Response(413)]
+
+    with pytest.raises(SchemaRegistrationError) as caught:
+        await open_client(stub).register_schema("user", SCHEMA)
+
+    assert caught.value.status == 413
 
 
 async def test_a_lost_race_is_run_again(open_client: Open) -> None:

@@ -414,7 +414,7 @@ async def test_large_content_is_served_and_compared(embedded: EmbeddedRegistry) 
 
 
 async def test_content_above_the_servers_limit_is_refused(embedded: EmbeddedRegistry) -> None:
-    with pytest.raises(RequestRefusedError) as caught:
+    with pytest.raises(SchemaRegistrationError) as caught:
         await embedded.register_schema("Big", {**user(), "doc": "x" * 2_000_000})
     assert caught.value.status == 413
 

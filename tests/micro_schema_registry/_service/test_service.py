@@ -18,6 +18,7 @@ from micro_schema_registry import (
     NatsRegistryClient,
     RegistryConnectionError,
     RequestRefusedError,
+    SchemaRegistrationError,
     ServiceConfig,
     ServiceOptions,
 )
@@ -239,7 +240,7 @@ async def test_what_is_too_large_is_refused(ask: Caller, nc: Client) -> None:
 
     assert (code, problem["type"]) == (413, "refused")
     client = NatsRegistryClient(nc, "g", prefix=ask.prefix)
-    with pytest.raises(RequestRefusedError) as caught:
+    with pytest.raises(SchemaRegistrationError) as caught:
         await client.register_schema("big", {**USER, "doc": text * 2})
     assert caught.value.status == 413
 
