@@ -101,10 +101,7 @@ class JsonSchemaValidator:
     @classmethod
     def compiling(cls, schema: Any, id_type: IdType, value: int | str) -> Steps[Self]:
         """Compile the schema of an id, with the schemas that it refers to."""
-        others = ReferencedSchemas()
-        if _refers_outside(schema):
-            others = yield from schemas_of_content(id_type, value)
-        return cls(schema, references=dict(_by_uri(_id(schema), others, others.direct)))
+        return cls(schema, references=(yield from references_of(schema, id_type, value)))
 
     def causes(self, value: Any) -> tuple[Cause, ...]:
         """Return up to 20 reasons why a value is invalid; they do not repeat the value.
@@ -132,6 +129,14 @@ class JsonSchemaValidator:
                 "value does not fit its JSON Schema",
                 problem=Problem(400, "InvalidPayload", "invalid value", causes=causes),
             )
+
+
+def references_of(schema: Any, id_type: IdType, value: int | str) -> Steps[dict[str, Any]]:
+    """Fetch the schemas that the schema of an id refers to, by the URIs in its `$ref`."""
+    others = ReferencedSchemas()
+    if _refers_outside(schema):
+        others = yield from schemas_of_content(id_type, value)
+    return dict(_by_uri(_id(schema), others, others.direct))
 
 
 def _check(kind: Any, schema: Any, which: str = "") -> None:

@@ -1,10 +1,10 @@
 """Rules of the embedded registry: their levels, their precedence, and their verdict on content."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from micro_schema_registry._compatibility import checks
 from micro_schema_registry._compatibility.levels import SchemaText, incompatibilities, parse
 from micro_schema_registry._embedded.artifact_log import ArtifactLog
 from micro_schema_registry._embedded.bucket import Bucket
@@ -16,10 +16,14 @@ from micro_schema_registry._errors import (
     IncompatibleSchemaError,
     InvalidSchemaError,
     Problem,
+    RegistryConnectionError,
 )
 from micro_schema_registry._model.models import LATEST, Reference
 
 Rules = Mapping[str, str]
+_LONGEST_CHECK = 30.0
+"""Seconds that a check may take; the time of a caller of the service is usually shorter."""
+
 _UNIQUE = {"NO_DUPLICATES", "FULL"}
 _MAPPED = {"ALL_REFS_MAPPED", "FULL"}
 
@@ -127,8 +131,14 @@ class RuleBook:
         if level == "NONE":
             compared = ()
         existing = [await self._text(artifact, version) for version in compared]
-        # Parsing and comparing take milliseconds, so they leave the event loop.
-        return await asyncio.to_thread(_verdict, kind, level, text, existing)
+        # Some schemas take seconds to parse or compare, so another process does it.
+        try:
+            return await checks.run(verdict, kind, level, text, existing, timeout=_LONGEST_CHECK)
+        except TimeoutError as error:
+            problem = Problem(504, "CheckTimeoutException", str(error))
+            raise RegistryConnectionError(self._bucket.url, problem=problem) from error
+        except checks.CheckFailedError as error:
+            raise RegistryConnectionError(self._bucket.url, str(error)) from error
 
     async def _text(self, artifact: Artifact, version: Version) -> SchemaText:
         stored = await self._contents.known(version.content_id)
@@ -165,14 +175,12 @@ class RuleBook:
         return rules, stored.revision
 
 
-def _verdict(
+def verdict(
     kind: str, level: str, text: SchemaText, existing: Sequence[SchemaText]
 ) -> tuple[Cause, ...]:
-    try:
-        parse(kind, text)
-        return incompatibilities(kind, level, text, existing)
-    except RecursionError as error:
-        raise ValueError("the schema is nested too deeply") from error
+    """Return why content may not follow existing contents; ValueError if it is invalid."""
+    parse(kind, text)
+    return incompatibilities(kind, level, text, existing)
 
 
 def _duplicates(references: Sequence[Reference]) -> tuple[Cause, ...]:

@@ -1,8 +1,10 @@
 """The registries behind the service: a JetStream bucket, or an Apicurio Registry."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -20,6 +22,8 @@ from micro_http import (
 )
 from micro_schema_registry._apicurio.async_client import AsyncApicurioRegistryClient
 from micro_schema_registry._apicurio.auth import BearerAuth, KeycloakAuth
+from micro_schema_registry._compatibility import checks
+from micro_schema_registry._compatibility.levels import SchemaText, parse
 from micro_schema_registry._embedded.registry import EmbeddedRegistry
 from micro_schema_registry._errors import RegistryError
 from micro_schema_registry._model.protocol import SchemaRegistry
@@ -49,6 +53,12 @@ async def setup(ctx: micro.Context, config: ServiceConfig | None = None) -> None
     await add_registry_service(ctx, registry, backend=chosen.backend, options=chosen.options)
     if chosen.backend == "embedded":
         await _open(registry())
+        warming = asyncio.create_task(_warm_up())
+
+        def stop() -> None:
+            warming.cancel()
+
+        ctx.push(stop)
 
 
 async def _open(registry: SchemaRegistry) -> None:
@@ -57,6 +67,13 @@ async def _open(registry: SchemaRegistry) -> None:
         await registry.info()
     except RegistryError as error:
         logger.warning("the registry does not answer yet: %s", error)
+
+
+async def _warm_up() -> None:
+    """Start a process for checks, and load what the commonest ones need."""
+    for kind in ("AVRO", "JSON"):
+        with suppress(TimeoutError, checks.CheckFailedError):
+            await checks.run(parse, kind, SchemaText('{"type": "string"}'), timeout=60)
 
 
 def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaRegistry]:

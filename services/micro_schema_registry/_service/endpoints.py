@@ -10,7 +10,7 @@ from micro_schema_registry._model.models import VersionInfo, content_hash
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.lookup import Lookup
 from micro_schema_registry._service.outgoing import Outgoing
-from micro_schema_registry._service.values import ValueCheckers
+from micro_schema_registry._service.values import ValueChecks
 from micro_schema_registry._wire import models as wire
 from micro_schema_registry._wire.problems import refusal
 
@@ -38,7 +38,7 @@ class RegistryEndpoints:
         self._outgoing = outgoing
         self._backend = backend
         self._allow_delete = allow_delete
-        self._values = ValueCheckers()
+        self._values = ValueChecks()
 
     def all(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Return the handlers by the last part of their subjects."""
@@ -217,10 +217,9 @@ class RegistryEndpoints:
 
     async def validate(self, query: wire.Validation) -> wire.Validity:
         """Check a value against a schema."""
-        id_type, value = query.key()
-        schema = await self._lookup.content(id_type, value)
-        check = await self._values.check(self._registry(), id_type, value, schema)
-        causes = check(query.value)
+        key = query.key()
+        schema = await self._lookup.content(*key)
+        causes = await self._values.causes(self._registry(), key, schema, query.value)
         return wire.Validity(valid=not causes, causes=causes)
 
     async def info(self) -> wire.ServiceState:

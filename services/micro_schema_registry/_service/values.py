@@ -1,71 +1,99 @@
-"""Checks of JSON values against JSON and Avro schemas, compiled once for each content."""
+"""Checks of JSON values against JSON and Avro schemas, in processes of their own."""
 
 import io
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from micro_schema_registry._caching.cache import Cache
+from micro_schema_registry._compatibility import checks
 from micro_schema_registry._drivers import run_async
-from micro_schema_registry._errors import Cause, InvalidArgumentError, RegistryError
+from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._model.models import IdType
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._references import Steps, complete_avro
 from micro_schema_registry._wire.models import ContentAnswer
 
-Check = Callable[[Any], tuple[Cause, ...]]
-_COMPILED = 1000
+_KEPT = 100
+_LONGEST = 60.0
+"""Seconds that a check may take; the time of its caller is usually shorter."""
 
 
-class ValueCheckers:
-    """The compiled checks of the schemas used last."""
+class _Complete(NamedTuple):
+    """A schema and what it refers to, as JSON."""
+
+    kind: str
+    schema: str
+    references: str = "{}"
+
+
+class ValueChecks:
+    """Checks of values; the schemas used last are kept with the schemas that they refer to."""
 
     def __init__(self) -> None:
-        self._checks = Cache[tuple[IdType, int | str], Check](_COMPILED)
+        self._complete = Cache[tuple[IdType, int | str], _Complete](_KEPT)
 
-    async def check(
-        self, registry: SchemaRegistry, id_type: IdType, value: int | str, schema: ContentAnswer
-    ) -> Check:
-        """Return a function from a value to the reasons why it is invalid.
+    async def causes(
+        self,
+        registry: SchemaRegistry,
+        key: tuple[IdType, int | str],
+        schema: ContentAnswer,
+        value: Any,
+    ) -> tuple[Cause, ...]:
+        """Return the reasons why a value is invalid, none if it is valid.
 
         An Avro value is the JSON that fastavro encodes: a string is no `bytes`, a member of a union
         is given by its value. Schemas that the schema refers to are fetched from the registry.
 
         Raises:
             InvalidArgumentError: The type of schema has no check, or the schema itself is invalid.
+            TimeoutError: The check took too long.
         """
-        check = self._checks.get((id_type, value))
-        if check is None:
-            compiling = _compiled(schema, id_type, value)
-            check = await run_async(compiling, lambda call: call(registry))
-            self._checks.put((id_type, value), check)
-        return check
+        complete = self._complete.get(key)
+        try:
+            if complete is None:
+                complete = await run_async(_completing(schema, *key), lambda call: call(registry))
+                self._complete.put(key, complete)
+            return await checks.run(_causes, complete, value, timeout=_LONGEST)
+        except ValueError as error:
+            raise InvalidArgumentError(str(error)) from error
 
 
-def _compiled(schema: ContentAnswer, id_type: IdType, value: int | str) -> Steps[Check]:
-    # Both libraries take longer to import than the rest of the package; few services use them.
-    if schema.type == "JSON":
+def _completing(schema: ContentAnswer, id_type: IdType, value: int | str) -> Steps[_Complete]:
+    # Apicurio does not tell the type of content by content id.
+    kind = schema.type or "AVRO"
+    if kind not in {"AVRO", "JSON"}:
+        raise ValueError(f"cannot check values against {kind} schemas: expected AVRO or JSON")
+    loaded = json.loads(schema.content)
+    if kind == "AVRO":
+        complete = yield from complete_avro(loaded, id_type, value)
+        return _Complete(kind, json.dumps(complete))
+    # Its library takes longer to import than the rest of the package; few services use it.
+    from micro_schema_registry.json_schema import references_of
+
+    references = yield from references_of(loaded, id_type, value)
+    return _Complete(kind, schema.content, json.dumps(references))
+
+
+def _causes(complete: _Complete, value: Any) -> tuple[Cause, ...]:
+    return _compiled(complete)(value)
+
+
+@lru_cache(maxsize=_KEPT)
+def _compiled(complete: _Complete) -> Callable[[Any], tuple[Cause, ...]]:
+    schema = json.loads(complete.schema)
+    if complete.kind == "JSON":
         from micro_schema_registry.json_schema import JsonSchemaValidator
 
-        loaded = json.loads(schema.content)
-        return (yield from JsonSchemaValidator.compiling(loaded, id_type, value)).causes
-    # Apicurio does not tell the type of content by content id.
-    if schema.type not in {"AVRO", None}:
-        raise InvalidArgumentError(
-            f"cannot check values against {schema.type} schemas: expected AVRO or JSON"
-        )
+        return JsonSchemaValidator(schema, references=json.loads(complete.references)).causes
     import fastavro
 
     try:
-        loaded = json.loads(schema.content)
-        complete = yield from complete_avro(loaded, id_type, value)
-        parsed = fastavro.parse_schema(complete)
-    except RegistryError:
-        raise
+        parsed = fastavro.parse_schema(schema)
     except Exception as error:
-        raise InvalidArgumentError(
-            f"cannot check values: expected a complete Avro schema: {error}"
-        ) from error
+        reason = f"cannot check values: expected a complete Avro schema: {error}"
+        raise ValueError(reason) from error
 
     def check(value: Any) -> tuple[Cause, ...]:
         try:

@@ -82,7 +82,9 @@ def service_error(error: RegistryError) -> ServiceError:
     """Return the answer for an error of the registry behind the service."""
     kind, fixed, default = next(row[1:] for row in _KINDS if isinstance(error, row[0]))
     status = default
-    if isinstance(error, RegistryConnectionError) and error.status == 500 and error.name:
+    if error.status == 504 and error.name:  # a time limit of the registry, not of a gateway
+        kind, status = "deadline", 504
+    elif isinstance(error, RegistryConnectionError) and error.status == 500 and error.name:
         kind, fixed = "refused", None  # the registry's account of this request; others may do well
     if fixed is None and error.status is not None and 400 <= error.status <= 500:
         status = error.status

@@ -1,11 +1,13 @@
 """The registry service for any NATS client: endpoints, problem documents, configuration."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import nats.errors
 import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.conftest import running
@@ -146,6 +148,27 @@ async def test_values_are_validated_against_a_schema(
     refused = await ask("validate", sha256=made["sha256"], value=bad)
     assert refused["valid"] is False
     assert refused["causes"][0]["description"]
+
+
+async def test_a_check_that_takes_long_costs_only_its_caller(ask: Caller, nc: Client) -> None:
+    """All members of a long list are compared with each other; other requests go on meanwhile."""
+    schema = {"type": "array", "uniqueItems": True}
+    made = await register(ask, "list", schema, type="JSON")
+    quick = await register(ask, "quick", ADDRESS, type="JSON")
+    query = {"global_id": made["global_id"], "value": [{"a": [n]} for n in range(20_000)]}
+    await ask("validate", global_id=quick["global_id"], value={"zip": ""})
+    slow = asyncio.create_task(
+        micro.Client(nc).request(f"{ask.prefix}.validate", json.dumps(query).encode(), timeout=1)
+    )
+    while not slow.done():
+        async with asyncio.timeout(10):  # the check itself takes longer
+            assert (await ask("validate", global_id=quick["global_id"], value={"zip": 1}))["causes"]
+            assert await ask("get", artifact="quick") == quick
+
+    with pytest.raises((micro.ServiceError, TimeoutError, nats.errors.TimeoutError)) as caught:
+        await slow
+    if isinstance(caught.value, micro.ServiceError):
+        assert caught.value.code == 504
 
 
 async def test_info_says_that_the_registry_answers(ask: Caller) -> None:
