@@ -22,6 +22,8 @@ T = TypeVar("T")
 # Processes at most; of those that are free, all but two end.
 _MOST = 8
 _KEPT = 2
+# Seconds that a check waits for one of those before it starts a further process, which takes longer than most checks.
+_LONG = 0.25
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from micro_schema_registry._compatibility.worker import main; main()"
@@ -102,22 +104,29 @@ class _Pool:
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(_MOST, "schema-check")  # one for each process
         self._free: list[_Worker] = []
-        self._lock = threading.Lock()
+        self._busy = 0
+        self._freed = threading.Condition()
 
     def take(self) -> _Worker:
-        """Return a free process, or a new one."""
-        with self._lock:
+        """Return a free process, or a new one where those that run are busy for long."""
+        with self._freed:
+            if self._busy >= _KEPT:
+                self._freed.wait_for(lambda: self._free, _LONG)
+            self._busy += 1
             if self._free:
                 return self._free.pop()
         return _Worker()
 
-    def give(self, worker: _Worker) -> None:
+    def give(self, worker: _Worker, *, is_usable: bool) -> None:
         """Keep a process for the next check, or end it where there are enough."""
-        with self._lock:
-            if len(self._free) < _KEPT:
+        with self._freed:
+            self._busy -= 1
+            kept = is_usable and len(self._free) < _KEPT
+            if kept:
                 self._free.append(worker)
-                return
-        worker.close()
+            self._freed.notify()
+        if not kept:
+            worker.close()
 
     def close(self) -> None:
         """End the free processes."""
@@ -137,16 +146,20 @@ class _Check:
     def run(self) -> Any:
         """Return whether the call succeeded, with its result or error."""
         worker = _POOL.take()
+        answer = b""
         with self._lock:
-            self._worker = None if self._ended else worker
-        answer = b"" if self._worker is None else worker.ask(self._message)
-        with self._lock:  # from here on there is nothing to end
-            self._worker = None
-        if answer:
-            _POOL.give(worker)
-            return pickle.loads(answer)  # noqa: S301 - from a process of this program
-        worker.close()
-        raise CheckFailedError("the process of a check ended before it answered")
+            is_late = self._ended
+            self._worker = None if is_late else worker
+        try:
+            if not is_late:
+                answer = worker.ask(self._message)
+        finally:
+            with self._lock:  # from here on there is nothing to end
+                self._worker = None
+            _POOL.give(worker, is_usable=is_late or bool(answer))
+        if not answer:
+            raise CheckFailedError("the process of a check ended before it answered")
+        return pickle.loads(answer)  # noqa: S301 - from a process of this program
 
     def end(self) -> None:
         """End the call if it goes on."""
