@@ -43,6 +43,7 @@ class Callbacks:
         await asyncio.wait({self._task})
 
     async def _run(self) -> None:
+        await asyncio.sleep(0)  # an eager task would begin where nats-py reads
         while True:
             event, arguments = await self._queue.get()
             for callback in tuple(self._callbacks[event]):

@@ -170,7 +170,7 @@ class _Lane:
         if len(self._waiting) >= MAX_WAITING:
             return False
         self._waiting.append((subject, reply))
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
         return True
 
@@ -185,12 +185,9 @@ class _Lane:
         await asyncio.wait({task}, timeout=linger)
 
     async def _run(self) -> None:
-        try:
-            turn = time.perf_counter()
-            while self._waiting:
-                await self._work(*self._waiting.popleft())
-                if time.perf_counter() - turn > TURN:
-                    await asyncio.sleep(0)
-                    turn = time.perf_counter()
-        finally:
-            self._task = None
+        turn = time.perf_counter()
+        while self._waiting:
+            await self._work(*self._waiting.popleft())
+            if time.perf_counter() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()

@@ -76,12 +76,14 @@ class Round:
         self._loop = asyncio.get_running_loop()
         self._waiters: list[_Waiter] = []
         self._failure: Exception | None = ConnectError("waiting for the server was broken off")
-        self._task = self._loop.create_task(self._run())
-        self._task.add_done_callback(self._ended)  # also when it is cancelled before it begins
+        self._task: asyncio.Task[None] | None = None
 
     def join(self, timeout: float, reconnects: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append(_Waiter(future, timeout, self._loop.time() + timeout, reconnects))
+        if self._task is None:  # with the first fence, since an eager task begins at once
+            self._task = self._loop.create_task(self._run())
+            self._task.add_done_callback(self._ended)  # also if it is cancelled before it begins
         return future
 
     async def _run(self) -> None:
