@@ -135,6 +135,7 @@ ADDED = {
         "done_handler",
         "contracts",
         "on_incompatible",
+        "max_threads",
         *INHERITED,
     },
     "stop": {"timeout"},

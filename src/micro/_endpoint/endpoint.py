@@ -16,6 +16,7 @@ from micro._endpoint.request_log import RequestLog
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.bound_handler import BoundHandler
 from micro._handlers.middleware import fold
+from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
 from micro._protocol.adr32 import endpoint_info, endpoint_stats
 from micro._protocol.subjects import MAX_METADATA_BYTES
@@ -56,11 +57,13 @@ class Home(NamedTuple):
 
     Attributes:
         pool: The tasks that requests run in.
+        threads: The threads that blocking handlers run in.
         report: Called with the error of each failed request.
         left: Called with each endpoint that stops.
     """
 
     pool: TaskPool
+    threads: Threads
     report: Callable[[BaseException], None]
     left: Callable[[ServedEndpoint], None]
 
@@ -134,7 +137,7 @@ class ServedEndpoint:
     )
 
     def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
-        bound = bind(handler)
+        bound = bind(handler, home.threads.run)
         self.config = config
         self.public = Endpoint(self)
         self._bound = bound

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from micro._errors import ConfigError
 from micro._handlers.bound_handler import UNSET, BoundHandler
 from micro._handlers.request import DONE, Request
+from micro._handlers.threads import RunInThread
 
 AnyHandler = Callable[..., Any]
 """A raw or typed handler: `async def`, or `def`, which runs in a thread."""
@@ -35,8 +36,12 @@ def cheap(handler: F) -> F:
     return handler
 
 
-def bind(handler: AnyHandler) -> BoundHandler:
+def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) -> BoundHandler:
     """Return a raw, typed or synchronous handler in the form that endpoints run.
+
+    Args:
+        handler: The handler.
+        run_in_thread: Runs a synchronous handler.
 
     Raises:
         ConfigError: The handler is not callable, or its parameters have another form.
@@ -44,7 +49,7 @@ def bind(handler: AnyHandler) -> BoundHandler:
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
     payload, wants_request, result = _signature(handler)
-    call = _asynchronous(handler)
+    call = _asynchronous(handler, run_in_thread)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
         if getattr(handler, _CHEAP, False) and call is not handler:
             return _bind_directly(handler)
@@ -136,7 +141,7 @@ def _is_request(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Request)
 
 
-def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
+def _asynchronous(handler: AnyHandler, run_in_thread: RunInThread) -> Callable[..., Awaitable[Any]]:
     if inspect.iscoroutinefunction(handler):
         return handler
     call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
@@ -151,7 +156,7 @@ def _asynchronous(handler: AnyHandler) -> Callable[..., Awaitable[Any]]:
         return inline
 
     async def threaded(*arguments: Any) -> Any:
-        return await _resolved(await asyncio.to_thread(handler, *arguments))
+        return await _resolved(await run_in_thread(handler, *arguments))
 
     return threaded
 

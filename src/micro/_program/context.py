@@ -19,6 +19,7 @@ from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
 from micro._handlers.middleware import Middleware
+from micro._handlers.threads import MAX_THREADS
 from micro._program.background import Background
 from micro._program.last_resort import HURRY, MARGIN, LastResort
 from micro._program.stopping import Cancellation, StopSignals, grace_time
@@ -158,6 +159,7 @@ class Context:
         done_handler: DoneHandler | None = None,
         contracts: ContractRegistry | None = None,
         on_incompatible: OnIncompatible = "refuse",
+        max_threads: int = MAX_THREADS,
         **options: Unpack[EndpointDefaults],
     ) -> Service:
         """Create and start a service that stops with the context.
@@ -188,6 +190,7 @@ class Context:
             done_handler=done_handler,
             contracts=contracts,
             on_incompatible=on_incompatible,
+            max_threads=max_threads,
             **options,
         )
         await self.enter(service)

@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home, ServedEndpoint
 from micro._endpoint.task_pool import TaskPool
 from micro._errors import ConfigError, StoppedError
+from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
 from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
@@ -41,6 +42,7 @@ class ServiceConfig(NamedTuple):
         error_handler: Called with the service and each error of a request.
         done_handler: Called once with the service and None, or the error that made stopping fail.
         contracts: The registry of its schemas.
+        threads: The threads of its blocking handlers.
     """
 
     identity: Identity
@@ -49,6 +51,7 @@ class ServiceConfig(NamedTuple):
     error_handler: ErrorHandler | None
     done_handler: DoneHandler | None
     contracts: Contracts | None
+    threads: Threads
 
 
 class ServiceInstance:
@@ -85,7 +88,7 @@ class ServiceInstance:
             raise StoppedError(f"service {self._name!r} has been stopped: create a new one")
         if self._home is not None:
             return
-        self._home = Home(TaskPool(), self._failed, self._forget)
+        self._home = Home(TaskPool(), self.config.threads, self._failed, self._forget)
         self._path = path_of(self._nc)
         self.answers.started = self.config.now()
         try:
@@ -127,6 +130,7 @@ class ServiceInstance:
             await self._discovery.stop()
             await settle(self._nc)
             await pool.close()
+            self.config.threads.close()
         logger.info("service %s stopped, id %s", self._name, self.config.identity.id)
 
     async def abort(self) -> None:

@@ -12,6 +12,7 @@ from nats.nuid import NUID
 
 from micro._endpoint.options import EndpointDefaults, EndpointOptions
 from micro._handlers.middleware import Middleware
+from micro._handlers.threads import MAX_THREADS, Threads
 from micro._protocol import subjects
 from micro._service.descriptions import Identity
 from micro._service.groups import EndpointOwner, Scope
@@ -123,6 +124,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
     done_handler: DoneHandler | None = None,
     contracts: ContractRegistry | None = None,
     on_incompatible: OnIncompatible = "refuse",
+    max_threads: int = MAX_THREADS,
     **options: Unpack[EndpointDefaults],
 ) -> Service:
     """Create a service; start it with `async with` or `await service.start()`.
@@ -145,6 +147,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
         contracts: A schema registry; `add_endpoint` registers the schemas of typed endpoints there.
         on_incompatible: `refuse` makes `add_endpoint` raise `IncompatibleContractError` when a
             schema is not compatible with the one before; `warn` logs it.
+        max_threads: Threads for `def` handlers, a pool of this service; eight calls for each may
+            wait, more are refused with 503.
         **options: Defaults of all endpoints, such as `max_in_flight` and `timeout`; see
             `EndpointDefaults`.
 
@@ -176,6 +180,7 @@ def add_service(  # noqa: PLR0913 - the documented signature
         error_handler=error_handler,
         done_handler=done_handler,
         contracts=None if contracts is None else _held_against(contracts, name, on_incompatible),
+        threads=Threads(max_threads),
     )
     return Service(nc, config, scope)
 
