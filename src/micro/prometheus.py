@@ -70,9 +70,6 @@ QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
 
 NANOSECONDS = 1e-9
 
-STALL = 0.3
-"""Seconds without a further answer that end a scrape."""
-
 GRACE = 5.0
 """Seconds that the event loop may be late with a scrape."""
 
@@ -132,8 +129,7 @@ class DiscoveryCollector(Collector):
         nc = self._context.client  # another one after a replacement
         if not nc.is_connected:
             raise ConnectionError("not connected")
-        stall = min(STALL, self._max_wait)
-        answers = await Client(nc).stats(self._service, self._max_wait, max_interval=stall)
+        answers = await Client(nc).stats(self._service, self._max_wait)
         if not answers:  # no service runs, or the server hangs
             await fence(nc, self._max_wait, reconnects=False)
         return answers

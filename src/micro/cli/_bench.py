@@ -156,8 +156,8 @@ async def _bench(  # noqa: PLR0913 - the arguments of the command
     console = make_console()
     async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
-        subject = await look_up(link, service, endpoint, connection.timeout)
-        run = Bench(client, subject, payload, connection.timeout)
+        subject = await look_up(link, service, endpoint, connection)
+        run = Bench(client, subject, payload, connection.limit)
         live = Live(_table(run.result()), console=console, auto_refresh=False)
         shown = console.is_terminal and not as_json
         with live if shown else nullcontext():

@@ -57,7 +57,14 @@ def dashboard(
 
     async def run() -> None:
         settings = connection.settings()._replace(retry=True)
-        await serve(settings, host=host, port=port, interval=interval, ready=ready)
+        await serve(
+            settings,
+            host=host,
+            port=port,
+            interval=interval,
+            ready=ready,
+            max_wait=connection.timeout,
+        )
 
     execute(run(), as_json=as_json)
 

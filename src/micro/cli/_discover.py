@@ -17,13 +17,13 @@ from micro._protocol.models import PingInfo, ServiceInfo
 from micro.cli._flags import Connection, Json
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 
-STALL = 0.3
-"""Seconds without a further answer that end a question."""
+COMPLETION = 0.3
+"""Seconds that the completion of a shell waits."""
 
 
 def complete_name(incomplete: str) -> list[str]:
     """Return the names of running services for the completion of a shell."""
-    connection = Connection(timeout=STALL)
+    connection = Connection(timeout=COMPLETION)
     try:
         names = asyncio.run(_names(connection))
     except (MicroError, nats.errors.Error, OSError):
@@ -33,7 +33,7 @@ def complete_name(incomplete: str) -> list[str]:
 
 async def _names(connection: Connection) -> list[str]:
     async with ToolConnection(connection.settings()) as link:
-        instances = await Client(link.nc).ping(max_wait=connection.timeout)
+        instances = await Client(link.nc).ping(max_wait=connection.limit)
     return sorted({instance.name for instance in instances})
 
 
@@ -77,7 +77,9 @@ def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json
 
 async def _ls(connection: Connection, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        instances = await Client(link.nc).info(max_wait=connection.timeout, max_interval=STALL)
+        instances = await Client(link.nc).info(
+            max_wait=connection.limit, max_interval=connection.stall
+        )
     if link.complaints and not instances:
         raise no_answer(link)
     services = _by_version(instances)
@@ -111,7 +113,9 @@ def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
 
 async def _ping(connection: Connection, name: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        pings = Client(link.nc).ping_iter(name, max_wait=connection.timeout, max_interval=STALL)
+        pings = Client(link.nc).ping_iter(
+            name, max_wait=connection.limit, max_interval=connection.stall
+        )
         start = time.perf_counter()
         async with pings as replies:
             answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
@@ -127,7 +131,7 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
 async def _info(connection: Connection, name: str | None, id: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
-        answers = await client.info(name, max_wait=connection.timeout, max_interval=STALL)
+        answers = await client.info(name, max_wait=connection.limit, max_interval=connection.stall)
     instances = sorted((info for info in answers if id is None or info.id == id), key=_order)
     if not instances:
         raise no_answer(link, name, id)

@@ -92,7 +92,7 @@ async def _examine(connection: Connection, note: Callable[[Finding], None]) -> N
     note(Finding("settings", Status.ok, f"{', '.join(settings.servers)} with {way}"))
     try:
         async with ToolConnection(settings) as link:
-            await _examine_link(link, settings, connection.timeout, note)
+            await _examine_link(link, settings, connection.limit, note)
     except ConnectError as error:
         note(Finding("connection", Status.failed, str(error), _mend_connection(str(error))))
 

@@ -16,7 +16,7 @@ from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import execute, print_line
 
 GATHER = 1.0
-"""Seconds that a scrape waits for answers; it ends earlier when no more arrive."""
+"""Seconds that a scrape waits for answers without `--timeout`."""
 
 
 def exporter(
@@ -58,14 +58,14 @@ async def _export(
     context = Context()
 
     async def setup(ctx: Context) -> None:
-        port = serve(ctx, listen, service)
+        port = serve(ctx, listen, service, max_wait=connection.timeout or GATHER)
         print_line(f"metrics of the services at http://{listen.host}:{port}/metrics")
 
     given = [options.name("micro exporter"), options.selected_context(), options.retry(retry)]
     await context.run_forever(setup, *given, *connection.options(), trap_signals=True)
 
 
-def serve(context: Context, listen: Address, service: str | None) -> int:
+def serve(context: Context, listen: Address, service: str | None, *, max_wait: float) -> int:
     """Serve metrics until the context ends, and return the port.
 
     Raises:
@@ -83,7 +83,7 @@ def serve(context: Context, listen: Address, service: str | None) -> int:
             "micro exporter needs prometheus-client: pip install 'natsmicro[prometheus]'"
         ) from None
     registry = CollectorRegistry()
-    registry.register(DiscoveryCollector(context, service, max_wait=GATHER))
+    registry.register(DiscoveryCollector(context, service, max_wait=max_wait))
     try:
         server, thread = start_http_server(listen.port, listen.host, registry)
     except OSError as error:

@@ -56,16 +56,24 @@ def flag(*names: str, metavar: str, help: str) -> Any:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Duration = Annotated[
-    float,
+Timeout = Annotated[
+    float | None,
     typer.Option(
         "--timeout",
         metavar="TIME",
         parser=parse_duration,
-        help="Time to wait for the connection and for answers: 5, 500ms, 2m.",
+        help="Time to wait for the connection and for answers: 5s, 500ms, 2m. Discovery waits all "
+        "of it, by default until no further answer arrives for a second.",
+        show_default=False,
         rich_help_panel="Connection",
     ),
 ]
+
+LIMIT = 5.0
+"""Seconds to wait for the connection and for answers without `--timeout`."""
+
+STALL = 1.0
+"""Seconds without a further answer that end a question without `--timeout`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,17 @@ class Connection:
     context: Annotated[
         str | None, flag("--context", metavar="NAME", help="NATS CLI context, or NATS_CONTEXT.")
     ] = None
-    timeout: Duration = 5.0
+    timeout: Timeout = None
+
+    @property
+    def limit(self) -> float:
+        """Seconds to wait for the connection and for answers."""
+        return LIMIT if self.timeout is None else self.timeout
+
+    @property
+    def stall(self) -> float | None:
+        """Seconds without a further answer that end a question; None to wait until the limit."""
+        return STALL if self.timeout is None else None
 
     def options(self) -> list[ConnectOption]:
         """Return the given flags as connect options.
@@ -124,7 +142,7 @@ class Connection:
             given.append(options.tls(ca=self.tlsca, cert=self.tlscert, key=self.tlskey))
         if self.context is not None:
             given.append(options.context(self.context))
-        return [*given, options.connect_timeout(self.timeout)]
+        return [*given, options.connect_timeout(self.limit)]
 
     def settings(self) -> Settings:
         """Return the settings of a command, which include the selected context of the NATS CLI.

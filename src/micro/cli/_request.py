@@ -13,7 +13,7 @@ from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
-from micro.cli._discover import STALL, complete_name, no_answer
+from micro.cli._discover import complete_name, no_answer
 from micro.cli._flags import Connection, Json
 from micro.cli._output import (
     NoAnswerError,
@@ -75,16 +75,16 @@ async def _request(
         client = Client(link.nc)
         subject = target
         if service is not None:
-            subject = await look_up(link, service, target, connection.timeout)
+            subject = await look_up(link, service, target, connection)
         check_subject(subject)
         start = time.perf_counter()
         try:
-            reply = await client.request(subject, payload, headers, connection.timeout)
+            reply = await client.request(subject, payload, headers, connection.limit)
         except nats.errors.NoRespondersError:
             hint = "`micro info` lists the subjects of services"
             raise NoAnswerError(f"no service listens on {subject!r}; {hint}") from None
         except TimeoutError as error:
-            raise _explain(link, subject, connection.timeout) from error
+            raise _explain(link, subject, connection.limit) from error
         elapsed = time.perf_counter() - start
     if as_json:
         print_json(
@@ -99,14 +99,19 @@ async def _request(
         write_payload(reply.data)
 
 
-async def look_up(link: ToolConnection, service: str, endpoint: str, timeout: float) -> str:
+LOOK_UP_STALL = 0.3
+"""Seconds without a further answer that end the search for a subject."""
+
+
+async def look_up(link: ToolConnection, service: str, endpoint: str, connection: Connection) -> str:
     """Ask a service for the subject of an endpoint.
 
     Raises:
         NoAnswerError: No instance answered, or none has this endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
-    instances = await Client(link.nc).info(service, max_wait=timeout, max_interval=STALL)
+    client = Client(link.nc)
+    instances = await client.info(service, connection.limit, max_interval=LOOK_UP_STALL)
     if not instances:
         raise no_answer(link, service)
     return find_subject(instances, service, endpoint)

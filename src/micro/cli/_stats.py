@@ -17,7 +17,7 @@ from micro._client.client import Client
 from micro._client.rates import Rate, own_figures, rate_between
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
-from micro.cli._discover import STALL, Name, no_answer
+from micro.cli._discover import Name, no_answer
 from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
 
@@ -103,7 +103,7 @@ def top(
 
 async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        look = await _look(Client(link.nc), name, connection.timeout)
+        look = await _look(Client(link.nc), name, connection)
     if not look.services:
         raise no_answer(link, name)
     if as_json:
@@ -131,7 +131,7 @@ async def _watch(
         ):
             while True:
                 next_look = asyncio.create_task(asyncio.sleep(interval))
-                look = await _look(client, name, connection.timeout)
+                look = await _look(client, name, connection)
                 rates = look.rates(look if before is None else before)
                 if as_json:
                     print_json(_plain(look, rates))
@@ -145,8 +145,8 @@ async def _watch(
                 await next_look
 
 
-async def _look(client: Client, name: str | None, timeout: float) -> Look:
-    answers = await client.stats(name, max_wait=timeout, max_interval=STALL)
+async def _look(client: Client, name: str | None, connection: Connection) -> Look:
+    answers = await client.stats(name, connection.limit, max_interval=connection.stall)
     services = sorted(answers, key=lambda stats: (stats.name, stats.version, stats.id))
     return Look(time.monotonic(), tuple(services))
 

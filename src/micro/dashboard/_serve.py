@@ -31,6 +31,7 @@ async def serve(
     port: int,
     interval: float,
     ready: Callable[[str], None],
+    max_wait: float | None = None,
 ) -> None:
     """Serve the dashboard until cancelled.
 
@@ -42,13 +43,14 @@ async def serve(
         port: The port; 0 for a free one.
         interval: Seconds between two updates.
         ready: Called with the URL of the page.
+        max_wait: Seconds to wait for answers; one second by default, less if no more arrive.
 
     Raises:
         MicroError: The address cannot be listened on.
         ConnectError: A server refuses us, or the connection is closed for good.
     """
     source = ToolConnection(settings)
-    app = make_app(Watch(source, interval=interval), source, host=host)
+    app = make_app(Watch(source, interval=interval, max_wait=max_wait), source, host=host)
     config = uvicorn.Config(
         app,
         http="h11",

@@ -16,8 +16,8 @@ from micro._protocol.models import PingInfo
 from micro.dashboard._overview import Look, overview
 
 MAX_WAIT = 1.0
-STALL = 0.3
-"""Seconds without a further answer that end a question."""
+STALL = 0.75
+"""Seconds without a further answer that end a question, unless the time is given."""
 
 M = TypeVar("M", bound=PingInfo)
 
@@ -28,9 +28,14 @@ class Watch:
     Args:
         source: The connection.
         interval: Seconds that a state is valid, so that several pages ask no more than one.
+        max_wait: Seconds to wait for answers; one second by default, less if no more arrive.
     """
 
-    def __init__(self, source: ToolConnection, *, interval: float) -> None:
+    def __init__(
+        self, source: ToolConnection, *, interval: float, max_wait: float | None = None
+    ) -> None:
+        self._max_wait = MAX_WAIT if max_wait is None else max_wait
+        self._stall = STALL if max_wait is None else None
         self._interval = interval
         self._source = source
         self._client = Client(source.nc)
@@ -72,12 +77,12 @@ class Watch:
         return self._source.complaints[-1] if self._source.complaints else None
 
     async def _ask(self) -> Look:
-        client = self._client
+        client, max_wait, stall = self._client, self._max_wait, self._stall
         # Alone, because the answers to INFO and STATS would delay these.
-        rtts = await _timed(client.ping_iter(max_wait=MAX_WAIT, max_interval=STALL))
+        rtts = await _timed(client.ping_iter(max_wait=max_wait, max_interval=stall))
         async with asyncio.TaskGroup() as group:
-            infos = group.create_task(client.info(max_wait=MAX_WAIT, max_interval=STALL))
-            stats = group.create_task(client.stats(max_wait=MAX_WAIT, max_interval=STALL))
+            infos = group.create_task(client.info(max_wait=max_wait, max_interval=stall))
+            stats = group.create_task(client.stats(max_wait=max_wait, max_interval=stall))
         return Look(
             time.monotonic(),
             {(info.name, info.id): info for info in infos.result()},
