@@ -47,10 +47,10 @@ class _SetUp(Transport):
 
     _handshake: Handshake
     _server = ""
-    _encrypted = False
+    encrypted = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        self._server, self._encrypted = uri.netloc, False
+        self._server, self.encrypted = uri.netloc, False
         failure: BaseException = AttemptError(f"the host of {uri.netloc!r} has no address")
         async with asyncio.timeout(connect_timeout):
             targets = await addresses(uri)
@@ -77,13 +77,13 @@ class _SetUp(Transport):
         name = self._handshake.tls_name(host) or ""
         context = self._handshake.ssl_context()
         await super().connect_tls(name, context, buffer_size, connect_timeout)  # type: ignore[safe-super]  # of the transport beside it
-        self._encrypted = True
+        self.encrypted = True
 
     async def readline(self) -> bytes:
         line: bytes = await super().readline()  # type: ignore[safe-super]  # of the transport beside it
         if not line:
             raise ConnectionResetError("the server closed the connection")
-        return await self._handshake.greeted(line, self._server, encrypted=self._encrypted)
+        return await self._handshake.greeted(line, self._server, encrypted=self.encrypted)
 
     def write(self, payload: bytes) -> None:
         if payload.startswith(b"CONNECT "):
@@ -129,7 +129,7 @@ class WebSocketConnection(Transport):
         self._socket: Any = None
         self._unsent: list[bytes] = []
         self._server = ""
-        self._encrypted = False
+        self.encrypted = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         await self._open(uri, connect_timeout)
@@ -151,9 +151,9 @@ class WebSocketConnection(Transport):
         await self._drop()
         self._unsent.clear()
         target = self._handshake.target(uri)
-        self._server, self._encrypted = uri.netloc, target.scheme == "wss"
+        self._server, self.encrypted = uri.netloc, target.scheme == "wss"
         more: dict[str, Any] = {}
-        if self._encrypted:
+        if self.encrypted:
             more["ssl"] = self._handshake.ssl_context()
             more["server_hostname"] = self._handshake.tls_name(target.hostname)
         self._session = aiohttp.ClientSession()
@@ -204,7 +204,7 @@ class WebSocketConnection(Transport):
         line = await self.read(0)
         if not line:
             raise ConnectionResetError("the server closed the connection")
-        return await self._handshake.greeted(line, self._server, encrypted=self._encrypted)
+        return await self._handshake.greeted(line, self._server, encrypted=self.encrypted)
 
     async def drain(self) -> None:
         unsent, self._unsent = self._unsent, []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 import nats.errors
@@ -16,12 +17,15 @@ from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
 from micro._service.service import Service, add_service
+from micro._wire import nats_py, permissions
 from micro._wire.fence import fence
-from micro.cli._flags import Connection, Json
+from micro.cli._flags import STALL, Connection, Json
 from micro.cli._output import Exit, execute, print_json, print_line
 
 SERVICE = "micro-doctor"
 _ROUND_TRIPS = 5
+MAX_SUBJECTS = 200
+"""Limit on the subjects that are looked up in the streams of the account."""
 
 
 class Status(StrEnum):
@@ -101,6 +105,7 @@ async def _examine_link(
     link: ToolConnection, settings: Settings, timeout: float, note: Callable[[Finding], None]
 ) -> None:
     note(await _connection(link, settings))
+    note(_encrypted(link))
     inbox = await _inbox(link, timeout)
     note(inbox)
     service = add_service(link.nc, SERVICE, "1.0.0", description="Checks a connection")
@@ -108,15 +113,17 @@ async def _examine_link(
         await service.start()
     except PermissionDeniedError as error:
         verbs = ", ".join(f'"$SRV.{verb}", "$SRV.{verb}.>"' for verb in ("PING", "INFO", "STATS"))
-        fix = f"to run services, allow the user to subscribe to {verbs}"
-        note(Finding("service", Status.failed, str(error), fix))
-        return
-    async with service:
-        note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
-        if inbox.status is not Status.ok:
-            return  # the answers to what follows would not arrive
-        note(await _discovery(link, service, timeout))
-        note(await _request(link, service, timeout))
+        fix = f"nothing for a caller; to run services, allow the user to subscribe to {verbs}"
+        note(Finding("service", Status.warning, str(error), fix))
+    else:
+        async with service:
+            note(Finding("service", Status.ok, "discovery subjects can be subscribed to"))
+            if _answers_arrive(inbox):
+                note(await _discovery(link, service, timeout))
+                note(await _request(link, service, timeout))
+    if _answers_arrive(inbox):
+        for finding in await _others(link, timeout):
+            note(finding)
 
 
 async def _connection(link: ToolConnection, settings: Settings) -> Finding:
@@ -136,8 +143,22 @@ async def _connection(link: ToolConnection, settings: Settings) -> Finding:
     return Finding("connection", Status.ok, detail)
 
 
+def _encrypted(link: ToolConnection) -> Finding:
+    url = link.nc.connected_url
+    host = "" if url is None else url.hostname or ""
+    if getattr(nats_py.transport_of(link.nc), "encrypted", False):
+        return Finding("encrypted", Status.ok, "the connection uses TLS")
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        return Finding("encrypted", Status.ok, "no TLS, and none is needed on this machine")
+    fix = "give a tls:// URL or --tlsca, unless the network on the way is trusted"
+    return Finding("encrypted", Status.warning, "the connection does not use TLS", fix)
+
+
+NO_SUBSCRIPTION = "the user may not subscribe to its inbox: "
+
+
 async def _inbox(link: ToolConnection, timeout: float) -> Finding:
-    """Send a message to an inbox of our own: what every answer needs."""
+    """Send a message to an own inbox, as every answer does."""
     inbox = link.nc.new_inbox()
     prefix = f"{inbox.rpartition('.')[0]}.>"
     arrived = asyncio.Event()
@@ -151,15 +172,18 @@ async def _inbox(link: ToolConnection, timeout: float) -> Finding:
     await fence(link.nc)
     denied = link.refusal("subscription", inbox)
     refused = link.refusal("publish", inbox)
-    if refused is not None:
-        fix = 'allow the user to publish to "_INBOX.>", or it cannot answer requests'
-        return Finding("inbox", Status.failed, refused, fix)
     if denied is not None:
         fix = (
             f"nothing for a service that asks no others; for callers allow {prefix!r}, "
             "or use the inbox prefix the user is allowed (a context's inbox_prefix)"
         )
-        return Finding("inbox", Status.warning, denied, fix)
+        return Finding("inbox", Status.warning, NO_SUBSCRIPTION + denied, fix)
+    if refused is not None:
+        fix = (
+            "nothing for a caller, or for a service with allow_responses; "
+            'for other services allow the user to publish to "_INBOX.>"'
+        )
+        return Finding("inbox", Status.warning, refused, fix)
     try:
         await asyncio.wait_for(arrived.wait(), timeout)
     except TimeoutError:
@@ -169,24 +193,43 @@ async def _inbox(link: ToolConnection, timeout: float) -> Finding:
     return Finding("inbox", Status.ok, f"messages to {prefix} come back")
 
 
+def _answers_arrive(inbox: Finding) -> bool:
+    return inbox.status is not Status.failed and not inbox.detail.startswith(NO_SUBSCRIPTION)
+
+
+def _refused_answer(link: ToolConnection) -> Finding | None:
+    """Return the failure if the server refused an answer of our own service."""
+    prefix = link.nc.new_inbox().rpartition(".")[0].lower()
+    for text in link.complaints:
+        match permissions.refusal(text):
+            case permissions.Refusal("publish", str(subject)) if subject.startswith(prefix):
+                fix = 'set allow_responses, or allow the user to publish to "_INBOX.>"'
+                return Finding("answer", Status.failed, f"it cannot answer: {text}", fix)
+    return None
+
+
 async def _discovery(link: ToolConnection, service: Service, timeout: float) -> Finding:
-    """Find our own service as others would."""
+    """Find our own service as other programs would."""
     id = service.info().id
-    found = await Client(link.nc).ping(SERVICE, max_wait=timeout, max_interval=0.3)
+    link.complaints.clear()
+    instances = await Client(link.nc).ping(SERVICE, max_wait=timeout, max_interval=0.3)
     await fence(link.nc)
-    if any(one.id == id for one in found):
+    if any(instance.id == id for instance in instances):
         return Finding("discovery", Status.ok, "our own service answers to PING")
     refusal = link.refusal("publish", f"$SRV.PING.{SERVICE}")
     if refusal is not None:
         fix = 'nothing for a service; for tools allow the user to publish to "$SRV.>"'
         return Finding("discovery", Status.warning, refusal, fix)
-    detail = f"PING had {len(found)} answers, none of them ours"
+    refused = _refused_answer(link)
+    if refused is not None:
+        return replace(refused, check="discovery")
+    detail = f"PING had {len(instances)} answers, none of them ours"
     fix = "look for a subject mapping, an import or a leaf node that takes $SRV elsewhere"
     return Finding("discovery", Status.failed, detail, fix)
 
 
 async def _request(link: ToolConnection, service: Service, timeout: float) -> Finding:
-    """Ask an endpoint of our own, so that the whole way there and back is seen."""
+    """Send a request to an own endpoint, so that the whole way there and back is seen."""
 
     async def echo(request: Request) -> None:
         await request.respond(request.data())
@@ -198,15 +241,55 @@ async def _request(link: ToolConnection, service: Service, timeout: float) -> Fi
     except PermissionDeniedError as error:
         fix = mine.format("subscribe to")
         return Finding("request", Status.warning, str(error), fix)
+    link.complaints.clear()
     try:
         await Client(link.nc).request(subject, timeout=timeout)
     except (MicroError, nats.errors.Error) as error:
         refusal = link.refusal("publish", subject)
         if refusal is not None:
             return Finding("request", Status.warning, refusal, mine.format("publish to"))
+        refused = _refused_answer(link)
+        if refused is not None:
+            return replace(refused, check="request")
         fix = "look for a subject mapping or an import that takes the request elsewhere"
         return Finding("request", Status.failed, f"no answer from ourselves: {error}", fix)
     return Finding("request", Status.ok, "an endpoint of our own answers")
+
+
+async def _others(link: ToolConnection, timeout: float) -> list[Finding]:
+    """Look at the services that can be discovered, and at streams that take their requests."""
+    link.complaints.clear()
+    answers = await Client(link.nc).info(max_wait=timeout, max_interval=STALL)
+    infos = [info for info in answers if info.name != SERVICE]
+    refusal = link.refusal("publish", "$SRV.INFO")
+    if refusal is not None:
+        return []  # no operator
+    names = {info.name for info in infos}
+    detail = f"{len(infos)} other instances of {len(names)} services answer"
+    fix = (
+        'if services of another account are missing: export their "$SRV.>" with '
+        "response_type: Stream, as the default lets one answer through"
+    )
+    findings = [Finding("others", Status.ok, detail, "" if len(infos) > 1 else fix)]
+    subjects = sorted({end.subject for info in infos for end in info.endpoints})[:MAX_SUBJECTS]
+    return findings + [finding async for finding in _captured(link, subjects, timeout)]
+
+
+async def _captured(
+    link: ToolConnection, subjects: list[str], timeout: float
+) -> AsyncIterator[Finding]:
+    """Yield a warning for each subject that a stream captures; none without JetStream."""
+    for subject in subjects:
+        query = json.dumps({"subject": subject}).encode()
+        try:
+            answer = await link.nc.request("$JS.API.STREAM.NAMES", query, timeout=timeout)
+            streams = json.loads(answer.data).get("streams") or []
+        except (nats.errors.Error, ValueError):
+            return
+        if streams:
+            detail = f"stream {streams[0]!r} captures {subject!r}: callers get a PubAck"
+            fix = "take the subject out of the stream, or give the endpoint another one"
+            yield Finding("stream", Status.warning, detail, fix)
 
 
 def _mend_connection(reason: str) -> str:
