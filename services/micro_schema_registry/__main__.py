@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import micro
+from micro_schema_registry import EmbeddedRegistry, RegistryError
 from micro_schema_registry._service.backends import setup
 from micro_schema_registry._service.config import BACKENDS, SETTINGS, ServiceConfig
 
@@ -31,7 +32,7 @@ try it:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal; print one line to standard error if that fails."""
     given = vars(_parser().parse_args(arguments))
-    server = given.pop("server")
+    server, skip_to = given.pop("server"), given.pop("skip_ids_to")
     logging.basicConfig(
         level=given.pop("log_level").upper(), format="%(levelname)s %(name)s: %(message)s"
     )
@@ -41,13 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"micro_schema_registry: {error}")
 
     async def start(ctx: micro.Context) -> None:
+        if skip_to is not None:
+            await _skip_ids(ctx, config, skip_to)
+            return
         await setup(ctx, config)
         logging.getLogger("micro.registry").info(
             "serving %s.> from %s", config.options.group, config.url or f"bucket {config.bucket}"
         )
 
     options = [] if server is None else [micro.options.servers(*server.split(","))]
-    micro.run(start, *options, trap_signals=True)
+    try:
+        micro.run(start, *options, trap_signals=True)
+    except (RegistryError, ValueError) as error:
+        sys.exit(f"micro_schema_registry: {error}")
+
+
+async def _skip_ids(ctx: micro.Context, config: ServiceConfig, up_to: int) -> None:
+    registry = EmbeddedRegistry(ctx.client, "default", bucket=config.bucket)
+    print(f"ids of bucket {config.bucket} go on after {await registry.skip_ids(up_to)}")
+    ctx.cancel()
 
 
 def _as_variables(given: dict[str, str | None]) -> dict[str, str]:
@@ -62,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--server", metavar="URL", help="NATS servers, separated by commas")
+    parser.add_argument(
+        "--skip-ids-to",
+        metavar="ID",
+        type=int,
+        help="use up the ids of the bucket up to this one and end; after restoring a backup",
+    )
     for name, (kind, line) in SETTINGS.items():
         flag = "--" + name.replace("_", "-")
         if kind is bool:

@@ -30,6 +30,7 @@ _TOO_LARGE = 10054
 _NO_PEERS = 10005
 _NOT_CLUSTERED = 10074
 _NOT_ENABLED = {10039, 10076}
+_FILLERS = 5000
 _TRANSIENT = (
     NatsTimeoutError,
     NoRespondersError,
@@ -164,6 +165,18 @@ class Bucket:
         while (stored := await self.following(pattern, revision)) is not None:
             yield stored
             revision = stored.revision
+
+    async def skip(self, key: str, revision: int) -> int:
+        """Write fillers until the last revision is at least `revision`; return the last one."""
+        while (missing := revision - (await self.span()).last) > 0:
+            for _ in range(min(missing, _FILLERS) - 1):  # history 1: each replaces the one before
+                await self._nc.publish(self._prefix + key)
+
+            async def attempt() -> tuple[int]:
+                return ((await self._js.publish(self._prefix + key)).seq,)
+
+            await self._answered(attempt)
+        return (await self.span()).last
 
     async def span(self) -> Span:
         """Return the age of the stream and its last revision, as the leader knows them."""

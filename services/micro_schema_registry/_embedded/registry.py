@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from micro_schema_registry._embedded.catalog import StoreCatalog
 from micro_schema_registry._embedded.contents import Content, StoredContent
 from micro_schema_registry._embedded.history import Change, Head, Version, VersionAdded
-from micro_schema_registry._embedded.keys import Artifact
+from micro_schema_registry._embedded.keys import SKIP_KEY, Artifact
 from micro_schema_registry._embedded.store import Store
 from micro_schema_registry._embedded.transfer import IdMap, export_lines, import_lines
 from micro_schema_registry._errors import (
@@ -203,6 +203,20 @@ class EmbeddedRegistry(StoreCatalog):
         """
         self._check_open()
         return await import_lines(self._store, lines)
+
+    async def skip_ids(self, up_to: int) -> int:
+        """Use up ids, so that no id up to `up_to` is given out any more; return the last one used.
+
+        After the bucket was restored from a backup, ids given out since the backup would be given
+        out again, for other content.
+
+        Raises:
+            InvalidArgumentError: The number cannot be an id.
+        """
+        self._check_open()
+        if not is_possible_id(up_to):
+            raise InvalidArgumentError(f"invalid id {up_to!r}: expected 1 to 2^63-1")
+        return await self._store.bucket.skip(SKIP_KEY, up_to)
 
     async def aclose(self) -> None:
         """Refuse further calls; the NATS connection stays open. May be called twice."""

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
+from tests.micro_schema_registry.jetstream import JetStreamServer, free_port, single
 
-from micro_schema_registry import NatsRegistryClient, RegistryConnectionError
+from micro_schema_registry import (
+    EmbeddedRegistry,
+    NatsRegistryClient,
+    RegistryConnectionError,
+)
 from micro_schema_registry._service.config import SETTINGS
 
 ROOT = Path(__file__).parents[3]
@@ -62,6 +66,33 @@ async def test_it_serves_until_it_is_told_to_stop(
         await client.get_schema("user")
 
 
+async def test_ids_are_skipped_by_a_command(
+    jetstream: JetStreamServer, nc: Client, bucket: str
+) -> None:
+    registry = EmbeddedRegistry(nc, "g", bucket=bucket)
+    before = await registry.register_schema("a", {"type": "string"})
+
+    done = await asyncio.to_thread(
+        run, "--server", jetstream.url, "--bucket", bucket, "--skip-ids-to", "12345"
+    )
+
+    assert done.returncode == 0
+    assert done.stdout == f"ids of bucket {bucket} go on after 12345\n"
+    after = await registry.register_schema("b", {"type": "int"})
+    assert (after.content_id, after.global_id) == (12346, 12347)
+    assert await registry.get_schema("a") == before
+    assert [each.artifact_id for each in await registry.list_artifacts()] == ["a", "b"]
+
+
+def test_a_bucket_that_cannot_be_reached_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    with single(tmp_path, jetstream=False) as server:
+        done = run("--server", server.url, "--skip-ids-to", "5")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("JetStream is not enabled on the server, or not for this account\n")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -74,6 +105,11 @@ async def test_it_serves_until_it_is_told_to_stop(
             "micro_schema_registry: invalid REGISTRY_REPLICAS 'x': expected a whole number",
         ),
         (["--group", "a b"], "micro: invalid group name 'a b': "),
+        (
+            ["--url", "https://127.0.0.1", "--ca-file", "missing.pem"],
+            "micro_schema_registry: cannot use missing.pem: expected PEM files: ",
+        ),
+        (["--skip-ids-to", "0"], "micro_schema_registry: invalid id 0: expected 1 to 2^63-1"),
     ],
 )
 def test_a_mistake_is_one_line(jetstream: JetStreamServer, arguments: list[str], line: str) -> None:
