@@ -260,7 +260,12 @@ class EtcdCluster:
     """Members of one cluster on this machine; a context manager that starts and removes them."""
 
     def __init__(
-        self, size: int = 3, binary: Path | None = None, *, arguments: Sequence[str] = ()
+        self,
+        size: int = 3,
+        binary: Path | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        tls: tuple[Path, Path, Path | None] | None = None,
     ) -> None:
         ports = [Ports.free() for _ in range(size)]
         names = [f"m{number}" for number in range(size)]
@@ -268,7 +273,14 @@ class EtcdCluster:
             f"{name}=http://{HOST}:{port.peer}" for name, port in zip(names, ports, strict=True)
         )
         self.members = [
-            EtcdServer(binary, arguments=arguments, name=name, ports=port, initial_cluster=peers)
+            EtcdServer(
+                binary,
+                arguments=arguments,
+                tls=tls,
+                name=name,
+                ports=port,
+                initial_cluster=peers,
+            )
             for name, port in zip(names, ports, strict=True)
         ]
 

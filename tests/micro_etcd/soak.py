@@ -10,13 +10,19 @@ of a lock, none succeeds after one with a later token; nothing is left behind.
 import argparse
 import asyncio
 import random
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from tests.micro_etcd.certificates import Authority
+from tests.micro_etcd.guarded import ROOT
 from tests.micro_etcd.history import Line, Reader
+from tests.micro_etcd.operations import ARGUMENTS, Operator
 from tests.micro_etcd.proxy import Proxy
 
 from micro_etcd import (
@@ -32,6 +38,7 @@ from micro_etcd import (
 from micro_etcd._model.keys import prefix_range
 from micro_etcd.testing import EtcdCluster, EtcdServer
 
+OPERATIONS = ("learner", "authentication", "certificates")  # twice as often as the faults
 WRITES, FENCED = "/soak/w/", "/soak/fenced"
 
 
@@ -107,44 +114,79 @@ async def lock(client: EtcdClient[str], name: str, seen: Seen, dice: random.Rand
         await asyncio.sleep(dice.random() / 10)
 
 
-async def harm(cluster: EtcdCluster, proxies: list[Proxy], seen: Seen, dice: random.Random) -> None:
-    """Do one thing after another to the cluster; a majority of members stays up."""
+class Harm:
+    """Does one thing after another to the cluster; a majority of members stays up."""
 
-    async def restart(member: EtcdServer, how: str) -> None:
-        await asyncio.to_thread(member.kill if how == "kill" else member.stop)
-        await asyncio.sleep(dice.random() * 2)
+    def __init__(
+        self, cluster: EtcdCluster, operator: Operator, proxies: list[Proxy], dice: random.Random
+    ) -> None:
+        self._cluster = cluster
+        self._operator = operator
+        self._proxies = proxies
+        self._dice = dice
+        self._faults: dict[str, Callable[[], Awaitable[object]]] = {
+            "kill": self._kill,
+            "stop": self._stop,
+            "freeze": self._freeze,
+            "leader": self._kill_leader,
+            "cut": self._cut,
+            "byte": self._cut_within_a_message,
+            "hold": self._hold,
+            "refuse": self._refuse,
+            "learner": partial(asyncio.to_thread, operator.switch_learner),
+            "authentication": partial(asyncio.to_thread, operator.switch_authentication),
+            "certificates": partial(asyncio.to_thread, operator.renew),
+        }
+
+    async def run(self, seen: Seen) -> None:
+        """Go on for ever."""
+        names = list(self._faults)
+        weights = [2 if name in OPERATIONS else 1 for name in names]
+        while True:
+            (name,) = self._dice.choices(names, weights)
+            seen.faults[name] += 1
+            await self._faults[name]()
+            await asyncio.sleep(self._dice.random() * 3)
+
+    async def _kill(self) -> None:
+        await self._restart(self._dice.choice(self._cluster.members), EtcdServer.kill)
+
+    async def _stop(self) -> None:
+        await self._restart(self._dice.choice(self._cluster.members), EtcdServer.stop)
+
+    async def _kill_leader(self) -> None:
+        await self._restart(await asyncio.to_thread(self._cluster.leader), EtcdServer.kill)
+
+    async def _restart(self, member: EtcdServer, end: Callable[[EtcdServer], None]) -> None:
+        await asyncio.to_thread(end, member)
+        await asyncio.sleep(self._dice.random() * 2)
         await asyncio.to_thread(member.start)
 
-    async def freeze(member: EtcdServer) -> None:
+    async def _freeze(self) -> None:
+        member = self._dice.choice(self._cluster.members)
         member.freeze()
         try:
-            await asyncio.sleep(1 + dice.random() * 5)
+            await asyncio.sleep(1 + self._dice.random() * 5)
         finally:
             member.thaw()
 
-    while True:
-        fault = dice.choice(["kill", "stop", "freeze", "leader", "cut", "byte", "hold", "refuse"])
-        member, proxy = dice.choice(cluster.members), dice.choice(proxies)
-        seen.faults[fault] += 1
-        if fault in ("kill", "stop"):
-            await restart(member, fault)
-        elif fault == "freeze":
-            await freeze(member)
-        elif fault == "leader":
-            await restart(await asyncio.to_thread(cluster.leader), "kill")
-        elif fault == "cut":
-            proxy.cut()
-        elif fault == "byte":
-            proxy.cut_after(dice.randint(1, 20_000))
-        elif fault == "hold":
-            proxy.hold()
-            await asyncio.sleep(dice.random() * 3)
-            proxy.release()
-        else:
-            await proxy.refuse()
-            await asyncio.sleep(dice.random())
-            await proxy.accept()
-        await asyncio.sleep(dice.random() * 3)
+    async def _cut(self) -> None:
+        self._dice.choice(self._proxies).cut()
+
+    async def _cut_within_a_message(self) -> None:
+        self._dice.choice(self._proxies).cut_after(self._dice.randint(1, 20_000))
+
+    async def _hold(self) -> None:
+        proxy = self._dice.choice(self._proxies)
+        proxy.hold()
+        await asyncio.sleep(self._dice.random() * 3)
+        proxy.release()
+
+    async def _refuse(self) -> None:
+        proxy = self._dice.choice(self._proxies)
+        await proxy.refuse()
+        await asyncio.sleep(self._dice.random())
+        await proxy.accept()
 
 
 async def full_history(
@@ -185,15 +227,22 @@ async def soak(seconds: float, seed: int, binary: Path | None = None) -> Seen:
     """Run the load and the faults, then check; returns what was seen."""
     dice, seen = random.Random(seed), Seen()
     async with AsyncExitStack() as stack:
-        cluster = stack.enter_context(EtcdCluster(3, binary))
-        proxies = [
-            await stack.enter_async_context(Proxy(member.address)) for member in cluster.members
-        ]
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        authority = Authority(folder / "authority")
+        files = authority.issue("server")
+        cluster = stack.enter_context(
+            EtcdCluster(3, binary, arguments=ARGUMENTS, tls=(*files, authority.path))
+        )
+        operator = Operator(cluster, authority, binary)
+        stack.callback(operator.remove_learner)
+        await asyncio.to_thread(operator.enable)
+        targets = [*(member.address for member in cluster.members), operator.learner_address]
+        proxies = [await stack.enter_async_context(Proxy(target)) for target in targets]
 
         def client() -> EtcdClient[str]:
             addresses: list[HostPortPair] = [proxy.address for proxy in proxies]
             dice.shuffle(addresses)
-            return EtcdClient(addresses)
+            return EtcdClient(addresses, ROOT, operator.secure)
 
         connected = [await stack.enter_async_context(client().connect()) for _ in range(6)]
         first = await connected[0].kv.revision(b"x") + 1
@@ -207,7 +256,7 @@ async def soak(seconds: float, seed: int, binary: Path | None = None) -> Seen:
             *(write(connected[3 + n % 3], f"w{n}-", seen) for n in range(4)),
             *(lock(client(), f"l{n}", seen, dice) for n in range(4)),
             read(connected[3], seen),
-            harm(cluster, proxies, seen, dice),
+            Harm(cluster, operator, proxies, dice).run(seen),
         ]
         tasks = [asyncio.create_task(job) for job in load]
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

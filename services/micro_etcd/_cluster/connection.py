@@ -185,7 +185,11 @@ class Connection:
                     method, body, timeout=allowed, metadata=self._metadata(token, leader=leader)
                 )
             except StatusError as failure:
-                if _token_refused(failure) and token != renewed and await self.renew_token(token):
+                if (
+                    _token_refused(failure, token)
+                    and token != renewed
+                    and await self.renew_token(token)
+                ):
                     renewed = self.token
                 else:
                     if failure.sent and not repeatable and failure.text not in _NOT_TRIED:
@@ -209,7 +213,11 @@ class Connection:
             try:
                 return await channel.unary(method, body, timeout=FIRST_ATTEMPT, metadata=metadata)
             except StatusError as failure:
-                if renewed or not _token_refused(failure) or not await self.renew_token(token):
+                if (
+                    renewed
+                    or not _token_refused(failure, token)
+                    or not await self.renew_token(token)
+                ):
                     raise _error(failure) from failure
                 renewed = True
 
@@ -309,7 +317,9 @@ def _error(failure: StatusError) -> EtcdError:
     return error_from_status(failure.code, failure.text)
 
 
-def _token_refused(failure: StatusError) -> bool:
+def _token_refused(failure: StatusError, token: str) -> bool:
+    if not token and "permission denied" in failure.text:
+        return True  # of the user that the client certificate names, which stands in for a token
     return any(part in failure.text for part in _REFUSED_TOKEN)
 
 

@@ -1,75 +1,16 @@
 """P15: TLS with an authority of one's own, and mutual TLS."""
 
 import asyncio
-import datetime
-import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.micro_etcd.certificates import Authority
+from tests.micro_etcd.guarded import ROOT, ctl
 from tests.micro_etcd.versions import Binaries, every_version
 
 from micro_etcd import EtcdClient, EtcdTLS, EtcdUnavailableError, HostPortPair
 from micro_etcd.testing import EtcdServer, free_port
-
-
-@dataclass
-class Authority:
-    """A certificate authority in a folder."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.folder.name)])
-        certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.path = self.folder / "ca.pem"
-        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str, *, seconds: int = 86_400) -> tuple[Path, Path]:
-        """Return the files of a certificate for 127.0.0.1 and of its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            self._builder(subject, key.public_key(), seconds=seconds)
-            .add_extension(names, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        cert_path, key_path = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
-        cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return cert_path, key_path
-
-    def _builder(
-        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, *, seconds: int = 86_400
-    ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(seconds=seconds))
-        )
 
 
 @pytest.fixture
@@ -223,3 +164,26 @@ async def test_errors_say_that_nothing_listens() -> None:
         f"no answer from {address}: cannot connect to {address}: "
         "Failed to connect to remote host: Connection refused"
     )
+
+
+@every_version
+async def test_credentials_count_when_authentication_is_enabled_behind_mutual_tls(
+    binaries: Binaries, authority: Authority
+) -> None:
+    """Until it has a token, the server takes a caller for the user that its certificate names."""
+    cert, key = authority.issue("client")
+    tls = [f"--cacert={authority.path}", f"--cert={cert}", f"--key={key}"]
+    certificate, private = authority.issue("server")
+    with EtcdServer(binaries.etcd, tls=(certificate, private, authority.path)) as server:
+        for command in (
+            ["user", "add", "root:secret"],
+            ["role", "add", "root"],
+            ["user", "grant-role", "root", "root"],
+        ):
+            ctl(binaries, server, *tls, *command)
+        secure = EtcdTLS(ca=authority.path, cert=cert, key=key)
+        async with EtcdClient(server.address, ROOT, secure).connect() as client:
+            await client.put("k", "1")
+            ctl(binaries, server, *tls, "auth", "enable")
+            await client.put("k", "2")
+            assert await client.get("k") == "2"
