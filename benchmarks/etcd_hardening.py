@@ -1,7 +1,7 @@
-"""What one namespace of the etcd service costs the others: lock latency and memory under load.
+"""The cost of one namespace of the etcd service for the others: lock latency and memory.
 
-- locks: the time to acquire and release a free lock in one namespace, while `--waiters` callers wait
-  for one lock in another; none of these may fail before its own time-out.
+- locks: the time to acquire and release a free lock in one namespace, while `--waiters` callers
+  wait for one lock in another; none of these may fail before its own time-out.
 - memory: the peak of the service's resident memory during a request, less what it sends.
 
 The servers, the service, the waiters and the caller are processes of their own.
@@ -170,9 +170,8 @@ def main() -> None:
                 f"lock elsewhere, {waiters:4} waiters  {middle:7.1f} ms  95 %: {late:.1f} ms  "
                 f"failed waiters: {failures}"
             )
-        print(
-            f"goal lock {GOALS['lock']} ms: {'met' if middle <= GOALS['lock'] and not failures else 'MISSED'}"
-        )
+        met = middle <= GOALS["lock"] and not failures
+        print(f"goal lock {GOALS['lock']} ms: {'met' if met else 'MISSED'}")
         with serve(nats.url, address) as service:
             cases = asyncio.run(measure_memory(nats.url, address, service.pid))
             service.terminate()

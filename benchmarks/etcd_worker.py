@@ -1,8 +1,8 @@
-"""Measures etcd clients in one process: python etcd_worker.py HOST:PORT OPERATION CALLERS SECONDS CLIENT...
+"""Measure etcd clients: python etcd_worker.py HOST:PORT OPERATION CALLERS SECONDS CLIENT...
 
-The clients take turns of a tenth of a second, so that whatever else the machine does falls on all of
-them. Prints a line for each: calls per second, processor microseconds per call. A client is imported
-only when asked for, so that it can come from an environment of its own.
+The clients take turns of a tenth of a second, so that whatever else the machine does falls on all
+of them. Prints a line for each: calls per second, processor microseconds per call. A client is
+imported only when asked for, so that it can come from an environment of its own.
 """
 
 import asyncio

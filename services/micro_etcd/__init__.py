@@ -1,6 +1,6 @@
 """etcd client and etcd as a NATS service.
 
-`NatsEtcd` needs neither grpcio nor protobuf; all other clients and the service do, with the extra `etcd`.
+`NatsEtcd` needs neither grpcio nor protobuf; the direct client and the service do (extra `etcd`).
 """
 
 import sys

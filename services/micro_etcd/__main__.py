@@ -47,20 +47,20 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    found = argparse.ArgumentParser(
+    commands = argparse.ArgumentParser(
         prog="python -m micro_etcd",
         description="Serve etcd to the callers of a NATS server, namespace by namespace.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("--config", type=Path, metavar="FILE", help="configuration file (TOML)")
-    found.add_argument("--server", metavar="URL", help="NATS server; by default NATS_URL")
-    found.add_argument(
+    commands.add_argument("--config", type=Path, metavar="FILE", help="configuration file (TOML)")
+    commands.add_argument("--server", metavar="URL", help="NATS server; by default NATS_URL")
+    commands.add_argument(
         "--embedded", action="store_true", help="start an etcd of its own, with a namespace 'demo'"
     )
-    found.add_argument("--check", action="store_true", help="check the configuration and end")
-    found.add_argument("--verbose", action="store_true", help="log what happens")
-    return found
+    commands.add_argument("--check", action="store_true", help="check the configuration and end")
+    commands.add_argument("--verbose", action="store_true", help="log what happens")
+    return commands
 
 
 async def main(given: argparse.Namespace) -> None:

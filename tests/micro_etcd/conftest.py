@@ -17,7 +17,7 @@ from micro_etcd.testing import EtcdServer
 
 @pytest.fixture(scope="session")
 def binaries(request: pytest.FixtureRequest) -> Binaries:
-    """The etcd a test runs on: 3.5, or each in turn under `every_version`."""
+    """Return the etcd of a test: 3.5, or each in turn under `every_version`."""
     version: str = getattr(request, "param", "3.5")
     try:
         return versions.find(version)
@@ -43,21 +43,21 @@ def shared_server(binaries: Binaries) -> Iterator[EtcdServer]:
 
 @pytest.fixture
 def server(binaries: Binaries) -> Iterator[EtcdServer]:
-    """A server of the test's own, to be killed, frozen or wiped."""
+    """Run a server for one test, to be killed, frozen or wiped."""
     with EtcdServer(binaries.etcd) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A nats-server of this worker; `server` is an etcd here."""
+    """Run a nats-server for this worker; `server` is an etcd here."""
     with nats_server() as running:
         yield running.url
 
 
 @pytest.fixture
 async def caller(server_url: str) -> AsyncIterator[NatsClient]:
-    """A connection to ask the service with."""
+    """Connect a caller of the service."""
     client = await nats.connect(server_url)
     yield client
     await client.close()
@@ -70,5 +70,5 @@ def etcd(shared_server: EtcdServer) -> EtcdClient[str]:
 
 @pytest.fixture
 def prefix() -> str:
-    """A key prefix nobody else uses."""
+    """Return a key prefix of this test alone."""
     return f"/{uuid4().hex}/"

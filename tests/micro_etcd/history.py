@@ -1,4 +1,4 @@
-"""What a watch should have shown, read from etcd without a watch; and a reader to compare it with."""
+"""The history of a range, read without a watch, and a reader to compare with it."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -2,9 +2,9 @@
 
 Run for five minutes with: python -m tests.micro_etcd.soak --seconds 300
 
-Checked: watches show every write once and in order; a write is applied at most once, and exactly once
-when it succeeded; reads are never older than what was acknowledged before them; of the guarded writes
-of a lock, none succeeds after one with a later token; nothing is left behind.
+Checked: watches show every write once and in order; a write is applied at most once, and exactly
+once when it succeeded; reads are never older than what was acknowledged before them; of the guarded
+writes of a lock, none succeeds after one with a later token; nothing is left behind.
 """
 
 import argparse
@@ -55,6 +55,11 @@ class Seen:
     faults: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
 
+    def note(self, error: EtcdError) -> None:
+        """Count an error, with its text if that is rare."""
+        rare = error.code in (2, 16)
+        self.errors[f"{error.name}: {error.message[:80]}" if rare else error.name] += 1
+
 
 async def write(communicator: EtcdCommunicator[str], name: str, seen: Seen) -> None:
     """Write values that are never written again, and read back."""
@@ -69,7 +74,7 @@ async def write(communicator: EtcdCommunicator[str], name: str, seen: Seen) -> N
             if isinstance(exc, asyncio.CancelledError):
                 raise
         except EtcdError as exc:
-            seen.errors[exc.name] += 1
+            seen.note(exc)
         else:
             seen.done.append(value)
             seen.acknowledged[key] = max(seen.acknowledged.get(key, 0), put.revision)
@@ -83,7 +88,7 @@ async def read(communicator: EtcdCommunicator[str], seen: Seen) -> None:
             try:
                 kv = await communicator.kv.get(key.encode())
             except EtcdError as exc:
-                seen.errors[exc.name] += 1
+                seen.note(exc)
                 continue
             if kv is None or kv.mod_revision < revision:
                 seen.stale.append(f"{key} at {kv and kv.mod_revision}, {revision} was acknowledged")
@@ -110,7 +115,7 @@ async def lock(client: EtcdClient[str], name: str, seen: Seen, dice: random.Rand
         except (EtcdLockLostError, TimeoutError):
             pass
         except EtcdError as exc:
-            seen.errors[exc.name] += 1
+            seen.note(exc)
         await asyncio.sleep(dice.random() / 10)
 
 
@@ -307,8 +312,8 @@ def main() -> None:
     print(f"seed {options.seed}, {options.seconds:.0f} s", flush=True)
     seen = asyncio.run(soak(options.seconds, options.seed))
     print(
-        f"ok: {len(seen.done)} writes done, {len(seen.unknown)} unknown, {len(seen.fenced)} guarded "
-        f"writes, {seen.refused_late} refused late; faults {dict(seen.faults)}; "
+        f"ok: {len(seen.done)} writes done, {len(seen.unknown)} unknown, {len(seen.fenced)} "
+        f"guarded writes, {seen.refused_late} refused late; faults {dict(seen.faults)}; "
         f"errors {dict(seen.errors)}"
     )
 

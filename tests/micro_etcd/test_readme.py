@@ -1,4 +1,4 @@
-"""The README examples of the original client, as written but for the import line, with what they print."""
+"""The README examples of the original client, with only the import line changed."""
 
 import ast
 import asyncio
@@ -15,7 +15,7 @@ from micro_etcd.testing import EtcdServer
 
 @pytest.fixture
 def server() -> Iterator[EtcdServer]:
-    """A server of its own: the examples share keys and lock names."""
+    """Run a server for the examples, which share keys and lock names."""
     with EtcdServer() as server:
         yield server
 
@@ -44,7 +44,8 @@ async def run(server: EtcdServer, *parts: str, **names: object) -> dict[str, obj
 async def test_client_is_made_without_connecting() -> None:
     space: dict[str, object] = {}
     exec(
-        "from micro_etcd import EtcdClient, HostPortPair\netcd = EtcdClient(HostPortPair('127.0.0.1', 2379))",
+        "from micro_etcd import EtcdClient, HostPortPair\n"
+        "etcd = EtcdClient(HostPortPair('127.0.0.1', 2379))",
         space,
     )
 

@@ -13,8 +13,8 @@ METHOD = "/etcdserverpb.Auth/Authenticate"
 class TokenSource:
     """The current token of one user.
 
-    `authenticate` sends a serialized AuthenticateRequest without any token: etcd 3.4 refuses to
-    authenticate a caller that shows an expired one.
+    `authenticate` sends a serialized AuthenticateRequest without a token: etcd 3.4 refuses a caller
+    with an expired one.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class TokenSource:
         self._lock = asyncio.Lock()
 
     async def renew(self, stale: str) -> None:
-        """Replace `stale`; callers that come with the same one share one request."""
+        """Replace `stale`; callers with the same stale token share one request."""
         async with self._lock:
             if self.token != stale:
                 return

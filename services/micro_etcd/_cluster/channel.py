@@ -25,12 +25,12 @@ CONNECT_TIMEOUT = 2.0  # seconds; with several endpoints a dead first one costs 
 
 
 class StatusError(Exception):
-    """A call that failed, before it is known what that means to the caller.
+    """The failure of a call, before it becomes the error of a caller.
 
     Attributes:
         code: gRPC status number.
-        text: What the server or the transport said.
-        sent: False only when the server surely never saw the call.
+        text: The text of the server or of the transport.
+        sent: False only when the server surely has not seen the call.
     """
 
     def __init__(self, code: int, text: str, *, sent: bool) -> None:
@@ -63,15 +63,16 @@ class Channel(Protocol):
 
 
 class ChannelFactory(Protocol):
-    """Opens a channel to an address; an answer of more than `max_answer_bytes` is refused unread."""
+    """Opener of channels; an answer of more than `max_answer_bytes` is refused unread."""
 
     def __call__(self, address: HostPortPair, *, max_answer_bytes: int = ...) -> Channel: ...
 
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
-    # A frozen peer is found by an unanswered PING. etcd answers PINGs below 5 s apart, or without an open
-    # stream, with GOAWAY; keepalive_timeout_ms alone finds nothing, ping_timeout_ms does.
+    # An unanswered PING reveals a frozen peer. etcd answers PINGs less than 5 s apart, or without
+    # an open stream, with GOAWAY. ping_timeout_ms is the limit; keepalive_timeout_ms alone has no
+    # effect.
     ("grpc.keepalive_time_ms", 8_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
@@ -80,7 +81,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", int(CONNECT_TIMEOUT * 1000)),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Each communicator has its own connection: closing it closes the socket, and none slows another.
+    # Each communicator has its own connection, which is closed with it and slows no other.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
@@ -169,7 +170,7 @@ class GrpcChannel:
         raise StatusError(UNAVAILABLE, f"{reason}: {self.endpoint}", sent=False)
 
     async def unary(self, method: str, body: bytes, *, timeout: float, metadata: Metadata) -> bytes:
-        """Send one message, return the one that answers it."""
+        """Send one message and return the answer."""
         if self._channel.get_state() is not READY:
             await self._ready(timeout)
         call = self._unary.get(method)
@@ -190,7 +191,7 @@ class GrpcChannel:
         return GrpcStream(self._channel.stream_stream(method)(metadata=metadata))
 
     async def close(self) -> None:
-        """Close the connection; calls under way fail."""
+        """Close the connection; its calls fail."""
         self._closed = True
         note_closed(self)
         await self._channel.close()
@@ -218,14 +219,14 @@ class GrpcChannel:
         return ""  # it was made meanwhile
 
     async def _ready(self, timeout: float) -> None:
-        # A call is only handed to a ready connection, so that a failed one says whether it was ever sent.
+        # Calls are made on a ready connection only, so that a failed call is known to be sent.
         if self._closed:
             raise StatusError(UNAVAILABLE, f"connection closed: {self.endpoint}", sent=False)
         if self._channel.get_state() is not READY:
             await self.connect(min(timeout, CONNECT_TIMEOUT))
 
     def _metadata(self, metadata: Metadata) -> Any:
-        # grpc.aio converts a tuple at every call; there are few at a time, so each is converted once.
+        # grpc.aio would convert the tuple at every call; there are few, so each is converted once.
         known = self._known_metadata.get(metadata)
         if known is None:
             if len(self._known_metadata) > 8:  # tokens come and go
@@ -234,14 +235,14 @@ class GrpcChannel:
         return known
 
     def _check_own_cancellation(self) -> None:
-        # grpc.aio cancels the calls of a channel that is closed; that is no cancellation of the caller's task.
+        # grpc.aio cancels the calls of a closed channel; the task of the caller is not cancelled.
         task = asyncio.current_task()
         if self._closed and task is not None and not task.cancelling():
             raise StatusError(UNAVAILABLE, f"connection closed: {self.endpoint}", sent=True)
 
 
 class GrpcStream:
-    """A ByteStream on grpc.aio. Messages are pulled, so an idle reader stops the sender by flow control."""
+    """A ByteStream on grpc.aio; flow control stops the sender while the reader is idle."""
 
     def __init__(self, call: Any) -> None:
         self._call: Any = call  # None once cancelled
@@ -269,8 +270,8 @@ class GrpcStream:
             self._call = None
         else:
             return None if body is grpc.aio.EOF else body
-        # Cancelled, and raised anew: the traceback of the first error would keep the call alive, and a
-        # call that is alive keeps its socket open.
+        # Raised anew: the traceback of the first error would keep the call alive, and the call its
+        # socket.
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise asyncio.CancelledError
@@ -290,7 +291,7 @@ class GrpcStream:
 
 def _status(exc: Any) -> StatusError:
     text = exc.details() or ""
-    # gRPC's words for a call that found no connection to be written to.
+    # gRPC's words for a call without a connection.
     unsent = text.startswith(("failed to connect to all addresses", "DNS resolution failed"))
     code: int = exc.code().value[0]
     if code == UNKNOWN:  # etcd 3.4 passes Go's own words on
@@ -299,7 +300,7 @@ def _status(exc: Any) -> StatusError:
 
 
 def grpc_channels(tls: EtcdTLS | None) -> ChannelFactory:
-    """Return what opens a channel to an address, with TLS if given.
+    """Return the factory of channels, with TLS if given.
 
     Raises:
         OSError: A TLS file cannot be read.

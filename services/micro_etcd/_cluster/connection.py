@@ -1,4 +1,4 @@
-"""Calls to a cluster: which endpoint is asked, what is asked again, and what a failure means."""
+"""Calls to a cluster: the choice of an endpoint, repetition, and errors."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ from micro_etcd.errors import (
     error_from_status,
 )
 
-# CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member failed, not the request.
+# CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member has failed.
 TRANSIENT = frozenset((1, 4, 13, 14))
 FIRST_ATTEMPT = (
     2.0  # seconds a repeatable call may take before another endpoint is asked; doubles each time
@@ -38,7 +38,7 @@ _LEADER = (
     "true",
 )  # a member cut off from the others refuses at once instead of timing out
 _WITH_LEADER: Metadata = (_LEADER,)
-# Said before a request is looked at, so even a write is surely unprocessed.
+# The server refuses with these before it processes a request, even a write.
 _LEARNER = "rpc not supported for learner"
 _NOT_TRIED = ("etcdserver: no leader", f"etcdserver: {_LEARNER}")
 _REFUSED_TOKEN = (
@@ -67,10 +67,10 @@ class EtcdAnswerTooLargeError(EtcdTooManyRequestError):
 
 
 class Connection:
-    """A cluster as seen by one communicator: one endpoint in use, the others in reserve.
+    """The connection of one communicator: one endpoint in use, the others in reserve.
 
     A repeatable call (a read) is sent again after any transient failure until `timeout`. Any other
-    is sent again only if it surely was not processed.
+    call is sent again only if the server surely has not processed it.
     """
 
     def __init__(
@@ -163,19 +163,19 @@ class Connection:
         Args:
             method: Path of the RPC, `/service/method`.
             body: Serialized request.
-            repeatable: True when sending it twice does no more than sending it once.
+            repeatable: True when sending the request twice does no more than once.
             leader: False lets a member without a leader answer (serializable reads).
             timeout: Seconds for all attempts together; the connection's own by default.
 
         Raises:
             EtcdOutcomeUnknownError: A call that is not repeatable was sent and never answered.
-            EtcdError: Anything else that went wrong, by kind.
+            EtcdError: Any other failure, by kind.
         """
         check_fork()
         limit = self.timeout if timeout is None else timeout
         deadline = monotonic() + limit
         attempt = 0
-        renewed = None  # the token this call has brought about
+        renewed = None  # the token that this call has fetched
         while True:
             channel, token = self.channel, self.token
             left = limit if attempt == 0 else max(deadline - monotonic(), 0.001)
@@ -225,7 +225,7 @@ class Connection:
         """Open a stream on the endpoint in use and send the first message; tried once.
 
         Raises:
-            StatusError: It could not be opened.
+            StatusError: The stream could not be opened.
         """
         check_fork()
         stream = await self.channel.stream(
@@ -235,7 +235,7 @@ class Connection:
         return stream
 
     async def renew_token(self, stale: str) -> bool:
-        """Replace a token the server no longer takes; False without authentication."""
+        """Replace a token that the server refuses; return False without authentication."""
         if self._auth is None:
             return False
         await self._auth.renew(stale)
@@ -253,7 +253,7 @@ class Connection:
     async def recover(
         self, failure: StatusError, channel: Channel, *, attempt: int, deadline: float
     ) -> None:
-        """Turn to another endpoint after a failed attempt, or raise what the failure means."""
+        """Turn to another endpoint after a failed attempt, or raise its error."""
         self.note_learner(failure, channel)
         if len(self._learners) == len(self._channels):
             self._learners.clear()  # one of them may be promoted until the next call

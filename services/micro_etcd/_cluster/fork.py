@@ -5,7 +5,7 @@ from weakref import WeakSet
 
 from micro_etcd.errors import EtcdUnavailableError
 
-_open: WeakSet[object] = WeakSet()  # the channels of this process; in a child those of its parent
+_open: WeakSet[object] = WeakSet()  # the channels of this process; after a fork, of the parent
 _forked: list[bool] = []  # not empty once the process was forked while a channel was open
 
 
@@ -42,5 +42,5 @@ def check_fork() -> None:
     if _forked:
         raise EtcdUnavailableError(
             "this process was forked while an etcd client was connected, and gRPC does not survive "
-            "that: expected a process started with 'spawn' or 'forkserver', or before the connection"
+            "that: expected 'spawn' or 'forkserver', or a fork before the connection"
         )

@@ -1,4 +1,4 @@
-"""What the members of a cluster say about themselves."""
+"""The status of the members of a cluster."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ STATUS = "/etcdserverpb.Maintenance/Status"
 
 
 async def status(connection: Connection) -> list[EndpointStatus]:
-    """Ask every endpoint at once; one that does not answer has its reason in `errors`."""
+    """Return the status of every endpoint; `errors` says why one does not answer."""
     return list(await asyncio.gather(*(_ask(connection, each) for each in connection.channels)))
 
 

@@ -1,4 +1,4 @@
-"""The client: where the cluster is and how to reach it; a connection is made by `connect` or `with_lock`."""
+"""The direct client; `connect` and `with_lock` make connections."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,17 +18,17 @@ Address = HostPortPair | str
 
 
 class EtcdClient(Generic[T]):
-    """How to reach a cluster; connects nothing by itself and can be used again and again.
+    """The address of a cluster and the way to log in; it may be used again and again.
 
     Args:
         addr: One endpoint or several, each a HostPortPair or `host:port`, `http://host:port` or
-            `https://host:port`; a text may name several, separated by commas. With several, the first
-            that answers is used and the others stand in for it.
+            `https://host:port`; a text may name several, separated by commas. With several, the
+            first that answers is used and the others stand in for it.
         credentials: User name and password, when etcd has authentication enabled.
         secure: True for TLS with the system's certificate authorities, EtcdTLS for your own.
-        encoding: How keys and values become text; None gives bytes.
-        timeout: Seconds within which a call must succeed, all attempts together.
-        coalesce: Send single-key gets of one loop tick as one request.
+        encoding: Encoding of keys and values; None returns bytes.
+        timeout: Seconds for a call, all attempts together.
+        coalesce: Send the single-key gets of one turn of the loop as one request.
     """
 
     @overload
@@ -89,18 +89,18 @@ class EtcdClient(Generic[T]):
         *,
         on_lost: Callable[[], object] | None = None,
     ) -> "EtcdLockManager[T]":
-        """Return an async context manager that connects, holds a lock and yields an EtcdCommunicator.
+        """Return an async context manager that holds a lock and yields an EtcdCommunicator.
 
         The communicator's `lock` has the fencing token, the guard for txns and the `lost` flag.
 
         Args:
-            lock_name: Name of the lock; queues with `etcdctl lock` and Go's Mutex of that name.
+            lock_name: Name of the lock, shared with `etcdctl lock` and Go's Mutex.
             timeout: Seconds to wait for the lock; None waits for ever.
-            ttl: Hard limit in seconds on holding it, from acquisition; None renews while it is held.
+            ttl: Hard limit in seconds from acquisition; None renews while the lock is held.
             on_lost: Called once when the lock is lost before it was released.
 
         Raises (on entering and leaving):
-            TimeoutError: The lock was not had in time.
+            TimeoutError: The lock was not free in time.
             EtcdLockLostError: On leaving, when the lock ended before its holder was done.
         """
         return EtcdLockManager(self.connect(), EtcdLockOption(lock_name, timeout, ttl, on_lost))
@@ -119,7 +119,7 @@ class EtcdClient(Generic[T]):
 
 
 class EtcdConnectionManager(Generic[T]):
-    """One connection to come; it is made on entering, in the event loop that runs then."""
+    """A connection that is made on entering, in the running event loop."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class EtcdConnectionManager(Generic[T]):
 
 
 class EtcdLockManager(Generic[T]):
-    """One connection to come that holds a lock; enter it once."""
+    """A connection that holds a lock; enter it once."""
 
     def __init__(self, connecting: EtcdConnectionManager[T], option: EtcdLockOption) -> None:
         self._connecting = connecting

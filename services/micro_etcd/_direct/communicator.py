@@ -1,4 +1,4 @@
-"""What can be done on a connection: keys, leases, watches, txns, locks, elections, as text or bytes."""
+"""All operations on a connection, with text or bytes."""
 
 import asyncio
 
@@ -22,10 +22,10 @@ from micro_etcd.errors import EtcdLockLostError
 
 
 class EtcdCommunicator(KeySpace[T]):
-    """An open connection. Keys and values are taken as str or bytes and returned as the client's encoding says.
+    """An open connection; keys and values are str or bytes, returned in the client's encoding.
 
-    Every method raises the EtcdError that fits. Reads are linearizable unless `serializable`, and are
-    repeated on other endpoints when one fails. A write that was sent and never answered raises
+    Every method raises the EtcdError that fits. Reads are linearizable unless `serializable`, and
+    repeated on other endpoints when one fails. A write without an answer raises
     EtcdOutcomeUnknownError.
 
     Attributes:
@@ -63,10 +63,10 @@ class EtcdCommunicator(KeySpace[T]):
 
     @property
     def lock(self) -> HeldLock:
-        """The lock this communicator was made for by `EtcdClient.with_lock`.
+        """The lock of `EtcdClient.with_lock`.
 
         Raises:
-            EtcdLockLostError: It was made by `connect` and holds none.
+            EtcdLockLostError: The communicator comes from `connect` and holds no lock.
         """
         if self._lock is None:
             raise EtcdLockLostError("no lock is held: use EtcdClient.with_lock")
@@ -77,7 +77,7 @@ class EtcdCommunicator(KeySpace[T]):
         return self._view(self._namespace, lock)
 
     def namespace(self, prefix: str | bytes) -> "EtcdCommunicator[T]":
-        """Return a view in which every key lies under `prefix` without saying so; views nest.
+        """Return a view that puts `prefix` before every key; views nest.
 
         Leases belong to the whole cluster.
         """
@@ -105,10 +105,10 @@ class EtcdCommunicator(KeySpace[T]):
     # ---- locks and elections
 
     def queue_place(self, name: str | bytes, lease: int) -> QueuePlace:
-        """Return a place in the queue of a lock, under a lease that somebody else keeps alive.
+        """Return a place in the queue of a lock, under a lease that the caller keeps alive.
 
-        For locks on behalf of others: `enter`, `wait`, then use `token` and `guard`; revoking the lease
-        gives the lock up.
+        It serves locks on behalf of others: `enter`, `wait`, then use `token` and `guard`. Revoking
+        the lease releases the lock.
         """
         return QueuePlace(
             self._connection,
@@ -142,7 +142,7 @@ class EtcdCommunicator(KeySpace[T]):
         return EtcdCommunicator(connection, self._codec, gets, namespace=self._namespace)
 
     async def status(self) -> list[EndpointStatus]:
-        """Ask every endpoint how it is; one that does not answer has its reason in `errors`."""
+        """Return the status of every endpoint; `errors` says why one does not answer."""
         return await status(self._connection)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Elections: one leader at a time among the campaigners of a name."""
+"""Elections: one leader at a time among campaigners."""
 
 from collections.abc import AsyncGenerator
 from typing import Generic, Self
@@ -19,7 +19,7 @@ from micro_etcd.errors import EtcdCompactedError, EtcdLockLostError
 
 
 class Election(Generic[T]):
-    """An election by name, compatible with Go's and `etcdctl elect`; resigns when left as a context.
+    """An election, compatible with Go's and `etcdctl elect`; leaving the context resigns.
 
     Leadership is a lock with a value: `leadership` has its token, guard and loss.
     """
@@ -41,17 +41,17 @@ class Election(Generic[T]):
         """The leadership won by `campaign`.
 
         Raises:
-            EtcdLockLostError: There is none.
+            EtcdLockLostError: This campaigner does not lead.
         """
         if self._leadership is None:
             raise EtcdLockLostError(f"not the leader of {self._name!r}: campaign first")
         return self._leadership
 
     async def campaign(self, value: str | bytes, *, ttl: int = SESSION_TTL) -> HeldLock:
-        """Return when this campaigner is the leader, known to observers by `value`.
+        """Wait until this campaigner leads; observers read `value`.
 
         Args:
-            value: What observers see.
+            value: The value that observers read.
             ttl: Seconds after which the leadership of a crashed leader ends.
         """
         if self._leadership is not None and not self._leadership.lost:
@@ -76,7 +76,7 @@ class Election(Generic[T]):
         """Replace the leader's value without a new election.
 
         Raises:
-            EtcdLockLostError: This campaigner is not the leader (any more).
+            EtcdLockLostError: This campaigner does not lead (any more).
             EtcdOutcomeUnknownError: No answer came.
         """
         held = self.leadership
@@ -92,12 +92,12 @@ class Election(Generic[T]):
             await keeper.stop()
 
     async def leader(self) -> T | None:
-        """Return the leader's value, None when nobody leads."""
+        """Return the leader's value, None without a leader."""
         first = await self._place.first()
         return None if first is None else self._codec.decode(first.value)
 
     async def observe(self) -> AsyncGenerator[T, None]:
-        """Yield the leader's value now and at every change; leaders that came and went unseen are left out."""
+        """Yield the leader's value now and at every change; short leaderships may be missed."""
         while True:
             first, revision = await self._present()
             yield self._codec.decode(first.value)
@@ -121,7 +121,7 @@ class Election(Generic[T]):
         await self.resign()
 
     async def _present(self) -> tuple[KeyValue, int]:
-        """Return the leader and the revision that showed it, waiting for one if there is none."""
+        """Wait for a leader; return it and the revision of the read."""
         while True:
             key, end = prefix_range(self._place.prefix)
             revision = await self._kv.revision(key)

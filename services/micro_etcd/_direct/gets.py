@@ -29,5 +29,7 @@ class EtcdGets:
         for key in keys:
             add().request_range.key = key
         body = await self._connection.call(TXN, request.SerializeToString(), repeatable=True)
-        found = [answer.response_range.kvs for answer in pb.TxnResponse.FromString(body).responses]
-        return [kvs[0] if kvs else None for kvs in found]
+        answers = [
+            answer.response_range.kvs for answer in pb.TxnResponse.FromString(body).responses
+        ]
+        return [kvs[0] if kvs else None for kvs in answers]

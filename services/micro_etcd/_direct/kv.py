@@ -31,7 +31,7 @@ COMPACT = "/etcdserverpb.KV/Compact"
 
 
 class KV:
-    """Keys of one namespace. Reads are linearizable by default, and repeated when an endpoint fails.
+    """Keys of one namespace. Reads are linearizable by default, and repeated on other endpoints.
 
     Every method raises the EtcdError that fits; writes raise EtcdOutcomeUnknownError when it is
     unknown whether they were applied.
@@ -145,7 +145,7 @@ class KV:
         await self._connection.call(COMPACT, request.SerializeToString(), repeatable=False)
 
     async def revision(self, key: bytes) -> int:
-        """Return the store's revision, read through a quorum; the user must be allowed to read `key`."""
+        """Return the store's revision by a linearizable read of `key`."""
         answer = await self._range(key, b"", RangeOptions(keys_only=True))
         return answer.header.revision
 

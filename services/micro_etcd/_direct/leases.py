@@ -1,4 +1,4 @@
-"""Leases: granting them, keeping them alive, and knowing by one's own clock when one is lost."""
+"""Leases of a cluster: grant, renew, revoke, inspect."""
 
 import secrets
 from collections.abc import Callable
@@ -23,15 +23,14 @@ class Leases:
         self._connection = connection
 
     async def grant(self, ttl: int, id: int | None = None) -> LeaseInfo:
-        """Create a lease that ends `ttl` seconds after its last renewal (the server's minimum is about 2).
+        """Create a lease that ends `ttl` seconds after its last renewal, at least about 2.
 
         Raises:
             EtcdLeaseExistsError: A lease with the given id exists.
             EtcdOutOfRangeError: The ttl is too large.
-            EtcdOutcomeUnknownError: No answer came; only with an id of your own.
+            EtcdOutcomeUnknownError: No answer came; only with a given id.
         """
-        # Nobody guesses the id, so to know it is to own the lease; and the request may be repeated:
-        # if the lease exists, it is ours.
+        # A random id cannot collide, so the request may be repeated: an existing lease is ours.
         chosen = secrets.randbits(62) + 1 if id is None else id
         request = pb.LeaseGrantRequest(ttl=ttl, id=chosen)
         try:
@@ -52,7 +51,7 @@ class Leases:
         """End a lease and delete its keys.
 
         Raises:
-            EtcdLeaseNotFoundError: There is no such lease (any more).
+            EtcdLeaseNotFoundError: The lease does not exist (any more).
         """
         request = pb.LeaseRevokeRequest(id=id)
         await self._connection.call(
@@ -66,7 +65,7 @@ class Leases:
             EtcdLeaseNotFoundError: The lease is gone.
         """
         request = pb.LeaseKeepAliveRequest(id=id)
-        # The RPC is a stream; one message and its answer are what a unary call is on the wire.
+        # The RPC is a stream; one message and its answer are a unary call on the wire.
         body = await self._connection.call(
             _KEEP_ALIVE, request.SerializeToString(), repeatable=True, timeout=timeout
         )

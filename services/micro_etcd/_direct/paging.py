@@ -1,7 +1,7 @@
-"""Ranges of any size in pieces, all from one revision, so that the loop is never held up for long.
+"""Ranges of any size in pages of one revision, which do not hold up the loop.
 
-The first page is an ordinary Range and fixes the revision. What follows comes as a RangeStream where
-the server has it (etcd 3.7), else page by page; a stream that breaks is continued with pages.
+The first page is an ordinary Range and fixes the revision. The rest comes as a RangeStream where
+the server has it (etcd 3.7), otherwise page by page. A broken stream is continued with pages.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -15,31 +15,31 @@ from micro_etcd._pb import micro_etcd_pb2 as pb
 RANGE = "/etcdserverpb.KV/Range"
 RANGE_STREAM = "/etcdserverpb.KV/RangeStream"
 UNIMPLEMENTED = 12
-FIRST_PAGE = 64  # keys: what 1.5 MB of value each make is still one tolerable message
+FIRST_PAGE = 64  # keys; with 1.5 MB each this is still one tolerable message
 MAX_PAGE = 4_000  # keys
-PAGE_BYTES = 2 << 20  # aimed at from the second page on
+PAGE_BYTES = 2 << 20  # target from the second page on
 
 Chunk = Sequence[pb.KeyValue]
 _DESCEND = RangeRequestSortOrder.DESCEND.value
 
 
 async def pages(connection: Connection, request: pb.RangeRequest) -> AsyncIterator[Chunk]:
-    """Yield a range in the order asked for; a limit holds for all pages together."""
+    """Yield a range in the requested order; a limit holds for all pages together."""
     if request.sort_target == RangeRequestSortTarget.KEY.value and request.sort_order != _DESCEND:
         async for chunk in _key_order(connection, request):
             yield chunk
-    elif request.limit:  # only the server can know which keys come first
+    elif request.limit:  # only the server knows which keys come first
         yield (await _range(connection, request)).kvs
     else:
         unsorted = pb.RangeRequest()
         unsorted.CopyFrom(request)
         unsorted.sort_order = unsorted.sort_target = 0
-        found = [kv async for chunk in _key_order(connection, unsorted) for kv in chunk]
-        found.sort(
+        kvs = [kv async for chunk in _key_order(connection, unsorted) for kv in chunk]
+        kvs.sort(
             key=SORT_KEYS[RangeRequestSortTarget(request.sort_target)],
             reverse=request.sort_order == _DESCEND,
         )
-        yield found
+        yield kvs
 
 
 async def _key_order(connection: Connection, request: pb.RangeRequest) -> AsyncIterator[Chunk]:
@@ -67,7 +67,7 @@ async def _key_order(connection: Connection, request: pb.RangeRequest) -> AsyncI
 
 
 async def _stream(connection: Connection, rest: pb.RangeRequest) -> AsyncIterator[Chunk]:
-    """Yield chunks until the end, which is an empty one, or until the stream breaks."""
+    """Yield chunks until the stream breaks, or ends with an empty one."""
     channel = connection.channel
     try:
         stream = await connection.stream(RANGE_STREAM, rest.SerializeToString())
@@ -88,7 +88,7 @@ async def _stream(connection: Connection, rest: pb.RangeRequest) -> AsyncIterato
 
 
 def _advance(rest: pb.RangeRequest, chunk: Chunk, wanted: int) -> bool:
-    """Move the request behind a chunk; False when its limit is reached."""
+    """Move the request behind a chunk; return False at its limit."""
     rest.key = chunk[-1].key + b"\x00"
     if not wanted:
         return True

@@ -1,6 +1,6 @@
-"""A place in the queue for a lock or an election, kept as Go's concurrency package and etcdctl keep it.
+"""A place in the queue of a lock or an election, laid out like Go's concurrency package.
 
-Each waiter owns a key `name/<lease in hex>`; whoever has the lowest create revision is first.
+Each waiter owns a key `name/<lease in hex>`. The lowest create revision is first.
 
 Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and order of the keys).
 """
@@ -31,7 +31,7 @@ _PUTS = (WatchCreateRequestFilterType.NOPUT,)
 
 
 class QueuePlace:
-    """One waiter's key.
+    """The key of one waiter.
 
     Attributes:
         key: The waiter's key, without namespace.
@@ -60,7 +60,7 @@ class QueuePlace:
         equal = CompareCompareResult.EQUAL
         absent = Compare(self.key, CompareCompareTarget.CREATE, equal, 0)
         first = GetOp(*prefix_range(self.prefix), _FIRST)
-        # The key is this lease's own, so asking twice does no more than asking once.
+        # The key belongs to this lease, so a repeated request does no more than one.
         answer = await self._kv.txn(
             [absent],
             [PutOp(self.key, value, lease=self._lease), first],
@@ -77,11 +77,11 @@ class QueuePlace:
         """Return once this place is first.
 
         Raises:
-            EtcdLockLostError: The key vanished while waiting: its lease ended.
+            EtcdLockLostError: The lease of the key ended while it was waiting.
         """
         while (ahead := await self._ahead()) is not None:
             await self._gone(*ahead)
-        # The place may have ended meanwhile, which makes nobody ahead of it meaningless.
+        # The place itself may have ended meanwhile.
         mine = await self._kv.get(self.key)
         if mine is None or mine.create_revision != self.token:
             raise EtcdLockLostError(f"lost the place in the queue {self.prefix!r} while waiting")
@@ -99,8 +99,8 @@ class QueuePlace:
             sort_target=RangeRequestSortTarget.CREATE,
             keys_only=True,
         )
-        found = await self._kv.range(*prefix_range(self.prefix), options)
-        return (found.kvs[0].key, found.revision) if found.kvs else None
+        queue = await self._kv.range(*prefix_range(self.prefix), options)
+        return (queue.kvs[0].key, queue.revision) if queue.kvs else None
 
     async def _gone(self, key: bytes, revision: int) -> None:
         options = WatchOptions(start_revision=revision + 1, filters=_PUTS)

@@ -1,4 +1,4 @@
-"""Watches that neither lose nor repeat an event, whatever happens to the connection or the servers."""
+"""Watches that neither lose nor repeat an event when connections and servers fail."""
 
 import asyncio
 import logging
@@ -33,16 +33,16 @@ logger = logging.getLogger("micro.etcd.watch")
 
 
 class EventStream:
-    """An async iterator of WatchBatch over a range of keys, resumed by itself at every cut.
+    """An async iterator of WatchBatch over a range of keys that resumes after every cut.
 
-    Reading pulls from the server, so a reader that stops holds up only its own stream. A cancelled
-    read loses nothing: the next one goes on. `close` (or dropping the object) ends the server's watcher.
+    A reader that stops holds up only its own stream. A cancelled read loses nothing. `close` (or
+    dropping the object) ends the watcher of the server.
 
     Raises (from `start` and iteration):
         EtcdCompactedError: The revision needed next is compacted.
         EtcdPermissionDeniedError: The user may not read these keys (any more).
-        EtcdHistoryLostError: The store is older than what was seen, or another cluster's.
-        EtcdUnavailableError: No endpoint answered the first request; later cuts are retried for ever.
+        EtcdHistoryLostError: The store is older than before, or another cluster's.
+        EtcdUnavailableError: No endpoint answered the first request; later cuts are retried.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class EventStream:
         try:
             response = await _next(stream)
         except asyncio.CancelledError:
-            self._drop()  # a cancelled read has ended the call; the next one resumes
+            self._drop()  # the cancelled read has ended the call; the next one resumes
             raise
         except StatusError as failure:
             await self._cut(failure)
@@ -167,14 +167,14 @@ class EventStream:
             self._on_ready = None
 
     async def _position(self) -> WatchCursor:
-        """Return where to start, after a look at the store through a quorum."""
+        """Return the position to start from, after a linearizable read."""
         request = pb.RangeRequest(key=self._key, keys_only=True)
         body = await self._connection.call(RANGE, request.SerializeToString(), repeatable=True)
         revision = pb.RangeResponse.FromString(body).header.revision
         cursor = self._cursor
         if cursor is None:
-            # "From now" is counted from a read of our own: servers disagree on what the header of
-            # their Created response means.
+            # "From now" is counted from this read: servers disagree on the header of their Created
+            # response.
             start = self._options.start_revision
             cursor = self._cursor = WatchCursor(start if start else revision + 1, revision)
         elif revision < cursor.seen_revision:
@@ -210,7 +210,7 @@ class EventStream:
         else:
             error = error_from_status(2, reason if reason else "watch canceled by the server")
         if isinstance(error, EtcdPermissionDeniedError | EtcdUnauthenticatedError):
-            # Old servers call an expired token "permission denied": believe it only of a new one.
+            # Old servers call an expired token "permission denied": believe it only of a new token.
             token = self._connection.token
             if token != self._renewed_token and await self._connection.renew_token(token):
                 self._renewed_token = self._connection.token

@@ -1,4 +1,4 @@
-"""Where a watch stands: what of a response to deliver, and where to resume after a cut. Pure."""
+"""The position of a watch: the events to deliver, and the revision to resume from. Pure."""
 
 from micro_etcd._pb import micro_etcd_pb2 as pb
 
@@ -7,7 +7,7 @@ class WatchCursor:
     """The position of one watch in the history of its keys.
 
     Attributes:
-        next_revision: First revision not delivered yet; where a resumed watch starts.
+        next_revision: First revision that was not delivered; a resumed watch starts there.
         seen_revision: Newest revision of the store known to have existed.
     """
 
@@ -19,15 +19,15 @@ class WatchCursor:
         ] = []  # of the newest revision in an unfinished set of fragments
 
     def feed(self, response: pb.WatchResponse) -> list[pb.Event]:
-        """Take one response, return the events that may be delivered: whole revisions, each once, in order."""
+        """Return the events that a response completes: whole revisions, once, in order."""
         self.seen_revision = max(self.seen_revision, response.header.revision)
         if not response.events:
             if (
                 not response.created and not self._incomplete
-            ):  # a progress report: nothing older will follow
+            ):  # a progress report: nothing older follows
                 self.next_revision = max(self.next_revision, response.header.revision + 1)
             return []
-        # Some servers send events from before the revision asked for.
+        # Some servers send events before the requested revision.
         fresh = [event for event in response.events if event.kv.mod_revision >= self.next_revision]
         events = self._incomplete + fresh
         self._incomplete = []
@@ -37,10 +37,10 @@ class WatchCursor:
             self._incomplete = [event for event in events if event.kv.mod_revision == newest]
             events = events[: len(events) - len(self._incomplete)]
         if events:
-            # Not the header's revision: a watcher that catches up gets headers far ahead of its events.
+            # Not the revision of the header, which is far ahead while a watcher catches up.
             self.next_revision = events[-1].kv.mod_revision + 1
         return events
 
     def cut(self) -> None:
-        """Forget what was received in part; it will be sent again."""
+        """Drop an incomplete revision; the server sends it again."""
         self._incomplete = []

@@ -1,1 +1,1 @@
-"""What both clients share: reading, watching, locks, leadership, live settings."""
+"""The parts of both clients: reading, watching, locks, leadership, live settings."""

@@ -17,7 +17,7 @@ MAX_BATCH_BYTES = 1 << 20
 
 
 class Found(Protocol):
-    """A key that was found."""
+    """A key with its value."""
 
     @property
     def value(self) -> bytes: ...
@@ -29,28 +29,28 @@ Waiters = list[asyncio.Future[V | None]]
 
 
 class GetSource(Protocol[V_co]):
-    """Where keys are read from, one alone or several at once; None for one that does not exist."""
+    """A source of keys, read one at a time or several at once; None for a missing key."""
 
     async def one(self, key: bytes) -> V_co | None: ...
     async def many(self, keys: Iterable[bytes]) -> Sequence[V_co | None]: ...
 
 
 class GetBatcher(Generic[V]):
-    """Collects gets until the loop turns, then sends them."""
+    """The gets of one turn of the loop, sent together."""
 
     def __init__(self, source: GetSource[V], *, max_bytes: int = MAX_BATCH_BYTES) -> None:
         self._source = source
         self._max_bytes = max_bytes
         self._waiting: dict[bytes, Waiters[V]] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        self._mean_bytes = 64.0  # of the values seen lately: large ones make small batches
+        self._mean_bytes = 64.0  # of recent values: large ones make small batches
 
     async def get(self, key: bytes) -> V | None:
-        """Return the key, None if there is no such key."""
+        """Return the key, None when it does not exist."""
         if self._waiting:
             future = self._join(key)
         else:
-            # The first of a tick lets the others join, then sends for all, or for itself if it is alone.
+            # The first caller of a tick lets the others join, then sends the batch.
             future = self._join(key)
             try:
                 await asyncio.sleep(0)
@@ -89,7 +89,7 @@ class GetBatcher(Generic[V]):
             task.add_done_callback(partial(self._sent, batch))
 
     def _sent(self, batch: dict[bytes, Waiters[V]], task: "asyncio.Task[None]") -> None:
-        # Whatever became of the task, nobody waits for ever.
+        # The task may have been cancelled; no caller waits for ever.
         self._sending.discard(task)
         for waiters in batch.values():
             _fail(waiters, EtcdUnavailableError("the read was abandoned"))
@@ -105,15 +105,15 @@ class GetBatcher(Generic[V]):
 
     async def _many(self, batch: dict[bytes, Waiters[V]]) -> None:
         try:
-            found = await self._source.many(batch)
+            kvs = await self._source.many(batch)
         except (EtcdUnavailableError, EtcdDeadlineExceededError) as error:
             for waiters in batch.values():
                 _fail(waiters, error)
             return
-        except EtcdError:  # one key's fault, or that of their number: each is asked for itself
+        except EtcdError:  # one key is refused, or their number: each is read by itself
             await asyncio.gather(*(self._single({key: batch[key]}) for key in batch))
             return
-        for waiters, kv in zip(batch.values(), found, strict=True):
+        for waiters, kv in zip(batch.values(), kvs, strict=True):
             self._answer(waiters, kv)
 
     def _answer(self, waiters: Waiters[V], kv: V | None) -> None:

@@ -1,4 +1,4 @@
-"""Everything that can be done with the keys of a namespace, wherever they are reached: directly or over NATS."""
+"""All operations on the keys of a namespace, direct or over NATS."""
 
 import asyncio
 from abc import abstractmethod
@@ -43,7 +43,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         prev_kv: bool = False,
         encoding: str | None = None,
     ) -> T | None:
-        """Write a key; a value of None keeps the value. Return the previous value if `prev_kv`."""
+        """Write a key; None keeps the value. Return the previous value if `prev_kv`."""
         codec = self._codec.using(encoding)
         data = None if value is None else codec.encode(value)
         result = await self.kv.put(codec.encode(key), data, lease=lease, prev_kv=prev_kv)
@@ -71,7 +71,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         prev_kv: bool = False,
         encoding: str | None = None,
     ) -> list[T] | None:
-        """Delete the keys from `key` up to but without `range_end`. Return their values if `prev_kv`."""
+        """Delete the keys from `key` to `range_end`, exclusive. Return the values if `prev_kv`."""
         codec = self._codec.using(encoding)
         return await self._delete((codec.encode(key), codec.encode(range_end)), prev_kv, codec)
 
@@ -82,7 +82,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         txn_builder: Callable[[EtcdTransactionAction[T]], object],
         encoding: str | None = None,
     ) -> TxnResult[T]:
-        """Do what the builder notes, all at one revision."""
+        """Do the operations that the builder notes, all at one revision."""
         return await self.txn_compare([], lambda success, _failure: txn_builder(success), encoding)
 
     async def txn_compare(
@@ -91,7 +91,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         txn_builder: Callable[[EtcdTransactionAction[T], EtcdTransactionAction[T]], object],
         encoding: str | None = None,
     ) -> TxnResult[T]:
-        """Do what the builder notes for `success` if all comparisons hold, else what it notes for `failure`."""
+        """Do the operations of `success` if all comparisons hold, else those of `failure`."""
         codec = self._codec.using(encoding)
         success, failure = EtcdTransactionAction(codec), EtcdTransactionAction(codec)
         txn_builder(success, failure)
@@ -150,23 +150,23 @@ class KeySpace(KeyReader[T], Generic[T]):
     ) -> Watch[T]:
         """Iterate over the changes of all keys that start with `key`.
 
-        No event is lost or repeated, whatever happens to the connection or the servers; what cannot
-        be mended is raised.
+        No event is lost or repeated when the connection or a server fails. Faults that cannot be
+        mended are raised.
 
         Args:
             key: The prefix.
             ready_event: Set when the server has the watch.
             filters: Kinds of event to leave out.
-            prev_kv: Also give what each event replaced.
-            progress_notify: Changes nothing for the reader of events; progress is always asked for,
-                because it keeps the resume point of a quiet watch ahead of compaction.
-            start_revision: First revision wanted; from now on by default.
+            prev_kv: Also return the value before each event.
+            progress_notify: Has no effect on events. Progress is always requested, since it keeps
+                the resume point of a quiet watch ahead of compaction.
+            start_revision: First revision to deliver; from now on by default.
             watch_id: Id for the watch on the server.
-            encoding: Other than the communicator's.
+            encoding: Encoding of this watch; the communicator's by default.
 
         Raises (from iterating):
             EtcdCompactedError: The revision needed next is compacted.
-            EtcdPermissionDeniedError: These keys may not be read (any more).
+            EtcdPermissionDeniedError: The user may not read these keys (any more).
             EtcdHistoryLostError: The store was wiped, restored or replaced.
         """
         codec = self._codec.using(encoding)
@@ -210,14 +210,14 @@ class KeySpace(KeyReader[T], Generic[T]):
     # ---- for services
 
     def config(self, prefix: str, model: type[M]) -> AbstractAsyncContextManager[LiveConfig[M]]:
-        """Return a context manager that keeps a pydantic model up to date with the keys below a prefix.
+        """Return a context manager for a pydantic model that follows the keys below a prefix.
 
         See LiveConfig.
         """
         return live_config(self, prefix.encode(), model)
 
     def leader(self, name: str) -> AbstractAsyncContextManager[HeldLock]:
-        """Return a context manager whose body runs in one process at a time, and is cancelled on loss.
+        """Return a context manager whose body runs in one process at a time; loss cancels it.
 
         Raises (on leaving):
             EtcdLockLostError: The leadership ended before the body did.

@@ -1,4 +1,4 @@
-"""Singletons: a body that runs in one process at a time, and is cancelled when that is no longer sure."""
+"""Singletons: a body that runs in one process at a time and is cancelled on loss."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Locks(Protocol):
-    """What can hold a lock."""
+    """A store with locks."""
 
     def with_lock(
         self, lock_name: str | bytes, *, on_lost: "Callable[[], object] | None" = None
@@ -22,10 +22,10 @@ class Locks(Protocol):
 
 @asynccontextmanager
 async def lead(locks: Locks, name: str) -> AsyncIterator[HeldLock]:
-    """Run the body as the only leader of a name, waiting for one's turn as long as it takes.
+    """Run the body as the only leader of a name, waiting for the leadership without a limit.
 
     Raises:
-        EtcdLockLostError: The leadership was lost, for which the body was cancelled.
+        EtcdLockLostError: The leadership was lost, and the body was cancelled.
     """
     task = asyncio.current_task()
     lost = inside = False
@@ -41,11 +41,11 @@ async def lead(locks: Locks, name: str) -> AsyncIterator[HeldLock]:
         try:
             yield held
         except asyncio.CancelledError as error:
-            # As asyncio.timeout does it: only a cancellation of our own becomes an error.
+            # Like asyncio.timeout: only our own cancellation becomes an error.
             if lost and task is not None and task.uncancel() == 0:
                 raise EtcdLockLostError(f"the leadership of {name!r} was lost") from error
             raise
         finally:
             inside = False
-        if lost and task is not None and task.cancelling():  # the body took no notice
+        if lost and task is not None and task.cancelling():  # the body has ignored it
             task.uncancel()

@@ -23,9 +23,9 @@ def now() -> float:
 class LeaseKeeper:
     """Renews a lease at a third of its ttl until stopped, and knows when it is lost.
 
-    A lease counts as lost when its ttl has passed since the last renewal *that was answered* was
-    sent: by then the server may have ended it, however it looks from here. So a partition, a stopped
-    process or a blocked loop are noticed without hearing from the server.
+    A lease counts as lost when its ttl has passed since the last *answered* renewal was sent: the
+    server may have ended it by then. So a partition, a stopped process or a blocked loop is noticed
+    without a word from the server.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class LeaseKeeper:
 
     @property
     def lost(self) -> bool:
-        """True once the lease may have ended without having been stopped."""
+        """True once the lease may have ended before `stop`."""
         if not self._ended and not self._lost.is_set() and now() >= self._deadline:
             self._lose()
         return self._lost.is_set()
@@ -75,7 +75,7 @@ class LeaseKeeper:
         """Renew for the last time: the lease ends `ttl` seconds from now.
 
         Raises:
-            EtcdLeaseNotFoundError: It had ended before.
+            EtcdLeaseNotFoundError: The lease had ended before.
         """
         sent = now()
         await self._leases.keep_alive(self.id)
@@ -87,7 +87,7 @@ class LeaseKeeper:
     async def stop(self) -> None:
         """Stop renewing and revoke the lease, with its keys; idempotent.
 
-        A server that cannot be reached is left to end the lease by its ttl.
+        If the server cannot be reached, the lease ends by its ttl.
         """
         if self._ended:
             return
@@ -122,7 +122,7 @@ class LeaseKeeper:
             else:
                 self._deadline = sent + ttl
                 pause = ttl / 3
-        await self._revoke()  # its keys must not outlive what the holder believes
+        await self._revoke()  # no key may outlive the belief of the holder
 
     async def _revoke(self) -> None:
         try:

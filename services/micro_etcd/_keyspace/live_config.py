@@ -27,7 +27,7 @@ logger = logging.getLogger("micro.etcd.config")
 
 
 class Store(Protocol):
-    """Where settings lie."""
+    """A store of settings."""
 
     @property
     def kv(self) -> "Keys": ...
@@ -37,17 +37,17 @@ class Store(Protocol):
 
 
 class LiveConfig(Generic[M]):
-    """Settings as they are now. `value` is replaced as a whole, never changed in place.
+    """Settings that follow the store. `value` is replaced as a whole, never changed in place.
 
-    All keys one etcd revision changed are taken together, so a txn changes several fields at once. An
-    update the model refuses leaves the value as it was, is logged without its contents, and counted.
+    All keys of one revision are applied together, so a txn changes several fields at once. An
+    update that the model refuses is counted and logged without its contents; the value stays.
 
     Attributes:
         value: The settings; always valid.
         revision: Revision of the store that `value` shows.
-        updates: How often it was replaced.
-        rejected: How many updates were refused.
-        problem: Why the present keys are refused or not followed, None when they are those of `value`.
+        updates: Number of replacements.
+        rejected: Number of refused updates.
+        problem: Why the newest keys are not in `value`, None when they are.
     """
 
     def __init__(self, model: type[M], prefix: bytes) -> None:
@@ -67,7 +67,7 @@ class LiveConfig(Generic[M]):
         return self.value
 
     def stats(self, _endpoint: object = None) -> dict[str, Any]:
-        """Return the counts; fit to be an endpoint's `stats_handler`."""
+        """Return the counts; usable as the `stats_handler` of an endpoint."""
         return {
             "revision": self.revision,
             "updates": self.updates,
@@ -76,16 +76,16 @@ class LiveConfig(Generic[M]):
         }
 
     def load(self, texts: dict[bytes, bytes], revision: int) -> None:
-        """Take all keys anew.
+        """Replace all keys.
 
         Raises:
-            ValidationError: The model refuses them.
+            ValidationError: The model refuses the keys.
         """
         self._texts = texts
         self._take(revision)
 
     def apply(self, batch: WatchBatch) -> None:
-        """Take the changes of one revision, or refuse them."""
+        """Apply the changes of one revision, or refuse them."""
         for event in batch.events:
             if event.type is WatchEventType.PUT:
                 self._texts[event.kv.key] = event.kv.value
@@ -94,7 +94,7 @@ class LiveConfig(Generic[M]):
         self.accept(batch.revision)
 
     def accept(self, revision: int) -> None:
-        """Replace the value by what the keys say, if the model takes it."""
+        """Build the value from the keys, if the model accepts them."""
         try:
             self._take(revision)
         except ValidationError as error:
@@ -105,7 +105,7 @@ class LiveConfig(Generic[M]):
             )
 
     def abandon(self, error: EtcdError) -> None:
-        """Note that the keys cannot be followed any more; the value stays."""
+        """Note that the keys are not followed any more; the value stays."""
         self.problem = f"not followed any more: {error}"
         logger.error("settings below %r are %s", self._prefix, self.problem)
 
@@ -121,10 +121,10 @@ class LiveConfig(Generic[M]):
 
 @asynccontextmanager
 async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncIterator[LiveConfig[M]]:
-    """Read settings and keep them up to date until left.
+    """Read settings and keep them up to date in the body of an `async with`.
 
     Raises:
-        ValidationError: What is in the store at the start is not valid.
+        ValidationError: The settings in the store are not valid at the start.
         EtcdError: The store cannot be read.
     """
     config = LiveConfig(model, prefix)
@@ -160,8 +160,8 @@ async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
 
 
 async def _read(store: Store, prefix: bytes) -> tuple[dict[bytes, bytes], int]:
-    found = await store.kv.range(*prefix_range(prefix))
-    return {kv.key: kv.value for kv in found.kvs}, found.revision
+    settings = await store.kv.range(*prefix_range(prefix))
+    return {kv.key: kv.value for kv in settings.kvs}, settings.revision
 
 
 def _values(model: type[BaseModel], prefix: bytes, texts: dict[bytes, bytes]) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _values(model: type[BaseModel], prefix: bytes, texts: dict[bytes, bytes]) ->
 
 
 def _value(kind: Any, data: bytes) -> Any:
-    """Return a text as the field's type if it can be read so; else as it is, for the model to refuse."""
+    """Return a text read as the field's type; the text itself if it cannot be read."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -16,8 +16,8 @@ SESSION_TTL = 15  # seconds after which a crashed holder's lock is free, when no
 class HeldLock:
     """A lock while it is held.
 
-    No lock of any store keeps a paused holder from acting late: only writes that carry `guard` are
-    refused by etcd once the lock is lost.
+    No lock keeps a paused holder from acting late. etcd refuses only writes that carry `guard` once
+    the lock is lost.
     """
 
     def __init__(self, place: Place, keeper: LeaseKeeper) -> None:
@@ -26,17 +26,17 @@ class HeldLock:
 
     @property
     def key(self) -> bytes:
-        """Key that stands for this holder."""
+        """Key of this holder."""
         return self._place.key
 
     @property
     def lease(self) -> int:
-        """Lease the key is bound to."""
+        """Lease that the key is bound to."""
         return self._keeper.id
 
     @property
     def token(self) -> int:
-        """Fencing token: grows with every holder of this lock."""
+        """Fencing token; it grows with every holder of this lock."""
         return self._place.token
 
     @property
@@ -46,12 +46,12 @@ class HeldLock:
 
     @property
     def lost(self) -> bool:
-        """True once others may hold the lock, judged by this process's own clock."""
+        """True once others may hold the lock, by the clock of this process."""
         return self._keeper.lost
 
     @property
     def remaining(self) -> float:
-        """Seconds for which the lock is safely held if nothing renews it."""
+        """Seconds for which the lock is held without another renewal."""
         return self._keeper.remaining
 
     async def wait_lost(self) -> None:
@@ -66,12 +66,12 @@ async def hold_lock(
     """Hold a lock in the body of an `async with`.
 
     Args:
-        leases: Where its lease comes from.
+        leases: Grants the lease of the lock.
         enter: Queues under a lease and returns when the place is first.
         option: Limits; its `lock_name` only serves messages.
 
     Raises:
-        TimeoutError: The lock was not had within `option.timeout`; nothing is left behind.
+        TimeoutError: The lock was not free within `option.timeout`; nothing is left behind.
         EtcdLockLostError: On exit, when the lock ended before the body did.
     """
     ttl = option.ttl if option.ttl is not None else SESSION_TTL

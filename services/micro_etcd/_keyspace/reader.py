@@ -14,8 +14,8 @@ class KeyReader(Generic[T]):
 
     The parameters they share:
 
-    - `max_create_revision`, `max_mod_revision`, `min_create_revision`, `min_mod_revision`: leave out keys
-      created or last changed outside these revisions;
+    - `max_create_revision`, `max_mod_revision`, `min_create_revision`, `min_mod_revision`: leave
+      out keys created or last changed outside these revisions;
     - `revision`: read the past as it was at this revision; EtcdCompactedError when that is gone;
     - `sort_order`, `sort_target`: order of the result, by key unless said otherwise;
     - `serializable`: let one member answer from what it has, even if that is stale;
@@ -73,7 +73,7 @@ class KeyReader(Generic[T]):
         *,
         serializable: bool = False,
     ) -> dict[T, T]:
-        """Return all keys that start with `key`, with their values; the empty prefix is every key."""
+        """Return the keys that start with `key`, with their values; all keys for an empty one."""
         options = RangeOptions(
             None,
             max_create_revision,

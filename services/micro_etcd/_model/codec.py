@@ -1,4 +1,4 @@
-"""Text or bytes: how keys and values are turned into what etcd stores, and back."""
+"""Encoding and decoding of keys and values."""
 
 from collections.abc import Callable
 from typing import Generic, cast
@@ -7,7 +7,7 @@ from micro_etcd._model.values import T
 
 
 class Codec(Generic[T]):
-    """Encodes what is given, str or bytes; decodes to str, or to bytes when `encoding` is None."""
+    """An encoder of str and bytes; it decodes to str, or to bytes when `encoding` is None."""
 
     def __init__(self, encoding: str | None) -> None:
         self.encoding = encoding
@@ -20,7 +20,7 @@ class Codec(Generic[T]):
         return data.encode() if self.encoding is None else data.encode(self.encoding)
 
     def using(self, encoding: str | None) -> "Codec[T]":
-        """Return the codec for one call: this one unless another encoding is named."""
+        """Return the codec for one call: this one unless another encoding is given."""
         return self if encoding is None or encoding == self.encoding else Codec(encoding)
 
     def _text(self, data: bytes) -> str:

@@ -6,7 +6,7 @@ EVERYTHING = b"\x00"  # as a range end: every key from the start key on
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """Return the first key behind all keys that start with `prefix`.
+    """Return the first key after all keys that start with `prefix`.
 
     Source: etcd's range convention; a prefix of nothing but 0xff has no end.
     """
@@ -23,7 +23,7 @@ def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A prefix put before every key that leaves and taken off every key that comes back."""
+    """A prefix that is put before every key sent and taken off every key received."""
 
     prefix: bytes = b""
 
@@ -32,7 +32,7 @@ class Namespace:
         return self.prefix + key if key else b""
 
     def end(self, range_end: bytes) -> bytes:
-        """Return a range end that never reaches outside the namespace."""
+        """Return a range end that lies within the namespace."""
         if not self.prefix or not range_end:
             return range_end
         return prefix_end(self.prefix) if range_end == EVERYTHING else self.prefix + range_end

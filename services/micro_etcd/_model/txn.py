@@ -1,4 +1,4 @@
-"""Transactions: comparisons, operations, and the answers to them."""
+"""Transactions: comparisons, operations, results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Compare:
 
     Attributes:
         key: Key, or first key of the range.
-        target: What of the key is compared.
+        target: The compared property.
         result: The operator.
         operand: bytes for VALUE, else an int.
-        range_end: First key behind the range; empty for `key` alone.
-        also: Further comparisons that must hold too.
+        range_end: First key after the range; empty for `key` alone.
+        also: Further comparisons that must hold.
     """
 
     key: bytes
@@ -64,15 +64,15 @@ class CompareBuilder:
 
 @dataclass(frozen=True, slots=True)
 class CompareKey:
-    """A key to be compared in a txn: `CompareKey("k").value == "x"`, `CompareKey("k").mod < 7`.
+    """A key to compare in a txn: `CompareKey("k").value == "x"`, `CompareKey("k").mod < 7`.
 
     Attributes:
         key: The key.
         target_lease: Require this lease too.
         mod_revision: Require this revision of the last change too.
-        range_end: Compare every key from `key` up to here; all must fit.
+        range_end: Compare every key from `key` up to here; all must match.
         target_version: Require this version too.
-        encoding: Of key and operand when they are text.
+        encoding: Encoding of key and operand if they are text.
     """
 
     key: str | bytes
@@ -99,7 +99,7 @@ class CompareKey:
 
     @property
     def value(self) -> CompareBuilder:
-        """The value; a missing key fits no comparison of its value."""
+        """The value; a missing key matches no comparison of its value."""
         return CompareBuilder(self, CompareCompareTarget.VALUE)
 
     @property
@@ -110,7 +110,7 @@ class CompareKey:
     def compare(
         self, target: CompareCompareTarget, result: CompareCompareResult, operand: object
     ) -> Compare:
-        """Return the comparison in full.
+        """Return the whole comparison.
 
         Raises:
             TypeError: The operand is not text or bytes for a value, or not an int for the rest.
@@ -175,7 +175,7 @@ OperationResult = RangeResult | PutResult | DeleteResult
 
 @dataclass(frozen=True, slots=True)
 class TxnResponse:
-    """Answer of a txn: whether its comparisons held, and one result per operation done."""
+    """Result of a txn: whether the comparisons held, and one result per operation."""
 
     succeeded: bool
     revision: int
@@ -183,12 +183,12 @@ class TxnResponse:
 
 
 class TxnResult(list[T | None], Generic[T]):
-    """Values of the operations done: what a get found, None for a put or a delete.
+    """Values of the operations: the value of a get, None for a put or a delete.
 
     Attributes:
         succeeded: True when the comparisons held.
         revision: Revision of the store after the txn.
-        responses: The answers in full, one per operation.
+        responses: The full results, one per operation.
     """
 
     def __init__(self, values: Sequence[T | None], response: TxnResponse) -> None:

@@ -1,4 +1,4 @@
-"""The builder a txn function is handed: it notes operations, in order."""
+"""The builder of a txn: it notes operations in order."""
 
 from collections.abc import Callable
 from typing import Generic
@@ -18,7 +18,7 @@ from micro_etcd._model.values import RangeRequestSortOrder, RangeRequestSortTarg
 
 
 class EtcdTransactionAction(Generic[T]):
-    """One branch of a txn; every method notes an operation and returns nothing."""
+    """One branch of a txn; every method notes an operation."""
 
     def __init__(self, codec: Codec[T]) -> None:
         self._codec = codec
@@ -28,11 +28,11 @@ class EtcdTransactionAction(Generic[T]):
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """What was noted so far."""
+        """The operations noted so far."""
         return tuple(self._operations)
 
     def add_callback(self, callback: Callable[[bool], object]) -> None:
-        """Have `callback(succeeded)` called when this branch was done."""
+        """Call `callback(succeeded)` after this branch was done."""
         self._callbacks.append(callback)
 
     def put(  # the documented signature
@@ -44,7 +44,7 @@ class EtcdTransactionAction(Generic[T]):
         ignore_lease: bool = False,
         encoding: str | None = None,
     ) -> None:
-        """Write a key; a value of None (or `ignore_value`) keeps the value, `ignore_lease` the lease."""
+        """Write a key; None (or `ignore_value`) keeps the value, `ignore_lease` the lease."""
         codec = self._codec.using(encoding)
         kept = value is None or ignore_value
         data = None if kept or value is None else codec.encode(value)
@@ -66,7 +66,7 @@ class EtcdTransactionAction(Generic[T]):
         *,
         range_end: str | bytes | None = None,
     ) -> None:
-        """Read a key; with `range_end` a range, whose keys are in `TxnResult.responses`."""
+        """Read a key, or a range with `range_end`; all its keys are in `TxnResult.responses`."""
         codec = self._codec.using(encoding)
         options = RangeOptions(
             limit,
@@ -90,7 +90,7 @@ class EtcdTransactionAction(Generic[T]):
         range_end: str | bytes | None = None,
         prev_kv: bool = False,
     ) -> None:
-        """Delete a key, or a range with `range_end`; `prev_kv` puts what went into `TxnResult.responses`."""
+        """Delete a key, or a range with `range_end`; `prev_kv` adds it to the responses."""
         codec = self._codec.using(encoding)
         end = b"" if range_end is None else codec.encode(range_end)
         self._note(DeleteOp(codec.encode(key), end, prev_kv), codec)

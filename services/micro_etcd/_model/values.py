@@ -1,4 +1,4 @@
-"""Values the etcd client takes and returns: addresses, credentials, enumerations, results."""
+"""Values of the etcd client: addresses, credentials, enumerations, results."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, Self, TypeVar
 
 _HOST = re.compile(r"[\w.:%-]+")  # names and IPv4 or IPv6 addresses
-T = TypeVar("T", bound=str | bytes)  # what keys and values are returned as
+T = TypeVar("T", bound=str | bytes)  # the type of returned keys and values
 
 
 class RangeRequestSortOrder(Enum):
@@ -20,7 +20,7 @@ class RangeRequestSortOrder(Enum):
 
 
 class RangeRequestSortTarget(Enum):
-    """What a sorted range read is sorted by."""
+    """Sort key of a range read."""
 
     KEY = 0
     VERSION = 1
@@ -30,7 +30,7 @@ class RangeRequestSortTarget(Enum):
 
 
 class WatchCreateRequestFilterType(Enum):
-    """Kind of event a watch leaves out."""
+    """Kind of event that a watch leaves out."""
 
     NOPUT = 0
     NODELETE = 1
@@ -46,7 +46,7 @@ class CompareCompareResult(Enum):
 
 
 class CompareCompareTarget(Enum):
-    """What of a key a txn comparison looks at."""
+    """Property of a key that a txn compares."""
 
     VERSION = 0
     CREATE = 1
@@ -56,7 +56,7 @@ class CompareCompareTarget(Enum):
 
 
 class WatchEventType(Enum):
-    """What happened to a key."""
+    """Kind of a change."""
 
     PUT = 0
     DELETE = 1
@@ -76,7 +76,8 @@ class HostPortPair:
     def parse(cls, address: str) -> Self:
         """Read `host`, `host:port`, `[v6]` or `[v6]:port`; the port is 2379 unless given.
 
-        Blanks around it are dropped, and so is `http://` or `https://`, as etcdctl writes endpoints.
+        Blanks around it are dropped, and so is `http://` or `https://`, as etcdctl writes
+        endpoints.
 
         Raises:
             ValueError: It has another form, or the port is not a number between 1 and 65535.
@@ -120,7 +121,7 @@ class EtcdTLS:
         ca: Certificate authorities to trust; None means the system's.
         cert: Client certificate chain, for mutual TLS; needs `key`.
         key: Client private key.
-        server_name: Name expected in the server's certificate when it is not the host dialled.
+        server_name: Name in the server's certificate, if it differs from the host.
     """
 
     ca: Path | str | bytes | None = None
@@ -131,12 +132,12 @@ class EtcdTLS:
 
 @dataclass(frozen=True, slots=True)
 class EtcdLockOption:
-    """What `EtcdClient.with_lock` was asked for; times in seconds.
+    """Options of `EtcdClient.with_lock`; times in seconds.
 
     Attributes:
-        lock_name: Name of the lock; its keys are `name/<lease in hex>`, as Go's Mutex has them.
-        timeout: How long to wait for the lock; None waits for ever.
-        ttl: Hard limit on holding it, counted from acquisition; None holds and renews.
+        lock_name: Name of the lock; its keys are `name/<lease in hex>`, as in Go's Mutex.
+        timeout: Longest wait for the lock; None waits for ever.
+        ttl: Hard limit from acquisition; None renews while the lock is held.
         on_lost: Called once when the lock is lost before it was released.
     """
 
@@ -159,13 +160,13 @@ class KeyValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """Answer of a range read.
+    """Result of a range read.
 
     Attributes:
-        kvs: Keys found, in the order asked for.
-        revision: Revision of the store the answer shows.
+        kvs: The keys, in the requested order.
+        revision: Revision of the store at the read.
         more: True when `limit` cut the answer short.
-        count: Keys in the range, whatever the limit.
+        count: Number of keys in the range without the limit.
     """
 
     kvs: list[KeyValue]
@@ -175,7 +176,7 @@ class RangeResult:
 
 
 class PutResult(NamedTuple):
-    """Answer of a put: the revision it made and what it replaced, if asked for."""
+    """Result of a put: its revision, and the previous key if requested."""
 
     revision: int
     prev: KeyValue | None
@@ -183,7 +184,7 @@ class PutResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeleteResult:
-    """Answer of a delete: how many keys went, and what they were, if asked for."""
+    """Result of a delete: the number of keys, and the keys if requested."""
 
     revision: int
     deleted: int
@@ -192,7 +193,7 @@ class DeleteResult:
 
 @dataclass(frozen=True, slots=True)
 class LeaseInfo:
-    """State of a lease; `ttl` and `granted_ttl` in seconds, `keys` only if asked for."""
+    """State of a lease; `ttl` and `granted_ttl` in seconds, `keys` only if requested."""
 
     id: int
     ttl: int
@@ -202,7 +203,7 @@ class LeaseInfo:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """What one member says about itself."""
+    """Status of one member."""
 
     endpoint: str
     version: str
@@ -217,7 +218,7 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent(Generic[T]):
-    """One change of one key; `value` of a DELETE is empty, `prev_value` is None unless asked for."""
+    """One change of one key; a DELETE has an empty `value`, `prev_value` only if requested."""
 
     key: T
     value: T

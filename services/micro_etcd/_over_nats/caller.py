@@ -1,4 +1,4 @@
-"""Calls of the etcd service: one try or several, and what is known when no answer comes."""
+"""Requests to the etcd service, their repetition, and their errors."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from micro_etcd.errors import (
 )
 
 R = TypeVar("R", bound=BaseModel)
-ATTEMPT = 3.0  # seconds for one try of what may be repeated
+ATTEMPT = 3.0  # seconds for one attempt of a request that may be repeated
 
 
 class Caller:
-    """Asks the etcd service of one namespace over NATS."""
+    """A caller of the etcd service for one namespace."""
 
     def __init__(
         self, nc: NatsClient | Context, namespace: str, *, group: str, timeout: float
@@ -36,7 +36,7 @@ class Caller:
 
     @property
     def nc(self) -> NatsClient:
-        """The connection; a context may have replaced it since the last call."""
+        """The connection; a context may have replaced it."""
         return self._nc.client if isinstance(self._nc, Context) else self._nc
 
     async def call(
@@ -49,15 +49,15 @@ class Caller:
         timeout: float | None = None,
         patience: float = 0.0,
     ) -> R:
-        """Send a body and return the answer read as a model; see `send`.
+        """Send a body and return the answer as a model; see `send`.
 
         Args:
             operation: The end of the subject.
             body: The request.
-            reply: What to read the answer as.
-            write: Whether it must not be done twice.
-            timeout: Seconds for all tries; the client's by default.
-            patience: Seconds the service may take for one try because it was asked to wait.
+            reply: The model of the answer.
+            write: Whether the request must not be applied twice.
+            timeout: Seconds for all attempts; the client's by default.
+            patience: Seconds that the request asks the service to wait.
         """
         data = body.model_dump_json(exclude_defaults=True, by_alias=True).encode()
         limit = (self.timeout if timeout is None else timeout) + patience
@@ -81,10 +81,10 @@ class Caller:
     ) -> Msg:
         """Send a request and return the answer.
 
-        Reads are repeated until the time is over; writes only when they were surely not done.
+        Reads are repeated until the time is over, writes only when they were surely not applied.
 
         Raises:
-            EtcdError: What the service answered, or what is known without an answer.
+            EtcdError: The error of the answer, or of a missing one.
         """
         limit = self.timeout if timeout is None else timeout
         deadline = asyncio.get_running_loop().time() + limit

@@ -1,4 +1,4 @@
-"""etcd for those who have a NATS connection: the methods of EtcdCommunicator over the etcd service."""
+"""The client over NATS, with the methods of `EtcdCommunicator`."""
 
 import asyncio
 from typing import Literal, overload
@@ -21,9 +21,7 @@ from micro_etcd._wire.leases import AcquireBody, AcquireReply
 from micro_etcd._wire.watch import WatchBody
 from micro_etcd.errors import EtcdTooManyRequestError
 
-LOCK_POLL = (
-    5.0  # seconds an instance of the service waits with a caller for a lock, before it asks again
-)
+LOCK_POLL = 5.0  # seconds of one request for a lock; the place in the queue is kept between them
 
 
 class NatsPlace:
@@ -43,19 +41,20 @@ class NatsPlace:
 class NatsEtcd(KeySpace[T]):
     """One namespace of the etcd service. Keys and values are str, or bytes with `encoding=None`.
 
-    Needs no connection to etcd and no closing. Every method raises the EtcdError that fits; a write
-    that got no answer raises EtcdOutcomeUnknownError. Watches go on by themselves on another instance
-    when theirs is gone; locks are renewed by this process, and know by its own clock when they are lost.
+    The client needs no connection to etcd and no closing. Every method raises the EtcdError that
+    fits; a write without an answer raises EtcdOutcomeUnknownError. A watch continues on another
+    instance when its instance is gone. This process renews its locks and detects their loss by its
+    own clock.
 
     Args:
-        nc: The connection to NATS, or the context that has it.
-        namespace: The token the service knows the namespace by.
+        nc: The connection to NATS, or a context.
+        namespace: The token of the namespace in subjects.
         encoding: Encoding of keys and values; None for bytes.
         group: First part of the service's subjects.
-        timeout: Seconds for one call, with all that is repeated in it.
-        heartbeat: Seconds between two signs of life of a watch; one that is silent for two and a half
-            is started again elsewhere.
-        window: Messages a watch may be ahead of its reader.
+        timeout: Seconds for one call, repetitions included.
+        heartbeat: Seconds between two heartbeats of a watch. After two and a half without one, the
+            watch starts again on any instance.
+        window: Messages that a watch may be ahead of its reader.
 
     Attributes:
         kv: The same keys at the level of bytes, with revisions, versions and leases.
@@ -137,7 +136,7 @@ class NatsEtcd(KeySpace[T]):
         return NatsEventStream(self._caller, body, on_ready=None if ready is None else ready.set)
 
     async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
-        # The lease is the caller's, so asking again, of any instance, finds the same place.
+        # The place belongs to the caller's lease, so any instance finds it again.
         body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
         refusals = 0
         while True:
@@ -145,7 +144,9 @@ class NatsEtcd(KeySpace[T]):
                 reply = await self._caller.call(
                     "lock.acquire", body, AcquireReply, patience=LOCK_POLL
                 )
-            except EtcdTooManyRequestError:  # others wait already; the caller says for how long
+            except (
+                EtcdTooManyRequestError
+            ):  # too many wait; the time-out of the caller is the limit
                 await asyncio.sleep(backoff(refusals))
                 refusals += 1
                 continue

@@ -1,4 +1,4 @@
-"""Keys over NATS, with the methods they have on a direct connection."""
+"""Keys over NATS, with the methods of `KV`."""
 
 import base64
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -62,7 +62,7 @@ class NatsGets:
 
 
 class NatsKV:
-    """Keys of one namespace of the service; errors as of `KV`."""
+    """Keys of one namespace of the service, with the errors of `KV`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -85,7 +85,7 @@ class NatsKV:
     async def range(
         self, key: bytes, range_end: bytes = b"", options: RangeOptions = PLAIN
     ) -> RangeResult:
-        """Read a range, all of it from one revision; `count` is that of the keys returned."""
+        """Read a range, all of it from one revision; `count` is the number of keys returned."""
         revision, kvs = 0, list[KeyValue]()
         async for revision, page in self._ordered(key, range_end, options):  # noqa: B007 - returned
             kvs += page

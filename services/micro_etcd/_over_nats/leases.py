@@ -10,7 +10,7 @@ from micro_etcd.errors import EtcdInvalidArgumentError
 
 
 class NatsLeases:
-    """Leases granted through the service; errors as of Leases."""
+    """Leases of the service, with the errors of `Leases`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -23,7 +23,7 @@ class NatsLeases:
         """
         if id is not None:
             raise EtcdInvalidArgumentError(f"invalid id {id}: over NATS the service chooses it")
-        # A grant whose answer is lost leaves a lease that ends by itself, so it may be repeated.
+        # A grant without an answer leaves a lease that ends by itself, so it is repeated.
         reply = await self._caller.call("lease.grant", GrantBody(ttl=ttl), LeaseReply)
         return LeaseInfo(reply.lease, reply.ttl, reply.granted_ttl, [])
 

@@ -1,4 +1,4 @@
-"""Ranges, comparisons and operations as the etcd service takes them, and what it answers."""
+"""Conversions between the model and the bodies of a txn."""
 
 from micro_etcd._model.keys import EVERYTHING
 from micro_etcd._model.txn import (
@@ -36,7 +36,7 @@ def checked_key(key: bytes) -> bytes:
     """Return a key that is not empty.
 
     Raises:
-        EtcdInvalidArgumentError: It is.
+        EtcdInvalidArgumentError: The key is empty.
     """
     if not key:
         raise EtcdInvalidArgumentError("invalid key b'': expected at least one byte")
@@ -44,7 +44,7 @@ def checked_key(key: bytes) -> bytes:
 
 
 def span(key: bytes, range_end: bytes) -> Span:
-    """Return a range as the service takes it."""
+    """Return the body of a range."""
     if not range_end:
         return Span(key=checked_key(key))
     if (key, range_end) == (EVERYTHING, EVERYTHING):
@@ -53,7 +53,7 @@ def span(key: bytes, range_end: bytes) -> Span:
 
 
 def compare_body(compare: Compare) -> CompareBody:
-    """Return a comparison as the service takes it."""
+    """Return the body of a comparison."""
     return CompareBody.model_construct(
         span=span(compare.key, compare.range_end),
         target=compare.target.name.lower(),
@@ -63,7 +63,7 @@ def compare_body(compare: Compare) -> CompareBody:
 
 
 def operation_body(operation: Operation) -> OpBody:
-    """Return an operation as the service takes it."""
+    """Return the body of an operation."""
     if isinstance(operation, PutOp):
         value = PutOpValue(
             key=checked_key(operation.key),
@@ -91,14 +91,14 @@ def operation_body(operation: Operation) -> OpBody:
 
 
 def operation_result(
-    found: RangeAnswer | PutAnswer | DeleteAnswer, revision: int
+    answer: RangeAnswer | PutAnswer | DeleteAnswer, revision: int
 ) -> OperationResult:
-    """Return an answer as the client has it."""
-    if isinstance(found, RangeAnswer):
-        kvs = [item.keyvalue() for item in found.items]
-        return RangeResult(kvs, revision, found.more, found.count)
-    if isinstance(found, DeleteAnswer):
-        gone = [item.keyvalue() for item in found.prev_kvs]
-        return DeleteResult(revision, found.deleted, gone)
-    prev = None if found.prev_kv is None else found.prev_kv.keyvalue()
+    """Return the result of an operation."""
+    if isinstance(answer, RangeAnswer):
+        kvs = [item.keyvalue() for item in answer.items]
+        return RangeResult(kvs, revision, answer.more, answer.count)
+    if isinstance(answer, DeleteAnswer):
+        deleted = [item.keyvalue() for item in answer.prev_kvs]
+        return DeleteResult(revision, answer.deleted, deleted)
+    prev = None if answer.prev_kv is None else answer.prev_kv.keyvalue()
     return PutResult(revision, prev)

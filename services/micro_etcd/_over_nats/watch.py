@@ -1,4 +1,4 @@
-"""Watches over NATS: read from an instance of the service, continued on any other, nothing lost or repeated."""
+"""Watches over NATS, continued on another instance without a lost or repeated event."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from micro_etcd.errors import (
     EtcdUnavailableError,
 )
 
-SILENCE = 2.5  # heartbeats without a message after which the instance counts as gone
+SILENCE = 2.5  # heartbeats without a message until the instance counts as gone
 FATAL = (
     EtcdCompactedError,
     EtcdPermissionDeniedError,
@@ -38,9 +38,9 @@ logger = logging.getLogger("micro.etcd.watch")
 
 
 class NatsEventStream:
-    """An async iterator of WatchBatch; errors, resumption and closing as of EventStream.
+    """An async iterator of WatchBatch; it resumes, fails and closes like `EventStream`.
 
-    A reader that stops reading is told nothing more once its window is full.
+    The service stops sending to a reader whose window is full.
     """
 
     def __init__(
@@ -76,29 +76,29 @@ class NatsEventStream:
 
 
 class _Reader:
-    """Receives, orders and acknowledges; starts again when something is missing.
+    """The receiver of a watch: orders, acknowledges, and starts again when a message is missing.
 
-    It does not know the stream that reads from it, so a stream that is dropped can be noticed.
+    It does not refer to the stream that reads from it, so that a dropped stream is collected.
     """
 
     def __init__(
         self, caller: Caller, body: WatchBody, on_ready: Callable[[], object] | None
     ) -> None:
-        self.batches: deque[tuple[int, WatchBatch]] = deque()  # with the number of their message
+        self.batches: deque[tuple[int, WatchBatch]] = deque()  # with the number of the message
         self.next_revision = 0
         self._caller = caller
         self._body = body
         self._on_ready = on_ready
         self._task: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
-        self._changed = asyncio.Event()  # for the task: something was received or taken
-        self._filled = asyncio.Event()  # for the taker
+        self._changed = asyncio.Event()  # wakes the task
+        self._filled = asyncio.Event()  # wakes the reader
         self._closed = False
         self._error: EtcdError | None = None
         self._forget()
 
     def _forget(self) -> None:
-        """Be ready for a new numbering of messages."""
+        """Prepare for a new numbering of messages."""
         self._seq = 0
         self._parts: list[bytes] = []
         self._cut: EtcdError | None = None
@@ -120,7 +120,7 @@ class _Reader:
             if self._closed:
                 raise StopAsyncIteration
             if self._task is not None and self._task.done():
-                self._task.result()  # only a fault of ours ends it without an error
+                self._task.result()  # a bug ended it
             self._filled.clear()
             await self._filled.wait()
         _, batch = self.batches.popleft()
@@ -158,8 +158,8 @@ class _Reader:
             self._wake()
 
     async def _serve_once(self) -> None:
-        """Start the watch on some instance and follow it until it has to be started again."""
-        while len(self.batches) > self._body.window:  # the reader is behind enough as it is
+        """Start the watch on an instance and follow it until it must start again."""
+        while len(self.batches) > self._body.window:  # the reader is far enough behind
             self._changed.clear()
             await self._changed.wait()
         self._forget()
@@ -207,7 +207,7 @@ class _Reader:
         logger.info("watch over NATS starts again: %s", self._cut)
 
     async def _answer(self, heartbeat: float) -> None:
-        """Answer the heartbeat once the reader has caught up half a window, or half a heartbeat has passed."""
+        """Answer the heartbeat within half a window of the reader, or after half a heartbeat."""
         if self._owed is None:
             return
         message, came = self._owed

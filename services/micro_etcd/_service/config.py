@@ -1,4 +1,4 @@
-"""Configuration of the etcd service: which namespaces there are, and where etcd is."""
+"""Configuration of the etcd service: its namespaces, and the way to etcd."""
 
 import os
 import tomllib
@@ -41,13 +41,13 @@ _SHORT: dict[str, tuple[Right, ...]] = {
 
 
 class NamespaceRule(BaseModel):
-    """What the callers of one namespace token may do.
+    """The prefix and the rights of one namespace token.
 
     Attributes:
-        prefix: Put before every key; nothing outside it can be reached.
-        allow: Operations: get, list, put, delete, txn, lease, lock, watch, status; or `read` (get, list,
-            watch, status), `write` (the rest), `all`. Nothing by default. A txn also needs the right
-            of each operation in it, and `get` for its comparisons.
+        prefix: Prefix of every key; callers cannot reach other keys.
+        allow: Operations: get, list, put, delete, txn, lease, lock, watch, status; or `read` (get,
+            list, watch, status), `write` (the rest), `all`. Nothing is allowed by default. A txn
+            also needs the right of each operation in it, and `get` for its comparisons.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ class NamespaceRule(BaseModel):
 
 
 class EtcdSection(BaseModel):
-    """Where etcd is and how to log in; TLS when any of the files is named.
+    """Endpoints and login of etcd; TLS is used when one of its files is given.
 
     The password file is read at each login, so a new password needs no restart.
     """
@@ -95,7 +95,7 @@ class EtcdSection(BaseModel):
         return self
 
     def client(self) -> EtcdClient[bytes]:
-        """Return the client these settings describe."""
+        """Return the client of these settings."""
         credential = None
         if self.user is not None:
             credential = EtcdCredential(self.user, self._password)
@@ -113,15 +113,15 @@ class EtcdSection(BaseModel):
 
 
 class EtcdServiceSettings(BaseModel):
-    """Everything the etcd service can be told.
+    """All settings of the etcd service.
 
     Attributes:
-        etcd: Where etcd is.
-        namespaces: By token, the second one of the subject `etcd.<token>.kv.get`.
+        etcd: The way to etcd.
+        namespaces: Rules by token, the second token of the subject `etcd.<token>.kv.get`.
         group: First part of all subjects.
-        deliver_prefixes: Where watches may be delivered to: the inboxes of callers. Without this a
-            caller could have the service publish to any subject.
-        max_watches: Watches one instance serves; more are refused with 429.
+        deliver_prefixes: Prefixes of the subjects that watches deliver to. They keep callers from
+            publishing to any subject through the service.
+        max_watches: Watches that one instance serves; more are refused with 429.
         max_watches_per_namespace: Watches of one namespace that one instance serves.
         max_waiting: Requests of one namespace that wait for locks in one instance, beside those
             in flight; more are refused with 429.
@@ -155,22 +155,23 @@ class EtcdServiceSettings(BaseModel):
     def load(cls, path: Path | None, environ: Mapping[str, str] = os.environ) -> Self:
         """Read a TOML file and the environment; the environment wins.
 
-        Variables: `ETCD_ENDPOINTS` (comma-separated), `ETCD_USER`, `ETCD_PASSWORD`, `ETCD_CA`,
-        `ETCD_PASSWORD_FILE`, `ETCD_CERT`, `ETCD_KEY`, `ETCD_NAMESPACES` (`token=prefix:right+right`, several by blanks).
+        Variables: `ETCD_ENDPOINTS` (comma-separated), `ETCD_USER`, `ETCD_PASSWORD`,
+        `ETCD_PASSWORD_FILE`, `ETCD_CA`, `ETCD_CERT`, `ETCD_KEY`, and `ETCD_NAMESPACES` (entries
+        `token=prefix:right+right`, separated by blanks).
 
         Raises:
-            ConfigError: The file cannot be read, or something in it is not acceptable.
+            ConfigError: The file cannot be read, or a setting is not valid.
         """
-        found: dict[str, Any] = {}
+        tables: dict[str, Any] = {}
         if path is not None:
             try:
-                found = tomllib.loads(path.read_text())
+                tables = tomllib.loads(path.read_text())
             except (OSError, ValueError) as error:
                 raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from error
-        section = _table(found, "etcd") | _etcd_environment(environ)
-        spaces = _table(found, "namespaces") | _namespaces(environ.get("ETCD_NAMESPACES", ""))
+        section = _table(tables, "etcd") | _etcd_environment(environ)
+        spaces = _table(tables, "namespaces") | _namespaces(environ.get("ETCD_NAMESPACES", ""))
         try:
-            return cls.model_validate({**found, "etcd": section, "namespaces": spaces})
+            return cls.model_validate({**tables, "etcd": section, "namespaces": spaces})
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
             first = problems[0]
@@ -179,27 +180,27 @@ class EtcdServiceSettings(BaseModel):
             raise ConfigError(f"invalid configuration: {where}: {reason}") from error
 
 
-def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    table = found.get(name, {})
+def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = tables.get(name, {})
     if not isinstance(table, dict):
         raise ConfigError(f"invalid configuration: {name}: expected a table, such as [{name}]")
     return table
 
 
 def _etcd_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    section: dict[str, Any] = {
         name: environ[f"ETCD_{name.upper()}"]
         for name in ("user", "password", "password_file", "ca", "cert", "key")
         if environ.get(f"ETCD_{name.upper()}")
     }
     endpoints = environ.get("ETCD_ENDPOINTS")
     if endpoints:
-        found["endpoints"] = [part.strip() for part in endpoints.split(",") if part.strip()]
-    return found
+        section["endpoints"] = [part.strip() for part in endpoints.split(",") if part.strip()]
+    return section
 
 
 def _namespaces(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    rules: dict[str, Any] = {}
     for entry in text.split():
         token, equals, rule = entry.partition("=")
         prefix, colon, rights = rule.rpartition(":")
@@ -207,5 +208,5 @@ def _namespaces(text: str) -> dict[str, Any]:
             raise ConfigError(
                 f"invalid ETCD_NAMESPACES entry {entry!r}: expected token=prefix:right+right"
             )
-        found[token] = {"prefix": prefix, "allow": rights.split("+")}
-    return found
+        rules[token] = {"prefix": prefix, "allow": rights.split("+")}
+    return rules

@@ -1,4 +1,4 @@
-"""The middleware around every endpoint of the service: its namespace, its errors, its reply."""
+"""The middleware of every endpoint: namespace, errors, size of the reply."""
 
 from collections.abc import Callable
 

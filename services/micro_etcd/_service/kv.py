@@ -68,7 +68,7 @@ class KeyEndpoints:
         }
 
     def raw(self) -> dict[str, Middleware]:
-        """Return, by operation, what answers a request whose key is in the header `Etcd-Key`."""
+        """Return the middlewares for requests with the header `Etcd-Key`, by operation."""
         return {"kv.get": self._raw_get, "kv.put": self._raw_put}
 
     async def get(self, body: GetBody, request: Request) -> GetReply:
@@ -124,7 +124,7 @@ class KeyEndpoints:
         return self._read_backs.fitting(reply) if body.prev_kv else reply
 
     async def list(self, body: ListBody, request: Request) -> ListReply:
-        """Answer `kv.list`: as many keys as fit a message; the cursor goes on at the same revision."""
+        """Answer `kv.list` with the keys that fit into a message; the cursor keeps the revision."""
         view = self._namespaces.view(request, "list")
         key, end = body.range()
         revision = body.revision
@@ -186,19 +186,19 @@ class KeyEndpoints:
 
 
 class _Page:
-    """Collects keys until a message is full."""
+    """The keys of a reply, until the message is full."""
 
     def __init__(self, view: View, limit: int, *, keys_only: bool) -> None:
         self.view = view
         self.items: list[Item] = []
         self.full = False
         self._keys_only = keys_only
-        self._room = limit - 256  # what stands around the items
+        self._room = limit - 256  # bytes around the items
         self._used = 0
         self._most = FIRST_READ
 
     def next_read(self, wanted: int | None) -> int:
-        """Return how many keys to ask for: about as many as there is room for."""
+        """Return the number of keys to read next: about as many as there is room for."""
         count = self._most
         if self.items:
             mean = max(1, self._used // len(self.items))
@@ -219,10 +219,10 @@ class _Page:
             raise error
 
     def take(self, kvs: Sequence[KeyValue]) -> int:
-        """Take what fits and return how many that were.
+        """Add the keys that fit and return their number.
 
         Raises:
-            EtcdPayloadTooLargeError: A key alone does not fit a message.
+            EtcdPayloadTooLargeError: A single key does not fit into a message.
         """
         self._most = MAX_READ
         for number, kv in enumerate(kvs):
@@ -242,7 +242,7 @@ class _Page:
 
 
 def make_cursor(revision: int, key: bytes) -> str:
-    """Return where a list goes on."""
+    """Return the cursor of a list."""
     return base64.urlsafe_b64encode(b"%d:%b" % (revision, key)).decode()
 
 
@@ -250,7 +250,7 @@ def read_cursor(cursor: str) -> tuple[int, bytes]:
     """Return the pinned revision and the last key of a cursor.
 
     Raises:
-        EtcdInvalidArgumentError: It is none.
+        EtcdInvalidArgumentError: The cursor is not valid.
     """
     try:
         number, colon, key = base64.b64decode(cursor, altchars=b"-_", validate=True).partition(b":")
@@ -288,11 +288,11 @@ def _lease(headers: dict[str, str]) -> int | None:
 async def _conditional(
     view: View, operation: Operation, key: bytes, condition: Condition | None, guard: Guard | None
 ) -> OperationResult:
-    """Do a write if its condition and guard hold.
+    """Apply a write if its condition and guard hold.
 
     Raises:
         EtcdLockLostError: The guard does not hold.
-        EtcdConditionFailedError: The condition does not.
+        EtcdConditionFailedError: The condition does not hold.
     """
     compares: list[Compare] = []
     lookups: list[Operation] = []
@@ -307,8 +307,8 @@ async def _conditional(
     if answer.succeeded:
         return answer.responses[0]
     if guard is not None:
-        found = answer.responses[0]
-        held = isinstance(found, RangeResult) and [kv.create_revision for kv in found.kvs]
+        lookup = answer.responses[0]
+        held = isinstance(lookup, RangeResult) and [kv.create_revision for kv in lookup.kvs]
         if held != [guard.create_revision]:
             raise EtcdLockLostError(f"the lock of key {guard.key!r} is lost")
     raise EtcdConditionFailedError(f"the condition on key {key!r} does not hold")

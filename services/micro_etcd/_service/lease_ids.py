@@ -1,7 +1,8 @@
 """Lease ids that show which namespace a lease belongs to.
 
-Leases belong to the whole cluster. The service draws the ids itself: 39 random bits, then 24 bits of a
-hash of them and the namespace's prefix. So every instance knows the owner of a lease by its id alone.
+Leases belong to the whole cluster. The service draws the ids itself: 39 random bits, then 24 bits
+of a hash of them and the namespace's prefix. So every instance knows the owner of a lease by its id
+alone.
 """
 
 import hashlib

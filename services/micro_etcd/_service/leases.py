@@ -1,4 +1,4 @@
-"""The lease and lock endpoints. Callers keep their own leases alive: a dead caller's lock ends by itself."""
+"""The lease and lock endpoints. Callers renew their leases, so the lock of a dead caller ends."""
 
 import asyncio
 from collections import Counter
@@ -27,11 +27,7 @@ from micro_etcd.errors import (
 
 
 class LeaseEndpoints:
-    """Handlers of `lease.*` and `lock.*`.
-
-    Lease ids are long random numbers nobody else learns, which is what guards them between namespaces;
-    revoking one, which deletes keys, is checked besides.
-    """
+    """Handlers of `lease.*` and `lock.*`."""
 
     def __init__(
         self, namespaces: Namespaces, stopping: asyncio.Event, *, max_waiting: int
@@ -73,7 +69,7 @@ class LeaseEndpoints:
         return LeaseReply(lease=body.lease, ttl=-1)
 
     async def ttl(self, body: LeaseBody, request: Request) -> LeaseReply:
-        """Answer `lease.ttl`; a lease that is gone has the ttl -1."""
+        """Answer `lease.ttl`; -1 means that the lease is gone."""
         view = self._leasing(request)
         try:
             lease = await view.lease(body.lease)
@@ -86,8 +82,8 @@ class LeaseEndpoints:
     async def acquire(self, body: AcquireBody, request: Request) -> AcquireReply:
         """Answer `lock.acquire` within `wait_s`.
 
-        Without a lease of the caller's, one is granted, and taken back when the lock is not had. With
-        one, the place in the queue is kept: asking again, of any instance, goes on waiting in it.
+        Without a lease of the caller, one is granted, and revoked when the lock is not free in
+        time. With one, the place in the queue is kept between requests, on any instance.
         """
         view = self._namespaces.view(request, "lock")
         if body.lease is not None:
@@ -102,7 +98,7 @@ class LeaseEndpoints:
             reply = await self._wait(view, body, granted.id, granted.ttl)
             if reply.state == "queued":
                 raise EtcdLockBusyError(f"lock {body.name!r} is held by another")
-            # The holder's time counts from now, not from when it began to wait.
+            # The time of the holder counts from now, not from the start of its wait.
             await view.whole.leases.keep_alive(granted.id)
         except BaseException:
             await view.whole.leases.revoke(granted.id)
@@ -110,7 +106,7 @@ class LeaseEndpoints:
         return reply
 
     async def release(self, body: ReleaseBody, request: Request) -> LeaseReply:
-        """Answer `lock.release`; releasing twice is as good as once."""
+        """Answer `lock.release`; idempotent."""
         view = self._namespaces.view(request, "lock")
         try:
             await view.lease(body.lease)
@@ -134,7 +130,7 @@ class LeaseEndpoints:
         return reply if granted else reply.model_copy(update={"state": "queued"})
 
     async def _is_first_within(self, place: QueuePlace, seconds: float) -> bool:
-        """Wait until a place is the first; return False after the time, or when the service stops."""
+        """Wait until a place is the first; return False after the time, or at a stop."""
         waiting = asyncio.ensure_future(place.wait())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -153,7 +149,7 @@ class LeaseEndpoints:
 
     @contextmanager
     def _waiter(self, view: View) -> Iterator[None]:
-        """Count a request that waits; it is not in flight, but waiting has a limit, too."""
+        """Count a waiting request; waiting is not in flight, but has a limit too."""
         if self._waiting[view.token] >= self._max_waiting:
             raise EtcdTooManyRequestError(
                 f"{self._max_waiting} requests of namespace {view.token!r} wait for locks already"

@@ -60,7 +60,7 @@ class View:
     async def grant(self, ttl: int) -> LeaseInfo:
         """Grant a lease that belongs to this namespace."""
         for _ in range(GRANTS):
-            # A grant whose answer is lost leaves a lease that ends by itself, so another is made.
+            # A grant without an answer leaves a lease that ends by itself, so another is made.
             with contextlib.suppress(EtcdLeaseExistsError, EtcdOutcomeUnknownError):
                 return await self.whole.leases.grant(ttl, lease_ids.draw(self.namespace.prefix))
         return await self.whole.leases.grant(ttl, lease_ids.draw(self.namespace.prefix))
@@ -83,7 +83,7 @@ class View:
 
         Raises:
             EtcdLeaseNotFoundError: It is gone.
-            EtcdPermissionDeniedError: It belongs to another, or keys of others are bound to it.
+            EtcdPermissionDeniedError: It is of another namespace, or has keys of another.
         """
         await self.check_lease(id)
         lease = await self.whole.leases.time_to_live(id, keys=True)
@@ -96,7 +96,7 @@ class View:
         return LeaseInfo(lease.id, lease.ttl, lease.granted_ttl, keys)
 
     def owns(self, lease: int) -> bool:
-        """Return whether a lease belongs to this namespace, or is none (0)."""
+        """Return whether a lease belongs to this namespace; 0 stands for no lease."""
         return not lease or lease_ids.belongs(self.namespace.prefix, lease)
 
     def shown(self, kv: KeyValue) -> KeyValue:

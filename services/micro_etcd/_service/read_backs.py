@@ -1,7 +1,7 @@
 """Writes that also read: their answer must fit into one message before anything is written.
 
-The size is asked for before the write, since etcd has no way back. If a concurrent write has made the
-answer larger meanwhile, the error says that the write was applied.
+The size is read before the write. If a concurrent write has made the answer larger meanwhile, the
+error says that the write was applied.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ W = TypeVar("W", bound=WriteReply)
 
 
 class ReadBacks:
-    """The check of what writes read; `max_payload` returns how large a message may be now."""
+    """The size check of writes that read; `max_payload` returns the size of a message."""
 
     def __init__(self, max_payload: Callable[[], int]) -> None:
         self._max_payload = max_payload
@@ -60,10 +60,10 @@ class ReadBacks:
             )
 
     def fitting(self, reply: W) -> W:
-        """Return the reply to a write that was applied, if it fits into one message.
+        """Return the reply to an applied write, if it fits into one message.
 
         Raises:
-            EtcdAnswerOmittedError: It does not.
+            EtcdAnswerOmittedError: The reply does not fit.
         """
         size, limit = len(reply.model_dump_json()), self._max_payload() - MARGIN
         if size <= limit:

@@ -1,4 +1,4 @@
-"""The etcd service: endpoints over an open connection to etcd, as one service of a micro context."""
+"""The etcd service: its endpoints, its start and its stop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -23,10 +23,10 @@ Setup = Callable[[Context], Coroutine[Any, Any, None]]
 
 
 class EtcdService:
-    """Serves one open connection to etcd; an instance of `add_etcd_service`.
+    """One instance of the service, over one open connection to etcd.
 
     Attributes:
-        failures: Errors of etcd answered so far, by stable name; part of STATS.
+        failures: Number of error replies by stable name; part of STATS.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class EtcdService:
 
     @property
     def watches(self) -> int:
-        """How many watches this instance serves."""
+        """Number of watches that this instance serves."""
         return 0 if self._watches is None else len(self._watches)
 
     @property
     def started_watches(self) -> int:
-        """How many watches this instance has begun to serve so far."""
+        """Number of watches that this instance has started so far."""
         return 0 if self._watches is None else self._watches.started
 
     async def start(self, service: Service) -> None:
@@ -94,7 +94,7 @@ class EtcdService:
             )
 
     async def close(self) -> None:
-        """Send readers and waiters elsewhere; idempotent."""
+        """Send readers and waiters to other instances; idempotent."""
         self._stopping.set()
         if self._watches is not None:
             await self._watches.close()
@@ -145,13 +145,13 @@ async def add_etcd_service(
 
     Args:
         ctx: The context to add the service to; connected.
-        etcd: An open connection that returns bytes (`communicator.raw`); it must outlive the context's
-            services, so enter it into the context.
-        settings: Namespaces and limits; where etcd is is not read from here.
+        etcd: An open connection that returns bytes (`communicator.raw`). It must outlive the
+            services of the context, so enter it into the context.
+        settings: Namespaces and limits; its section `etcd` is not used.
         name: Name of the service.
 
     Raises:
-        ConfigError: A name is not acceptable.
+        ConfigError: The name is not valid.
         PermissionDeniedError: The NATS server refuses a subscription.
     """
     served = EtcdService(etcd, settings, ctx)
@@ -167,7 +167,7 @@ async def add_etcd_service(
     ctx.add_check(name, is_ready)
 
     async def hand_over() -> None:
-        # Before the service drains: readers and waiters lose no time.
+        # Before the service drains, so that readers and waiters lose no time.
         await ctx.wait()
         await served.close()
 
@@ -183,7 +183,7 @@ async def add_etcd_service(
 
 
 async def setup(ctx: Context, settings: EtcdServiceSettings | None = None) -> None:
-    """Serve etcd, by default as the environment says: `micro.run(setup)` is the whole program.
+    """Serve etcd with the settings of the environment by default: `micro.run(setup)`.
 
     Raises:
         ConfigError: The settings cannot work.
@@ -201,12 +201,12 @@ def serve(settings: EtcdServiceSettings) -> Setup:
 
 
 async def setup_embedded(ctx: Context) -> None:
-    """Serve an etcd of its own, started here with its data in a temporary folder: for trials.
+    """Serve a new etcd with its data in a temporary folder, for trials.
 
     The one namespace is `demo`, with the prefix `/demo/` and every right.
 
     Raises:
-        FileNotFoundError: There is no etcd to run.
+        FileNotFoundError: There is no etcd program.
     """
     server = await ctx.enter(_Embedded())
     settings = EtcdServiceSettings(
@@ -217,7 +217,7 @@ async def setup_embedded(ctx: Context) -> None:
 
 
 class _Embedded(AbstractAsyncContextManager[EtcdServer]):
-    """An etcd process; starting and stopping it blocks, so that is done in a thread."""
+    """An etcd process, started and stopped in a thread, since that blocks."""
 
     def __init__(self) -> None:
         self._server = EtcdServer()

@@ -1,4 +1,4 @@
-"""The txn endpoint: every operation and comparison is checked, then all are done at one revision."""
+"""The txn endpoint: all operations and comparisons are checked, then done at one revision."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -81,7 +81,7 @@ def _compare(body: CompareBody, view: View) -> Compare:
         raise EtcdInvalidArgumentError(f"invalid operand for {body.target}: expected {wanted}")
     if target is CompareCompareTarget.LEASE and (
         body.op not in ("=", "!=") or not view.owns(int(body.operand))
-    ):  # anything else would tell the ids of others, bit by bit
+    ):  # any other comparison would reveal the ids of others bit by bit
         raise EtcdPermissionDeniedError(
             f"invalid comparison of a lease: expected = or != with one of {view.token!r} or 0"
         )

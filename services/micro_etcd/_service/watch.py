@@ -1,14 +1,16 @@
-"""Watches served over NATS: each revision one message, numbered, acknowledged through heartbeats.
+"""Watches served over NATS: one numbered message per revision, acknowledged by heartbeats.
 
-What a reader finds on its `deliver` subject, all with the headers `Etcd-Watch` and `Etcd-Seq`:
+Messages on the `deliver` subject of a reader, all with the headers `Etcd-Watch` and `Etcd-Seq`:
 
-- events: JSON of `Delivery`, `Etcd-Revision`; `Etcd-Part: i/n` when the body is cut into n messages;
-- heartbeats: requests with `Etcd-Heartbeat: 1`; `Etcd-Seq` is that of the last message, `Etcd-Revision` a
-  revision up to which all is delivered. The answer's `Etcd-Ack` is the last message the reader is done with;
-- the end: `Etcd-Error` and the service's error headers; the watch is over.
+- events: JSON of `Delivery`, `Etcd-Revision`; `Etcd-Part: i/n` when the body is cut into n
+  messages;
+- heartbeats: requests with `Etcd-Heartbeat: 1`, the number of the last message in `Etcd-Seq`, and
+  in `Etcd-Revision` a revision up to which all events are delivered. The header `Etcd-Ack` of the
+  answer is the last message that the reader has processed;
+- the end: `Etcd-Error` and the other headers of an error; the watch is over.
 
-`Etcd-Seq` counts messages from 1 without a gap. A reader that finds a gap, or hears nothing for two and a
-half heartbeats, starts again behind the last revision it has whole, on any instance.
+`Etcd-Seq` counts messages from 1 without a gap. After a gap, or two and a half heartbeats of
+silence, the reader starts again after its last complete revision, on any instance.
 """
 
 import asyncio
@@ -72,7 +74,7 @@ class WatchEndpoints:
         self._instance = instance
         self._max_watches = max_watches
         self._max_per_namespace = max_per_namespace
-        self._counts: Counter[str] = Counter()  # watches by namespace, those that start included
+        self._counts: Counter[str] = Counter()  # watches by namespace, starting ones included
         self._deliver_prefixes = deliver_prefixes
         self._served: dict[str, tuple[Feed, asyncio.Task[None], str]] = {}
         self._closed = False
@@ -117,7 +119,8 @@ class WatchEndpoints:
             )
         if self._counts[token] >= self._max_per_namespace:
             raise EtcdTooManyRequestError(
-                f"the instance serves {self._max_per_namespace} watches of namespace {token!r} already"
+                f"the instance serves {self._max_per_namespace} watches "
+                f"of namespace {token!r} already"
             )
 
     def _ended(self, id: str, token: str) -> None:
@@ -137,14 +140,14 @@ class WatchEndpoints:
         stream = view.whole.events(*full, options=options)
         try:
             await stream.start()
-            # Made before the answer is: what happens from now on is delivered or ends the watch.
+            # Made before the answer: later events are delivered or end the watch.
             return Feed(stream, view, full, body, self._nc)
         except BaseException:
             stream.close()
             raise
 
     async def stop(self, body: StopBody, request: Request) -> Reply:
-        """Answer `watch.stop`; stopping a watch that is over is no error."""
+        """Answer `watch.stop`; a watch that is over is no error."""
         view = self._namespaces.view(request)
         served = self._served.get(body.watch_id)
         if served is not None and served[2] == view.token:
@@ -152,7 +155,7 @@ class WatchEndpoints:
         return Reply()
 
     async def close(self) -> None:
-        """End all watches and tell their readers to go on elsewhere; idempotent."""
+        """End all watches and send their readers to other instances; idempotent."""
         self._closed = True
         served = list(self._served.values())
         for _, task, _ in served:
@@ -177,7 +180,7 @@ class WatchEndpoints:
 
 
 class Feed:
-    """One watch: reads etcd and publishes, as far ahead of the reader as its window allows."""
+    """One watch, published as far ahead of its reader as the window allows."""
 
     def __init__(
         self,
@@ -200,7 +203,7 @@ class Feed:
         self._acknowledged = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the reader is gone or etcd refuses; never raises but when cancelled."""
+        """Serve until the reader is gone or etcd refuses; raises only when cancelled."""
         pumping = asyncio.create_task(self._pump())
         beating = asyncio.create_task(self._beats())
         try:
@@ -219,7 +222,7 @@ class Feed:
             logger.error("watch %s on %r failed", self.id, self._full, exc_info=failure)
 
     async def finish(self, error: EtcdError) -> None:
-        """Tell the reader that and why the watch is over."""
+        """Send the reader the end of the watch and its reason."""
         headers = {
             **error_headers(error),
             ERROR_TEXT: " ".join(error.message.split()),
@@ -305,7 +308,7 @@ class Feed:
         return int(text[:18])
 
     def _covers(self, event: Event) -> bool:
-        """Return whether an event may be seen: etcd had faults that sent keys nobody asked for."""
+        """Return whether the watch covers an event: etcd had bugs that sent other keys."""
         key, end = self._full
         if not event.kv.key.startswith(self._view.namespace.prefix):
             return False
@@ -325,7 +328,7 @@ class Feed:
 
 
 async def _check_history(view: View, key: bytes, body: WatchBody) -> None:
-    """Refuse to resume a watch in a store that has not seen what the reader has seen."""
+    """Refuse to resume a watch in a store that is behind its reader."""
     if not body.resume or not body.start_revision:
         return
     revision = await view.kv.revision(key)

@@ -1,1 +1,1 @@
-"""What the service and its client exchange over NATS: JSON models, headers, errors."""
+"""Messages between the service and its client: JSON models, headers, errors."""

@@ -1,11 +1,11 @@
-"""How an error of etcd travels over NATS, and how it becomes the same error again.
+"""Errors of etcd on their way over NATS, and back.
 
-The numeric code is for every client of any language, the header `Etcd-Error` carries the stable name,
-`Etcd-Outcome` whether a write may have been applied (`not-applied` or `unknown`).
+Every client reads the numeric code. The header `Etcd-Error` carries the stable name, and the header
+`Etcd-Outcome` whether a write was applied: `not-applied`, `applied` or `unknown`.
 
 EtcdAbortedError
 ├── EtcdConditionFailedError      an `if` did not hold
-└── EtcdLockBusyError             the lock was not had in time
+└── EtcdLockBusyError             the lock was not free in time
 EtcdRequestTooLargeError
 └── EtcdPayloadTooLargeError      more than a NATS message can carry: size
     └── EtcdAnswerOmittedError    the write was applied: revision
@@ -32,7 +32,7 @@ class EtcdConditionFailedError(errors.EtcdAbortedError):
 
 
 class EtcdLockBusyError(errors.EtcdAbortedError):
-    """Somebody else held the lock for all the time allowed."""
+    """Another caller held the lock for the whole time allowed."""
 
     name = "LOCK_BUSY"
 
@@ -90,7 +90,7 @@ _CODES: dict[type[EtcdError], int] = {
 _KINDS: dict[str, type[EtcdError]] = {
     kind.name: kind
     for kind in (
-        *(found for found in vars(errors).values() if isinstance(found, type)),
+        *(value for value in vars(errors).values() if isinstance(value, type)),
         EtcdConditionFailedError,
         EtcdLockBusyError,
         EtcdPayloadTooLargeError,
@@ -101,12 +101,12 @@ _KINDS: dict[str, type[EtcdError]] = {
 
 
 def code_of(error: EtcdError) -> int:
-    """Return the numeric code for an error; 500 for what has none of its own."""
+    """Return the numeric code of an error, 500 unless its class has another."""
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), 500)
 
 
 def error_headers(error: EtcdError) -> dict[str, str]:
-    """Return the headers that say what an error is."""
+    """Return the headers of an error."""
     headers = {ERROR: error.name, OUTCOME: error.outcome}
     if isinstance(error, EtcdCompactedError):
         headers[COMPACT_REVISION] = str(error.compact_revision)
@@ -118,16 +118,16 @@ def error_headers(error: EtcdError) -> dict[str, str]:
 
 
 def to_service_error(error: EtcdError) -> ServiceError:
-    """Return the answer that carries an error of etcd."""
+    """Return the reply for an error of etcd."""
     return ServiceError(code_of(error), error.message or error.name, headers=error_headers(error))
 
 
 def from_service_error(answer: ServiceError, *, write: bool) -> EtcdError:
-    """Return the error an answer carries; what came from elsewhere than our handlers gets the closest one.
+    """Return the error of a reply; a reply without a name gets the closest class.
 
     Args:
-        answer: What the service answered.
-        write: Whether it was a write: one that was cut short has an unknown outcome.
+        answer: The reply of the service.
+        write: Whether the request was a write; a write that was cut short has an unknown outcome.
     """
     name = answer.headers.get(ERROR, "")
     if name in _KINDS:
@@ -157,7 +157,7 @@ def named_error(name: str, message: str, headers: dict[str, str]) -> EtcdError:
 
 
 def from_nats_error(error: Exception, subject: str, *, write: bool) -> EtcdError:
-    """Return the error for a request that got no answer."""
+    """Return the error of a request without a reply."""
     if isinstance(error, PayloadTooLargeError):
         return EtcdPayloadTooLargeError(str(error), size=error.size)
     if isinstance(error, nats.errors.NoRespondersError):

@@ -16,7 +16,7 @@ class GetBody(Body):
 
 
 class GetReply(Reply):
-    """A missing key is `found: false`, not an error."""
+    """One key; a missing key is `found: false`, not an error."""
 
     found: bool
     kv: Item | None = None
@@ -29,7 +29,7 @@ class GetManyBody(Body):
 
 
 class GetManyReply(Reply):
-    """In the order asked for; null for a missing key."""
+    """The keys in the order of the request, null for a missing one."""
 
     items: list[Item | None]
 
@@ -45,7 +45,7 @@ class ListBody(Span):
 
 
 class ListReply(Reply):
-    """One page; with a `cursor` there is more, all of it at `revision`."""
+    """One page; with a `cursor` more pages follow, all of them at `revision`."""
 
     revision: int
     items: list[Item]
@@ -53,7 +53,7 @@ class ListReply(Reply):
 
 
 class Condition(Body):
-    """What must hold of the key itself: one of the three."""
+    """A condition on the key itself: one of the three."""
 
     mod_revision: Revision | None = None
     version: Revision | None = None
@@ -67,7 +67,7 @@ class Condition(Body):
 
 
 class Guard(Body):
-    """A lock that must still be held: the key and token of `lock.acquire`."""
+    """A lock that must be held: the key and the token of `lock.acquire`."""
 
     key: Key
     create_revision: Annotated[int, Field(gt=0, lt=1 << 63)]
@@ -82,7 +82,7 @@ class _Write(Body):
 
 
 class PutBody(_Write):
-    """`kv.put`; a value of null keeps the value and changes only the lease."""
+    """`kv.put`; null keeps the value and changes only the lease."""
 
     key: Key
     value: Binary | None = None
@@ -91,7 +91,7 @@ class PutBody(_Write):
 
 
 class PutReply(Reply):
-    """The revision the put made."""
+    """The revision that the put made."""
 
     revision: int
     prev_kv: Item | None = None
@@ -108,7 +108,7 @@ class DeleteBody(_Write, Span):
 
 
 class DeleteReply(Reply):
-    """How many keys went."""
+    """The number of deleted keys."""
 
     revision: int
     deleted: int

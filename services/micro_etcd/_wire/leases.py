@@ -20,7 +20,7 @@ class LeaseBody(Body):
 
 
 class LeaseReply(Reply):
-    """State of a lease; `ttl` is what remains, -1 when it is gone. `keys` are those of the namespace."""
+    """State of a lease; `ttl` is the remaining time, -1 when the lease is gone."""
 
     lease: Id
     ttl: int
@@ -29,7 +29,7 @@ class LeaseReply(Reply):
 
 
 class AcquireBody(Body):
-    """`lock.acquire`: with a `lease` of one's own the place in the queue is kept between calls."""
+    """`lock.acquire`; with a `lease` of the caller the place in the queue is kept between calls."""
 
     name: Key
     ttl: Annotated[int, Field(gt=0, lt=1 << 31)] = 15
@@ -38,7 +38,7 @@ class AcquireBody(Body):
 
 
 class AcquireReply(Reply):
-    """`queued` is only answered to those who brought a lease; others get 409."""
+    """The state is `queued` only for a caller with a lease of its own; others get 409."""
 
     state: Literal["granted", "queued"]
     key: Binary

@@ -16,7 +16,7 @@ OPERATORS = {
 
 
 class CompareBody(Body):
-    """A comparison; over a `prefix` or `start` and `end` all keys must fit. `operand` is bytes for values."""
+    """A comparison of a key, or of every key of a range; the operand of a value is bytes."""
 
     span: Span
     target: Literal["value", "version", "create", "mod", "lease"]
@@ -39,7 +39,7 @@ class GetOpBody(Body):
 
 
 class PutOpValue(Body):
-    """What a put in a txn writes."""
+    """The write of a put in a txn."""
 
     key: Key
     value: Binary | None = None
@@ -73,7 +73,7 @@ class TxnBody(Body):
 
 
 class RangeAnswer(Reply):
-    """What a get found."""
+    """The result of a get."""
 
     items: list[Item]
     more: bool
@@ -81,20 +81,20 @@ class RangeAnswer(Reply):
 
 
 class PutAnswer(Reply):
-    """What a put replaced."""
+    """The result of a put."""
 
     prev_kv: Item | None
 
 
 class DeleteAnswer(Reply):
-    """What a delete took."""
+    """The result of a delete."""
 
     deleted: int
     prev_kvs: list[Item]
 
 
 class TxnReply(Reply):
-    """One response per operation done."""
+    """One response for each operation done."""
 
     succeeded: bool
     revision: int

@@ -1,7 +1,7 @@
-"""What goes over NATS between `NatsEtcd` (or any other caller) and the etcd service: JSON bodies.
+"""Types that the JSON bodies of the etcd service share.
 
-Keys and values are bytes. They travel as `{"s": "text"}` when they are UTF-8 and as `{"b": "base64"}`
-when they are not; a plain string is taken for text. Keys are relative to the caller's namespace.
+Keys and values are bytes: `{"s": "text"}` when they are UTF-8, otherwise `{"b": "base64"}`. A plain
+string is read as text. Keys are relative to the namespace of the caller.
 """
 
 import base64
@@ -22,11 +22,11 @@ from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.values import KeyValue
 
 
-def _read_bytes(found: Any) -> Any:
-    if isinstance(found, str):
-        return found.encode()
-    if isinstance(found, dict) and len(found) == 1:
-        ((form, text),) = found.items()
+def _read_bytes(given: Any) -> Any:
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, dict) and len(given) == 1:
+        ((form, text),) = given.items()
         if form == "s" and isinstance(text, str):
             return text.encode()
         if form == "b" and isinstance(text, str):
@@ -34,8 +34,8 @@ def _read_bytes(found: Any) -> Any:
                 return base64.b64decode(text, validate=True)
             except binascii.Error as error:
                 raise ValueError("expected base64 in 'b'") from error
-    if isinstance(found, bytes):
-        return found
+    if isinstance(given, bytes):
+        return given
     raise ValueError('expected text, {"s": text} or {"b": base64}')
 
 
@@ -66,23 +66,23 @@ Binary = Annotated[
 ]
 Key = Annotated[Binary, Field(min_length=1)]
 Revision = Annotated[int, Field(ge=0, lt=1 << 63)]
-# Sent as text, because JavaScript and others cannot hold 62 bits in a JSON number; read as either.
+# Sent as text, since a JSON number of JavaScript has 53 bits; read as text or number.
 Id = Annotated[int, PlainSerializer(str, return_type=str)]
 LeaseId = Annotated[Id, Field(gt=0, lt=1 << 63)]
 
 
 class Body(BaseModel):
-    """A request; unknown fields are refused, because a misspelt condition must not be a missing one."""
+    """A request; unknown fields are refused, since a misspelt condition must not be lost."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Reply(BaseModel):
-    """An answer."""
+    """A reply."""
 
 
 class Item(Reply):
-    """A key with its value and history; `value` is None where only keys were asked for."""
+    """A key with its value and history; `value` is None in a reply with keys only."""
 
     key: Binary
     value: Binary | None
@@ -93,7 +93,7 @@ class Item(Reply):
 
     @classmethod
     def of(cls, kv: KeyValue, *, keys_only: bool = False) -> "Item":
-        """Return the item for a key as etcd has it."""
+        """Return the item of a key."""
         return cls.model_construct(
             key=kv.key,
             value=None if keys_only else kv.value,
@@ -104,7 +104,7 @@ class Item(Reply):
         )
 
     def keyvalue(self) -> KeyValue:
-        """Return the item as the client has it."""
+        """Return the key as the client returns it."""
         return KeyValue(
             self.key,
             self.value if self.value is not None else b"",
@@ -118,7 +118,7 @@ class Item(Reply):
 class Span(Body):
     """Keys: exactly one of `key`, `prefix` (may be empty: all), or `start` with `end` (exclusive).
 
-    All are relative to the namespace, and so is what an end means: nothing reaches outside.
+    All of them are relative to the namespace, ends included: no range reaches outside.
     """
 
     key: Key | None = None

@@ -10,8 +10,8 @@ from micro_etcd._wire.values import Body, Item, Reply, Revision, Span
 class WatchBody(Span):
     """`watch.start`. `deliver` is a subject in the caller's own inbox space.
 
-    `resume` says that the caller has seen the revision before `start_revision`; a store that has not
-    is another one, or was restored.
+    `resume` says that the caller has seen the revision before `start_revision`. A store that has
+    not is another store, or was restored.
     """
 
     deliver: str
@@ -24,7 +24,7 @@ class WatchBody(Span):
 
 
 class WatchReply(Reply):
-    """Events after `revision` will follow on `deliver`."""
+    """Events after `revision` follow on `deliver`."""
 
     watch_id: str
     revision: int
@@ -53,7 +53,7 @@ class Delivery(Reply):
 
 
 class StatusReply(Reply):
-    """`status`: of each endpoint its version and leader, and what is wrong with it."""
+    """`status`: version, leader and errors of each endpoint."""
 
     class Endpoint(Reply):
         """One member."""

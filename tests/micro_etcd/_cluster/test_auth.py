@@ -142,7 +142,7 @@ def test_password_is_not_in_the_repr() -> None:
 
 @pytest.fixture(params=["simple", "jwt"])
 def tokens(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[str]:
-    """The kinds of token that etcd has."""
+    """Return the arguments for each kind of token."""
     return SIMPLE if request.param == "simple" else jwt(tmp_path)
 
 

@@ -68,7 +68,7 @@ async def test_cut_inside_a_backlog_loses_nothing(shared_server: EtcdServer, pre
 
 @every_version
 async def test_from_now_means_after_the_call(shared_server: EtcdServer, prefix: str) -> None:
-    """P3: nothing older is replayed after an idle cut, and the first event after the call is shown."""
+    """P3: an idle cut replays no older event, and the first event after the call is shown."""
     async with (
         EtcdClient(shared_server.address).connect() as direct,
         Proxy(shared_server.address) as proxy,

@@ -17,7 +17,7 @@ from micro_etcd.testing import EtcdCluster, EtcdServer
 
 @asynccontextmanager
 async def writing(communicator: EtcdCommunicator[str], prefix: str) -> AsyncIterator[list[int]]:
-    """Write numbered values for as long as the body runs, through whatever happens; yields their count."""
+    """Write numbered values while the body runs; yield their count."""
     count = [0]
 
     async def write() -> None:
@@ -49,7 +49,7 @@ async def check(
     prefix: str,
     harm: Callable[[list[int]], Awaitable[None]],
 ) -> list[Line]:
-    """Watch through `watched` and write through `direct` while `harm` runs; compare with the history."""
+    """Watch through `watched`, write through `direct`, and compare with the history."""
     async with watched.connect() as reader_side, direct.connect() as writer_side:
         first = await writer_side.kv.revision(b"x") + 1
         async with reading(reader_side, prefix) as reader:

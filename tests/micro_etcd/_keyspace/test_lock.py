@@ -59,7 +59,7 @@ async def test_lock_is_exclusive_and_fair(etcd: EtcdClient[str], prefix: str) ->
 
 @every_version
 async def test_lock_without_ttl_is_renewed(etcd: EtcdClient[str], prefix: str) -> None:
-    """P16: its lease is younger than a third of its ttl whenever looked at, so it can last for ever."""
+    """P16: its lease is always younger than a third of its ttl, so it can last for ever."""
     async with etcd.with_lock(prefix) as communicator:
         lease = communicator.lock.lease
         granted = await communicator.leases.time_to_live(lease)

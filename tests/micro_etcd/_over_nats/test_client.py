@@ -1,4 +1,4 @@
-"""NatsEtcd does over NATS what EtcdCommunicator does over gRPC, and tells the truth when it cannot."""
+"""NatsEtcd: the methods of EtcdCommunicator over NATS, and their errors."""
 
 import asyncio
 import json

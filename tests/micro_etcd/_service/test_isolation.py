@@ -259,7 +259,7 @@ def test_prefixes_side_by_side_and_the_same_one_twice_are_taken() -> None:
 
 @pytest.fixture
 async def large(serving: Instance, shared_server: EtcdServer, prefix: str) -> str:
-    """A key with a value that fits into etcd, but into no message."""
+    """Write a value that fits into etcd but not into a message; return its key."""
     async with EtcdClient(shared_server.address).connect() as direct:
         await direct.put(f"{prefix}mine/large", "x" * 1_200_000)
     return "large"

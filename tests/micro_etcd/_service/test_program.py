@@ -1,4 +1,4 @@
-"""`python -m micro_etcd`: its help, its configuration, and what it says when something is missing."""
+"""`python -m micro_etcd`: its help, its configuration and its errors."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
         (
             ("--check",),
             {"ETCD_ENDPOINTS": "a:x", "ETCD_NAMESPACES": "app=/app/:read"},
-            "micro_etcd: invalid configuration: etcd.endpoints: invalid etcd address 'a:x': expected ",
+            "micro_etcd: invalid configuration: etcd.endpoints: invalid etcd address 'a:x': ",
         ),
     ]
     for arguments, environment, line in cases:

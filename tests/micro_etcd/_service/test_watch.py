@@ -40,7 +40,7 @@ async def serving(
 
 @pytest.fixture
 async def direct(shared_server: EtcdServer, prefix: str) -> AsyncIterator[EtcdCommunicator[str]]:
-    """The same keys without the service."""
+    """Return a direct client of the same keys."""
     async with EtcdClient(shared_server.address).connect() as communicator:
         yield communicator.namespace(prefix)
 
