@@ -16,7 +16,7 @@ from micro._endpoint.task_pool import TaskPool
 from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
 from micro._wire.frames import Message
-from micro._wire.paths import Path
+from micro._wire.paths import Path, Reply, reply_anywhere
 
 logger = logging.getLogger("micro.dispatch")
 
@@ -49,17 +49,17 @@ class Dispatcher:
         self._label = log.label
         self._outcomes = Outcomes(log, report, wrapped=work.wrapped)
         self.counters = self._outcomes.counters
+        prefixes = options.reply_prefixes
+        self._prefixes = None if prefixes is None else tuple(each.encode() for each in prefixes)
         self._runner = Runner(
             work,
             self._outcomes,
-            path,
+            self._reply_by(path),
             timeout=options.timeout,
             clock=pool.clock,
             close=self._release,
         )
         self._max_in_flight = options.max_in_flight
-        prefixes = options.reply_prefixes
-        self._prefixes = None if prefixes is None else tuple(each.encode() for each in prefixes)
         self._pool = pool
         self._active = 0  # requests that have suspended
         self._queue = RequestQueue(options, self._refuse)
@@ -68,7 +68,17 @@ class Dispatcher:
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
-        self._runner.answer_through(path)
+        self._runner.answer_through(self._reply_by(path))
+
+    def _reply_by(self, path: Path) -> Reply:
+        """Return what sends answers; an explicit prefix allows the subjects of the server."""
+        opted_in = any(prefix.startswith(b"$") for prefix in self._prefixes or ())
+        return reply_anywhere(path) if opted_in else path.reply
+
+    def answer_refused(self, subject: str) -> None:
+        """Count an answer that the server has refused, if it is of this endpoint."""
+        if self._runner.has_answered(subject):
+            self._outcomes.refused_by_server(subject)
 
     def receive(self, messages: list[Message]) -> None:
         """Run, queue or refuse requests; must not be called inside a task."""

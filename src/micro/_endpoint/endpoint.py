@@ -213,6 +213,11 @@ class ServedEndpoint:
         """Cancel the requests in flight and answer them with 503."""
         await self._dispatcher.abort()
 
+    def answer_refused(self, subject: str) -> None:
+        """Count an answer that the server has refused, if it is of this endpoint."""
+        if self._dispatcher_made is not None:
+            self._dispatcher_made.answer_refused(subject)
+
     def cut_off(self) -> None:
         """Answer 503 for the handlers that ignore their cancellation."""
         self._dispatcher.cut_off()

@@ -27,7 +27,8 @@ class EndpointDefaults(TypedDict, total=False):
     gets 504. A request waits as long for a free place at most; then its caller gets 503."""
     reply_prefixes: Iterable[str] | None
     """Prefixes that reply subjects must have, such as `_INBOX.`; requests with other reply subjects
-    are ignored and counted. Any reply subject is allowed unless set, except `$` subjects."""
+    are ignored and counted. Any reply subject is allowed unless set, except `$` subjects, which
+    must be named by a prefix, such as `$SYS._INBOX.` for an auth callout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from micro._errors import NoResponseError, ServiceError
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
+from micro._wire.fast_transport import ServersSubjectError
 
 RETRY_AFTER_SECONDS = "1"
 
@@ -100,6 +101,12 @@ class Outcomes:
         self, request: NatsRequest, answer: Answer, error: Exception
     ) -> Answer | None:
         """Count an answer that is lost, or return an error in place of one that cannot be sent."""
+        if isinstance(error, ServersSubjectError):
+            self.counters.rejected += 1
+            self._count(ServiceError(403, "reply subject not allowed"))
+            text = "answer to %r dropped: its reply subject %r is the server's, see reply_prefixes"
+            self._log.log("dollar", text, request, request.reply, code=403)
+            return None
         unsendable = isinstance(error, nats.errors.BadHeaderError)
         lost = isinstance(error, nats.errors.Error | OSError) and not unsendable
         if lost or answer[1] is _INTERNAL_ERROR[1]:
@@ -110,6 +117,13 @@ class Outcomes:
         self._log.log("unsendable", "answer to %r cannot be sent: %s", request, error, code=500)
         self._count(ServiceError(500, "internal error"), error)
         return _INTERNAL_ERROR
+
+    def refused_by_server(self, subject: str) -> None:
+        """Count an answer that the server refused to publish; the server names it in lower case."""
+        error = ServiceError(
+            500, f"answer refused by the server: no right to publish to {subject!r}"
+        )
+        self._count(error)
 
     def _reject(self, error: ServiceError) -> None:
         self.counters.num_requests += 1

@@ -7,6 +7,7 @@ the other without a task switch. Everything unusual is in the other methods.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter_ns
 
@@ -16,8 +17,11 @@ from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer
 from micro._handlers.typed import refuse_to_wait
-from micro._wire.paths import Path
+from micro._wire.paths import Reply
 from micro._wire.stepping import Steps, go_on
+
+ANSWERED = 128
+"""Reply subjects that are kept, to know the endpoint of an answer that the server refuses."""
 
 _ENDED = object()
 """Stands for the future that a finished handler does not wait for."""
@@ -29,7 +33,7 @@ class Runner:
     Args:
         work: The handler with its middlewares.
         outcomes: Turns results of handlers into answers.
-        path: The path that answers are sent by.
+        reply: Sends an answer.
         timeout: Seconds that a handler may take.
         clock: The clock of the event loop.
         close: Called when a request that suspended has ended.
@@ -39,7 +43,7 @@ class Runner:
         self,
         work: Work,
         outcomes: Outcomes,
-        path: Path,
+        reply: Reply,
         *,
         timeout: float | None,
         clock: Callable[[], float],
@@ -50,11 +54,16 @@ class Runner:
         self._outcomes = outcomes
         self._timeout = timeout
         self._clock = clock
-        self.answer_through(path)
+        self.answer_through(reply)
+        self._answered: deque[bytes] = deque(maxlen=ANSWERED)
 
-    def answer_through(self, path: Path) -> None:
-        """Send answers by another path from now on."""
-        self._reply = path.reply
+    def answer_through(self, reply: Reply) -> None:
+        """Send answers in another way from now on."""
+        self._reply = reply
+
+    def has_answered(self, subject: str) -> bool:
+        """Return whether one of the latest answers went to a subject, given in lower case."""
+        return any(reply.decode(errors="replace").lower() == subject for reply in self._answered)
 
     def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
         """Run requests until one suspends or leaves something behind in its task; see `Job`."""
@@ -145,6 +154,7 @@ class Runner:
     def _answer(
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None = None
     ) -> Steps | None:
+        self._answered.append(request.raw_reply)
         try:
             sending = self._reply(request.raw_reply, data, headers)
         except Exception as error:  # noqa: BLE001 - a handler may have answered anything

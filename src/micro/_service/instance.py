@@ -19,8 +19,10 @@ from micro._handlers.typed import AnyHandler, bind
 from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.notices import Notices
+from micro._wire import permissions
 from micro._wire.fence import settle
 from micro._wire.paths import Path, path_of
+from micro._wire.permissions import Refusal
 
 if TYPE_CHECKING:
     from micro._service.contracts import Contracts
@@ -90,6 +92,7 @@ class ServiceInstance:
             return
         self._home = Home(TaskPool(), self.config.threads, self._failed, self._forget)
         self._path = path_of(self._nc)
+        permissions.watch(self._nc, self._refused)
         self.answers.started = self.config.now()
         try:
             await self._join(self._discovery)
@@ -162,6 +165,7 @@ class ServiceInstance:
         await asyncio.gather(*(endpoint.move(path) for endpoint in self._endpoints.values()))
         former, self._discovery = self._discovery, discovery
         self._nc, self._path = nc, path
+        permissions.watch(nc, self._refused)
         await former.stop()
         if self._is_stopping():  # meanwhile; it knew only the former one
             await discovery.stop()
@@ -233,6 +237,11 @@ class ServiceInstance:
             del self._endpoints[endpoint.config.subject]
             self._leaving.add(endpoint)
         self.answers.changed()
+
+    def _refused(self, refusal: Refusal) -> None:
+        if refusal.action == "publish" and refusal.subject is not None:
+            for endpoint in self._endpoints.values():
+                endpoint.answer_refused(refusal.subject)
 
     def _failed(self, error: BaseException) -> None:
         self._notices.call(self.config.error_handler, self._public, error)

@@ -20,7 +20,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
-from micro._errors import ConfigError, PayloadTooLargeError
+from micro._errors import ConfigError, MicroError, PayloadTooLargeError
 from micro._protocol.headers import header_block
 from micro._wire import nats_py
 from micro._wire.frames import Message, Sink
@@ -34,6 +34,11 @@ DOLLAR = ord("$")
 
 MANY = 128
 """Messages after which a write does not wait for the end of the turn: the server can begin."""
+
+
+class ServersSubjectError(MicroError):
+    """A reply subject that begins with `$` and so belongs to the server."""
+
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
@@ -123,8 +128,10 @@ class FastTransport(Transport):
         self._send(b"%b %b" % (target, reply) if reply else target, data, headers)
 
     def reply(self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-        if not subject or subject[0] == DOLLAR:
+        if not subject:
             return
+        if subject[0] == DOLLAR:
+            raise ServersSubjectError(subject)
         size = len(data)
         if size <= self._room and not headers:  # most answers
             self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import nats.errors
@@ -18,12 +18,16 @@ from nats.aio.subscription import Subscription
 from micro._errors import PayloadTooLargeError
 from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
+from micro._wire.fast_transport import ServersSubjectError
 from micro._wire.frames import Message, Sink
 from micro._wire.stepping import go_on
 
 logger = logging.getLogger("micro.path")
 
 DOLLAR = fast_transport.DOLLAR
+
+Reply = Callable[[bytes, bytes, Mapping[str, str] | None], Awaitable[object] | None]
+"""Send an answer to a reply subject, see `Path.reply`."""
 
 
 class Path(Protocol):
@@ -60,14 +64,28 @@ class Path(Protocol):
     ) -> Awaitable[object] | None:
         """Send an answer to the reply subject of a request, as `publish` does.
 
-        Without a reply subject, or with one that begins with `$`, nothing is sent: such a subject
-        is the server's, and the caller may lack the right to publish to it.
+        Without a reply subject nothing is sent.
+
+        Raises:
+            ServersSubjectError: The subject begins with `$`. It is the server's, and the caller may
+                lack the right to publish to it.
         """
 
 
 def path_of(nc: NatsClient) -> Path:
     """Return the path that a connection has."""
     return fast_transport.fast(nc) or PublicPath(nc)
+
+
+def reply_anywhere(path: Path) -> Reply:
+    """Return a function that answers to subjects of the server as well."""
+
+    def reply(
+        subject: bytes, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> Awaitable[object] | None:
+        return path.publish(subject.decode(), data, headers) if subject else None
+
+    return reply
 
 
 class _Turn:
@@ -131,6 +149,8 @@ class PublicPath:
     def reply(
         self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None
     ) -> Awaitable[object] | None:
-        if not subject or subject[0] == DOLLAR:
+        if not subject:
             return None
+        if subject[0] == DOLLAR:
+            raise ServersSubjectError(subject)
         return self.publish(subject.decode(), data, headers)
