@@ -38,7 +38,7 @@ from micro_schema_registry._errors import Cause
 Causes = list[Cause]
 Prove = Callable[["Prover", Known, Facts, Node, str], Causes]
 _MAX_STEPS = 60_000
-_MAX_NESTED = 4_000
+_MAX_NESTED = 20_000
 _MAX_SPLITS = 7
 _MAX_CASES = 64
 _LONG_PLACE = 100  # longer ones start at the last definition that a reference led to
@@ -236,7 +236,8 @@ class Prover:
         self._depths.append(self._depth)
         self._starts.append(start)
         lowest, self._lowest = self._lowest, _NONE
-        causes = self._all_goals(*key, place)
+        known, goal = key  # no `*key` below: a call that unpacks takes room on the stack of C
+        causes = self._all_goals(known, goal, place)
         self._active.popitem()
         self._depths.pop()
         self._starts.pop()
