@@ -21,7 +21,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from micro._service.service import DRAIN_TIMEOUT
+from micro._program.stopping import GRACE
 from micro.testing import NatsServer, free_port, nats_server
 
 ROOT = Path(__file__).parents[1]
@@ -128,7 +128,7 @@ def test_image_has_the_extras_that_exist() -> None:
 
 def test_pod_has_longer_than_its_handlers() -> None:
     pod = find("Deployment", "shop")["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] >= DRAIN_TIMEOUT + 10
+    assert pod["terminationGracePeriodSeconds"] >= GRACE + 5
 
 
 def test_monitor_finds_the_port_of_the_exporter() -> None:

@@ -6,9 +6,9 @@
 
 or `micro run app:setup --health :8080`.
 
-    GET /healthz    alive: a message goes through the NATS server and back. 200, else 503.
-    GET /readyz     ready: alive, a service runs, none has stopped or lost a subscription,
-                    and every check is passed
+    GET /healthz    alive: the event loop turns, and blocking handlers end. 200, else 503.
+    GET /readyz     ready: a message goes through the NATS server and back, a service runs, none has
+                    stopped or lost a subscription, and every check passes
 
 The body is `{"status": "ok", "checks": {"nats": "ok", "services": "ok", "database": "ok"}}`. A
 check that does not pass is `failed` or `timed out`; the reason is only in the log.
@@ -20,13 +20,12 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 
 from micro._errors import MicroError
+from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Check, Context
 from micro._ratelimit import LimitedLog
 from micro._wire.fence import fence
@@ -36,8 +35,9 @@ __all__ = ["Health", "HealthServer", "Report"]
 logger = logging.getLogger("micro.health")
 
 OK = "ok"
-MAX_HEAD = 8192
-"""Limit on the bytes of a request before its body."""
+
+MAX_STALL = 60.0
+"""Seconds without the end of a call in a pool of threads that is full."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,11 @@ class Health:
         self._log = LimitedLog(logger)
 
     async def live(self) -> Report:
-        """Check that a message goes through the server and back."""
-        return await self._all({"nats": self._round_trip})
+        """Check the program itself: its event loop, and the threads of its blocking handlers.
+
+        An outage of NATS does not fail it, since a restart would not end the outage.
+        """
+        return await self._all({"loop": _turn, "threads": self._threads_run})
 
     async def ready(self) -> Report:
         """Check that requests can be handled: round trip, services and all checks."""
@@ -81,6 +84,10 @@ class Health:
     async def _round_trip(self) -> None:
         # Longer than the limit of a check, so that the check ends first and says "timed out".
         await fence(self._context.client, 2 * self._timeout, reconnects=False)
+
+    def _threads_run(self) -> bool:
+        pools = (service.__instance__.config.threads for service in self._context.services)
+        return all(pool.stalled_for() < MAX_STALL for pool in pools)
 
     def _services_run(self) -> bool:
         services = self._context.services
@@ -109,7 +116,11 @@ class Health:
         return "failed" if passed is False else OK
 
 
-class HealthServer:
+async def _turn() -> None:
+    await asyncio.sleep(0)
+
+
+class HealthServer(HttpServer):
     """The HTTP server of `/healthz` and `/readyz`; an async context manager.
 
     Args:
@@ -121,93 +132,14 @@ class HealthServer:
 
     def __init__(self, context: Context, host: str, port: int, *, timeout: float = 2.0) -> None:
         health = Health(context, timeout=timeout)
-        self._paths = {"/healthz": health.live, "/readyz": health.ready}
-        self._address = host, port
-        self._timeout = timeout
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        routes = {"/healthz": _route(health.live), "/readyz": _route(health.ready)}
+        super().__init__(routes, host, port, purpose="health", timeout=2 * timeout + 1)
 
-    @property
-    def port(self) -> int:
-        """The port that the server listens on."""
-        if self._server is None:
-            return self._address[1]
-        return int(self._server.sockets[0].getsockname()[1])
 
-    async def __aenter__(self) -> Self:
-        """Listen.
-
-        Raises:
-            MicroError: The address cannot be listened on.
-        """
-        host, port = self._address
-        try:
-            self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_HEAD)
-        except OSError as error:
-            reason = error.strerror or error
-            raise MicroError(f"cannot listen on {host}:{port} for health: {reason}") from error
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:  # never: asyncio calls this in a task
-            return
-        self._tasks.add(task)
-        try:
-            async with asyncio.timeout(2 * self._timeout + 1):
-                writer.write(await self._answer(reader))
-                await writer.drain()
-        except (OSError, TimeoutError) as error:
-            logger.debug("health: %s", str(error) or type(error).__name__)
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return _reply(HTTPStatus.BAD_REQUEST)
-        line = head.partition(b"\r\n")[0].split(b" ")
-        if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
-            return _reply(HTTPStatus.BAD_REQUEST)
-        method, target = line[0], line[1].partition(b"?")[0].decode("latin-1")
-        check = self._paths.get(target)
-        if check is None:
-            return _reply(HTTPStatus.NOT_FOUND)
-        if method not in (b"GET", b"HEAD"):
-            return _reply(HTTPStatus.METHOD_NOT_ALLOWED, extra="Allow: GET, HEAD\r\n")
+def _route(check: Callable[[], Awaitable[Report]]) -> Route:
+    async def answer(headers: Mapping[str, str]) -> Answer:
         report = await check()
         status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return _reply(status, report.as_dict(), with_body=method == b"GET")
+        return Answer(json.dumps(report.as_dict()).encode(), status=status)
 
-
-def _reply(
-    status: HTTPStatus,
-    body: Mapping[str, object] | None = None,
-    *,
-    with_body: bool = True,
-    extra: str = "",
-) -> bytes:
-    data = json.dumps({"status": status.phrase.lower()} if body is None else body).encode()
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(data)}\r\n"
-        f"Cache-Control: no-store\r\n{extra}"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode() + (data if with_body else b"")
+    return answer

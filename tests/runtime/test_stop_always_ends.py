@@ -19,6 +19,8 @@ from .conftest import Instance, Start
 
 PROGRAM = Path(__file__).with_name("stuck_program.py")
 GRACE = 1.0
+SLACK = 2.0
+"""Seconds that a busy machine may take beyond the promise."""
 
 
 async def ended(instance: Instance, since: float, within: float) -> str:
@@ -26,14 +28,14 @@ async def ended(instance: Instance, since: float, within: float) -> str:
     assert instance.process.stderr is not None
     log = (await instance.process.stderr.read()).decode()  # also to keep the pipe empty
     assert await instance.exit_code() == 0
-    assert time.monotonic() - since < within
+    assert time.monotonic() - since < within + SLACK
     return log
 
 
 STUCK = {
     "waiting": "1 requests unfinished, cancelling",
     "swallowing": "the stop waits for task in swallowing (",
-    "blocking": "the stop waits for thread",
+    "blocking": "the stop leaves thread 'micro' in blocking (",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from micro._errors import ConfigError, ServiceError
 
 MAX_THREADS = 32
+THREAD_NAME = "micro"
 QUEUED_PER_THREAD = 8
 
 RunInThread: TypeAlias = Callable[..., Awaitable[Any]]
@@ -44,6 +46,7 @@ class Threads:
         self._max_threads = max_threads
         self._threads = 0
         self._calls = 0  # that wait or run
+        self._ended_at = 0.0
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -55,13 +58,20 @@ class Threads:
         if self._calls >= (1 + QUEUED_PER_THREAD) * self._max_threads:
             raise ServiceError(503, "overloaded", headers={"Retry-After": "1"})
         loop = asyncio.get_running_loop()
+        if not self._calls:
+            self._ended_at = time.monotonic()
         self._calls += 1
         if self._calls > self._threads < self._max_threads:
             self._threads += 1
-            threading.Thread(target=self._work, args=(loop,), name="micro", daemon=True).start()
+            threading.Thread(target=self._work, args=(loop,), name=THREAD_NAME, daemon=True).start()
         call = _Call(loop.create_future(), contextvars.copy_context(), function, arguments)
         self._queue.put(call)
         return await call.future
+
+    def stalled_for(self) -> float:
+        """Return the seconds since a call ended, 0 while a thread is free."""
+        busy = self._calls >= self._max_threads
+        return time.monotonic() - self._ended_at if busy else 0.0
 
     def close(self) -> None:
         """End the threads, each after its present call."""
@@ -84,6 +94,7 @@ class Threads:
 
     def _end(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._calls -= 1
+        self._ended_at = time.monotonic()
         if future.cancelled():
             return
         if error is None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from micro._handlers.threads import THREAD_NAME
+
 logger = logging.getLogger("micro.context")
 
 MARGIN = 1.7
@@ -72,6 +74,12 @@ class LastResort:
         _end_process([*tasks, *_stuck_threads()])
 
 
+def log_stuck_threads() -> None:
+    """Log the threads that are left at the end of a stop."""
+    for line in _stuck_threads():
+        logger.error("the stop leaves %s", line)
+
+
 def end_with_main_thread(seconds: float) -> None:
     """End the process if other threads outlive the main thread by this many seconds."""
 
@@ -125,7 +133,8 @@ def _awaited(awaitable: Any) -> Iterator[FrameType]:
 def _stuck_threads() -> Iterator[str]:
     frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
     for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread():
+        waited_for = not thread.daemon and thread is not threading.main_thread()
+        if waited_for or thread.name == THREAD_NAME:
             frame = frames.get(thread.ident) if thread.ident is not None else None
             stack = [frame for frame, _ in traceback.walk_stack(frame)][::-1] if frame else []
             yield f"thread {thread.name!r} {_place(stack)}"

@@ -13,7 +13,7 @@ from nats.aio.client import Client as NatsClient
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError
 from micro._program.context import Context
-from micro._program.last_resort import LastResort, end_with_main_thread
+from micro._program.last_resort import LastResort, end_with_main_thread, log_stuck_threads
 
 logger = logging.getLogger("micro.run")
 
@@ -87,6 +87,7 @@ def run_process(
         remaining = last_resort.remaining
         last_resort.disarm()
         if remaining is not None:
+            log_stuck_threads()
             end_with_main_thread(remaining)
 
 
