@@ -1,11 +1,12 @@
 """Judge verdicts on pairs of JSON Schemas by data: no break may get through.
 
-Within each file of the public JSON-Schema-Test-Suite every schema is compared with every other one, and with mutations of
-itself. Instances are those of the file and some that are made from its schemas. An instance that the old schema allows and
-the new one refuses proves a break; the count of breaks that are called compatible has to be 0.
+Within each file of the public JSON-Schema-Test-Suite every schema is compared with every other one,
+and with mutations of itself. Instances are those of the file and some that are made from its
+schemas. An instance that the old schema allows and the new one refuses proves a break; the count of
+breaks that are called compatible has to be 0.
 
-    git clone --depth 1 GITHUB/json-schema-org/JSON-Schema-Test-Suite   # MIT, not part of this repository
-    python benchmarks/json_schema_pairs.py JSON-Schema-Test-Suite [DRAFT/FILE]
+    git clone --depth 1 GITHUB/json-schema-org/JSON-Schema-Test-Suite   # MIT, not part of this
+    repository python benchmarks/json_schema_pairs.py JSON-Schema-Test-Suite [DRAFT/FILE]
 """
 
 import argparse
@@ -33,8 +34,8 @@ DRAFTS = {
     "draft2020-12": ("https://json-schema.org/draft/2020-12/schema", DRAFT202012),
 }
 ATOMS: list[Any] = [
-    None, True, False, 0, 1, -1, 1.0, 1.5, 2, 3, 7, 100, "", "a", "b", "foo", "bar", "x" * 12, [], {}, [1], ["a"], [1, 1],
-    [None], {"a": 1}, {"foo": 1}, {"bar": "x"}, [[]], [{}],
+    None, True, False, 0, 1, -1, 1.0, 1.5, 2, 3, 7, 100, "", "a", "b", "foo", "bar", "x" * 12,
+    [], {}, [1], ["a"], [1, 1], [None], {"a": 1}, {"foo": 1}, {"bar": "x"}, [[]], [{}],
 ]  # fmt: skip
 LIMIT = 400
 
@@ -205,7 +206,7 @@ def _made_array(schema: dict[str, Any], rng: random.Random, depth: int) -> Any:
 
 
 def instances_of(schemas: list[Any], given: list[Any], rng: random.Random) -> list[Any]:
-    """Return instances for a file: its own, some that fit all kinds, and some made from its schemas."""
+    """Return the instances of a file, some of every type, and some made from its schemas."""
     drawn = [*given, *ATOMS]
     defs = [s for schema in schemas for s in _subschemas(schema)]
     while len(drawn) < LIMIT and defs:

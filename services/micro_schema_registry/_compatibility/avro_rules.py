@@ -1,4 +1,4 @@
-"""Avro: parsing, and which data a reader's schema can resolve (Avro specification, schema resolution)."""
+"""Avro: parsing, and schema resolution as the Avro specification defines it."""
 
 import json
 from typing import Any
@@ -76,7 +76,7 @@ class _Resolution:
         self._branches: dict[int, dict[str, list[Schema]]] = {}
 
     def resolves(self, reader: Schema, writer: Schema) -> bool:
-        """Tell whether data of the writer can be read; a pair within itself is taken for readable."""
+        """Tell whether the reader reads the writer's data; a pair inside itself counts as read."""
         pair = (id(reader), id(writer))
         known = self._known.get(pair)
         if known is None:
@@ -147,7 +147,7 @@ class _Resolution:
         return reasons
 
     def _lacking(self, union: UnionSchema, writer: Schema, place: str) -> list[Cause]:
-        """Say why no branch reads a schema: what is wrong with the one of its name, if there is one."""
+        """Say why no branch reads a schema; with a branch of its name, why that one does not."""
         path = "" if place == "/" else place
         candidates = self._candidates(union, writer) if isinstance(writer, NamedSchema) else []
         found = [cause for branch in candidates for cause in self.causes(branch, writer, path)]
@@ -188,7 +188,7 @@ def _mismatches(reader: Schema, writer: Schema) -> list[str]:
 
 
 def _names(schema: NamedSchema) -> set[str]:
-    """Return the names that a writer's schema may have: its last part, or after a dot the whole of an alias."""
+    """Return the names of a fitting writer: its last part, or a dot and a whole alias."""
     namespace = schema.fullname.rpartition(".")[0]
     full = (name if "." in name else f"{namespace}.{name}" for name in _aliases(schema))
     return {schema.name, *(f".{name.removeprefix('.')}" for name in full)}
@@ -200,7 +200,7 @@ def _aliases(declared: Any) -> list[str]:
 
 
 def _parts(reader: Schema, writer: Schema) -> list[tuple[str, Schema, Schema | None]]:
-    """Return the parts that are read from each other, without a writer's for a field that nothing fills."""
+    """Return the pairs of parts that are read; without a writer's part, no data fill a field."""
     if isinstance(reader, ArraySchema) and isinstance(writer, ArraySchema):
         return [("items", reader.items, writer.items)]
     if isinstance(reader, MapSchema) and isinstance(writer, MapSchema):

@@ -1,7 +1,8 @@
-"""Checks that cannot hold up a program: they run in processes of their own, each under a time limit.
+"""Calls in processes of their own, each under a time limit, so that none holds up a program.
 
-A pattern that backtracks, or schemas that are hard to compare, keep one process busy until the limit and then end it. The
-event loop, its default executor and other checks go on: there are more processes than checks that take long at once.
+A pattern that backtracks, or schemas that are hard to compare, keep one process busy until the
+limit and then end it. The event loop, its default executor and other checks go on: there are more
+processes than checks that take long at once.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ T = TypeVar("T")
 # Processes at most; of those that are free, all but two end.
 _MOST = 8
 _KEPT = 2
-# Seconds that a check waits for one of those before it starts a further process, which takes longer than most checks.
+# Seconds that a check waits for one of those before it starts a further process, which takes longer
+# than most checks.
 _LONG = 0.25
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

@@ -199,7 +199,7 @@ class _Collector:
             self._fails_one(parts[0].keywords)
 
     def _fails_one(self, keywords: dict[str, Any]) -> None:
-        """Use that the only assertion of a schema does not hold; without a rule there is nothing to use."""
+        """Add facts for a single assertion that does not hold; some assertions add none."""
         name, value = next(iter(keywords.items()))
         if name in TYPE_OF:
             self.facts.types &= TYPE_OF[name]

@@ -1,4 +1,4 @@
-"""The drafts of JSON Schema: which one a document follows, what its keywords are, and whether it is valid."""
+"""The drafts of JSON Schema: their keywords, and the check of a document with its draft."""
 
 import json
 from dataclasses import dataclass, replace
@@ -173,7 +173,8 @@ _BY_URI = {dialect.uri: dialect for dialect in _DIALECTS}
 def dialect_of(schema: Any) -> Dialect:
     """Return the draft that `$schema` names.
 
-    Without one, or with one that is not a draft, it is 2020-12, or draft 7 where only that one takes or knows what it says.
+    Without one, or with one that is not a draft, it is 2020-12, or draft 7 where only that one
+    takes or knows what it says.
     """
     named = schema.get("$schema") if isinstance(schema, dict) else None
     known = _BY_URI.get(_uri(named))

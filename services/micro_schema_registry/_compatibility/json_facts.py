@@ -22,10 +22,15 @@ COUNTS = {
     "object": ("minProperties", "maxProperties"),
 }
 TYPE_OF = {
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), NUMBERS),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), NUMBERS
+    ),
     **dict.fromkeys(("minLength", "maxLength", "pattern"), frozenset({"string"})),
     **dict.fromkeys(
-        ("minItems", "maxItems", "uniqueItems", "prefixItems", "items", "contains", "unevaluatedItems"),
+        (
+            "minItems", "maxItems", "uniqueItems", "prefixItems", "items", "contains",
+            "unevaluatedItems",
+        ),
         frozenset({"array"}),
     ),
     **dict.fromkeys(
@@ -159,7 +164,7 @@ class DerivedSchemas:
 
 
 def slices(node: Node) -> tuple[Node, ...]:
-    """Return schemas of one assertion each whose conjunction is a schema; none if it cannot be divided."""
+    """Divide a schema into schemas of one assertion each; return none if that is impossible."""
     if node.slices is None:
         keywords = dict(node.keywords)
         if keywords.keys() & {"unevaluatedProperties", "unevaluatedItems"}:

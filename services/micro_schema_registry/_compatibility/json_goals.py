@@ -1,4 +1,4 @@
-"""How each keyword of a JSON Schema is proven from what is known; see `json_proof` for the rules."""
+"""The proofs of the keywords of a JSON Schema; `json_proof` lists the rules."""
 
 from collections.abc import Callable
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""How keywords about members and items are proven; see `json_proof` for the rules."""
+"""The proofs of keywords about members and items; `json_proof` lists the rules."""
 
 from collections.abc import Iterable
 from math import inf

@@ -1,7 +1,8 @@
 """JSON Schema documents as graphs of nodes with the same keywords for every draft.
 
-A node holds what one (sub)schema asserts: annotations and keywords that its draft does not know are gone, references
-point to nodes, and older spellings (`items` as a list, `dependencies`, `exclusiveMinimum: true`) became those of 2020-12.
+A node holds what one (sub)schema asserts: annotations and keywords that its draft does not know are
+gone, references point to nodes, and older spellings (`items` as a list, `dependencies`,
+`exclusiveMinimum: true`) became those of 2020-12.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,59 +14,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from micro_schema_registry._compatibility.json_dialects import DRAFT_2019, MAPS, Dialect
-from micro_schema_registry._compatibility.json_values import (
-    INTEGER,
-    NUMBERS,
-    TYPES,
-    WHOLE,
-    canonical,
-)
-
-_SINGLE = frozenset(
-    [
-        "additionalProperties",
-        "propertyNames",
-        "contains",
-        "not",
-        "if",
-        "then",
-        "else",
-        "unevaluatedProperties",
-        "unevaluatedItems",
-        "contentSchema",
-        "additionalItems",
-    ]
-)
-_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_ANNOTATIONS = frozenset(
-    [
-        "title",
-        "description",
-        "$comment",
-        "default",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "format",
-    ]
-)
-_PLAIN = frozenset(
-    [
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "pattern",
-        "minItems",
-        "maxItems",
-        "minProperties",
-        "maxProperties",
-    ]
-)
+from micro_schema_registry._compatibility.json_spelling import LISTS, PLAIN, SINGLE, modernise
 
 
 class Node:
@@ -75,7 +24,8 @@ class Node:
         keywords: Assertions by name; subschemas in them are nodes.
         location: Where it stands in its document, if a reference says so.
         never: Whether this is the schema `false`.
-        rest_is_evaluated: Whether `unevaluatedProperties` surely skips what `additionalProperties` looks at.
+        rest_is_evaluated: Whether `unevaluatedProperties` surely skips what `additionalProperties`
+            looks at.
     """
 
     __slots__ = ("keywords", "location", "never", "rest_is_evaluated", "slices")
@@ -107,7 +57,7 @@ class Contains:
 
 @dataclass(frozen=True)
 class Opaque:
-    """A reference that is not followed: to a meta-schema, or one whose target depends on the way to it.
+    """A reference that is not followed: its target is a meta-schema, or depends on the path.
 
     Attributes:
         fixed: Whether equal references have equal targets in every document.
@@ -184,7 +134,9 @@ class Reader:
         for name in ("$ref", "$dynamicRef", "$recursiveRef"):
             if name in raw and (name == "$ref" or name in dialect.keywords):
                 keywords[name] = self._dynamic(name, raw[name], resolver, dialect)
-        _modernise(keywords, raw, dialect)
+        modernise(keywords, raw, dialect)
+        if "contains" in keywords:
+            keywords["contains"] = Contains(*keywords["contains"])
         return keywords
 
     def _visit_definitions(self, raw: dict[str, Any], resolver: Any, dialect: Dialect) -> None:
@@ -195,9 +147,9 @@ class Reader:
     def _add(
         self, keywords: dict[str, Any], name: str, value: Any, node: Callable[[Any], Node]
     ) -> None:
-        if name in _SINGLE:
+        if name in SINGLE:
             keywords[name] = node(value)
-        elif name in _LISTS:
+        elif name in LISTS:
             keywords[name] = tuple(node(item) for item in value)
         elif name == "items":
             lists = isinstance(value, list)
@@ -207,7 +159,7 @@ class Reader:
                 key: tuple(item) if isinstance(item, list) else node(item)
                 for key, item in value.items()
             }
-        elif name in _PLAIN:
+        elif name in PLAIN:
             keywords[name] = value
         elif name == "required":
             keywords[name] = frozenset(value)
@@ -288,76 +240,3 @@ def _definitions(raw: dict[str, Any]) -> Iterator[Any]:
         definitions = raw.get(name)
         if isinstance(definitions, dict):
             yield from definitions.values()
-
-
-def _modernise(keywords: dict[str, Any], raw: dict[str, Any], dialect: Dialect) -> None:
-    """Give the keywords of one schema their form of 2020-12, and drop those that assert nothing."""
-    for name in ("$defs", "definitions", "contentSchema"):
-        keywords.pop(name, None)
-    _modernise_values(keywords, raw, dialect)
-    _modernise_items(keywords)
-    _modernise_bounds(keywords)
-    for name, needed in keywords.pop("dependencies", {}).items():
-        if isinstance(needed, tuple):
-            keywords.setdefault("dependentRequired", {})[name] = frozenset(needed)
-        else:
-            keywords.setdefault("dependentSchemas", {})[name] = needed
-    if "contains" in keywords:
-        counted = "minContains" in dialect.keywords
-        least = raw.get("minContains", 1) if counted else 1
-        most = raw.get("maxContains") if counted else None
-        keywords["contains"] = Contains(keywords["contains"], least, most)
-
-
-def _modernise_values(keywords: dict[str, Any], raw: dict[str, Any], dialect: Dialect) -> None:
-    if "type" in raw:
-        given = raw["type"]
-        names = {given} if isinstance(given, str) else set(given)
-        integers = {INTEGER, WHOLE} if dialect.whole_is_integer else {INTEGER}
-        types = {name for name in names if name in TYPES - NUMBERS}
-        types |= integers if "integer" in names else set()
-        types |= NUMBERS if "number" in names else set()
-        if types != TYPES:
-            keywords["type"] = frozenset(types)
-    if "enum" in raw:
-        keywords["enum"] = {canonical(value): value for value in raw["enum"]}
-    if "const" in raw and "const" in dialect.keywords:
-        value = {canonical(raw["const"]): raw["const"]}
-        both = {key: value[key] for key in value.keys() & keywords.get("enum", value).keys()}
-        keywords["enum"] = both
-    if raw.get("uniqueItems") is True:
-        keywords["uniqueItems"] = True
-
-
-def _modernise_items(keywords: dict[str, Any]) -> None:
-    rest = keywords.pop("additionalItems", None)
-    if isinstance(keywords.get("items"), tuple):
-        keywords["prefixItems"] = keywords.pop("items")
-        if rest is not None:
-            keywords["items"] = rest
-
-
-def _modernise_bounds(keywords: dict[str, Any]) -> None:
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        flag = keywords.get(exclusive)
-        if isinstance(flag, bool):
-            del keywords[exclusive]
-            if flag and bound in keywords:
-                keywords[exclusive] = keywords.pop(bound)
-
-
-def without_annotations(schema: Any) -> Any:
-    """Return a schema without the keywords that assert nothing."""
-    if not isinstance(schema, dict):
-        return schema
-    asserted: dict[str, Any] = {}
-    for name, value in schema.items():
-        if name in MAPS and isinstance(value, dict):
-            asserted[name] = {key: without_annotations(item) for key, item in value.items()}
-        elif isinstance(value, list) and (name in _LISTS or name == "items"):
-            asserted[name] = [without_annotations(item) for item in value]
-        elif name in _SINGLE or name == "items":
-            asserted[name] = without_annotations(value)
-        elif name not in _ANNOTATIONS:
-            asserted[name] = value
-    return asserted

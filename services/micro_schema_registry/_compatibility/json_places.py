@@ -21,7 +21,7 @@ _MANY_PATTERNS = 4
 
 @dataclass(frozen=True)
 class Name:
-    """One name, or all that no schema mentions (`text` None) and for which some patterns are known to match or not."""
+    """One name, or with `text` None all unmentioned names that match some patterns."""
 
     text: str | None
     matching: frozenset[str] = frozenset()
@@ -90,7 +90,7 @@ def known_at(facts: Facts, name: Name) -> Known:
 
 
 def known_at_index(facts: Facts, index: float) -> Known:
-    """Return what surely holds for the item at a position; an infinite one stands for all that no schema mentions."""
+    """Return what surely holds for an item; infinity is a position that no schema mentions."""
     known = {signed for group in facts.items if (signed := item_at(group, index)) is not None}
     for node in facts.unevaluated:
         rest = node.keywords.get("unevaluatedItems")
@@ -105,7 +105,7 @@ def item_at(group: Items, index: float) -> Signed | None:
 
 
 def positions_of(facts: Facts, groups: Iterable[Items] = ()) -> Iterator[float]:
-    """Yield the positions that a schema mentions and an array can have, and infinity for all others."""
+    """Yield the positions that schemas mention and an array can have; infinity for the others."""
     every = [
         *facts.items,
         *groups,
@@ -129,7 +129,7 @@ def in_place(
     fails: Callable[[Node], bool],
     has: Callable[[str], bool],
 ) -> Iterator[Node | None]:
-    """Yield the schemas that apply to the same instance as one does, and None for one that is not followed.
+    """Yield the schemas that apply to the same instance; None for an `Opaque` reference.
 
     Args:
         node: The schema.

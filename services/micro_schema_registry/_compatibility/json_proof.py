@@ -1,37 +1,44 @@
 """Whether every instance that is valid under one JSON Schema is valid under another.
 
-The proof is a search in a sequent calculus: on the left stand schemas that are known to hold for an instance, or not to
-hold; on the right one schema that has to follow. What no rule proves is refused, so a wrong "yes" needs a wrong rule:
+The proof is a search in a sequent calculus: on the left stand schemas that are known to hold for an
+instance, or not to hold; on the right one schema that has to follow. What no rule proves is
+refused, so a wrong "yes" needs a wrong rule:
 
-- A schema follows if it equals one that is known, if the left side is impossible, or if each of its assertions follows.
-- An assertion of a scalar (`type`, `enum`, bounds, lengths, `pattern`) follows from the facts of the left side together.
-  `pattern` follows from the same pattern, or from values that are known.
-- An assertion of members or items follows if it does for each class of names or positions: a name that either side knows,
-  or any other name, for each set of patterns that it can match. Below, the schemas of the left side that apply are known.
-- `allOf` and `$ref` follow if all parts do; `anyOf` if one part does; `oneOf` if one does and no other is possible beside it;
-  `not` if its schema is impossible beside the left side; `if` by both cases, each with its condition known.
-- A choice on the left (`anyOf`, `oneOf`, `if`, `dependent...`, several types or values) is split into cases: all must prove.
-- `unevaluated...` follows for a name if the left side proves one of the branches that evaluate it, or the value. As
-  something known it says only what no branch of its schema can evaluate.
-- A goal that turns up below itself, at a smaller part of the instance, is taken for proven (induction over instances).
-- `format` and `content...` are annotations. References to meta-schemas and dynamic ones only follow from equal ones.
+- A schema follows if it equals one that is known, if the left side is impossible, or if each of its
+  assertions follows.
+- An assertion of a scalar (`type`, `enum`, bounds, lengths, `pattern`) follows from the facts of
+  the left side together. `pattern` follows from the same pattern, or from values that are known.
+- An assertion of members or items follows if it does for each class of names or positions: a name
+  that either side knows, or any other name, for each set of patterns that it can match. Below, the
+  schemas of the left side that apply are known.
+- `allOf` and `$ref` follow if all parts do; `anyOf` if one part does; `oneOf` if one does and no
+  other is possible beside it; `not` if its schema is impossible beside the left side; `if` by both
+  cases, each with its condition known.
+- A choice on the left (`anyOf`, `oneOf`, `if`, `dependent...`, several types or values) is split
+  into cases: all must prove.
+- `unevaluated...` follows for a name if the left side proves one of the branches that evaluate it,
+  or the value. As something known it says only what no branch of its schema can evaluate.
+- A goal that turns up below itself, at a smaller part of the instance, is taken for proven
+  (induction over instances).
+- `format` and `content...` are annotations. References to meta-schemas and dynamic ones only follow
+  from equal ones.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from micro_schema_registry._compatibility.json_collecting import facts_of
 from micro_schema_registry._compatibility.json_facts import DerivedSchemas, Facts, Known
-from micro_schema_registry._compatibility.json_nodes import Contains, Node, Opaque
+from micro_schema_registry._compatibility.json_nodes import Node
 from micro_schema_registry._compatibility.json_places import (
     Name,
     known_at,
     known_at_index,
     positions_of,
 )
+from micro_schema_registry._compatibility.json_sameness import Sameness
 from micro_schema_registry._compatibility.json_values import NUMBERS
 from micro_schema_registry._errors import Cause
 
@@ -89,8 +96,8 @@ class Prover:
         self._facts: dict[Known, Facts] = {}
         self._proven: set[Sequent] = set()
         self._refused: dict[Sequent, Causes] = {}
-        # The goals that the search is at, outermost first: their order, depths in the instance, and how much was
-        # provisional when they began.
+        # The goals that the search is at, outermost first: their order, depths in the instance, and
+        # how much was provisional when they began.
         self._active: dict[Sequent, int] = {}
         self._depths: list[int] = []
         self._starts: list[int] = []
@@ -98,8 +105,7 @@ class Prover:
         self._provisional: dict[Sequent, int] = {}
         self._lowest = _NONE  # the outermost active goal that was taken for proven
         self._impossible: dict[Known, bool] = {}
-        self._same: dict[tuple[Node, Node], bool] = {}
-        self._assumed: list[tuple[Node, Node]] = []
+        self._sameness = Sameness()
 
     def prove(self, known: Known, goal: Node, place: str) -> Causes:
         """Return why a schema does not follow from what is known; nothing if it does."""
@@ -119,7 +125,7 @@ class Prover:
         return []
 
     def _holds_here(self, key: Sequent) -> bool:
-        """Tell whether a sequent was proven from goals that are still active, all of them for larger instances."""
+        """Tell whether a sequent was proven from goals that are active, for larger instances."""
         position = self._provisional.get(key)
         if position is None:
             return False
@@ -175,54 +181,6 @@ class Prover:
             self._facts[known] = facts
         return facts
 
-    def same(self, one: Node, other: Node) -> bool:
-        """Tell whether two schemas say the same in the same words, titles and the like apart."""
-        if one is other:
-            return True
-        if one.never != other.never or one.keywords.keys() != other.keywords.keys():
-            return False
-        answer = self._same.get((one, other))
-        if answer is None:
-            # While it is asked for: two graphs are the same unless a difference is found.
-            self._same[one, other] = True
-            first = len(self._assumed)
-            self._assumed.append((one, other))
-            answer = self._same_values(one.keywords, other.keywords)
-            if not answer:
-                for pair in self._assumed[first:]:
-                    self._same.pop(pair, None)
-                del self._assumed[first:]
-                self._same[one, other] = False
-        return answer
-
-    def _same_values(self, one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-        if one.keys() != other.keys():
-            return False
-        # Plain loops here and below: these calls nest as deep as schemas do.
-        for name, value in one.items():  # noqa: SIM110 - as said
-            if not self._same_value(value, other[name]):
-                return False
-        return True
-
-    def _same_value(self, one: Any, other: Any) -> bool:
-        if type(one) is not type(other):
-            return False
-        if isinstance(one, Node):
-            return self.same(one, other)
-        if isinstance(one, Opaque):
-            return one.fixed and one == other
-        if isinstance(one, Contains):
-            return (one.least, one.most) == (other.least, other.most) and self.same(
-                one.node, other.node
-            )
-        if isinstance(one, tuple):
-            return len(one) == len(other) and self._same_values(
-                dict(enumerate(one)), dict(enumerate(other))
-            )
-        if isinstance(one, dict):
-            return self._same_values(one, other)
-        return bool(one == other)
-
     def _search(self, key: tuple[Known, Node], place: str) -> Causes:
         self._step()
         index = len(self._active)
@@ -263,7 +221,7 @@ class Prover:
         if facts.impossible:
             return []
         for node, holds in facts.signed:
-            if holds and self.same(node, goal):
+            if holds and self._sameness.same(node, goal):
                 return []
         if goal.never:
             return (
@@ -272,7 +230,8 @@ class Prover:
                 else [Cause("nothing is allowed here any more: the schema is `false`", place)]
             )
         causes: Causes = []
-        # Keywords that only mean something together share a rule; those that look no further come first.
+        # Keywords that only mean something together share a rule; those that look no further come
+        # first.
         rules = dict.fromkeys(self._goals[name] for name in goal.keywords if name in self._goals)
         for rule in sorted(rules, key=lambda rule: rule.rank):
             if causes and (self.brief or len(causes) >= MAX_CAUSES):
@@ -305,7 +264,7 @@ class Prover:
         return self._cases_of(facts) if rule.by_type else []
 
     def _cases_of(self, facts: Facts) -> list[Known]:
-        """Divide instances by type, then by value, then by the values of a member that is always there."""
+        """Divide instances by type, else by value, else by the values of a required member."""
         derived = self.derived
         kinds = {("number" if kind in NUMBERS else kind) for kind in facts.types}
         if len(kinds) > 1:

@@ -8,8 +8,9 @@ from referencing import Registry
 
 from micro_schema_registry._compatibility.json_dialects import parse_json_schema
 from micro_schema_registry._compatibility.json_goals import GOALS
-from micro_schema_registry._compatibility.json_nodes import Node, Reader, without_annotations
+from micro_schema_registry._compatibility.json_nodes import Node, Reader
 from micro_schema_registry._compatibility.json_proof import Prover, TooComplexError
+from micro_schema_registry._compatibility.json_spelling import without_annotations
 from micro_schema_registry._compatibility.levels import SchemaText
 from micro_schema_registry._errors import Cause
 
@@ -49,7 +50,7 @@ def parse(text: SchemaText) -> JsonSchema:
 
 
 def unreadable(reader: JsonSchema, writer: JsonSchema) -> list[Cause]:
-    """Find documents that the writer's schema allows and the reader's does not; see Format.unreadable."""
+    """Say why the reader's schema may refuse documents of the writer's; see Format.unreadable."""
     if reader.texts == writer.texts:
         return []
     prover = Prover(GOALS, thorough=reader.thorough or writer.thorough)

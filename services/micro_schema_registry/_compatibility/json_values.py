@@ -52,7 +52,7 @@ def exact(number: float) -> Fraction:
 
 
 def surely_multiple(number: Fraction, factor: Fraction) -> bool:
-    """Tell whether all multiples of a number are multiples of another, for validators with binary fractions too."""
+    """Tell whether a number is a multiple of another, in decimal and in binary fractions."""
     ratio = number / factor
     if ratio.denominator != 1:
         return False
@@ -71,7 +71,7 @@ def matches_everything(pattern: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def matches(pattern: str, text: str) -> bool | None:
-    """Return whether a pattern matches somewhere in a text, None where the dialects may disagree."""
+    """Return whether a pattern matches in a text; None where regex dialects may disagree."""
     if matches_everything(pattern):
         return True
     compiled = _compiled(pattern)

@@ -1,4 +1,4 @@
-"""Whether content may follow the versions before it: COMPATIBILITY levels over one format module per artifact type."""
+"""The COMPATIBILITY levels: whether content may follow the versions before it."""
 
 import threading
 from collections import OrderedDict
@@ -28,21 +28,21 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class SchemaText:
-    """Hold content with the (name, content) pairs it refers to, those it needs first coming first."""
+    """Content with the (name, content) pairs that it refers to, dependencies first."""
 
     content: str
     references: tuple[tuple[str, str], ...] = ()
 
 
 class Format(Protocol):
-    """Describe a module that knows one artifact type; a schema is whatever its ``parse`` returns."""
+    """The functions of a module for one artifact type; `parse` defines what a schema is."""
 
     def parse(self, text: SchemaText) -> Any:
         """Return the schema, or raise ValueError with the reason why it is none."""
         ...
 
     def unreadable(self, reader: Any, writer: Any) -> list[Cause]:
-        """Return why data written with one schema cannot be read with the other; empty if it always can."""
+        """Return why the reader cannot read data of the writer; empty if it always can."""
         ...
 
     def misused(self, new: Any, old: Any) -> list[Cause]:
@@ -54,7 +54,7 @@ def parse(artifact_type: str, text: SchemaText) -> None:
     """Check that content is a valid schema; types without a format module are taken as they are.
 
     Raises:
-        ValueError: it is not; the message is the reason.
+        ValueError: It is not; the message is the reason.
     """
     if artifact_type in _FORMATS:
         with_room(_SCHEMAS.parse, artifact_type, text)
@@ -65,11 +65,12 @@ def incompatibilities(
 ) -> tuple[Cause, ...]:
     """Return why ``new`` may not follow ``existing`` (oldest first) under a level; empty if it may.
 
-    BACKWARD: the new schema reads data of the last one. FORWARD: the last one reads data of the new schema. FULL: both.
-    ``_TRANSITIVE``: the same for all of them. The same text is always compatible with itself.
+    BACKWARD: the new schema reads data of the last one. FORWARD: the last one reads data of the new
+        schema. FULL: both. `_TRANSITIVE`: the same for all of them. The same text is always
+        compatible with itself.
 
     Raises:
-        ValueError: one of the schemas is not valid.
+        ValueError: One of the schemas is not valid.
     """
     direction, transitive, _ = level.partition("_TRANSITIVE")
     compared = [old for old in (existing if transitive else existing[-1:]) if old != new]
@@ -97,7 +98,7 @@ def _between(artifact_type: str, direction: str, new: SchemaText, old: SchemaTex
 
 
 class _ParsedSchemas:
-    """The schemas that were parsed last; large ones push out more of the others, which bounds the memory."""
+    """The schemas parsed last; their size bounds the memory."""
 
     def __init__(self) -> None:
         self._schemas: OrderedDict[tuple[str, SchemaText], tuple[int, Any]] = OrderedDict()
@@ -122,7 +123,8 @@ class _ParsedSchemas:
         return schema
 
 
-# The newest versions are compared again and again. In characters; a parsed schema takes some 40 times as much memory.
+# The newest versions are compared again and again. In characters; a parsed schema takes some 40
+# times as much memory.
 _MAX_KEPT = 4 * 1024 * 1024
 _MAX_COUNT = 256
 _SCHEMAS = _ParsedSchemas()

@@ -1,4 +1,4 @@
-"""Protobuf: which changes of a .proto file break data on the wire (protobuf.dev, updating a message type)."""
+"""Protobuf: the changes that break data on the wire (protobuf.dev, updating a message type)."""
 
 from collections import defaultdict, deque
 from typing import Any
@@ -41,7 +41,7 @@ def unreadable(reader: ProtoFile, writer: ProtoFile) -> list[Cause]:
 
 
 def misused(new: ProtoFile, old: ProtoFile) -> list[Cause]:
-    """Find numbers that were given up without being reserved, or taken although they were; see Format.misused."""
+    """Find numbers dropped without `reserved`, or taken despite it; see Format.misused."""
     causes = []
     for name in sorted(old.reserved.keys() & new.reserved.keys()):
         before, after = old.reserved[name], new.reserved[name]
@@ -162,7 +162,7 @@ class _Comparison:
     def _oneofs(
         self, name: str, fields: dict[int, ProtoField], before: dict[int, ProtoField]
     ) -> None:
-        """Of fields that share a oneof only the last one set survives; that hurts if they could be set together."""
+        """Refuse a oneof of fields that could be set together: only the last one survives."""
         members: dict[str, list[int]] = defaultdict(list)
         for number, field in fields.items():
             if field.oneof and number in before:

@@ -1,4 +1,4 @@
-"""Room for deep recursion: schemas nest and refer to each other over thousands of steps, and so do proofs."""
+"""Room for deep recursion: schemas refer to each other over thousands of steps."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ _here = threading.local()
 
 
 def with_room(function: Callable[..., T], *args: Any) -> T:
-    """Call a function in a thread with a large stack, and with the limit of recursion raised meanwhile.
+    """Call a function in a thread with a large stack and a high limit of recursion.
 
     Raises:
         ValueError: Even that was not enough.

@@ -1,7 +1,8 @@
 """The program that compares schemas and checks values for another process; see `checks`.
 
-It reads requests from its standard input until that ends, and answers each on its standard output: 8 bytes that say how
-long the message is, then the message, a pickled tuple. Both ends are of one program, started by itself.
+It reads requests from its standard input until that ends, and answers each on its standard output:
+8 bytes that say how long the message is, then the message, a pickled tuple. Both ends are of one
+program, started by itself.
 """
 
 import os

@@ -510,7 +510,7 @@ NOISE = st.recursive(
 
 
 def invalid(kind: str, schema: SchemaText) -> str | None:
-    """The reason why a schema is refused; anything but a ValueError with a reason is a defect."""
+    """Return why a schema is refused; an error other than a ValueError fails the test."""
     try:
         parse(kind, schema)
     except ValueError as exc:
