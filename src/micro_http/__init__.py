@@ -17,7 +17,7 @@ from micro_http._errors import (
     TryTimeoutError,
 )
 from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
-from micro_http._exchange import PerLoop
+from micro_http._exchange import PerLoop, on_behalf_of
 from micro_http._httpx import shared_ssl_context
 from micro_http._metrics import opentelemetry_observer, prometheus_observer
 from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
@@ -51,6 +51,7 @@ __all__ = [
     "create_async_resilient_client",
     "hide_credentials",
     "no_delays",
+    "on_behalf_of",
     "opentelemetry_observer",
     "prometheus_observer",
     "shared_ssl_context",

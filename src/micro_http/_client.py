@@ -269,13 +269,14 @@ class AsyncResilientClient:
         return response
 
     async def _send(
-        self, method: str, url: URL, options: RequestOptions, _exchange: Exchange
+        self, method: str, url: URL, options: RequestOptions, exchange: Exchange
     ) -> httpx.Response:
         client = self._client
         url, credentials = split_credentials(url)
         options = RequestOptions(**options)
         if credentials is not None and options.get("auth", client.auth) is None:
             options["auth"] = credentials
+        options["extensions"] = exchange.mark(options.get("extensions"))
         return await client.request(method, url, **options)
 
     def _settled(self, execution: Execution, task: ResponseTask) -> None:

@@ -8,6 +8,7 @@ HTTP/1.1 exchange, and otherwise goes on until it is safe or the call is over.
 """
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _CLOSE_SECONDS = 1.0  # how long stop() waits for calls that open a connection
 _KEY = "micro_http.exchange"  # the extension by which a response finds its exchange
+_ASIDE = "micro_http.aside"  # marks a request on behalf of another
 _REQUEST_STARTED = frozenset(
     {"http11.send_request_headers.started", "http2.send_request_headers.started"}
 )
@@ -41,7 +43,11 @@ class Exchange:
         self.interruptible = True
         self.abandoned = False
         self._connect_seconds = connect_seconds
-        self._tunnels = False
+        self._counts = True
+
+    def mark(self, extensions: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the extensions of the request that the call is about."""
+        return {**(extensions or {}), _KEY: self}
 
     def attach(self, request: httpx.Request) -> None:
         """Follow a request of an asynchronous client."""
@@ -87,9 +93,10 @@ class Exchange:
             and step.endswith(".started")
             and not step.startswith("response_closed")
         )
-        if step == "receive_response_headers.started":  # the response of a proxy does not count
-            self._tunnels = info["request"].method == b"CONNECT"
-        elif step == "receive_response_headers.complete" and not self._tunnels:
+        if step == "receive_response_headers.started":
+            request = info["request"]  # the response of a proxy or token server does not count
+            self._counts = request.method != b"CONNECT" and _ASIDE not in request.extensions
+        elif step == "receive_response_headers.complete" and self._counts:
             self.answered = True
 
 
@@ -115,17 +122,35 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 async def attach_current(request: httpx.Request) -> None:
-    """Follow a request of the current call; a request hook, for those that httpx makes itself."""
+    """Follow a request of the current call; a hook for clients, whose auth flows make their own."""
     exchange = _current.get()
-    if exchange is not None and _KEY not in request.extensions:
-        exchange.attach(request)
+    if exchange is None or isinstance(request.extensions.get("timeout"), _Timeouts):
+        return
+    if _KEY not in request.extensions:
+        request.extensions[_ASIDE] = True
+    exchange.attach(request)
 
 
 async def note_response(response: httpx.Response) -> None:
     """Note a response in its exchange; a response hook, for transports without a trace."""
-    exchange = response.request.extensions.get(_KEY)
-    if isinstance(exchange, Exchange):
+    extensions = response.request.extensions
+    exchange = extensions.get(_KEY)
+    if isinstance(exchange, Exchange) and _ASIDE not in extensions:
         exchange.answered = True
+
+
+def on_behalf_of(request: httpx.Request, *, phase_seconds: float) -> dict[str, Any]:
+    """Return the extensions of a request that an auth flow makes for another, such as for a token.
+
+    It has the time-outs of the other request, and `phase_seconds` for each phase without one. A
+    retry transport follows it too, so that a cancellation costs no connection; its response is no
+    response to the other request.
+    """
+    timeouts = copy.copy(request.extensions.get("timeout") or {})
+    for phase in ("connect", "read", "write", "pool"):
+        if timeouts.setdefault(phase, phase_seconds) is None:
+            timeouts[phase] = phase_seconds
+    return {**request.extensions, "timeout": timeouts, _ASIDE: True}
 
 
 AsyncSend = Callable[[Exchange], Awaitable[httpx.Response]]

@@ -140,12 +140,27 @@ Kind = Callable[[Site, RetryPolicy], contextlib.AbstractAsyncContextManager[Get]
 
 
 async def all_places(site: Site, get: Get) -> Counter[str]:
-    """Use all connections of the pool at the same time, and report the outcomes."""
-    outcomes = await asyncio.gather(*(get("/meet") for _ in range(SIZE)), return_exceptions=True)
-    return Counter(
-        repr(outcome) if isinstance(outcome, BaseException) else str(outcome.status_code)
-        for outcome in outcomes
-    )
+    """Use all connections of the pool at the same time, and report the outcomes.
+
+    A busy machine may need more time than the policy allows, so there are several rounds; a lost
+    connection stays lost in all of them.
+    """
+    outcomes: Counter[str] = Counter()
+    for _ in range(5):
+        site.met.set()
+        while site.inside:  # requests that nobody waits for
+            await asyncio.sleep(0.01)
+        site.met.clear()
+        responses = await asyncio.gather(
+            *(get("/meet") for _ in range(SIZE)), return_exceptions=True
+        )
+        outcomes = Counter(
+            repr(response) if isinstance(response, BaseException) else str(response.status_code)
+            for response in responses
+        )
+        if outcomes["200"] == SIZE:
+            break
+    return outcomes
 
 
 async def cancel_at(get: Get, turn: int) -> bool:
@@ -174,7 +189,7 @@ async def test_a_cancellation_at_any_turn_costs_no_connection(site: Site, kind: 
         assert await all_places(site, get) == {"200": SIZE}
 
 
-@pytest.mark.parametrize("limits", [{"deadline": 0.2}, {"hedge_after": 0.05}, {}], ids=str)
+@pytest.mark.parametrize("limits", [{"deadline": 0.4}, {"hedge_after": 0.05}, {}], ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 async def test_a_server_that_stands_still_costs_no_connection(
     site: Site, kind: Kind, limits: dict[str, Any]
@@ -184,14 +199,12 @@ async def test_a_server_that_stands_still_costs_no_connection(
         site.standing.clear()
 
         async def patient() -> None:
-            async with asyncio.timeout(0.4):
+            async with asyncio.timeout(0.8):
                 await get("/")
 
         outcomes = await asyncio.gather(*(patient() for _ in range(100)), return_exceptions=True)
         site.standing.set()
 
         assert all(isinstance(outcome, Exception) for outcome in outcomes)
-        while site.inside:  # requests that nobody waits for
-            await asyncio.sleep(0.01)
 
         assert await all_places(site, get) == {"200": SIZE}

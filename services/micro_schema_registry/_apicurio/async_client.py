@@ -6,8 +6,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from micro_http import AsyncRetryTransport, RetryPolicy, shared_ssl_context
-from micro_schema_registry._apicurio.base_client import ApicurioClient
+from micro_http import AsyncRetryTransport, PerLoop, RetryPolicy, shared_ssl_context
+from micro_schema_registry._apicurio.auth import send_async
+from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import AsyncFlights
 from micro_schema_registry._drivers import run_async
@@ -19,11 +20,16 @@ T = TypeVar("T")
 class _Through(httpx.AsyncBaseTransport):
     """A transport over a client, so that retries include its authentication and settings."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, clients: PerLoop[httpx.AsyncClient], auth: httpx.Auth | None) -> None:
+        self._clients = clients
+        self._auth = auth
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._client.send(request)
+        return await send_async(self._clients.get(), request, self._auth)
+
+
+def _new_client() -> httpx.AsyncClient:
+    return keep_alive(httpx.AsyncClient(verify=shared_ssl_context()))
 
 
 class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
@@ -33,16 +39,17 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     share one fetch; different schemas never wait for each other.
 
     Args:
-        url: The API, such as `http://registry:8080/apis/registry/v3`.
+        url: The API, such as `http://registry:8080/apis/registry/v3`. A user and password in it
+            become Basic authentication.
         group_id: The group of every call that names none.
         max_retries: Repetitions of a request after a transport error or 429, 502, 503, 504.
         retry_backoff_ms: The longest wait before the first repetition, doubled for each further
             one. The wait is random.
         retry_max_backoff_ms: The upper bound of a wait; Retry-After is obeyed up to it, or up to
             20 seconds.
-        http_client: A client to send with, which has its own authentication and stays open.
-        auth: The authentication without `http_client`: `BearerAuth`, `KeycloakAuth` or any of
-            httpx.
+        http_client: A client to send with, which stays open.
+        auth: The authentication, in place of that of `http_client`: `BearerAuth`, `KeycloakAuth`
+            or any of httpx.
         cache_max_size: The number of cached schemas, and of cached contents by id.
         cache_ttl_seconds: The time for which the newest version is cached; None means until
             `forget` or a registration.
@@ -60,10 +67,12 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
 
     def _connect(self, http_client: httpx.AsyncClient | None, policy: RetryPolicy) -> None:
         self._flights = AsyncFlights()
-        if http_client is None:
-            http_client = httpx.AsyncClient(auth=self._auth, verify=shared_ssl_context())
-        self._http = http_client
-        self._sender = AsyncRetryTransport(policy, transport=_Through(http_client))
+        self._clients = PerLoop(lambda: _new_client() if http_client is None else http_client)
+        self._sender = AsyncRetryTransport(policy, transport=_Through(self._clients, self._auth))
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        return self._clients.get()
 
     async def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
@@ -102,6 +111,7 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
         await self._flights.aclose()
         if self._owns_http:
             await self._http.aclose()
+            await self._sender.aclose()
 
     async def __aenter__(self) -> Self:
         self._check_open()

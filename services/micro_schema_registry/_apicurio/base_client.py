@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from micro_http import RetryPolicy
+from micro_http import RetryPolicy, hide_credentials, split_credentials
 from micro_schema_registry._apicurio.auth import KeycloakAuth
 from micro_schema_registry._apicurio.catalog import Catalog
 from micro_schema_registry._apicurio.operations import Operations
@@ -72,8 +72,6 @@ class ApicurioClient(ABC, Generic[H]):
     delete_version = Method(Operations.delete_version)
     info = Method(Catalog.info)
 
-    _http: H
-
     def __init_subclass__(cls) -> None:
         for name, method in vars(ApicurioClient).items():
             if isinstance(method, Method):
@@ -96,17 +94,16 @@ class ApicurioClient(ABC, Generic[H]):
         cache_max_size: int = 1000,
         cache_ttl_seconds: float | None = None,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"invalid url {url!r}: expected one like 'http://host/apis/registry/v3'"
-            )
-        self.url = url
+        self.url, credentials = _checked(url)
         self.max_retries = max_retries
         self.retry_backoff_ms = retry_backoff_ms
         self.retry_max_backoff_ms = retry_max_backoff_ms
         self._core = Operations(
             group_id, cache_max_size=cache_max_size, cache_ttl_seconds=cache_ttl_seconds
         )
+        given = auth if http_client is None or auth is not None else http_client.auth
+        if given is None and credentials is not None:
+            auth = httpx.BasicAuth(*credentials)
         self._auth = auth
         self._owns_http = http_client is None
         self._closed = False
@@ -117,8 +114,6 @@ class ApicurioClient(ABC, Generic[H]):
             retry_after_cap=max(_RETRY_AFTER, policy.max_delay),
         )
         self._connect(http_client, policy)
-        if self._owns_http:
-            self._http.headers.pop("Connection", None)  # HTTP/1.1 keeps connections by default
 
     @property
     def group_id(self) -> str:
@@ -133,6 +128,11 @@ class ApicurioClient(ABC, Generic[H]):
     @abstractmethod
     def _method(make: Callable[..., Operation[Any]]) -> Callable[..., Any]:
         """Return the method that runs an operation."""
+
+    @property
+    @abstractmethod
+    def _http(self) -> H:
+        """The client that sends."""
 
     @abstractmethod
     def _connect(self, http_client: H | None, policy: RetryPolicy) -> None:
@@ -163,3 +163,23 @@ class ApicurioClient(ABC, Generic[H]):
         if isinstance(self._auth, KeycloakAuth) and error.request.url == self._auth.token_url:
             return AuthenticationError(self._auth.token_url, reason)
         return RegistryConnectionError(self.url, f"{call.method} {call.path}: {reason}")
+
+
+def keep_alive(client: H) -> H:
+    """Return a client without the header that HTTP/1.1 implies."""
+    client.headers.pop("Connection", None)
+    return client
+
+
+def _checked(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the URL without its user and password, and these."""
+    try:
+        parsed, credentials = split_credentials(url)
+    except httpx.InvalidURL:
+        parsed, credentials = httpx.URL(), None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError(
+            f"invalid url {hide_credentials(url)!r}: expected one like "
+            "'http://host/apis/registry/v3'"
+        )
+    return (url if credentials is None else str(parsed)), credentials

@@ -7,7 +7,8 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
-from micro_schema_registry._apicurio.base_client import ApicurioClient
+from micro_schema_registry._apicurio.auth import send
+from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import Flights
 from micro_schema_registry._drivers import run
@@ -19,11 +20,12 @@ T = TypeVar("T")
 class _Through(httpx.BaseTransport):
     """A transport over a client, so that retries include its authentication and settings."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, auth: httpx.Auth | None) -> None:
         self._client = client
+        self._auth = auth
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._client.send(request)
+        return send(self._client, request, self._auth)
 
 
 class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
@@ -45,9 +47,13 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
         self._flights = Flights()
         if http_client is None:
-            http_client = httpx.Client(auth=self._auth, verify=shared_ssl_context())
-        self._http = http_client
-        self._sender = RetryTransport(policy, transport=_Through(http_client))
+            http_client = keep_alive(httpx.Client(verify=shared_ssl_context()))
+        self._client = http_client
+        self._sender = RetryTransport(policy, transport=_Through(http_client, self._auth))
+
+    @property
+    def _http(self) -> httpx.Client:
+        return self._client
 
     def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
