@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field
 
 from micro_schema_registry._apicurio.rest import (
+    ARTIFACT_NOT_FOUND,
     GROUP_NOT_FOUND,
     Answer,
     Call,
@@ -32,7 +33,9 @@ from micro_schema_registry._model.models import (
     VersionState,
     check_id,
     check_rule,
+    check_state,
     check_version,
+    check_window,
     schema_text,
 )
 
@@ -156,6 +159,7 @@ class Catalog:
     def set_state(
         self, artifact_id: str, version: str, state: VersionState, *, group_id: str | None = None
     ) -> Operation[None]:
+        check_state(state)
         yield from self._of_version(
             "PUT", artifact_id, version, group_id, "state", body={"state": state}
         )
@@ -241,8 +245,8 @@ class Catalog:
     ) -> Operation[None]:
         where = self._rules_path(artifact_id, everywhere, group_id)
         answer = yield Call("DELETE", where + path(rule))
-        if answer.status != 404:
-            succeeded(answer)
+        if answer.status != 404 or read_problem(answer).name == ARTIFACT_NOT_FOUND:
+            self.checked(answer, artifact_id, group_id)
 
     def info(self) -> Operation[RegistryInfo]:
         return succeeded((yield Call("GET", "/system/info"))).read(RegistryInfo)
@@ -287,6 +291,7 @@ def read_references(answer: Answer) -> tuple[Reference, ...]:
 
 
 def _window(offset: int, limit: int, orderby: str) -> dict[str, str | int]:
+    check_window(offset, limit)
     return {"offset": offset, "limit": limit, "order": "asc", "orderby": orderby}
 
 
@@ -300,6 +305,7 @@ def _exact(
 
     It fetches all matches and keeps the exact ones.
     """
+    check_window(offset, limit)
     items: list[T] = []
     seen = 0
     while True:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 VERSION_EXISTS = "VersionAlreadyExistsException"
 ARTIFACT_EXISTS = "ArtifactAlreadyExistsException"
 GROUP_NOT_FOUND = "GroupNotFoundException"
+ARTIFACT_NOT_FOUND = "ArtifactNotFoundException"
 
 _JSON = "application/json"
 

@@ -33,7 +33,9 @@ from micro_schema_registry._model.models import (
     VersionState,
     check_id,
     check_rule,
+    check_state,
     check_version,
+    check_window,
     content_hash,
     schema_text,
 )
@@ -143,6 +145,7 @@ class StoreCatalog:
             RequestRefusedError: The state is DRAFT: a registered version cannot become a draft.
             IncompatibleSchemaError: The disabled version breaks a rule beside later versions.
         """
+        check_state(state)
         artifact = self._artifact(artifact_id, group_id)
         check_version(version)
         if state == "DRAFT":
@@ -298,12 +301,14 @@ def _require_artifact(artifact: Artifact, head: Head) -> None:
 
 
 def _page(items: Sequence[T], offset: int, limit: int) -> Page[T]:
+    check_window(offset, limit)
     return Page(tuple(items[offset : offset + limit]), len(items))
 
 
 def _artifacts_page(
     listed: Sequence[tuple[Artifact, Summary]], offset: int, limit: int
 ) -> Page[ArtifactInfo]:
+    check_window(offset, limit)
     infos = [
         ArtifactInfo(
             artifact_id=artifact.artifact_id,

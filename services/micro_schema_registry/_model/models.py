@@ -240,6 +240,29 @@ def check_if_exists(if_exists: str) -> None:
         raise InvalidArgumentError(f"invalid if_exists {if_exists!r}: expected one of {choices}")
 
 
+def check_state(state: str) -> None:
+    """Check the state of a version.
+
+    Raises:
+        InvalidArgumentError: There is no such state.
+    """
+    if state not in get_args(VersionState):
+        choices = ", ".join(get_args(VersionState))
+        raise InvalidArgumentError(f"invalid state {state!r}: expected one of {choices}")
+
+
+def check_window(offset: int, limit: int) -> None:
+    """Check the part of a list.
+
+    Raises:
+        InvalidArgumentError: A number is negative.
+    """
+    if offset < 0 or limit < 0:
+        raise InvalidArgumentError(
+            f"invalid offset {offset!r} or limit {limit!r}: expected 0 or more"
+        )
+
+
 def check_rule(rule: str, config: str) -> None:
     """Check a rule and its configuration; Apicurio itself stores any configuration.
 

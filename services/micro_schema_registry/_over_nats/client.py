@@ -30,7 +30,9 @@ from micro_schema_registry._model.models import (
     VersionState,
     check_id,
     check_if_exists,
+    check_state,
     check_version,
+    check_window,
     parse_schema,
     schema_text,
 )
@@ -168,6 +170,7 @@ class NatsRegistryClient:
     async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
         """Return the ids of groups, in their order, at most 500."""
         self._check_open()
+        _check_page(offset, limit)
         page = await self._caller.ask(
             "groups", wire.PageQuery(offset=offset, limit=limit), wire.GroupsPage
         )
@@ -177,6 +180,7 @@ class NatsRegistryClient:
         self, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[ArtifactInfo]:
         """Return the artifacts of a group, at most 500."""
+        _check_page(offset, limit)
         query = wire.ArtifactsQuery(group=self._group(group_id), offset=offset, limit=limit)
         page = await self._caller.ask("artifacts", query, wire.ArtifactsPage)
         return Page(page.items, page.total)
@@ -185,6 +189,7 @@ class NatsRegistryClient:
         self, artifact_id: str, *, offset: int = 0, limit: int = 20, group_id: str | None = None
     ) -> Page[VersionInfo]:
         """Return the versions of an artifact, at most 500."""
+        _check_page(offset, limit)
         query = wire.VersionsQuery(
             group=self._group(group_id),
             artifact=check_id("artifact_id", artifact_id),
@@ -207,6 +212,7 @@ class NatsRegistryClient:
     ) -> Page[ArtifactInfo]:
         """Return artifacts that meet every condition, at most 500."""
         self._check_open()
+        _check_page(offset, limit)
         query = wire.Search(
             group=group_id,
             name=name,
@@ -251,6 +257,7 @@ class NatsRegistryClient:
         group_id: str | None = None,
     ) -> None:
         """Move a version to another state."""
+        check_state(state)
         query = self._version(artifact_id, version, group_id)
         change = wire.StateChange(**query.model_dump(), state=state)
         await self._withdraw("state.set", change)
@@ -376,3 +383,9 @@ class NatsRegistryClient:
 
 def _parsed(answer: wire.SchemaAnswer | wire.ContentAnswer) -> SchemaContent:
     return SchemaContent(answer.content, parse_schema(answer.content, answer.type), answer.type)
+
+
+def _check_page(offset: int, limit: int) -> None:
+    check_window(offset, limit)
+    if not 1 <= limit <= wire.MAX_PAGE:
+        raise InvalidArgumentError(f"invalid limit {limit!r}: expected 1 to {wire.MAX_PAGE}")
