@@ -16,7 +16,7 @@ configuration file (TOML):
 
   [etcd]
   endpoints = ["10.0.0.1:2379", "10.0.0.2:2379"]
-  user = "micro"                 # the password is better in ETCD_PASSWORD
+  user = "micro"                 # with ETCD_PASSWORD or password_file
   ca = "/etc/etcd/ca.pem"
 
   [namespaces.settings]          # subjects etcd.settings.kv.get, ...
@@ -29,8 +29,8 @@ configuration file (TOML):
 
 environment, which wins over the file:
 
-  NATS_URL, NATS_CREDS, ...      the connection to NATS, as for every micro program
-  ETCD_ENDPOINTS, ETCD_USER, ETCD_PASSWORD, ETCD_CA, ETCD_CERT, ETCD_KEY
+  NATS_URL, NATS_CREDS, ...      the connection to NATS, like every micro program
+  ETCD_ENDPOINTS, ETCD_USER, ETCD_PASSWORD, ETCD_PASSWORD_FILE, ETCD_CA, ETCD_CERT, ETCD_KEY
   ETCD_NAMESPACES                token=prefix:right+right, several separated by blanks
 
 examples:
@@ -38,7 +38,7 @@ examples:
   python -m micro_etcd --config etcd.toml
   python -m micro_etcd --config etcd.toml --check
   ETCD_NAMESPACES='app=/app/:read+write' python -m micro_etcd --server nats://localhost:4222
-  python -m micro_etcd --embedded          # an etcd of its own and a namespace 'demo', for trials
+  python -m micro_etcd --embedded          # a new etcd with the namespace 'demo', for trials
 
   nats request etcd.app.kv.put '{"key": "color", "value": "blue"}'
   nats request etcd.app.kv.get '{"key": "color"}'
