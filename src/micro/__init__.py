@@ -33,6 +33,7 @@ from micro._errors import (
     PermissionDeniedError,
     ServiceError,
     StoppedError,
+    StreamCaptureError,
 )
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Handler, Request, Response
@@ -88,6 +89,7 @@ __all__ = [
     "ServiceInfo",
     "ServiceStats",
     "StoppedError",
+    "StreamCaptureError",
     "Until",
     "__version__",
     "add_service",

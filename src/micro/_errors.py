@@ -9,6 +9,7 @@ MicroError
 ├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
 ├── IncompatibleContractError          an endpoint's schema breaks its contract
 ├── PermissionDeniedError              the server refuses a subscription
+├── StreamCaptureError                 a stream acknowledged a request in place of a service
 └── ServiceError                       an error answer of a service
 """
 
@@ -97,6 +98,26 @@ class IncompatibleContractError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.service, self.artifact, self.causes)
+
+
+class StreamCaptureError(MicroError):
+    """The acknowledgement of a stream arrived instead of the answer of a service.
+
+    Attributes:
+        subject: The subject of the request.
+        stream: The stream that captures it.
+    """
+
+    def __init__(self, subject: str, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} captures {subject!r}, and its acknowledgement arrived instead of "
+            "the answer of the service: exclude the subject from the stream, or set its no_ack"
+        )
+        self.subject = subject
+        self.stream = stream
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.subject, self.stream)
 
 
 class ServiceError(MicroError):

@@ -34,6 +34,11 @@ MESSAGES: list[tuple[Exception, str]] = [
         "service 'x' may not subscribe to 'a.b', 'c': "
         "grant the user subscribe permission for it, with the queue group if one is bound",
     ),
+    (
+        micro.StreamCaptureError("orders.add", "AUDIT"),
+        "stream 'AUDIT' captures 'orders.add', and its acknowledgement arrived instead of "
+        "the answer of the service: exclude the subject from the stream, or set its no_ack",
+    ),
     (micro.ServiceError(404, "no such thing"), "service error 404: no such thing"),
     (
         micro.ServiceError(404, "no such thing", "shop.find", b"{}", {"X": "1"}),

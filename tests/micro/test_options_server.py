@@ -398,7 +398,7 @@ async def test_tls_that_a_server_only_offers_is_taken(path: str, tmp_path: Path)
         async with echoing(options.servers(server.url), options.tls(ca=tmp_path / "ca.pem")) as ctx:
             transport = ctx.client._transport
             assert transport is not None
-            assert transport._encrypted  # type: ignore[attr-defined]  # of both transports
+            assert transport.encrypted  # type: ignore[attr-defined]  # of both transports
         await round_trip(options.servers(server.url))
 
 

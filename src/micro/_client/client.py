@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +15,7 @@ from nats.aio.msg import Msg
 
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
-from micro._errors import PayloadTooLargeError
+from micro._errors import PayloadTooLargeError, StreamCaptureError
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
@@ -29,6 +30,11 @@ logger = logging.getLogger("micro.client")
 M = TypeVar("M", bound="PingInfo")
 
 DEFAULT_MAX_WAIT = 0.5
+
+PUB_ACK = b'{"stream":'
+"""The beginning of the acknowledgement of a stream, as JetStream writes it."""
+
+_PUB_ACK_KEYS = {"stream", "seq", "domain", "duplicate", "val", "batch", "count"}
 
 
 class HasClient(Protocol):
@@ -97,6 +103,7 @@ class Client:
 
         Raises:
             ServiceError: The service answered with an error.
+            StreamCaptureError: A stream captures the subject, and its acknowledgement arrived.
             nats.errors.NoRespondersError: No service listens on the subject.
             nats.errors.TimeoutError: No answer in time.
             PayloadTooLargeError: The request exceeds the server's `max_payload`.
@@ -118,6 +125,8 @@ class Client:
             error = received_error(answer.headers, subject, answer.data)
             if error is not None:
                 raise error
+        elif answer.data.startswith(PUB_ACK):
+            _refuse_acknowledgement(subject, answer.data)
         return answer
 
     def request_many(
@@ -385,3 +394,14 @@ def _first_line(error: Exception) -> str:
 
 
 publish(Client, InstanceClient, ServiceClient)
+
+
+def _refuse_acknowledgement(subject: str, data: bytes) -> None:
+    """Raise StreamCaptureError for the acknowledgement of a stream."""
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        return
+    sequence, stream = fields.get("seq"), fields.get("stream")
+    if isinstance(sequence, int) and isinstance(stream, str) and fields.keys() <= _PUB_ACK_KEYS:
+        raise StreamCaptureError(subject, stream)

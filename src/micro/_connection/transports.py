@@ -43,7 +43,11 @@ def install(nc: NatsClient, settings: Settings) -> None:
 
 
 class _SetUp(Transport):
-    """The part of a TCP transport that calls the handshake; a base class beside the transport."""
+    """The part of a TCP transport that calls the handshake; a base class beside the transport.
+
+    Attributes:
+        encrypted: Whether the connection uses TLS.
+    """
 
     _handshake: Handshake
     _server = ""
@@ -121,7 +125,11 @@ class TcpConnection(_SetUp, TcpTransport):
 
 
 class WebSocketConnection(Transport):
-    """A WebSocket of aiohttp, used again and again by the attempts of a client."""
+    """A WebSocket of aiohttp, used again and again by the attempts of a client.
+
+    Attributes:
+        encrypted: Whether the connection uses TLS.
+    """
 
     def __init__(self, handshake: Handshake) -> None:
         self._handshake = handshake

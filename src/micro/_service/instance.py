@@ -16,6 +16,7 @@ from micro._endpoint.task_pool import TaskPool
 from micro._errors import ConfigError, StoppedError
 from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
+from micro._service.captures import CaptureCheck
 from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.notices import Notices
@@ -83,6 +84,7 @@ class ServiceInstance:
         self._path: Path
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self._name}")
+        self._captures = CaptureCheck(self._name)
 
     async def start(self) -> None:
         """Start the service; see `Service.start`."""
@@ -110,6 +112,7 @@ class ServiceInstance:
                 await asyncio.shield(self._stopping)
             return
         self._stopping = asyncio.get_running_loop().create_future()
+        self._captures.stop()
         failure: BaseException | None = None
         try:
             if pool is not None:
@@ -223,6 +226,7 @@ class ServiceInstance:
             self._forget(endpoint)
             raise
         self.answers.changed()
+        self._captures.add(self._nc, config.name, config.subject)
         return endpoint.public
 
     def _running(self) -> Home:

@@ -278,6 +278,11 @@ def is_deaf(nc: NatsClient) -> bool:
     return nc.is_connected and task is not None and task.done()
 
 
+def has_jetstream(nc: NatsClient) -> bool:
+    """Return whether the server of a client has JetStream; the account may lack it."""
+    return bool(getattr(nc, "_server_info", {}).get("jetstream"))
+
+
 def follow_cluster(nc: NatsClient) -> None:
     """Have a client forget discovered servers that have left the cluster. Once per connection.
 
