@@ -1,14 +1,20 @@
-"""The cost of a resilient client beside httpx: construction, and CPU per request.
+"""The cost of a resilient client beside httpx: construction, CPU per request, many at once.
 
-Run: python benchmarks/http_client.py [--rounds 7] [--requests 1000]
-Goal: construction is at least 100 times faster than `httpx.AsyncClient()`, which loads its own
-TLS context. The requests use no network.
+Run: python benchmarks/http_client.py [--rounds 7] [--requests 1000] [--at-once 1000]
+     [--beside PATH]   PATH: a checkout of another build, which gets the same requests at once
+Goals: construction is at least 100 times faster than `httpx.AsyncClient()`, which loads its own
+TLS context. Of the requests at once, to a server that needs a second for each, all are answered,
+and the event loop is blocked for at most 0.3 s. The other requests use no network.
 """
 
 import argparse
 import asyncio
+import json
+import os
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from statistics import median
 
 import httpx
@@ -89,11 +95,71 @@ async def compare(title: str, rows: dict[str, tuple[Measure, int]], rounds: int)
         print(f"{name:<34}{median(values) * 1e6:>10.1f}{yardstick / median(values):>16.2f}")
 
 
+async def serve_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(1)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def request_at_once(url: str, count: int) -> None:
+    """Send the requests and print outcomes, seconds and the longest block of the loop as JSON."""
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            started = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - started - 0.01)
+
+    async with AsyncResilientClient() as client:
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0.05)
+        started, cpu = time.monotonic(), time.process_time()
+        tasks = [await client.get(url) for _ in range(count)]
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        elapsed, cpu = time.monotonic() - started, time.process_time() - cpu
+        watching.cancel()
+    answered = sum(isinstance(outcome, httpx.Response) for outcome in outcomes)
+    print(json.dumps([answered, elapsed, longest, cpu]))
+
+
+async def compare_at_once(count: int, beside: str | None) -> None:
+    """Run the requests in a process for each build, against one server in this process."""
+    builds: dict[str, str | None] = {"this build": None}
+    if beside is not None:
+        builds[beside] = str(Path(beside, "src"))
+    print(f"\n{count} requests at once to a server that needs 1 s for each")
+    print(f"{'':<34}{'answered':>10}{'s':>8}{'blocked s':>11}{'CPU s':>8}")
+    async with await asyncio.start_server(serve_slowly, "127.0.0.1", 0, backlog=1024) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for name, path in builds.items():
+            environment = os.environ if path is None else {**os.environ, "PYTHONPATH": path}
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, __file__, "--at-once", str(count), "--url", url),
+                stdout=asyncio.subprocess.PIPE,
+                env=environment,
+            )
+            output, _ = await child.communicate()
+            answered, elapsed, longest, cpu = json.loads(output)
+            print(f"{name:<34}{answered:>10}{elapsed:>8.1f}{longest:>11.2f}{cpu:>8.1f}")
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--at-once", type=int, default=1000)
+    parser.add_argument("--beside", help="checkout of another build to compare with")
+    parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.url is not None:
+        await request_at_once(options.url, options.at_once)
+        return
     shared_ssl_context()  # made once per process, and not measured
     many = options.requests
     await compare(
@@ -115,6 +181,7 @@ async def main() -> None:
         },
         options.rounds,
     )
+    await compare_at_once(options.at_once, options.beside)
 
 
 if __name__ == "__main__":
