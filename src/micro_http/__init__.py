@@ -1,10 +1,6 @@
 """Resilient HTTP on httpx: a client that retries, and its policy engine as httpx transports."""
 
-from micro_http._client import (
-    AsyncResilientClient,
-    create_async_resilient_client,
-    simple_async_request,
-)
+from micro_http._client import AsyncResilientClient
 from micro_http._context import Jitter, RequestContext
 from micro_http._engine import Observer, Try
 from micro_http._errors import (
@@ -22,6 +18,7 @@ from micro_http._httpx import shared_ssl_context
 from micro_http._metrics import opentelemetry_observer, prometheus_observer
 from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
 from micro_http._runner import no_delays
+from micro_http._shortcuts import create_async_resilient_client, simple_async_request
 from micro_http._transport import AsyncRetryTransport, RetryTransport
 from micro_http._urls import hide_credentials, split_credentials
 

@@ -14,7 +14,7 @@ from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResu
 from micro_http._exchange import Exchange, PerLoop, attach_current, note_response
 from micro_http._httpx import POOL_SIZE, TIMEOUT_ERRORS, httpx, shared_ssl_context
 from micro_http._monitor import EventMonitor
-from micro_http._options import URL, ClientOptions, RequestOptions, Timeout, UntimedRequestOptions
+from micro_http._options import URL, ClientOptions, RequestOptions
 from micro_http._policy import RetryPolicy
 from micro_http._runner import AsyncRunner
 from micro_http._urls import hide_credentials, split_credentials
@@ -336,35 +336,3 @@ def _origin(client: httpx.AsyncClient, url: URL) -> str:
     except (httpx.InvalidURL, TypeError):
         return ""
     return origin_of(parsed if parsed.is_absolute_url else client.base_url)
-
-
-def create_async_resilient_client(
-    policy: RetryPolicy | None = None, **options: Unpack[ClientOptions]
-) -> AsyncResilientClient:
-    """Return a new client, to be opened with `async with`."""
-    return AsyncResilientClient(policy, **options)
-
-
-async def simple_async_request(
-    method: str,
-    url: URL,
-    *,
-    max_retries: int = 2,
-    timeout: Timeout = 10.0,
-    **options: Unpack[UntimedRequestOptions],
-) -> httpx.Response:
-    """Send one request through a client of its own and return the response.
-
-    Args:
-        method: HTTP method.
-        url: Absolute URL.
-        max_retries: Retries after a connection error.
-        timeout: httpx time-out of each phase of one try, in seconds; None waits for ever.
-        options: Passed to `httpx.AsyncClient.request`.
-
-    Raises:
-        httpx.HTTPError: The error of the last try.
-    """
-    async with AsyncResilientClient(timeout=timeout) as client:
-        context = RequestContext(max_retries=max_retries)
-        return await (await client.request(method, url, context=context, **options))
