@@ -16,6 +16,7 @@ from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResu
 from micro_http._exchange import PerLoop, on_behalf_of
 from micro_http._httpx import shared_ssl_context
 from micro_http._metrics import opentelemetry_observer, prometheus_observer
+from micro_http._options import open_client
 from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
 from micro_http._runner import no_delays
 from micro_http._shortcuts import create_async_resilient_client, simple_async_request
@@ -49,6 +50,7 @@ __all__ = [
     "hide_credentials",
     "no_delays",
     "on_behalf_of",
+    "open_client",
     "opentelemetry_observer",
     "prometheus_observer",
     "shared_ssl_context",

@@ -14,10 +14,10 @@ from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResu
 from micro_http._exchange import Exchange, PerLoop, attach_current, note_response
 from micro_http._httpx import POOL_SIZE, TIMEOUT_ERRORS, httpx, shared_ssl_context
 from micro_http._monitor import EventMonitor
-from micro_http._options import URL, ClientOptions, RequestOptions
+from micro_http._options import URL, ClientOptions, RequestOptions, open_client
 from micro_http._policy import RetryPolicy
 from micro_http._runner import AsyncRunner
-from micro_http._urls import hide_credentials, split_credentials
+from micro_http._urls import split_credentials
 
 ResponseTask = asyncio.Task[httpx.Response]
 
@@ -228,16 +228,11 @@ class AsyncResilientClient:
         options = ClientOptions(**self._options)
         if "verify" not in options and options.get("transport") is None:
             options["verify"] = shared_ssl_context()
-        try:
-            base_url, credentials = split_credentials(options.get("base_url", ""))
-            options["base_url"] = base_url
-            if credentials is not None and options.get("auth") is None:
-                options["auth"] = credentials
-            client = httpx.AsyncClient(**options)
-        except (httpx.InvalidURL, ValueError, ImportError) as error:
-            # httpx also takes proxies and exceptions to them from the environment.
-            reason = hide_credentials(str(error))
-            raise ConfigError(f"invalid client options or proxy settings: {reason}") from None
+        base_url, credentials = open_client(split_credentials, url=options.get("base_url", ""))
+        options["base_url"] = base_url
+        if credentials is not None and options.get("auth") is None:
+            options["auth"] = credentials
+        client = open_client(httpx.AsyncClient, **options)
         hooks = client.event_hooks
         client.event_hooks = {
             "request": [attach_current, *hooks["request"]],

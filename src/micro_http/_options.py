@@ -1,10 +1,14 @@
-"""The keyword options passed to httpx, spelled out for type checkers and editors."""
+"""The options passed to httpx, spelled out for type checkers, and the clients made with them."""
 
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
+from micro_http._errors import ConfigError
 from micro_http._httpx import httpx
+from micro_http._urls import hide_credentials
+
+T = TypeVar("T")
 
 URL = httpx.URL | str
 Params = httpx.QueryParams | Mapping[str, Any] | list[tuple[str, Any]] | str
@@ -56,3 +60,16 @@ class RequestOptions(UntimedRequestOptions, total=False):
     """The options that `AsyncResilientClient` passes to `httpx.AsyncClient.request`."""
 
     timeout: Timeout
+
+
+def open_client(kind: Callable[..., T], **options: Any) -> T:
+    """Return a new client of httpx of this kind, blocking or asynchronous.
+
+    Raises:
+        ConfigError: httpx refuses an option, or a proxy setting of the environment.
+    """
+    try:
+        return kind(**options)
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        reason = hide_credentials(str(error))
+        raise ConfigError(f"invalid client options or proxy settings: {reason}") from None

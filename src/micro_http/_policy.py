@@ -78,8 +78,8 @@ class RetryPolicy:
         try_timeout: Seconds for one try.
         max_concurrency: Number of tries at the same time; others wait. By default the size of the
             connection pool: `limits` of a client, or 100.
-        hedge_after: Seconds without a response after which a GET is sent once more; the first
-            response wins. Asynchronous clients only.
+        hedge_after: Seconds without a response after which a GET is sent once more, if there is a
+            place for it; the first response wins. Asynchronous clients only.
         budget: See `RetryBudget`.
         breaker: See `CircuitBreaker`; one circuit per origin.
 

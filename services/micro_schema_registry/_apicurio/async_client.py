@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from micro_http import AsyncRetryTransport, PerLoop, RetryPolicy, shared_ssl_context
+from micro_http import AsyncRetryTransport, PerLoop, RetryPolicy, open_client, shared_ssl_context
 from micro_schema_registry._apicurio.auth import send_async
 from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
@@ -29,7 +29,7 @@ class _Through(httpx.AsyncBaseTransport):
 
 
 def _new_client() -> httpx.AsyncClient:
-    return keep_alive(httpx.AsyncClient(verify=shared_ssl_context()))
+    return keep_alive(open_client(httpx.AsyncClient, verify=shared_ssl_context()))
 
 
 class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):

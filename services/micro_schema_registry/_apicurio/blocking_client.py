@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from micro_http import RetryPolicy, RetryTransport, shared_ssl_context
+from micro_http import RetryPolicy, RetryTransport, open_client, shared_ssl_context
 from micro_schema_registry._apicurio.auth import send
 from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
@@ -47,7 +47,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
         self._flights = Flights()
         if http_client is None:
-            http_client = keep_alive(httpx.Client(verify=shared_ssl_context()))
+            http_client = keep_alive(open_client(httpx.Client, verify=shared_ssl_context()))
         self._client = http_client
         self._sender = RetryTransport(policy, transport=_Through(http_client, self._auth))
 
