@@ -41,6 +41,7 @@ class EndpointConfig(NamedTuple):
         metadata: Its metadata.
         options: Its options.
         stats_handler: Makes the `data` of its STATS.
+        group: The prefix of its group; empty without one.
     """
 
     service: str
@@ -50,6 +51,7 @@ class EndpointConfig(NamedTuple):
     metadata: dict[str, str]
     options: EndpointOptions
     stats_handler: Callable[[Endpoint], Any] | None
+    group: str = ""
 
 
 class Home(NamedTuple):

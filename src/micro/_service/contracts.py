@@ -1,7 +1,7 @@
 """Contracts: the schemas of a typed endpoint are checked against a registry before it is added.
 
 The group is the name of the service, the artifacts are `<endpoint>.request` and
-`<endpoint>.response`, the type is JSON. A request is compared BACKWARD (the new service must read
+`<endpoint>.response` (`<group>.<endpoint>...` in a group), the type is JSON. A request is compared BACKWARD (the new service must read
 what callers already send), a response FORWARD (callers must be able to read what the new service
 sends), unless the registry has another COMPATIBILITY rule for the artifact or the group.
 """
@@ -117,6 +117,8 @@ class Contracts:
     async def metadata(self, endpoint: str, handler: BoundHandler) -> dict[str, str]:
         """Register the schemas of an endpoint; return its metadata `schema.request`, `.response`.
 
+        The name of an endpoint includes its group.
+
         Each has the form `JSON;global=17;content=9;sha256=...`. The ids are missing if the schema
         is not registered: the registry does not answer, or the change is incompatible and
         `on_incompatible` is `warn`.
@@ -155,23 +157,48 @@ class Contracts:
 
     async def _agree(self, artifact: str, text: str, direction: str) -> str:
         registry, group = self._registry, self._service
-        verdict = await registry.check_compatibility(
-            artifact, text, artifact_type="JSON", group_id=group
-        )
-        if not verdict.compatible:
-            error = IncompatibleContractError(group, artifact, tuple(map(str, verdict.causes)))
-            if self._refuse:
-                raise error
-            logger.warning("%s", error)
+        ruled = await self._has_rule(artifact)
+        if not await self._is_compatible(artifact, text):
             return ""
-        ids = await registry.register_schema(artifact, text, artifact_type="JSON", group_id=group)
-        rules = {
-            **await registry.get_rules(group_id=group),
-            **await registry.get_rules(artifact_id=artifact, group_id=group),
-        }
-        if _RULE not in rules:
-            await registry.set_rule(_RULE, direction, artifact_id=artifact, group_id=group)
+        try:
+            ids = await registry.register_schema(
+                artifact, text, artifact_type="JSON", group_id=group
+            )
+        except Exception:
+            # Another instance may have registered its schema since the check.
+            if not await self._is_compatible(artifact, text):
+                return ""
+            raise
+        if not ruled:
+            if not await self._has_rule(artifact):
+                await registry.set_rule(_RULE, direction, artifact_id=artifact, group_id=group)
+            # Without a rule, instances that start together register whatever they have. The schema
+            # that came last stays, and the others are checked against it now.
+            if not await self._is_compatible(artifact, text):
+                return ""
         return f";global={ids.global_id};content={ids.content_id}"
+
+    async def _has_rule(self, artifact: str) -> bool:
+        registry, group = self._registry, self._service
+        try:
+            if _RULE in await registry.get_rules(group_id=group):
+                return True
+            return _RULE in await registry.get_rules(artifact_id=artifact, group_id=group)
+        except Exception:  # noqa: BLE001 - nothing is there yet, or the next call fails too
+            return False
+
+    async def _is_compatible(self, artifact: str, text: str) -> bool:
+        """Return whether a schema may be the next version; otherwise log or raise why not."""
+        verdict = await self._registry.check_compatibility(
+            artifact, text, artifact_type="JSON", group_id=self._service
+        )
+        if verdict.compatible:
+            return True
+        error = IncompatibleContractError(self._service, artifact, tuple(map(str, verdict.causes)))
+        if self._refuse:
+            raise error
+        logger.warning("%s", error)
+        return False
 
 
 def _closed(schema: Any) -> Any:

@@ -98,6 +98,7 @@ class EndpointOwner:
                 **options,
             ),
             stats_handler,
+            scope.prefix,
         )
         return await self._add(config, handler)
 

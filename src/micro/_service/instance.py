@@ -213,7 +213,8 @@ class ServiceInstance:
         """Add an endpoint; see `Service.add_endpoint`."""
         if self.config.contracts is not None:
             self._running()
-            agreed = await self.config.contracts.metadata(config.name, bind(handler))
+            name = f"{config.group}.{config.name}" if config.group else config.name
+            agreed = await self.config.contracts.metadata(name, bind(handler))
             config = config._replace(metadata={**agreed, **config.metadata})
         home = self._running()
         if config.subject in self._endpoints:

@@ -16,6 +16,7 @@ from tests.micro_schema_registry.conftest import NewRegistry
 from tests.micro_schema_registry.jetstream import JetStreamServer
 
 import micro
+from micro._service import contracts
 from micro_schema_registry import EmbeddedRegistry, SchemaNotFoundError, SchemaRegistry
 
 Handler = Callable[..., Awaitable[Any]]
@@ -266,3 +267,36 @@ def test_on_incompatible_has_two_values(nc: Client) -> None:
 
     with pytest.raises(micro.ConfigError, match="expected 'refuse' or 'warn'"):
         micro.add_service(nc, "orders", "1.0.0", contracts=registry, on_incompatible="no")  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("attempt", range(3))
+async def test_of_two_incompatible_instances_that_start_together_one_does_not_start(
+    ctx: micro.Context,
+    name: str,
+    registry: SchemaRegistry,
+    attempt: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contracts, "PATIENCE", 60.0)  # a busy machine checks slowly
+    outcomes = await asyncio.gather(
+        start(ctx, name, registry, place),
+        start(ctx, name, registry, place_with_customer),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        "IncompatibleContractError",
+        "dict",
+    ]
+
+
+async def test_endpoints_of_one_name_in_different_groups_have_contracts_of_their_own(
+    ctx: micro.Context, name: str, registry: SchemaRegistry
+) -> None:
+    service = await ctx.add_service(name, "1.0.0", contracts=registry)
+    await service.add_endpoint("place", place)
+    await service.add_group("v2").add_endpoint("place", place_with_customer)
+    await service.add_group("v3").add_group("eu").add_endpoint("place", place_without_total)
+
+    for artifact in ("place", "v2.place", "v3.eu.place"):
+        await registry.get_schema(f"{artifact}.request", group_id=name)
