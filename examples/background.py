@@ -6,7 +6,7 @@ done: list[bytes] = []
 
 
 async def setup(ctx: micro.Context) -> None:
-    client = micro.Client(ctx.client)
+    client = micro.Client(ctx)
 
     async def prices(request: micro.Request) -> None:
         await request.respond(b"new prices of " + request.data())

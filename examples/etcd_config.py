@@ -32,7 +32,7 @@ async def setup(ctx: micro.Context) -> None:
 
 
 async def show(ctx: micro.Context) -> None:
-    etcd, client = NatsEtcd(ctx, "demo"), micro.Client(ctx.client)
+    etcd, client = NatsEtcd(ctx, "demo"), micro.Client(ctx)
     wanted = [("greeting", "salut"), ("times", "0"), ("times", "2")]
     for changes, (key, value) in enumerate(wanted, 1):
         await etcd.put(f"greeter/{key}", value)

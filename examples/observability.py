@@ -61,7 +61,7 @@ async def order(client: micro.Client) -> bytes:
 # --8<-- [start:traced]
 async def add_traced(ctx: micro.Context) -> tuple[micro.Service, micro.Client]:
     service = await ctx.add_service("shop", "1.0.0", middlewares=[trace_requests()], timeout=5)
-    return service, TracedClient(ctx.client)
+    return service, TracedClient(ctx)
 
 
 # --8<-- [end:traced]
