@@ -170,7 +170,7 @@ def _refers_outside(schema: Any) -> bool:
 def _by_uri(
     base: str, others: ReferencedSchemas, references: Iterable[Reference]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield referenced schemas by the URIs that `$ref` resolves to, which depend on the referrer."""
+    """Yield referenced schemas by the URIs that `$ref` resolves to in the referring schema."""
     waiting = [(base, reference) for reference in references]
     seen = set()
     while waiting:

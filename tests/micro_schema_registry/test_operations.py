@@ -1,4 +1,4 @@
-"""The same operations on every registry: each difference from Apicurio is known and has a reason."""
+"""The same operations on every registry: each difference from Apicurio has a reason."""
 
 from typing import Any
 

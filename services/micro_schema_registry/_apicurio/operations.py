@@ -62,6 +62,10 @@ _RACE_RETRIES = 20
 """Repetitions of a registration that lost a race: at most 5 s; 40 racing clients needed 12."""
 
 
+_MOST_TESTS = 10
+"""Fetches at the same time that test the server; further ones do not wait for the outcome."""
+
+
 class Operations(Catalog):
     """The operations of the clients of one group, and their caches.
 
@@ -84,6 +88,7 @@ class Operations(Catalog):
         self.epoch = 0  # the number of `forget` calls
         # None until the first fetch shows whether this server sends ids with the content.
         self._ids_in_headers: bool | None = None
+        self._tests = 0
 
     def fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
         """Return a version from the cache, which another caller may have filled, or fetch it."""
@@ -119,8 +124,12 @@ class Operations(Catalog):
         content of an id cannot. Only a draft is read by name. Return whether it is a draft, too.
         """
         group, artifact_id, version = key
-        if self._ids_in_headers is not False:
-            cached = yield from self._fetch_with_ids(key)
+        if self._ids_in_headers or (self._ids_in_headers is None and self._tests < _MOST_TESTS):
+            self._tests += 1
+            try:
+                cached = yield from self._fetch_with_ids(key)
+            finally:
+                self._tests -= 1
             self._ids_in_headers = cached is not None
             if cached is not None:
                 return cached, False

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -26,6 +26,7 @@ LATEST = "branch=latest"
 
 T = TypeVar("T")
 _INT64_MAX = 2**63 - 1
+SchemaId = Annotated[int, Field(ge=0, le=_INT64_MAX)]
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class VersionInfo(_Wire):
     """The description of one version of an artifact."""
 
     version: str
-    global_id: int
-    content_id: int
+    global_id: SchemaId
+    content_id: SchemaId
     artifact_id: str
     group_id: str = "default"
     artifact_type: str = "AVRO"
@@ -165,6 +166,8 @@ def parse_schema(content: str, artifact_type: str | None = None) -> Any:
         return content
     try:
         return freeze(json.loads(content))
+    except RecursionError as error:
+        raise ValueError("the content is nested too deeply") from error
     except ValueError:
         if artifact_type in _STRICT_JSON_TYPES:
             raise

@@ -106,6 +106,15 @@ async def test_a_missing_artifact_takes_one_request() -> None:
     assert stub.requests.total() == 1
 
 
+async def test_only_the_first_fetches_test_whether_ids_come_with_content() -> None:
+    stub = Stub()
+    client = async_client(stub)
+
+    await asyncio.gather(*(client.get_schema(f"a{number}") for number in range(100)))
+
+    assert sum(key.endswith("/content") for key in stub.requests) == 10
+
+
 async def test_ids_are_not_believed_unless_both_are_numbers() -> None:
     stub = Stub()
     headers = {"X-Registry-GlobalId": "17", "X-Registry-ContentId": "x"}

@@ -274,6 +274,26 @@ async def test_content_that_contradicts_its_type_is_no_usable_answer() -> None:
             await client.get_schema_by_global_id(1)
 
 
+@pytest.mark.parametrize("wrong", [-1, 2**63])
+async def test_ids_out_of_range_are_no_usable_answer(open_client: Open, wrong: int) -> None:
+    stub = Stub()
+    path = "GET /groups/g/artifacts/user/versions/branch%3Dlatest"
+    stub.answers[path] = [httpx.Response(200, json=version("user", globalId=wrong))]
+
+    with pytest.raises(RegistryConnectionError, match="expected VersionInfo"):
+        await open_client(stub).get_schema("user")
+
+
+async def test_content_that_is_nested_too_deeply_is_no_usable_answer(open_client: Open) -> None:
+    stub = Stub()
+    headers = {"X-Registry-ArtifactType": "AVRO"}
+    deep = httpx.Response(200, text="[" * 100_000 + "]" * 100_000, headers=headers)
+    stub.answers["GET /ids/globalIds/1"] = [deep]
+
+    with pytest.raises(RegistryConnectionError, match="nested too deeply"):
+        await open_client(stub).get_schema_by_global_id(1)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_token_is_an_authentication_error(status: int) -> None:
     stub = Stub()
