@@ -114,6 +114,7 @@ class _ParsedSchemas:
                 return self._schemas[key][1]
         schema = _format(artifact_type).parse(text)
         size = len(text.content) + sum(len(content) for _, content in text.references)
+        size *= _WEIGHTS.get(artifact_type, 1)
         with self._lock:
             if size <= _MAX_KEPT and key not in self._schemas:
                 self._schemas[key] = (size, schema)
@@ -123,9 +124,10 @@ class _ParsedSchemas:
         return schema
 
 
-# The newest versions are compared again and again. In characters; a parsed schema takes some 40
-# times as much memory.
-_MAX_KEPT = 4 * 1024 * 1024
+# The newest versions are compared again and again. In characters of text; a JSON Schema takes about
+# four times as much memory as another schema of its size.
+_MAX_KEPT = 12 * 1024 * 1024
+_WEIGHTS = {"JSON": 4}
 _MAX_COUNT = 256
 _SCHEMAS = _ParsedSchemas()
 
