@@ -65,7 +65,9 @@ def protobuf_messages(count: int, *, grown: bool) -> SchemaText:
     scalars = ("string", "int32", "bool", "double", "bytes")
     for i in range(count):
         lines.append(f"// A resource, with a long comment on its purpose.\nmessage Resource{i} {{")
-        lines += [f"  // A field\n  {scalars[j % 5]} some_field_name_{j} = {j};" for j in range(1, 16)]
+        lines += [
+            f"  // A field\n  {scalars[j % 5]} some_field_name_{j} = {j};" for j in range(1, 16)
+        ]
         lines.append(f"  repeated Resource{(i + 1) % count} next = 20;")
         lines.append(f"  map<string, Resource{i * 3 % count}> by_name = 21;")
         lines.append("  enum Kind { KIND_UNSPECIFIED = 0; A_KIND = 1; }\n  Kind kind = 22;")

@@ -1,19 +1,20 @@
 """The validation of JSON values against JSON Schemas of a registry."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Self
 from urllib.parse import urljoin
 
 from jsonschema import SchemaError
 from jsonschema.exceptions import ValidationError
-from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
+from micro_schema_registry._compatibility.json_dialects import dialect_of
 from micro_schema_registry._drivers import run, run_async
 from micro_schema_registry._errors import (
     Cause,
@@ -46,17 +47,18 @@ class JsonSchemaValidator:
     def __init__(
         self, schema: dict[str, Any] | bool, *, references: Mapping[str, Any] | None = None
     ) -> None:
-        compiled: Any = schema  # stubs know no boolean schemas
-        kind = validator_for(schema, default=Draft202012Validator)
+        _check(schema)
+        kind = dialect_of(schema).python
         resources: Registry[Any] = Registry()
         for uri, other in (references or {}).items():
-            _check(validator_for(other, default=kind), other, f" {uri!r}")
+            _check(other, f" {uri!r}")
             resource = Resource.from_contents(other, default_specification=DRAFT202012)
             resources = resources.with_resources(
                 [(uri, resource), (urljoin(_id(schema), uri), resource)]
             )
-        _check(kind, compiled)
         self._validator = kind(schema, registry=resources)
+        self._references = dict(references or {})
+        self._by_ecma_262: Callable[[Any], tuple[Cause, ...]] | None = None
 
     @classmethod
     async def load(
@@ -110,8 +112,14 @@ class JsonSchemaValidator:
             InvalidPayloadError: The schema refers to another schema.
         """
         try:
+            if self._by_ecma_262 is not None:
+                return self._by_ecma_262(value)
             errors = islice(self._validator.iter_errors(value), _MAX_CAUSES)
             return tuple(Cause(_description(error), error.json_path) for error in errors)
+        except re.error:
+            # A pattern that ECMA-262 knows and Python does not.
+            self._by_ecma_262 = _by_ecma_262(self._validator.schema, self._references)
+            return self._by_ecma_262(value)
         except Unresolvable as error:
             raise InvalidPayloadError(
                 f"JSON Schema refers to {error.ref!r}, which is not in it"
@@ -139,13 +147,43 @@ def references_of(schema: Any, id_type: IdType, value: int | str) -> Steps[dict[
     return dict(_by_uri(_id(schema), others, others.direct))
 
 
-def _check(kind: Any, schema: Any, which: str = "") -> None:
+def _check(schema: Any, which: str = "") -> None:
+    dialect = dialect_of(schema)
+    if dialect.accepts(schema):
+        return
     try:
-        kind.check_schema(schema)
+        dialect.python.check_schema(schema, format_checker=None)
     except SchemaError as error:
         raise InvalidArgumentError(
             f"invalid JSON Schema{which} at {error.json_path}: {error.message}"
         ) from error
+
+
+def _by_ecma_262(schema: Any, references: Mapping[str, Any]) -> Callable[[Any], tuple[Cause, ...]]:
+    """Return a check by a library that reads patterns as ECMA-262 does."""
+
+    def retrieve(uri: str) -> Any:
+        return references[uri.removeprefix("json-schema:///")]
+
+    try:
+        validator = dialect_of(schema).rust(schema, retriever=retrieve)
+    except ValueError as error:
+        raise InvalidPayloadError(f"JSON Schema cannot be used: {error}") from error
+
+    def causes(value: Any) -> tuple[Cause, ...]:
+        errors = islice(validator.iter_errors(value), _MAX_CAUSES)
+        return tuple(
+            Cause(
+                f"expected another value by {error.schema_path[-1]!r}", _path(error.instance_path)
+            )
+            for error in errors
+        )
+
+    return causes
+
+
+def _path(steps: Iterable[str | int]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
 def _id(schema: Any) -> str:

@@ -78,3 +78,21 @@ def test_nothing_is_fetched() -> None:
 
     with pytest.raises(InvalidPayloadError, match=r"127\.0\.0\.1:1.*not in it"):
         validator.validate({})
+
+
+def test_patterns_are_those_of_ecma_262() -> None:
+    """Python knows neither of them."""
+    letters = {"properties": {"a": {"type": "string", "pattern": r"^\p{Letter}+$"}}}
+    validator = JsonSchemaValidator(letters)
+
+    assert validator.causes({"a": "x\u00e9"}) == ()
+    assert validator.causes({"a": "1"}) == (Cause("expected another value by 'pattern'", "$.a"),)
+    assert validator.causes({"a": 1})
+
+
+def test_a_schema_without_a_draft_may_be_of_draft_7() -> None:
+    validator = JsonSchemaValidator({"items": [{"type": "string"}], "additionalItems": False})
+
+    assert not validator.causes(["a"])
+    assert validator.causes(["a", "b"])
+    assert validator.causes([1])

@@ -15,6 +15,7 @@ from referencing.exceptions import Unresolvable
 
 from micro_schema_registry._compatibility.json_dialects import DRAFT_2019, MAPS, Dialect
 from micro_schema_registry._compatibility.json_spelling import LISTS, PLAIN, SINGLE, modernise
+from micro_schema_registry._compatibility.json_values import is_pattern
 
 
 class Node:
@@ -127,6 +128,7 @@ class Reader:
         if not dialect.ref_siblings and "$ref" in raw:
             self._visit_definitions(raw, resolver, dialect)
             return {"$ref": self._target(raw["$ref"], resolver, dialect)}
+        _check_patterns(raw)
         keywords: dict[str, Any] = {}
         for name, value in raw.items():
             if name in dialect.keywords:
@@ -233,6 +235,12 @@ def _followed(node: Node) -> Node:
             break
         node = node.keywords["$ref"]
     return node
+
+
+def _check_patterns(raw: dict[str, Any]) -> None:
+    for pattern in (raw.get("pattern", ""), *raw.get("patternProperties", ())):
+        if not is_pattern(pattern):
+            raise ValueError(f"not a JSON Schema: {pattern!r} is not a regular expression")
 
 
 def _definitions(raw: dict[str, Any]) -> Iterator[Any]:

@@ -7,6 +7,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+import jsonschema_rs
+
 # The types of instances. `1.0` is an integer from draft 6 on only, hence a type of its own.
 INTEGER, WHOLE, FRACTION = "integer", "integer written as 1.0", "number"
 NUMBERS = frozenset({INTEGER, WHOLE, FRACTION})
@@ -16,6 +18,7 @@ TYPES = NUMBERS | {"null", "boolean", "string", "array", "object"}
 _DIALECT = re.compile(
     r"\[\]|\[\^\]|\{,|[*+?}]\+|\(\?(?![:=!])|\\[^\\dDwWsSbBnrtfv./(){}\[\]*+?^$|@#%&,;:!=<>~'\"` -]"
 )
+_NAMED_REFERENCE = re.compile(r"\\k<(\w+)>")
 _PLAIN_TEXT = re.compile(r"[ -~]*\Z")
 _EVERYTHING = frozenset({"", "^", "$", ".*", "(.*)", "^(.*)"})
 
@@ -94,3 +97,22 @@ def show(value: Any) -> str:
     """Return a value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text is a regular expression of ECMA-262, as far as the libraries know."""
+    if _compiles(text) or _compiles(_NAMED_REFERENCE.sub(r"(?P=\1)", text.replace("(?<", "(?P<"))):
+        return True
+    try:
+        jsonschema_rs.Draft202012Validator({"pattern": text})
+    except ValueError:
+        return False
+    return True
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True

@@ -462,6 +462,8 @@ def test_protobuf_imports_are_looked_up_among_the_references() -> None:
         ("AVRO", record({"type": "int"}), "not an Avro schema"),
         ("AVRO", 3, "not an Avro schema"),
         ("JSON", {"type": "nonsense"}, "not a JSON Schema: 'nonsense' is not valid"),
+        ("JSON", {"pattern": "["}, r"not a JSON Schema: '\[' is not a regular expression"),
+        ("JSON", {"patternProperties": {"(": {}}}, r"'\(' is not a regular expression"),
         ("JSON", [1], "not a JSON Schema: expected an object or a boolean"),
         ("PROTOBUF", PROTO + "message M { int32 a = ; }", "not a Protobuf schema: the schema:1:53: Expected field number"),
         ("PROTOBUF", PROTO + "message M { int32 a = 1; int32 b = 1; }", 'the schema:1:66: Field number 1 has already been used in "p.M"'),
@@ -569,6 +571,11 @@ def test_other_types_are_taken_as_they_are_but_never_called_compatible() -> None
     assert causes("GRAPHQL", "BACKWARD", "type A", "type B") == [
         "artifact type 'GRAPHQL' cannot be compared: expected COMPATIBILITY NONE"
     ]
+
+
+@pytest.mark.parametrize("pattern", [r"^\p{L}$", "(?<name>a)", r"(?<n>a)\k<n>", r"\d", "(?<!a)b"])
+def test_patterns_of_ecma_262_are_valid(pattern: str) -> None:
+    parse("JSON", text({"pattern": pattern, "patternProperties": {pattern: True}}))
 
 
 def test_a_refusal_deep_in_a_recursive_schema_is_short() -> None:
