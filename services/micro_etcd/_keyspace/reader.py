@@ -44,15 +44,8 @@ class KeyReader(Generic[T]):
     ) -> T | None:
         """Return the value of a key, None when it does not exist (or was left out by a filter)."""
         codec = self._codec.using(encoding)
-        options = RangeOptions(
-            None,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-        )
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
+        options = RangeOptions(None, *bounds, revision, serializable)
         if options == PLAIN:
             value = await self.kv.get_value(codec.encode(key))
             return None if value is None else codec.decode(value)
@@ -74,17 +67,8 @@ class KeyReader(Generic[T]):
         serializable: bool = False,
     ) -> dict[T, T]:
         """Return the keys that start with `key`, with their values; all keys for an empty one."""
-        options = RangeOptions(
-            None,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-            sort_order,
-            sort_target,
-        )
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
+        options = RangeOptions(None, *bounds, revision, serializable, sort_order, sort_target)
         codec = self._codec.using(encoding)
         return await self._items(prefix_range(codec.encode(key)), options, codec)
 
@@ -105,17 +89,8 @@ class KeyReader(Generic[T]):
         serializable: bool = False,
     ) -> dict[T, T]:
         """Return the keys from `key` up to but without `range_end`, with their values."""
-        options = RangeOptions(
-            limit,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-            sort_order,
-            sort_target,
-        )
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
+        options = RangeOptions(limit, *bounds, revision, serializable, sort_order, sort_target)
         codec = self._codec.using(encoding)
         return await self._items((codec.encode(key), codec.encode(range_end)), options, codec)
 
@@ -133,17 +108,9 @@ class KeyReader(Generic[T]):
         encoding: str | None = None,
     ) -> list[T]:
         """Return the names of all keys that start with `key`."""
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
         options = RangeOptions(
-            None,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-            sort_order,
-            sort_target,
-            keys_only=True,
+            None, *bounds, revision, serializable, sort_order, sort_target, keys_only=True
         )
         codec = self._codec.using(encoding)
         return list(await self._items(prefix_range(codec.encode(key)), options, codec))
@@ -164,17 +131,9 @@ class KeyReader(Generic[T]):
         encoding: str | None = None,
     ) -> list[T]:
         """Return the names of the keys from `key` up to but without `range_end`."""
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
         options = RangeOptions(
-            limit,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-            sort_order,
-            sort_target,
-            keys_only=True,
+            limit, *bounds, revision, serializable, sort_order, sort_target, keys_only=True
         )
         codec = self._codec.using(encoding)
         return list(await self._items((codec.encode(key), codec.encode(range_end)), options, codec))

@@ -68,17 +68,8 @@ class EtcdTransactionAction(Generic[T]):
     ) -> None:
         """Read a key, or a range with `range_end`; all its keys are in `TxnResult.responses`."""
         codec = self._codec.using(encoding)
-        options = RangeOptions(
-            limit,
-            max_create_revision,
-            max_mod_revision,
-            min_create_revision,
-            min_mod_revision,
-            revision,
-            serializable,
-            sort_order,
-            sort_target,
-        )
+        bounds = max_create_revision, max_mod_revision, min_create_revision, min_mod_revision
+        options = RangeOptions(limit, *bounds, revision, serializable, sort_order, sort_target)
         end = b"" if range_end is None else codec.encode(range_end)
         self._note(GetOp(codec.encode(key), end, options), codec)
 
