@@ -163,7 +163,7 @@ async def test_endpoints_are_taken_as_etcdctl_writes_them(
 @pytest.mark.parametrize(
     ("endpoint", "secure", "wanted"),
     [
-        ("https://h:2379", False, "secure=True or EtcdTLS for https://"),
+        ("https://h:2379", False, "TLS (secure) for https://"),
         ("http://h:2379", True, "https:// with TLS"),
         ("h:1,,h:2", False, "host, host:port or [v6]:port"),
     ],

@@ -12,9 +12,14 @@ from micro_etcd._direct.gets import EtcdGets
 from micro_etcd._keyspace.get_batcher import GetBatcher
 from micro_etcd._keyspace.lock import HeldLock
 from micro_etcd._model.codec import Codec
-from micro_etcd._model.values import EtcdCredential, EtcdLockOption, EtcdTLS, HostPortPair, T
-
-Address = HostPortPair | str
+from micro_etcd._model.values import (
+    Address,
+    EtcdCredential,
+    EtcdLockOption,
+    EtcdTLS,
+    T,
+    parse_addresses,
+)
 
 
 class EtcdClient(Generic[T]):
@@ -65,7 +70,7 @@ class EtcdClient(Generic[T]):
         timeout: float = 10.0,
         coalesce: bool = True,
     ) -> None:
-        self._addresses = _addresses(addr, is_secure=bool(secure))
+        self._addresses = parse_addresses(addr, is_secure=bool(secure))
         self._credentials = credentials
         self._codec: Codec[T] = Codec(encoding)
         self._timeout = timeout
@@ -178,23 +183,6 @@ class EtcdLockManager(Generic[T]):
             return None if holding is None else await holding.__aexit__(kind, error, traceback)
         finally:
             await self._connecting.__aexit__(kind, error, traceback)
-
-
-def _addresses(addr: Address | Sequence[Address], *, is_secure: bool) -> list[HostPortPair]:
-    several = [addr] if isinstance(addr, HostPortPair | str) else list(addr)
-    parts = [part for item in several for part in _parts(item)]
-    if not parts:
-        raise ValueError("invalid addr []: expected at least one endpoint")
-    for part in parts:
-        scheme = part.strip().partition("://")[0] if isinstance(part, str) else ""
-        if scheme == ("http" if is_secure else "https"):
-            wanted = "https:// with TLS" if is_secure else "secure=True or EtcdTLS for https://"
-            raise ValueError(f"invalid etcd address {part!r}: expected {wanted}")
-    return [HostPortPair.parse(part) if isinstance(part, str) else part for part in parts]
-
-
-def _parts(item: Address) -> Sequence[Address]:
-    return item.split(",") if isinstance(item, str) else [item]
 
 
 def _tls(secure: bool | EtcdTLS) -> EtcdTLS | None:

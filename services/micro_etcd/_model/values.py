@@ -1,7 +1,7 @@
 """Values of the etcd client: addresses, credentials, enumerations, results."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -99,6 +99,32 @@ class HostPortPair:
                 f"invalid etcd address {address!r}: expected host, host:port or [v6]:port"
             )
         return cls(host, int(number))
+
+
+Address = HostPortPair | str
+
+
+def parse_addresses(addr: Address | Sequence[Address], *, is_secure: bool) -> list[HostPortPair]:
+    """Read one endpoint or several; a text may name several, separated by commas.
+
+    Raises:
+        ValueError: There is none, one has another form, or its scheme contradicts `is_secure`.
+    """
+    several = [addr] if isinstance(addr, HostPortPair | str) else addr
+    addresses: list[HostPortPair] = []
+    for item in several:
+        if isinstance(item, HostPortPair):
+            addresses.append(item)
+            continue
+        for part in item.split(","):
+            scheme = part.strip().partition("://")[0]
+            if scheme == ("http" if is_secure else "https"):
+                wanted = "https:// with TLS" if is_secure else "TLS (secure) for https://"
+                raise ValueError(f"invalid etcd address {part!r}: expected {wanted}")
+            addresses.append(HostPortPair.parse(part))
+    if not addresses:
+        raise ValueError("invalid addr []: expected at least one endpoint")
+    return addresses
 
 
 @dataclass(frozen=True, slots=True)

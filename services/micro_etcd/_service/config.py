@@ -19,7 +19,7 @@ from pydantic import (
 
 from micro import ConfigError
 from micro_etcd._direct.client import EtcdClient
-from micro_etcd._model.values import EtcdCredential, EtcdTLS, HostPortPair
+from micro_etcd._model.values import EtcdCredential, EtcdTLS, HostPortPair, parse_addresses
 
 Right = Literal["get", "list", "put", "delete", "txn", "lease", "lock", "watch", "status"]
 RIGHTS: tuple[Right, ...] = (
@@ -83,15 +83,16 @@ class EtcdSection(BaseModel):
 
     @field_validator("endpoints")
     @classmethod
-    def _check(cls, endpoints: list[str]) -> list[str]:
+    def _addresses(cls, endpoints: list[str]) -> list[str]:
         for endpoint in endpoints:
             HostPortPair.parse(endpoint)
         return endpoints
 
     @model_validator(mode="after")
-    def _one_password(self) -> Self:
+    def _agree(self) -> Self:
         if self.password is not None and self.password_file is not None:
             raise ValueError("expected either password or password_file")
+        parse_addresses(self.endpoints, is_secure=bool(self._secure()))
         return self
 
     def client(self) -> EtcdClient[bytes]:
@@ -99,12 +100,15 @@ class EtcdSection(BaseModel):
         credential = None
         if self.user is not None:
             credential = EtcdCredential(self.user, self._password)
-        secure: bool | EtcdTLS = self.tls
-        if self.ca is not None or self.cert is not None:
-            secure = EtcdTLS(ca=self.ca, cert=self.cert, key=self.key)
+        secure = self._secure()
         return EtcdClient(
             self.endpoints, credential, secure=secure, encoding=None, timeout=self.timeout_s
         )
+
+    def _secure(self) -> bool | EtcdTLS:
+        if self.ca is not None or self.cert is not None:
+            return EtcdTLS(ca=self.ca, cert=self.cert, key=self.key)
+        return self.tls
 
     def _password(self) -> str:
         if self.password_file is not None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client as NatsClient
+from tests.micro_etcd.guarded import guarded
 from tests.micro_etcd.service import ask, process
+from tests.micro_etcd.versions import Binaries
 
 import micro
 from micro import ConfigError, Context, options
-from micro_etcd import EtcdServiceSettings, setup_embedded
+from micro_etcd import EtcdSection, EtcdServiceSettings, EtcdUnauthenticatedError, setup_embedded
 from micro_etcd.testing import EtcdServer
 
 
@@ -141,3 +143,48 @@ async def test_an_embedded_etcd_for_trials(server_url: str, caller: NatsClient) 
         await ask(caller, "etcd.demo.kv.put", {"key": "k", "value": "v"})
         found = await ask(caller, "etcd.demo.kv.list", {"prefix": ""})
         assert [item["key"] for item in found["items"]] == [{"s": "k"}]
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({"ETCD_ENDPOINTS": "https://h:2379"}, "expected TLS (secure) for https://"),
+        ({"ETCD_ENDPOINTS": "http://h:2379", "ETCD_CA": "ca.pem"}, "expected https:// with TLS"),
+        (
+            {"ETCD_PASSWORD": "one", "ETCD_PASSWORD_FILE": "two"},
+            "expected either password or password_file",
+        ),
+    ],
+)
+def test_settings_of_etcd_that_contradict_each_other_are_refused(
+    environ: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        EtcdServiceSettings.load(None, environ)
+
+    assert str(error.value).startswith("invalid configuration: etcd: ")
+    assert str(error.value).endswith(reason)
+    assert "one" not in str(error.value)
+
+
+def test_endpoints_are_taken_as_etcdctl_writes_them() -> None:
+    environ = {"ETCD_ENDPOINTS": "http://a:2379, http://b"}
+
+    assert EtcdServiceSettings.load(None, environ).etcd.endpoints == ["http://a:2379", "http://b"]
+    EtcdServiceSettings.load(None, environ).etcd.client()
+
+
+async def test_the_service_reads_its_password_at_each_login(
+    binaries: Binaries, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("wrong\n")
+    with guarded(binaries) as server:
+        section = EtcdSection(endpoints=[str(server.address)], user="app", password_file=file)
+        client = section.client()
+        with pytest.raises(EtcdUnauthenticatedError):
+            async with client.connect():
+                pass
+        file.write_text("app-secret\n")
+        async with client.connect() as etcd:
+            await etcd.put("/app/k", "v")
