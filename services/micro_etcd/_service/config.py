@@ -126,7 +126,8 @@ class EtcdServiceSettings(BaseModel):
         deliver_prefixes: Prefixes of the subjects that watches deliver to. They keep callers from
             publishing to any subject through the service.
         max_watches: Watches that one instance serves; more are refused with 429.
-        max_watches_per_namespace: Watches of one namespace that one instance serves.
+        max_watches_per_namespace: Watches of one namespace that one instance serves; an equal share
+            of `max_watches` by default, but at least 100 or the half of it.
         max_waiting: Requests of one namespace that wait for locks in one instance, beside those
             in flight; more are refused with 429.
         max_in_flight: Requests per endpoint that run side by side.
@@ -139,7 +140,7 @@ class EtcdServiceSettings(BaseModel):
     group: str = "etcd"
     deliver_prefixes: tuple[str, ...] = ("_INBOX.",)
     max_watches: Annotated[int, Field(ge=0)] = 10_000
-    max_watches_per_namespace: Annotated[int, Field(ge=0)] = 2_500
+    max_watches_per_namespace: Annotated[int, Field(ge=0)] | None = None
     max_waiting: Annotated[int, Field(ge=0)] = 2_000
     max_in_flight: Annotated[int, Field(ge=1)] = 512
 
@@ -154,6 +155,14 @@ class EtcdServiceSettings(BaseModel):
                     f"{outer!r}: expected prefixes that do not contain each other"
                 )
         return self
+
+    @property
+    def namespace_watches(self) -> int:
+        """Watches of one namespace that one instance serves."""
+        if self.max_watches_per_namespace is not None:
+            return self.max_watches_per_namespace
+        share = self.max_watches // max(1, len(self.namespaces))
+        return max(share, min(100, self.max_watches // 2))
 
     @classmethod
     def load(cls, path: Path | None, environ: Mapping[str, str] = os.environ) -> Self:

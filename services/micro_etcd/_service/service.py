@@ -60,7 +60,7 @@ class EtcdService:
             lambda: self._ctx.client,
             instance=service.id,
             max_watches=self._settings.max_watches,
-            max_per_namespace=self._settings.max_watches_per_namespace,
+            max_per_namespace=self._settings.namespace_watches,
             deliver_prefixes=self._settings.deliver_prefixes,
         )
         keys = KeyEndpoints(self._namespaces, self._max_payload)

@@ -224,6 +224,22 @@ async def test_watches_of_a_namespace_are_bounded(serving: Instance, caller: Nat
     await ask(caller, "etcd.mine.watch.start", bodies[0])
 
 
+async def test_one_namespace_leaves_watches_to_the_others(
+    server_url: str, shared_server: EtcdServer, caller: NatsClient, prefix: str
+) -> None:
+    rules = {name: {"prefix": f"{prefix}{name}/", "allow": ["all"]} for name in ("one", "other")}
+    inbox = caller.new_inbox()
+    await caller.subscribe(f"{inbox}.*")
+    async with instance(server_url, shared_server, rules, max_watches=4):
+        for number in range(2):
+            body = {"prefix": "", "deliver": f"{inbox}.{number}"}
+            await ask(caller, "etcd.one.watch.start", body)
+        error = await refusal(caller, "etcd.one.watch.start", body)
+        await ask(caller, "etcd.other.watch.start", body)
+
+    assert error.code == 429
+
+
 # ---- prefixes
 
 
