@@ -17,6 +17,7 @@ UNAVAILABLE = 14
 UNKNOWN = 2
 UNLIMITED = -1
 READY = grpc.ChannelConnectivity.READY
+_CUT = ("Stream removed", "No status received")  # gRPC's words for a call that was cut off
 _HEALTH = "/grpc.health.v1.Health/Check"
 _LONGEST_REASON = 300  # characters
 _PLACE = re.compile(r"^[A-Z_]+: ipv[46]:\S+ ")  # gRPC's status and the address, before the reason
@@ -296,6 +297,8 @@ def _status(exc: Any) -> StatusError:
     code: int = exc.code().value[0]
     if code == UNKNOWN:  # etcd 3.4 passes Go's own words on
         code = {"context deadline exceeded": 4, "context canceled": 1}.get(text, UNKNOWN)
+        if text.startswith(_CUT):
+            code = UNAVAILABLE
     return StatusError(code, text, sent=not unsent)
 
 
