@@ -1,7 +1,7 @@
 """micro_etcd against a bare grpc.aio stub (in turns, in one process), etcetra and aetcd.
 
-Peers are installed into environments of their own under the user's cache, because they pin old
-versions of grpcio; one that cannot be installed is left out by name.
+Each peer has its own environment in the user's cache, since they pin old versions of grpcio. A peer
+that cannot be installed is left out by name.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The etcd service against a direct client: gets by 64 callers, and a put seen through a watch.
 
-Servers, service and caller are processes of their own, as they are in use. Rates and delays are
+The servers, the service and the caller are processes of their own. Rates and delays are
 measured in turns, and what counts is their ratio: gets over NATS to a bare grpc.aio stub, and put
 to event over NATS to the same with the direct client.
 """

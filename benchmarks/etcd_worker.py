@@ -1,8 +1,8 @@
 """Measure etcd clients: python etcd_worker.py HOST:PORT OPERATION CALLERS SECONDS CLIENT...
 
-The clients take turns of a tenth of a second, so that whatever else the machine does falls on all
-of them. Prints a line for each: calls per second, processor microseconds per call. A client is
-imported only when asked for, so that it can come from an environment of its own.
+The clients take turns of a tenth of a second, so that other load affects all of them. The output is
+one line for each: calls per second, processor microseconds per call. A client is imported only when
+requested, so that it can come from its own environment.
 """
 
 import asyncio

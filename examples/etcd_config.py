@@ -1,4 +1,4 @@
-"""Settings of a service kept in etcd: changed while it runs, and never invalid.
+"""Settings of a service in etcd, which change while it runs and are never invalid.
 
 Run an etcd service with a namespace `demo` first: python -m micro_etcd --embedded
 """

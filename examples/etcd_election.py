@@ -1,4 +1,4 @@
-"""Elect a leader and follow who leads."""
+"""Elect a leader and observe the leadership."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""One of many instances does the job: the leader; when it goes, the next one takes over.
+"""A job that one of many instances does; when that one ends, another takes over.
 
 Run an etcd service with a namespace `demo` first: python -m micro_etcd --embedded
 """

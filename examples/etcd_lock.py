@@ -1,4 +1,4 @@
-"""A lock that is safe: writes carry its guard, so a holder that was too slow cannot do harm."""
+"""A safe lock: writes carry its guard, so a holder that is too slow does no harm."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ async def main() -> None:
         async with etcd.with_lock("report", ttl=2) as communicator:
             await communicator.lock.wait_lost()  # longer than the two seconds allowed
             print("lost:", communicator.lock.lost)
-    except EtcdLockLostError as exc:
-        print(exc)
+    except EtcdLockLostError as error:
+        print(error)
 
 
 asyncio.run(main())

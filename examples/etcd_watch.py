@@ -1,4 +1,4 @@
-"""Follow a prefix: the watch goes on through restarts of etcd and loses nothing."""
+"""Watch a prefix: the watch continues after restarts of etcd and loses no event."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ async def main() -> None:
                 for _ in range(3):
                     event = await anext(watch)
                     print(event.event.name, event.key, event.prev_value, "->", event.value)
-        except EtcdCompactedError as exc:
-            print("too late, history starts at", exc.compact_revision)
+        except EtcdCompactedError as error:
+            print("too late, history starts at", error.compact_revision)
 
 
 asyncio.run(main())

@@ -21,10 +21,10 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
     version: str = getattr(request, "param", "3.5")
     try:
         return versions.find(version)
-    except Missing as exc:
+    except Missing as error:
         if version == "3.5" or os.environ.get("INTEROP_REQUIRED") == "1":
-            pytest.fail(f"etcd {version} is required: {exc}")
-        pytest.skip(f"NOT RUN on etcd {version}: {exc}")
+            pytest.fail(f"etcd {version} is required: {error}")
+        pytest.skip(f"NOT RUN on etcd {version}: {error}")
 
 
 @pytest.fixture(autouse=True)

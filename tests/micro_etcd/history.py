@@ -54,8 +54,8 @@ class Reader:
                     if e.type is WatchEventType.PUT
                 ]
                 self._changed.set()
-        except EtcdError as exc:
-            self.error = exc
+        except EtcdError as error:
+            self.error = error
         finally:
             self._changed.set()
 

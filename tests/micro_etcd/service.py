@@ -86,6 +86,6 @@ async def refusal(nc: NatsClient, subject: str, body: Any) -> micro.ServiceError
     """Return the error a request is answered with."""
     try:
         found = await ask(nc, subject, body)
-    except micro.ServiceError as exc:
-        return exc
+    except micro.ServiceError as error:
+        return error
     raise AssertionError(f"not refused: {found!r}")

@@ -69,12 +69,12 @@ async def write(communicator: EtcdCommunicator[str], name: str, seen: Seen) -> N
         key, value = f"{WRITES}{name}{number % 5}", f"{name}.{number}"
         try:
             put = await communicator.kv.put(key.encode(), value.encode())
-        except (EtcdOutcomeUnknownError, asyncio.CancelledError) as exc:
+        except (EtcdOutcomeUnknownError, asyncio.CancelledError) as error:
             seen.unknown.append(value)
-            if isinstance(exc, asyncio.CancelledError):
+            if isinstance(error, asyncio.CancelledError):
                 raise
-        except EtcdError as exc:
-            seen.note(exc)
+        except EtcdError as error:
+            seen.note(error)
         else:
             seen.done.append(value)
             seen.acknowledged[key] = max(seen.acknowledged.get(key, 0), put.revision)
@@ -87,8 +87,8 @@ async def read(communicator: EtcdCommunicator[str], seen: Seen) -> None:
         for key, revision in list(seen.acknowledged.items()):
             try:
                 kv = await communicator.kv.get(key.encode())
-            except EtcdError as exc:
-                seen.note(exc)
+            except EtcdError as error:
+                seen.note(error)
                 continue
             if kv is None or kv.mod_revision < revision:
                 seen.stale.append(f"{key} at {kv and kv.mod_revision}, {revision} was acknowledged")
@@ -114,8 +114,8 @@ async def lock(client: EtcdClient[str], name: str, seen: Seen, dice: random.Rand
                         seen.refused_late += 1
         except (EtcdLockLostError, TimeoutError):
             pass
-        except EtcdError as exc:
-            seen.note(exc)
+        except EtcdError as error:
+            seen.note(error)
         await asyncio.sleep(dice.random() / 10)
 
 

@@ -118,8 +118,8 @@ class Caller:
         given = None if headers is None else dict(headers)
         try:
             return await Client(self.nc).request(subject, data, given, timeout=timeout)
-        except ServiceError as exc:
-            error: EtcdError = from_service_error(exc, write=write)
-            raise error from exc
+        except ServiceError as refusal:
+            error: EtcdError = from_service_error(refusal, write=write)
+            raise error from refusal
         except (nats.errors.Error, MicroError, OSError) as error:
             raise from_nats_error(error, subject, write=write) from error
