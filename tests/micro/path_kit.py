@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -39,7 +40,6 @@ async def connections(path: str, kind: type[NatsClient] = NatsClient) -> AsyncIt
     yield connect
     for client in opened:
         if not client.is_closed:
-            with contextlib.suppress(
-                OSError, TypeError
-            ):  # nats-py's own transport, when it is dead
+            # nats-py's own transport raises these when it is dead, or has much to send.
+            with contextlib.suppress(OSError, TypeError, asyncio.CancelledError):
                 await client.close()

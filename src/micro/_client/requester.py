@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from weakref import ref
 
 import nats.errors
@@ -75,6 +75,8 @@ class Requester:
         self._number += 1
         reply = b"%b%d" % (self._inbox, self._number)
         deadline = loop.time() + timeout
+        if self._path.congestion.on:
+            await _in_time(self._path.congestion.over(), deadline)
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[reply] = future, deadline
         try:
@@ -82,12 +84,14 @@ class Requester:
                 headers = _deadline.with_patience(headers, timeout)
             sending = self._path.publish(subject, data, headers, reply)
             if sending is not None:
-                await sending
+                await _in_time(sending, deadline)
             if deadline < self._next_look:
                 self._look_at(deadline)
             answer = await future
         finally:
             self._waiting.pop(reply, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # seen, if sending was given up first
         if answer.headers and answer.headers.get(STATUS) == NO_RESPONDERS:
             raise nats.errors.NoRespondersError
         return answer
@@ -137,6 +141,15 @@ class Requester:
                 following = deadline
         if following < math.inf:
             self._look_at(max(following, now + LEAST_PAUSE))
+
+
+async def _in_time(waiting: Awaitable[object], deadline: float) -> None:
+    """Wait for a server that takes data slowly; that time counts, too."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await waiting
+    except TimeoutError:
+        raise nats.errors.TimeoutError from None
 
 
 def requester_of(nc: NatsClient) -> Requester:

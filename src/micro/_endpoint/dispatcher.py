@@ -59,6 +59,7 @@ class Dispatcher:
             clock=pool.clock,
             close=self._release,
         )
+        self.answer_through(path)
         self._max_in_flight = options.max_in_flight
         self._pool = pool
         self._active = 0  # requests that have suspended
@@ -68,7 +69,8 @@ class Dispatcher:
 
     def answer_through(self, path: Path) -> None:
         """Send answers by another path from now on."""
-        self._runner.answer_through(self._reply_by(path))
+        self._runner.answer_through(self._reply_by(path), path.congestion)
+        self._congestion = path.congestion
 
     def _reply_by(self, path: Path) -> Reply:
         """Return what sends answers; an explicit prefix allows the subjects of the server."""
@@ -87,11 +89,20 @@ class Dispatcher:
             requests = filter(self._is_allowed, requests)
         self._run_queued()
         for request in requests:
-            if self._active < self._max_in_flight and not self._queue:
+            if self._is_free() and not self._queue:
                 if self._pool.run(self._runner, chain((request,), requests)):
                     self._active += 1
             elif not self._queue.keep(request):
                 self._refuse(request)
+        self._wait_for_path()
+
+    def _is_free(self) -> bool:
+        return self._active < self._max_in_flight and not self._congestion.on
+
+    def _wait_for_path(self) -> None:
+        if self._queue and self._congestion.on and not self._refill_due:
+            self._refill_due = True
+            self._congestion.when_over(self._refill)
 
     def _is_allowed(self, request: NatsRequest) -> bool:
         """Return whether the answer may go to the reply subject."""
@@ -164,10 +175,11 @@ class Dispatcher:
     def _refill(self) -> None:
         self._refill_due = False
         self._run_queued()
+        self._wait_for_path()
         self._wake()
 
     def _run_queued(self) -> None:
-        while self._queue and self._active < self._max_in_flight:
+        while self._queue and self._is_free():
             if self._pool.run(self._runner, self._queue.take_all()):
                 self._active += 1
 

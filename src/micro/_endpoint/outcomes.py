@@ -13,6 +13,7 @@ from micro._errors import NoResponseError, ServiceError
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
+from micro._wire.congestion import CongestedError
 from micro._wire.fast_transport import ServersSubjectError
 
 RETRY_AFTER_SECONDS = "1"
@@ -86,14 +87,15 @@ class Outcomes:
 
     def refused(self, request: NatsRequest, reason: str) -> Answer:
         """Return the answer to a request that is not run."""
-        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
-        self._reject(error)
-        self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
-        return Response.of_error(error).answer()
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        return self._overloaded(request, reason)
 
     def ignored(self, request: NatsRequest) -> None:
         """Count a request whose reply subject is not allowed."""
-        self._reject(ServiceError(403, "reply subject not allowed"))
+        self.counters.num_requests += 1
+        self.counters.rejected += 1
+        self._count(ServiceError(403, "reply subject not allowed"))
         text = "request to %r ignored, its reply subject is %r"
         self._log.log("reply", text, request, request.reply, code=403)
 
@@ -107,6 +109,9 @@ class Outcomes:
             text = "answer to %r dropped: its reply subject %r is the server's, see reply_prefixes"
             self._log.log("dollar", text, request, request.reply, code=403)
             return None
+        if isinstance(error, CongestedError):
+            self.counters.rejected += 1
+            return self._overloaded(request, "overloaded")
         unsendable = isinstance(error, nats.errors.BadHeaderError)
         lost = isinstance(error, nats.errors.Error | OSError) and not unsendable
         if lost or answer[1] is _INTERNAL_ERROR[1]:
@@ -125,10 +130,11 @@ class Outcomes:
         )
         self._count(error)
 
-    def _reject(self, error: ServiceError) -> None:
-        self.counters.num_requests += 1
-        self.counters.rejected += 1
+    def _overloaded(self, request: NatsRequest, reason: str) -> Answer:
+        error = ServiceError(503, reason, headers={"Retry-After": RETRY_AFTER_SECONDS})
         self._count(error)
+        self._log.log(reason, "request to %r refused: %s", request, reason, code=503)
+        return Response.of_error(error).answer()
 
     def _count(self, answer: ServiceError, error: BaseException | None = None) -> None:
         self.counters.fail(answer.code, one_line(answer.description))

@@ -17,6 +17,7 @@ from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer
 from micro._handlers.typed import refuse_to_wait
+from micro._wire.congestion import Congestion
 from micro._wire.paths import Reply
 from micro._wire.stepping import Steps, go_on
 
@@ -54,21 +55,23 @@ class Runner:
         self._outcomes = outcomes
         self._timeout = timeout
         self._clock = clock
-        self.answer_through(reply)
+        self.answer_through(reply, Congestion())
         self._answered: deque[bytes] = deque(maxlen=ANSWERED)
 
-    def answer_through(self, reply: Reply) -> None:
+    def answer_through(self, reply: Reply, congestion: Congestion) -> None:
         """Send answers in another way from now on."""
         self._reply = reply
+        self._congestion = congestion
 
     def has_answered(self, subject: str) -> bool:
         """Return whether one of the latest answers went to a subject, given in lower case."""
         return any(reply.decode(errors="replace").lower() == subject for reply in self._answered)
 
     def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
-        """Run requests until one suspends or leaves something behind in its task; see `Job`."""
+        """Run requests until one suspends, its task is dirty, or the path congested; see `Job`."""
         call, direct, times = self._work.call, self._work.direct, []
         context, cancelling = task.context, task.task.cancelling
+        congestion = self._congestion
         arrival, began = self._clock(), perf_counter_ns()
         started = began
         try:
@@ -95,7 +98,7 @@ class Runner:
                 times.append(ended - started)
                 if sending is not None and (rest := self._begin_to_send(request, sending)):
                     return rest
-                if context != task.expected or cancelling():
+                if context != task.expected or cancelling() or congestion.on:
                     return None
                 started = ended
         finally:

@@ -23,6 +23,7 @@ from nats.aio.transport import Transport
 from micro._errors import ConfigError, MicroError, PayloadTooLargeError
 from micro._protocol.headers import header_block
 from micro._wire import nats_py
+from micro._wire.congestion import MAX_UNSENT, PORTION, SMALL, CongestedError, Congestion
 from micro._wire.frames import Message, Sink
 from micro._wire.stream import Stream, StreamOwner
 
@@ -91,6 +92,7 @@ class FastTransport(Transport):
 
     def __init__(self, nc: NatsClient) -> None:
         self.nc = nc
+        self.congestion = Congestion()
         self._frames: list[bytes] = []  # of the next write
         self._payload_bytes = 0  # of these frames, for nats-py's statistics
         self._room = -1  # largest payload that can be added to a batch; -1 outside of one
@@ -135,7 +137,9 @@ class FastTransport(Transport):
         size = len(data)
         if size <= self._room and not headers:  # most answers
             self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
-            self._payload_bytes += size
+            self._payload_bytes = unsent = self._payload_bytes + size
+            if unsent > PORTION:
+                self._relieve()
         else:
             self._send(subject, data, headers)
 
@@ -144,6 +148,8 @@ class FastTransport(Transport):
         size = len(block) + len(data)
         if size > self._max_payload:
             raise PayloadTooLargeError(size, self._max_payload)
+        if self._payload_bytes + size > MAX_UNSENT and size > SMALL:
+            raise CongestedError("too much is waiting to be sent")
         if block:
             frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (target, len(block), size, block, data)
         else:
@@ -153,12 +159,24 @@ class FastTransport(Transport):
             self._reserve(len(frame))
         self._frames.append(frame)
         self._payload_bytes += len(data)
+        if self._payload_bytes > PORTION:
+            self._relieve()
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
         elif len(self._frames) % MANY == 0 and self._room < 0:
             self._flush()
             self._flush_due = True  # it still is
+
+    def _relieve(self) -> None:
+        """Write a part of a batch, or stop it while the stream takes no more."""
+        due = self._flush_due
+        self._flush()
+        self._flush_due = due  # the end of the batch or turn flushes the rest
+        stream = self._stream
+        if self._payload_bytes > PORTION and stream is not None and stream.live:
+            self.congestion.on = True
+            self._room = -1
 
     # -- the transport of nats-py
 
@@ -209,11 +227,13 @@ class FastTransport(Transport):
             return
         if self.nc.is_closed:  # for good: there is no next connection to wait for
             if self._frames and stream.live:
-                self._write(stream)
+                self._write(stream, len(self._frames))
             elif self._frames:
                 logger.error("%d messages are lost with the connection", len(self._frames))
                 self._frames.clear()
+                self._payload_bytes = 0
             self._routes.clear()
+            self.congestion.end()
         stream.close()
 
     def at_eof(self) -> bool:
@@ -255,17 +275,37 @@ class FastTransport(Transport):
         self._flush_due = False
         stream = self._stream
         # nats-py gives a connection up before it closes it: then its buffer is for the next one.
-        if self._frames and stream is not None and stream.writable and self.nc.is_connected:
-            self._write(stream)
+        if not self._frames or stream is None or not self.nc.is_connected:
+            return
+        while self._frames and stream.writable:
+            whole = self._payload_bytes <= 2 * PORTION
+            self._write(stream, len(self._frames) if whole else self._portion())
+        if self.congestion.on and self._payload_bytes <= PORTION:
+            self.congestion.end()
 
-    def _write(self, stream: Stream) -> None:
+    def _portion(self) -> int:
+        """Return how many frames make one portion."""
+        size = 0
+        for number, frame in enumerate(self._frames, 1):
+            size += len(frame)
+            if size > PORTION:
+                return number
+        return len(self._frames)
+
+    def _write(self, stream: Stream, count: int) -> None:
         nc, frames = self.nc, self._frames
-        nc.stats["out_msgs"] += len(frames)
-        nc.stats["out_bytes"] += self._payload_bytes
-        self._payload_bytes = self._waiting_bytes = 0
+        payload_bytes = self._payload_bytes
+        if count < len(frames):
+            frames, self._frames = frames[:count], frames[count:]
+            payload_bytes = min(payload_bytes, sum(map(len, frames)))
+        else:
+            self._frames = []
+        nc.stats["out_msgs"] += count
+        nc.stats["out_bytes"] += payload_bytes
+        self._payload_bytes = self._payload_bytes - payload_bytes if self._frames else 0
+        self._waiting_bytes = 0
         frames[:0] = nats_py.take_pending(nc)  # published before the answers, so sent before them
         stream.write(b"".join(frames))
-        frames.clear()
 
 
 def _too_early(sink: Sink, message: Message) -> None:

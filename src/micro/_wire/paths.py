@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from micro._errors import PayloadTooLargeError
 from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
+from micro._wire.congestion import MAX_UNSENT, SMALL, CongestedError, Congestion
 from micro._wire.fast_transport import ServersSubjectError
 from micro._wire.frames import Message, Sink
 from micro._wire.stepping import go_on
@@ -28,12 +29,15 @@ DOLLAR = fast_transport.DOLLAR
 
 Reply = Callable[[bytes, bytes, Mapping[str, str] | None], Awaitable[object] | None]
 """Send an answer to a reply subject, see `Path.reply`."""
+PAUSE = 0.02
+"""Seconds between two checks of the buffer of nats-py."""
 
 
 class Path(Protocol):
     """Receives and sends messages over one connection."""
 
     nc: NatsClient
+    congestion: Congestion
 
     def subscribe(self, subject: str, queue: str, sink: Sink) -> Coroutine[Any, Any, Subscription]:
         """Subscribe and pass the messages to a sink; a fence must follow."""
@@ -56,6 +60,7 @@ class Path(Protocol):
         Raises:
             ConfigError: A header cannot be sent.
             PayloadTooLargeError: The message exceeds the server's `max_payload`.
+            CongestedError: Too much is waiting to be sent.
             nats.errors.Error: The message is lost.
         """
 
@@ -113,7 +118,10 @@ class PublicPath:
     def __init__(self, nc: NatsClient) -> None:
         nats_py.guard(nc)
         self.nc = nc
+        self.congestion = Congestion()
         self._full = nats_py.max_pending_size(nc) // 2
+        self._unsent = 0
+        self._watching: asyncio.Task[None] | None = None
 
     def subscribe(self, subject: str, queue: str, sink: Sink) -> Coroutine[Any, Any, Subscription]:
         return nats_py.subscribe(self.nc, subject, queue, _Turn(sink).receive)
@@ -137,9 +145,11 @@ class PublicPath:
             size += check_headers(headers)
         if size > nc.max_payload:
             raise PayloadTooLargeError(size, nc.max_payload)
+        if self._unsent + size > MAX_UNSENT // 3 and size > SMALL:  # nats-py makes copies
+            raise CongestedError("too much is waiting to be sent")
         publishing = nc.publish(subject, data, reply.decode(), dict(headers) if headers else None)
         if nc.pending_data_size + size > self._full:
-            return publishing  # it waits for the server, which only a task can do
+            return self._wait(publishing, size)
         try:
             waits_for = publishing.send(None)
         except StopIteration:
@@ -154,3 +164,20 @@ class PublicPath:
         if subject[0] == DOLLAR:
             raise ServersSubjectError(subject)
         return self.publish(subject.decode(), data, headers)
+
+    async def _wait(self, publishing: Coroutine[Any, Any, None], size: int) -> None:
+        """Publish in a task, and wait until the server takes data again."""
+        self._unsent += size
+        if not self.congestion.on:
+            self.congestion.on = True
+            self._watching = asyncio.create_task(self._watch())
+        try:
+            await publishing
+            await self.congestion.over()  # nats-py gives up waiting after a while
+        finally:
+            self._unsent -= size
+
+    async def _watch(self) -> None:
+        while self.nc.is_connected and self.nc.pending_data_size > self._full:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(PAUSE)
+        self.congestion.end()

@@ -721,7 +721,7 @@ async def test_half_open_connection_with_unsent_data_is_left(fast: Connect) -> N
         transport = fast_transport.fast(nc)
         assert transport is not None
         server.reading.clear()
-        for _ in range(64):
+        for _ in range(16):
             transport.publish("a", b"x" * 1_000_000)
         async with asyncio.timeout(30):
             while server.connections < 2:
