@@ -745,6 +745,46 @@ def test_no_secret_shows_in_an_error_about_a_url(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49SECRETKEY\n-----END PRIVATE KEY-----\n"
+LONG_JWT = "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJqdGkiOiJBQUFBQUEifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    "secret", [SECRET, SEED, PEM, LONG_JWT, CREDS, f"{SEED}\n", f"a\0{SECRET}"]
+)
+@pytest.mark.parametrize(
+    ("make", "environ"),
+    [
+        (options.servers, ""),
+        (lambda secret: options.servers(f"nats://u:{secret}"), ""),
+        (options.creds_file, ""),
+        (options.nkey_file, ""),
+        (lambda secret: options.tls(ca=secret), ""),
+        (lambda secret: options.tls(cert=secret, key=secret), ""),
+        (lambda secret: options.jwt(JWT, secret), ""),
+        (lambda secret: options.jwt(secret, SEED), ""),
+        (None, "NATS_URL"),
+        (None, "NATS_CREDS"),
+        (None, "NATS_NKEY"),
+        (None, "NATS_CA"),
+        (None, "NATS_CERT"),
+        (None, "NATS_TOKEN_FILE"),
+    ],
+)
+def test_a_secret_in_place_of_a_path_or_url_is_shown_nowhere(
+    secret: str, make: Any, environ: str
+) -> None:
+    given = [] if make is None else [make(secret)]
+    try:
+        shown = repr(resolve(given, {environ: secret} if environ else {}))
+    except ConfigError as error:
+        shown = str(error)
+    if secret == SECRET and (make is options.servers or environ == "NATS_URL"):
+        return  # it is a host name, as far as anybody can tell
+    for part in (SECRET, SEED[:12], "SECRETKEY", LONG_JWT[:20]):
+        assert part not in shown
+
+
 # --- reconnect policy ---------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ Function: TypeAlias = Callable[[], str | Awaitable[str]]
 Given: TypeAlias = str | os.PathLike[str] | Function
 """A secret, the path of a file that has it, or a function that returns it."""
 
-_SUSPICIOUS = re.compile(r"[A-Za-z0-9+=]{40,}|\beyJ|BEGIN|[\r\n]|^data:")
+_SUSPICIOUS = re.compile(r"[A-Za-z0-9+=]{40,}|\beyJ|BEGIN|[\x00-\x1f]|^data:")
 _PATH = re.compile(r"[/\\]|^~|\.(creds|nk|nkey|jwt|seed|txt|token|pem|crt|cer|key|json)$")
 
 

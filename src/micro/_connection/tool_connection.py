@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import Any, Self
@@ -13,11 +14,14 @@ from micro._connection import transports
 from micro._connection.first_connection import FirstConnection, error_text
 from micro._connection.settings import Settings
 from micro._errors import ConnectError
-from micro._wire import permissions
+from micro._wire import nats_py, permissions
 
 logger = logging.getLogger("micro.cli")
 
 MAX_COMPLAINTS = 100
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks at the state of the client."""
 
 
 class ToolConnection:
@@ -54,7 +58,10 @@ class ToolConnection:
             ConnectError: A server refused the connection, or the connection was closed for good.
         """
         async with self:
-            await self._closed.wait()
+            # nats-py may also stop reconnecting without closing, and then calls nothing.
+            while not self.nc.is_closed and nats_py.abandonment(self.nc) is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closed.wait(), LOOK_INTERVAL)
             raise ConnectError(f"the connection is gone for good: {self._last_error}")
 
     def refusal(self, action: str, subject: str) -> str | None:

@@ -12,6 +12,7 @@ from micro._connection.credentials import Credentials, OfServers, Token, UserPas
 from micro._errors import ConfigError
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
+_HOST = re.compile(r"[\w.-]{1,253}|[0-9a-f:.%\w]+", re.I)
 # Texts of a URL that cannot hold a secret.
 _HARMLESS = re.compile(r"([a-z]+://)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._-]{0,39})(:[a-z0-9]{0,5})?/?")
 
@@ -79,8 +80,8 @@ def _parse(url: str, *, secret: bool) -> Server:
     shown = _shown(f"{scheme}://{place}" if prefix and not user_info else place, secret=secret)
     try:
         part = urlsplit(f"{scheme}://{place}")
-        valid = bool(part.hostname) and part.port != 0 and len(part.hostname or "") < 254
-        valid = valid and part.username is None and not _looks_secret(part.hostname or "")
+        host = part.hostname or ""
+        valid = _HOST.fullmatch(host) is not None and part.port != 0 and not _looks_secret(host)
     except ValueError as error:
         reason = f": {error}" if shown else ": expected 'nats://host:port'"
         raise ConfigError(f"invalid server URL{shown}{reason}") from None
