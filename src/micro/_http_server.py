@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -74,7 +75,7 @@ class HttpServer:
         try:
             self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_HEAD)
         except OSError as error:
-            reason = error.strerror or error
+            reason = os.strerror(error.errno) if error.errno else error
             raise MicroError(
                 f"cannot listen on {host}:{port} for {self._purpose}: {reason}"
             ) from error

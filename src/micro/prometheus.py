@@ -40,7 +40,7 @@ import nats.errors
 
 from micro import _extras
 from micro._client.client import Client
-from micro._client.rates import own_figures
+from micro._client.rates import bounded, own_figures, shortened
 from micro._program.context import Context
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro._service.service import Service
@@ -148,7 +148,8 @@ def families(answers: Iterable[ServiceStats]) -> Iterator[Metric]:
         labels=SERVICE_LABELS,
     )
     endpoints = _EndpointFamilies()
-    for labels, stats in {(each.name, each.version, each.id): each for each in answers}.items():
+    for key, stats in {(each.name, each.version, each.id): each for each in answers}.items():
+        labels = tuple(map(shortened, key))
         info.add_metric(labels, 1)
         started.add_metric(labels, stats.started.timestamp())
         for endpoint in stats.endpoints:
@@ -172,13 +173,14 @@ class _EndpointFamilies:
         self._latency = _gauge("latency_seconds", "Time in the handler, by quantile.", "quantile")
 
     def add(self, instance: tuple[str, ...], endpoint: EndpointStats) -> None:
-        labels = (*instance, endpoint.name, endpoint.subject, endpoint.queue_group)
+        names = (endpoint.name, endpoint.subject, endpoint.queue_group)
+        labels = (*instance, *map(shortened, names))
         if labels in self._seen:  # Prometheus refuses a page with duplicates
             return
         self._seen.add(labels)
-        self._requests.add_metric(labels, endpoint.num_requests)
-        self._errors.add_metric(labels, endpoint.num_errors)
-        self._seconds.add_metric(labels, endpoint.processing_time * NANOSECONDS)
+        self._requests.add_metric(labels, bounded(endpoint.num_requests))
+        self._errors.add_metric(labels, bounded(endpoint.num_errors))
+        self._seconds.add_metric(labels, bounded(endpoint.processing_time) * NANOSECONDS)
         self._add_own(labels, own_figures(endpoint))
 
     def _add_own(self, labels: tuple[str, ...], own: dict[str, Any]) -> None:

@@ -6,12 +6,18 @@ The answers come from services in any language, so every value is checked.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from micro._protocol.models import EndpointStats
 
 MAX_COUNT = 1_000_000_000_000_000_000
 """Upper bound for counters reported by other services."""
+
+
+MAX_TEXT = 300
+MAX_FIGURES = 32
+MAX_CODES = 64
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,24 @@ def rate_between(then: EndpointStats | None, now: EndpointStats, seconds: float)
 def own_figures(endpoint: EndpointStats) -> dict[str, Any]:
     """Return the figures that only endpoints of micro report; empty for all others."""
     own = endpoint.data.get("micro") if isinstance(endpoint.data, dict) else None
-    return own if isinstance(own, dict) else {}
+    return _sane(own, MAX_FIGURES) if isinstance(own, dict) else {}
+
+
+def _sane(figures: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Return the integers within bounds, and the first level of dicts of them."""
+    sane: dict[str, Any] = {}
+    for key, value in islice(figures.items(), limit):
+        if isinstance(value, int):
+            sane[shortened(key)] = bounded(value)
+        elif isinstance(value, dict) and limit == MAX_FIGURES:
+            sane[shortened(key)] = _sane(value, MAX_CODES)
+    return sane
+
+
+def shortened(text: str) -> str:
+    """Return a text of another service for display, at most a few hundred characters."""
+    text = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+    return text.encode(errors="replace").decode()
 
 
 def bounded(count: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 QUANTILES = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
 MAX_CODES = 64
+MAX_LAST_ERROR = 300
+"""Limit on the characters of `last_error`, as callers may choose the words of an error."""
 
 RECENT = 512
 """Latest requests that the quantiles cover: enough for the 99th, and 20 KB of a busy endpoint."""
@@ -58,7 +60,7 @@ class EndpointCounters:
     def fail(self, code: int, description: str) -> None:
         """Count an error; `last_error` becomes `<code>:<description>` as in nats.go."""
         self.num_errors += 1
-        self.last_error = f"{code}:{description}"
+        self.last_error = f"{code}:{description}"[:MAX_LAST_ERROR]
         if code in self.errors or len(self.errors) < MAX_CODES:
             self.errors[code] = self.errors.get(code, 0) + 1
 

@@ -10,14 +10,24 @@ import json
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+)
 from pydantic_core import core_schema
 
 from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 from micro._published import publish
+
+MAX_COUNT = 2**63 - 1
+"""The largest counter of ADR-32, an int64."""
 
 
 def _read_time(value: Any) -> Any:
@@ -39,8 +49,21 @@ def _read_text(value: Any) -> Any:
 def _read_count(value: Any) -> Any:
     # nats.js reports fractional nanoseconds, Java leaves counters out.
     if isinstance(value, float) and math.isfinite(value):
-        return int(value)
+        value = int(value)
+    if isinstance(value, int):
+        return max(-MAX_COUNT, min(value, MAX_COUNT))
     return 0 if value is None else value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time in UTC; one that has none, such as year 1 east of it, becomes the first."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        edge = (1, 1, 1) if moment.year == 1 else (9999, 12, 31)
+        return datetime(*edge, tzinfo=UTC)
 
 
 def _read_list(value: Any) -> Any:
@@ -66,8 +89,10 @@ class _Liberal:
 
 Metadata = Annotated[dict[str, str], _Liberal(_read_metadata)]
 Text = Annotated[str, _Liberal(_read_text)]
-Count = Annotated[int, _Liberal(_read_count)]
-Time = Annotated[datetime, _Liberal(_read_time), PlainSerializer(format_time)]
+Count = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT), _Liberal(_read_count)]
+Time = Annotated[
+    datetime, _Liberal(_read_time), AfterValidator(_in_utc), PlainSerializer(format_time)
+]
 
 
 class _Model(BaseModel):

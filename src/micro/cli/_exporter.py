@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from micro import options
-from micro._errors import ConfigError, MicroError
+from micro._errors import ConfigError
+from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Context
 from micro.cli._discover import complete_name
 from micro.cli._flags import Address, Connection, parse_address
@@ -17,6 +20,10 @@ from micro.cli._output import execute, print_line
 
 GATHER = 1.0
 """Seconds that a scrape waits for answers without `--timeout`."""
+
+
+TIMEOUT = 10.0
+"""Seconds that a connection may take beyond the time of a scrape."""
 
 
 def exporter(
@@ -58,14 +65,14 @@ async def _export(
     context = Context()
 
     async def setup(ctx: Context) -> None:
-        port = serve(ctx, listen, service, max_wait=connection.timeout or GATHER)
+        port = await serve(ctx, listen, service, max_wait=connection.timeout or GATHER)
         print_line(f"metrics of the services at http://{listen.host}:{port}/metrics")
 
     given = [options.name("micro exporter"), options.selected_context(), options.retry(retry)]
     await context.run_forever(setup, *given, *connection.options(), trap_signals=True)
 
 
-def serve(context: Context, listen: Address, service: str | None, *, max_wait: float) -> int:
+async def serve(context: Context, listen: Address, service: str | None, *, max_wait: float) -> int:
     """Serve metrics until the context ends, and return the port.
 
     Raises:
@@ -73,7 +80,8 @@ def serve(context: Context, listen: Address, service: str | None, *, max_wait: f
         MicroError: The address cannot be listened on.
     """
     try:
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
 
         from micro.prometheus import DiscoveryCollector
     except ModuleNotFoundError as error:
@@ -84,11 +92,17 @@ def serve(context: Context, listen: Address, service: str | None, *, max_wait: f
         ) from None
     registry = CollectorRegistry()
     registry.register(DiscoveryCollector(context, service, max_wait=max_wait))
-    try:
-        server, thread = start_http_server(listen.port, listen.host, registry)
-    except OSError as error:
-        raise MicroError(f"cannot listen on {listen}: {error.strerror or error}") from error
-    context.push(server.server_close)
-    context.push(thread.join)
-    context.push(server.shutdown)
-    return server.server_port
+    turn = asyncio.Lock()  # one scrape at a time, so that they need one thread
+
+    async def metrics(headers: Mapping[str, str]) -> Answer:
+        encode, content_type = choose_encoder(headers.get("accept", ""))
+        async with turn:
+            body = await asyncio.to_thread(encode, registry)
+        return Answer(body, content_type)
+
+    routes: dict[str, Route] = {"/metrics": metrics, "/": metrics}
+    server = HttpServer(
+        routes, listen.host, listen.port, purpose="metrics", timeout=2 * max_wait + TIMEOUT
+    )
+    await context.enter(server)
+    return server.port

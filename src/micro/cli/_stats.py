@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
-from micro._client.rates import Rate, own_figures, rate_between
+from micro._client.rates import Rate, own_figures, rate_between, shortened
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
@@ -195,7 +195,7 @@ def _cells(endpoint: EndpointStats, rate: Rate | None) -> Iterable[str]:
         f"{endpoint.num_errors:,}",
         "-" if rate is None else f"{rate.errors:,.1f}",
         _duration(endpoint.average_processing_time),
-        endpoint.last_error,
+        shortened(endpoint.last_error),
     )
 
 

@@ -6,17 +6,20 @@ instance stands for all. `own` is null for endpoints of services that are not ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from micro._client.rates import Rate, bounded, own_figures, rate_between
+from micro._client.rates import Rate, bounded, own_figures, rate_between, shortened
+from micro._protocol.adr32 import format_time
 from micro._protocol.models import EndpointStats, ServiceInfo, ServiceStats
 
 SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
 MAX_CODES = 64
 MAX_DIGITS = 18
+STEP = 200
+"""Instances in one step of an overview."""
 
 _Instance = tuple[str, str]
 _Endpoint = tuple[str, str]
@@ -37,20 +40,51 @@ class Look:
     infos: Mapping[_Instance, ServiceInfo]
     stats: Mapping[_Instance, ServiceStats]
     rtts: Mapping[_Instance, float]
+    _counters: dict[_Instance, dict[_Endpoint, EndpointStats]] = field(default_factory=dict)
+
+    def counters(self, key: _Instance) -> dict[_Endpoint, EndpointStats]:
+        """Return the counters of the endpoints of an instance; the first of a name counts."""
+        if key not in self._counters:
+            endpoints = self.stats[key].endpoints
+            self._counters[key] = {(each.name, each.subject): each for each in reversed(endpoints)}
+        return self._counters[key]
 
 
 def overview(look: Look, before: Look | None) -> list[dict[str, Any]]:
     """Return all services by name, with their instances and endpoints."""
+    steps = overview_in_steps(look, before)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            services: list[dict[str, Any]] = end.value
+            return services
+
+
+def overview_in_steps(
+    look: Look, before: Look | None
+) -> Generator[None, None, list[dict[str, Any]]]:
+    """Return what `overview` does, in steps that each take a few milliseconds."""
     names: dict[str, list[_Instance]] = {}
     for key in sorted(look.infos.keys() | look.stats.keys()):
         names.setdefault(key[0], []).append(key)
-    return [_service(name, keys, look, before) for name, keys in names.items()]
+    services = []
+    for name, keys in names.items():
+        services.append((yield from _service(name, keys, look, before)))
+    return services
 
 
-def _service(name: str, keys: list[_Instance], look: Look, before: Look | None) -> dict[str, Any]:
-    instances = [_instance(key, look, before) for key in keys]
+def _service(
+    name: str, keys: list[_Instance], look: Look, before: Look | None
+) -> Generator[None, None, dict[str, Any]]:
+    instances = []
+    for number, key in enumerate(keys):
+        instances.append(_instance(key, look, before))
+        if number % STEP == STEP - 1:
+            yield
     # The newest version describes the service.
     infos = sorted((look.infos[key] for key in keys if key in look.infos), key=_by_version)
+    yield
     newest = infos[-1] if infos else None
     return {
         "name": name,
@@ -58,7 +92,7 @@ def _service(name: str, keys: list[_Instance], look: Look, before: Look | None) 
         "metadata": {} if newest is None else newest.metadata,
         "versions": sorted({one["version"] for one in instances}, key=_version),
         "instances": instances,
-        "endpoints": _endpoints(keys, infos, look, before),
+        "endpoints": (yield from _endpoints(keys, infos, look, before)),
     }
 
 
@@ -71,7 +105,7 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
         "id": found.id,
         "version": found.version,
         "metadata": found.metadata,
-        "started": None if stats is None else stats.model_dump(mode="json")["started"],
+        "started": None if stats is None else format_time(stats.started),
         "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
         "num_requests": sum(bounded(endpoint.num_requests) for endpoint in endpoints),
         "num_errors": sum(bounded(endpoint.num_errors) for endpoint in endpoints),
@@ -81,25 +115,32 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
 
 def _endpoints(
     keys: list[_Instance], infos: list[ServiceInfo], look: Look, before: Look | None
-) -> list[dict[str, Any]]:
+) -> Generator[None, None, list[dict[str, Any]]]:
     described = {(one.name, one.subject): one for info in infos for one in info.endpoints}
+    yield
     counted: dict[_Endpoint, list[tuple[EndpointStats, Rate | None]]] = {
         endpoint: [] for endpoint in described
     }
-    for key in keys:
+    for number, key in enumerate(keys):
         for one in look.stats[key].endpoints if key in look.stats else ():
             rate = _rate(key, one, look, before)
             counted.setdefault((one.name, one.subject), []).append((one, rate))
-    return [
-        {
-            "name": name,
-            "subject": subject,
-            "metadata": described[name, subject].metadata if (name, subject) in described else {},
-            **_totals([stats for stats, _ in parts]),
-            **_plain(_sum_rates(rate for _, rate in parts)),
-        }
-        for (name, subject), parts in sorted(counted.items())
-    ]
+        if number % STEP == STEP - 1:
+            yield
+    endpoints = []
+    for (name, subject), parts in sorted(counted.items()):
+        endpoint = described.get((name, subject))
+        endpoints.append(
+            {
+                "name": name,
+                "subject": subject,
+                "metadata": {} if endpoint is None else endpoint.metadata,
+                **_totals([stats for stats, _ in parts]),
+                **_plain(_sum_rates(rate for _, rate in parts)),
+            }
+        )
+        yield
+    return endpoints
 
 
 def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
@@ -107,11 +148,11 @@ def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
     time = sum(bounded(part.processing_time) for part in parts)
     own = [figures for part in parts if (figures := own_figures(part))]
     return {
-        "queue_groups": sorted({part.queue_group for part in parts if part.queue_group}),
+        "queue_groups": sorted({shortened(part.queue_group) for part in parts if part.queue_group}),
         "num_requests": requests,
         "num_errors": sum(bounded(part.num_errors) for part in parts),
         "average_ns": time // requests if requests else None,
-        "last_error": next((part.last_error for part in parts if part.last_error), ""),
+        "last_error": shortened(next((part.last_error for part in parts if part.last_error), "")),
         "own": _own(own) if own else None,
     }
 
@@ -136,9 +177,8 @@ def _rate(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -
     """Return the rate of an endpoint of an instance since `before`, None if unknown."""
     if before is None or key not in before.stats:
         return None
-    same = (now.name, now.subject)
-    olds = [one for one in before.stats[key].endpoints if (one.name, one.subject) == same]
-    return rate_between(olds[0] if olds else None, now, look.at - before.at)
+    old = before.counters(key).get((now.name, now.subject))
+    return rate_between(old, now, look.at - before.at)
 
 
 def _sum_rates(rates: Iterable[Rate | None]) -> Rate | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -13,13 +13,14 @@ import nats.errors
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import PingInfo
-from micro.dashboard._overview import Look, overview
+from micro.dashboard._overview import Look, overview_in_steps
 
 MAX_WAIT = 1.0
 STALL = 0.75
 """Seconds without a further answer that end a question, unless the time is given."""
 
 M = TypeVar("M", bound=PingInfo)
+T = TypeVar("T")
 
 
 class Watch:
@@ -71,7 +72,7 @@ class Watch:
             problem = self._source.problem() or str(errors.exceptions[0])
         if look is None:
             return problem
-        services = overview(look, self._look)
+        services = await _in_turns(overview_in_steps(look, self._look))
         self._state |= {"services": services, "looked_at_ms": round(time.time() * 1000)}
         self._look = look
         return self._source.complaints[-1] if self._source.complaints else None
@@ -89,6 +90,17 @@ class Watch:
             {(each.name, each.id): each for each in stats.result()},
             rtts,
         )
+
+
+async def _in_turns(steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end, each step in a turn of the event loop of its own."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 async def _timed(

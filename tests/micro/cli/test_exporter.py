@@ -70,7 +70,7 @@ def test_an_address_in_use(cli: Cli) -> None:
 
     assert (done.code, done.err) == (
         1,
-        f"micro: cannot listen on {address}: Address already in use\n",
+        f"micro: cannot listen on {address} for metrics: Address already in use\n",
     )
 
 

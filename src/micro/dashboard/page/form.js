@@ -4,6 +4,7 @@
 import { el } from "./dom.js";
 
 const MAX_DEPTH = 6;
+const MAX_FIELDS = 200; // also of a recursive schema
 let lastId = 0;
 
 /** Return {node, read}; `read()` returns the payload as text. Without a schema: one text area. */
@@ -12,7 +13,7 @@ export function payloadForm(schemaText) {
   const area = el("textarea", { rows: 6, spellcheck: "false", autocomplete: "off" });
   const raw = el("label.raw", {}, "Payload", area);
   if (schema === null) return { node: raw, read: () => area.value };
-  const form = field(schema, { root: schema, name: "Payload", required: true, depth: 0 });
+  const form = field(schema, { root: schema, name: "Payload", required: true, depth: 0, count: { fields: 0 } });
   const fields = el("div.fields", {}, form.node);
   const choose = el("input", { type: "checkbox" });
   raw.hidden = true;
@@ -45,10 +46,12 @@ function parse(schemaText) {
 function field(given, context) {
   const schema = settle(given, context.root);
   const at = { ...context, name: schema.title && context.depth === 0 ? schema.title : context.name };
-  if (context.depth > MAX_DEPTH) return json(schema, at);
+  if (context.depth > MAX_DEPTH || ++context.count.fields > MAX_FIELDS) return json(schema, at);
   if ("const" in schema) return constant(schema, at);
   if (Array.isArray(schema.enum)) return choice(schema, at);
-  if (schema.type === "object" && isObject(schema.properties)) return group(schema, at);
+  if (schema.type === "object" && isObject(schema.properties)) {
+    return Object.keys(schema.properties).length > MAX_FIELDS ? json(schema, at) : group(schema, at);
+  }
   if (schema.type === "array" && isObject(schema.items)) return list(schema, at);
   if (schema.type === "boolean") return flag(schema, at);
   if (schema.type === "integer" || schema.type === "number") return number(schema, at);
@@ -153,7 +156,7 @@ function json(schema, at) {
 function group(schema, at) {
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
   const members = Object.entries(schema.properties).map(([name, inner]) => [name, field(inner,
-    { root: at.root, name, required: required.has(name), depth: at.depth + 1 })]);
+    { root: at.root, name, required: required.has(name), depth: at.depth + 1, count: at.count })]);
   const read = () => {
     const found = members.map(([name, member]) => [name, member.read()]);
     const given = found.filter(([, value]) => value !== undefined);
@@ -167,7 +170,8 @@ function list(schema, at) {
   const box = el("div");
   const add = () => {
     const name = `${at.name} ${items.length + 1}`;
-    const item = field(schema.items, { root: at.root, name, required: true, depth: at.depth + 1 });
+    const item = field(schema.items, { root: at.root, name, required: true, depth: at.depth + 1,
+      count: { fields: 0 } });
     const remove = el("button.small", { type: "button", "aria-label": `Remove ${name}`, title: "Remove" }, "×");
     const row = el("div.item", {}, item.node, remove);
     remove.addEventListener("click", () => {
