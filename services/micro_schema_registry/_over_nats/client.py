@@ -314,7 +314,7 @@ class NatsRegistryClient:
         await self._withdraw("delete", wire.Deletion(**query.model_dump()))
 
     async def _withdraw(self, endpoint: str, change: wire.StateChange | wire.Deletion) -> None:
-        """Change what is served, and forget content by global id: also a failed change may count."""
+        """Change a version, and forget content by global id; a failed change may count too."""
         try:
             await self._caller.ask(endpoint, change, wire.Done)
         finally:
