@@ -11,6 +11,7 @@ MicroError
 ├── PermissionDeniedError              the server refuses a subscription
 ├── StreamCaptureError                 a stream acknowledged a request in place of a service
 └── ServiceError                       an error answer of a service
+    └── RemoteServiceError             an error answer that a client received
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class StreamCaptureError(MicroError):
 class ServiceError(MicroError):
     """An error answer of a service (ADR-32, headers `Nats-Service-Error` and `-Code`).
 
-    Raise it in a handler to answer with it; `Client.request` raises it for an error answer.
+    Raise it in a handler to answer with it.
 
     Args:
         code: Numeric code; the codes of HTTP are customary.
@@ -136,6 +137,8 @@ class ServiceError(MicroError):
         ConfigError: The description is empty, or the code is not a positive number.
     """
 
+    _LEAST_CODE = 1
+
     def __init__(
         self,
         code: int,
@@ -144,8 +147,8 @@ class ServiceError(MicroError):
         data: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        if code < 0:
-            raise ConfigError(f"invalid error code {code!r}: expected a number from 0")
+        if code < self._LEAST_CODE:
+            raise ConfigError(f"invalid error code {code!r}: expected a positive number")
         if not description:
             raise ConfigError("invalid error description '': expected one line of text")
         super().__init__(code, description)
@@ -161,3 +164,17 @@ class ServiceError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.description, self.subject, self.data, self.headers)
+
+
+class RemoteServiceError(ServiceError):
+    """An error answer that `Client.request` received.
+
+    A handler that lets it pass answers 502 `dependency failed`, without its text and payload. Raise
+    a `ServiceError` to pass an error on to the caller.
+    """
+
+    _LEAST_CODE = 0  # services in other languages send it
+
+
+DEPENDENCY_FAILED = ServiceError(502, "dependency failed")
+"""The answer of a handler that lets a `RemoteServiceError` pass."""

@@ -16,7 +16,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from micro._errors import ConfigError, MicroError, NoResponseError, ServiceError
+from micro._errors import (
+    DEPENDENCY_FAILED,
+    ConfigError,
+    MicroError,
+    NoResponseError,
+    RemoteServiceError,
+    ServiceError,
+)
 from micro._handlers.middleware import Middleware, fold
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
@@ -112,7 +119,8 @@ def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> H
         inner = RequestStub(request.subject(), request.data(), request.headers())
         try:
             await run(inner)
-        except ServiceError as error:
+        except ServiceError as raised:
+            error = DEPENDENCY_FAILED if isinstance(raised, RemoteServiceError) else raised
             inner.sent, inner.sent_headers = Response.of_error(error).answer()
         if inner.sent is None:
             raise NoResponseError("handler did not respond")

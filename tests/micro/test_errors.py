@@ -44,7 +44,7 @@ MESSAGES: list[tuple[Exception, str]] = [
         micro.ServiceError(404, "no such thing", "shop.find", b"{}", {"X": "1"}),
         "service error 404: no such thing (from 'shop.find')",
     ),
-    (micro.ServiceError(0, "zero is a number"), "service error 0: zero is a number"),
+    (micro.RemoteServiceError(0, "zero is a number"), "service error 0: zero is a number"),
 ]
 BUILTINS = [
     (micro.ConfigError, ValueError),
@@ -112,7 +112,8 @@ def test_service_error_has_empty_defaults() -> None:
 @pytest.mark.parametrize(
     ("code", "description", "message"),
     [
-        (-1, "text", "invalid error code -1: expected a number from 0"),
+        (-1, "text", "invalid error code -1: expected a positive number"),
+        (0, "text", "invalid error code 0: expected a positive number"),
         (500, "", "invalid error description '': expected one line of text"),
     ],
 )

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
-from micro._errors import PayloadTooLargeError, StreamCaptureError
+from micro._errors import PayloadTooLargeError, RemoteServiceError, StreamCaptureError
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
@@ -102,7 +102,7 @@ class Client:
                 The service receives it in the header `Micro-Timeout-Ms`.
 
         Raises:
-            ServiceError: The service answered with an error.
+            RemoteServiceError: The service answered with an error; a `ServiceError`.
             StreamCaptureError: A stream captures the subject, and its acknowledgement arrived.
             nats.errors.NoRespondersError: No service listens on the subject.
             nats.errors.TimeoutError: No answer in time.
@@ -122,7 +122,7 @@ class Client:
         except PayloadTooLargeError:  # perhaps because of our own header
             answer = await self._requester.request(subject, payload, headers, timeout)
         if answer.headers:
-            error = received_error(answer.headers, subject, answer.data)
+            error = received_error(answer.headers, subject, answer.data, RemoteServiceError)
             if error is not None:
                 raise error
         elif answer.data.startswith(PUB_ACK):

@@ -9,7 +9,7 @@ import nats.errors
 
 from micro._endpoint.counters import EndpointCounters
 from micro._endpoint.request_log import RequestLog
-from micro._errors import NoResponseError, ServiceError
+from micro._errors import DEPENDENCY_FAILED, NoResponseError, RemoteServiceError, ServiceError
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
@@ -59,7 +59,11 @@ class Outcomes:
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Return the answer for an exception of a handler; log and count it."""
-        if isinstance(error, ServiceError):
+        if isinstance(error, RemoteServiceError):
+            answer = DEPENDENCY_FAILED
+            text = "handler of %r passed on an error: %s"
+            self._log.log("dependency", text, request, error, code=502, since_ns=started)
+        elif isinstance(error, ServiceError):
             answer = error
         elif request.is_late(error):
             self.counters.expired += 1

@@ -86,7 +86,12 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> ServiceError | None:
+def received_error(
+    headers: Mapping[str, str],
+    subject: str,
+    data: bytes,
+    kind: type[ServiceError] = ServiceError,
+) -> ServiceError | None:
     """Return the service error of a received answer, or None for a success.
 
     Either header marks an error. A missing or unusable code becomes 500, a missing text
@@ -98,7 +103,9 @@ def received_error(headers: Mapping[str, str], subject: str, data: bytes) -> Ser
     usable = code is not None and code.isascii() and code.isdigit() and len(code) <= 9
     rest = {name: value for name, value in headers.items() if name not in (ERROR, ERROR_CODE)}
     number = int(code) if code is not None and usable else 500
-    return ServiceError(number, text or "service error", subject, data, rest)
+    if number == 0 and kind is ServiceError:
+        number = 500  # only a client receives it, from services in other languages
+    return kind(number, text or "service error", subject, data, rest)
 
 
 def one_line(description: str) -> str:

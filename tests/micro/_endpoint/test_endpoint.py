@@ -224,3 +224,44 @@ async def test_serial_endpoint_stops_from_its_handler_with_requests_waiting(
                 *(caller.request("serial-stop.e", b"%d" % n, timeout=LONG) for n in range(3))
             )
     assert [answer.data for answer in answers] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_error_of_a_dependency_is_not_that_of_the_service(
+    nc: NatsClient, caller: NatsClient, caplog: pytest.LogCaptureFixture, wrapped: bool
+) -> None:
+    client = micro.Client(nc)
+
+    async def inner(request: Request) -> None:
+        raise micro.ServiceError(404, "secret text", data=b"secret")
+
+    async def outer(request: Request) -> None:
+        await client.request("inner")
+
+    async def translating(request: Request) -> None:
+        try:
+            await client.request("inner")
+        except micro.RemoteServiceError as error:
+            raise micro.ServiceError(error.code, "no such thing") from error
+
+    async def plain(request: Request, following: micro.NextHandler) -> micro.Response:
+        return await following(request)
+
+    middlewares = [plain] if wrapped else []
+    async with micro.add_service(nc, "outer", "1.0.0", middlewares=middlewares) as service:
+        await service.add_endpoint("inner", inner)
+        await service.add_endpoint("outer", outer)
+        await service.add_endpoint("translating", translating)
+        passed = await caller.request("outer")
+        translated = await caller.request("translating")
+
+    assert (passed.data, passed.headers) == (
+        b"",
+        {"Nats-Service-Error": "dependency failed", "Nats-Service-Error-Code": "502"},
+    )
+    assert translated.headers == {
+        "Nats-Service-Error": "no such thing",
+        "Nats-Service-Error-Code": "404",
+    }
+    (record,) = [record for record in caplog.records if record.name == "micro.requests"]
+    assert "service error 404: secret text (from 'inner')" in record.getMessage()

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micro import AlreadyRespondedError, ConfigError, Request, Response, ServiceError
+from micro import (
+    AlreadyRespondedError,
+    ConfigError,
+    RemoteServiceError,
+    Request,
+    Response,
+    ServiceError,
+)
 from micro._handlers.nats_request import NatsRequest
 from micro._protocol.adr32 import received_error
 from micro._protocol.headers import check_headers
@@ -158,7 +165,7 @@ def test_response_knows_the_error_it_carries() -> None:
     ],
 )
 def test_either_header_makes_an_error(headers: dict[str, str], code: int, description: str) -> None:
-    error = received_error({**headers, "X": "1"}, "a.b", b"why")
+    error = received_error({**headers, "X": "1"}, "a.b", b"why", RemoteServiceError)
     assert error is not None
     assert (error.code, error.description) == (code, description)
     assert (error.subject, error.data, error.headers) == ("a.b", b"why", {"X": "1"})
