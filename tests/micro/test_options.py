@@ -438,7 +438,8 @@ def test_a_context_may_refer_to_its_secrets(
         ),
         (
             {"creds": "data:;base64,%%%"},
-            "'creds' of NATS context {path} is malformed: expected data:;base64, and text in base64",
+            "'creds' of NATS context {path} is malformed: "
+            "expected data:;base64, and text in base64",
         ),
     ],
 )

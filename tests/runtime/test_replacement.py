@@ -167,7 +167,10 @@ async def test_dead_addresses_do_not_delay_a_reconnect(path: str) -> None:
 LAME_DUCK = """
 server_name: "n{number}"
 http: "127.0.0.1:{monitoring}"
-accounts {{ SYS {{ users: [{{user: sys, password: sys}}] }}, APP {{ users: [{{user: app, password: app}}] }} }}
+accounts {{
+  SYS {{ users: [{{user: sys, password: sys}}] }}
+  APP {{ users: [{{user: app, password: app}}] }}
+}}
 system_account: SYS
 no_auth_user: app
 cluster {{ name: "c{first}", listen: "127.0.0.1:{own}", routes: ["nats://127.0.0.1:{first}"] }}

@@ -291,8 +291,8 @@ class Context:
         """Cancel the context on these signals, by default SIGINT and SIGTERM.
 
         A second signal cancels the requests in flight and ends the process within a second, a third
-        signal has its usual effect. If a stop takes longer than the grace time plus two seconds, the
-        log names the tasks and threads that it waits for, and the process ends.
+        signal has its usual effect. If a stop takes longer than the grace time plus two seconds,
+        the log names the tasks and threads that it waits for, and the process ends.
         """
         self._signals.trap(*signals)
 
