@@ -6,8 +6,8 @@ from tests.micro_etcd.versions import Binaries
 
 
 @pytest.mark.timeout(180)
-async def test_eight_seconds_of_random_faults(binaries: Binaries) -> None:
-    seen = await soak(8, seed=20, binary=binaries.etcd)
+async def test_fifteen_seconds_of_random_faults(binaries: Binaries) -> None:
+    seen = await soak(15, seed=20, binary=binaries.etcd)
 
     assert len(seen.done) > 50
     assert seen.fenced
