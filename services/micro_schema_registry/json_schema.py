@@ -14,7 +14,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from micro_schema_registry._apicurio.blocking_client import ApicurioRegistryClient
-from micro_schema_registry._compatibility.json_dialects import dialect_of
+from micro_schema_registry._compatibility.json_schema.dialects import dialect_of
 from micro_schema_registry._drivers import run, run_async
 from micro_schema_registry._errors import (
     Cause,

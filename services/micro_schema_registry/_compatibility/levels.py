@@ -21,7 +21,7 @@ LEVELS = (
 )
 _FORMATS = {
     "AVRO": "micro_schema_registry._compatibility.avro_rules",
-    "JSON": "micro_schema_registry._compatibility.json_rules",
+    "JSON": "micro_schema_registry._compatibility.json_schema.rules",
     "PROTOBUF": "micro_schema_registry._compatibility.protobuf_rules",
 }
 

@@ -13,9 +13,14 @@ from jsonschema_specifications import REGISTRY
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from micro_schema_registry._compatibility.json_dialects import DRAFT_2019, MAPS, Dialect
-from micro_schema_registry._compatibility.json_spelling import LISTS, PLAIN, SINGLE, modernise
-from micro_schema_registry._compatibility.json_values import is_pattern
+from micro_schema_registry._compatibility.json_schema.dialects import DRAFT_2019, MAPS, Dialect
+from micro_schema_registry._compatibility.json_schema.spelling import (
+    LISTS,
+    PLAIN,
+    SINGLE,
+    modernise,
+)
+from micro_schema_registry._compatibility.json_schema.values import is_pattern
 
 
 class Node:

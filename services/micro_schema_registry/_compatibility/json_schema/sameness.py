@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from micro_schema_registry._compatibility.json_nodes import Contains, Node, Opaque
+from micro_schema_registry._compatibility.json_schema.nodes import Contains, Node, Opaque
 
 
 class Sameness:

@@ -6,8 +6,8 @@ from fractions import Fraction
 from math import inf
 from typing import Any, NamedTuple
 
-from micro_schema_registry._compatibility.json_nodes import Contains, Node
-from micro_schema_registry._compatibility.json_values import (
+from micro_schema_registry._compatibility.json_schema.nodes import Contains, Node
+from micro_schema_registry._compatibility.json_schema.values import (
     NUMBERS,
     TYPES,
     canonical,

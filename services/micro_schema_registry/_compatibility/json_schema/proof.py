@@ -29,17 +29,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from micro_schema_registry._compatibility.json_collecting import facts_of
-from micro_schema_registry._compatibility.json_facts import DerivedSchemas, Facts, Known
-from micro_schema_registry._compatibility.json_nodes import Node
-from micro_schema_registry._compatibility.json_places import (
+from micro_schema_registry._compatibility.json_schema.collecting import facts_of
+from micro_schema_registry._compatibility.json_schema.facts import DerivedSchemas, Facts, Known
+from micro_schema_registry._compatibility.json_schema.nodes import Node
+from micro_schema_registry._compatibility.json_schema.places import (
     Name,
     known_at,
     known_at_index,
     positions_of,
 )
-from micro_schema_registry._compatibility.json_sameness import Sameness
-from micro_schema_registry._compatibility.json_values import NUMBERS
+from micro_schema_registry._compatibility.json_schema.sameness import Sameness
+from micro_schema_registry._compatibility.json_schema.values import NUMBERS
 from micro_schema_registry._errors import Cause
 
 Causes = list[Cause]

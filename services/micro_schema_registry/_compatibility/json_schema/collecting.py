@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import lcm
 from typing import Any, ClassVar
 
-from micro_schema_registry._compatibility.json_facts import (
+from micro_schema_registry._compatibility.json_schema.facts import (
     COUNTS,
     TYPE_OF,
     Bound,
@@ -19,9 +19,9 @@ from micro_schema_registry._compatibility.json_facts import (
     members_of,
     slices,
 )
-from micro_schema_registry._compatibility.json_narrowing import narrow
-from micro_schema_registry._compatibility.json_nodes import FALSE, Contains, Node
-from micro_schema_registry._compatibility.json_values import exact
+from micro_schema_registry._compatibility.json_schema.narrowing import narrow
+from micro_schema_registry._compatibility.json_schema.nodes import FALSE, Contains, Node
+from micro_schema_registry._compatibility.json_schema.values import exact
 
 _MANY = 4  # an `anyOf` of more branches is not split into all combinations of them
 # The keyword that holds where another does not, and what its number is more.

@@ -1,17 +1,17 @@
-"""The proofs of keywords about members and items; `json_proof` lists the rules."""
+"""The proofs of keywords about members and items; `proof` lists the rules."""
 
 from collections.abc import Iterable
 from math import inf
 
-from micro_schema_registry._compatibility.json_facts import (
+from micro_schema_registry._compatibility.json_schema.facts import (
     Facts,
     Known,
     Members,
     items_of,
     members_of,
 )
-from micro_schema_registry._compatibility.json_nodes import Contains, Node
-from micro_schema_registry._compatibility.json_places import (
+from micro_schema_registry._compatibility.json_schema.nodes import Contains, Node
+from micro_schema_registry._compatibility.json_schema.places import (
     Name,
     asked_of,
     escaped,
@@ -25,7 +25,7 @@ from micro_schema_registry._compatibility.json_places import (
     positions_of,
     reachable,
 )
-from micro_schema_registry._compatibility.json_proof import MAX_CAUSES, Causes, Prover
+from micro_schema_registry._compatibility.json_schema.proof import MAX_CAUSES, Causes, Prover
 from micro_schema_registry._errors import Cause
 
 

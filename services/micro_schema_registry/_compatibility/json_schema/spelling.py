@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from micro_schema_registry._compatibility.json_dialects import MAPS, Dialect
-from micro_schema_registry._compatibility.json_values import (
+from micro_schema_registry._compatibility.json_schema.dialects import MAPS, Dialect
+from micro_schema_registry._compatibility.json_schema.values import (
     INTEGER,
     NUMBERS,
     TYPES,

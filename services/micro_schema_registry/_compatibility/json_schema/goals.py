@@ -1,17 +1,17 @@
-"""The proofs of the keywords of a JSON Schema; `json_proof` lists the rules."""
+"""The proofs of the keywords of a JSON Schema; `proof` lists the rules."""
 
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from micro_schema_registry._compatibility.json_facts import (
+from micro_schema_registry._compatibility.json_schema.facts import (
     COUNTS,
     Bound,
     Facts,
     Known,
 )
-from micro_schema_registry._compatibility.json_member_goals import (
+from micro_schema_registry._compatibility.json_schema.member_goals import (
     contains,
     items,
     members,
@@ -20,12 +20,12 @@ from micro_schema_registry._compatibility.json_member_goals import (
     unevaluated_properties,
     unique,
 )
-from micro_schema_registry._compatibility.json_nodes import Node, Opaque
-from micro_schema_registry._compatibility.json_places import (
+from micro_schema_registry._compatibility.json_schema.nodes import Node, Opaque
+from micro_schema_registry._compatibility.json_schema.places import (
     escaped,
 )
-from micro_schema_registry._compatibility.json_proof import Causes, Goal, Prover
-from micro_schema_registry._compatibility.json_values import (
+from micro_schema_registry._compatibility.json_schema.proof import Causes, Goal, Prover
+from micro_schema_registry._compatibility.json_schema.values import (
     FRACTION,
     INTEGER,
     NUMBERS,

@@ -5,15 +5,15 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from micro_schema_registry._compatibility.json_facts import (
+from micro_schema_registry._compatibility.json_schema.facts import (
     COUNTS,
     DerivedSchemas,
     Facts,
     Items,
     Members,
 )
-from micro_schema_registry._compatibility.json_nodes import FALSE
-from micro_schema_registry._compatibility.json_values import (
+from micro_schema_registry._compatibility.json_schema.nodes import FALSE
+from micro_schema_registry._compatibility.json_schema.values import (
     FRACTION,
     NUMBERS,
     canonical,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
-from micro_schema_registry._compatibility.json_facts import (
+from micro_schema_registry._compatibility.json_schema.facts import (
     Facts,
     Items,
     Known,
@@ -13,8 +13,8 @@ from micro_schema_registry._compatibility.json_facts import (
     items_of,
     members_of,
 )
-from micro_schema_registry._compatibility.json_nodes import Node, Opaque
-from micro_schema_registry._compatibility.json_values import matches, matches_everything
+from micro_schema_registry._compatibility.json_schema.nodes import Node, Opaque
+from micro_schema_registry._compatibility.json_schema.values import matches, matches_everything
 
 _MANY_PATTERNS = 4
 

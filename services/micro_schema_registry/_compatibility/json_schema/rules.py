@@ -6,11 +6,11 @@ from typing import Any
 
 from referencing import Registry
 
-from micro_schema_registry._compatibility.json_dialects import parse_json_schema
-from micro_schema_registry._compatibility.json_goals import GOALS
-from micro_schema_registry._compatibility.json_nodes import Node, Reader
-from micro_schema_registry._compatibility.json_proof import Prover, TooComplexError
-from micro_schema_registry._compatibility.json_spelling import without_annotations
+from micro_schema_registry._compatibility.json_schema.dialects import parse_json_schema
+from micro_schema_registry._compatibility.json_schema.goals import GOALS
+from micro_schema_registry._compatibility.json_schema.nodes import Node, Reader
+from micro_schema_registry._compatibility.json_schema.proof import Prover, TooComplexError
+from micro_schema_registry._compatibility.json_schema.spelling import without_annotations
 from micro_schema_registry._compatibility.levels import SchemaText
 from micro_schema_registry._errors import Cause
 

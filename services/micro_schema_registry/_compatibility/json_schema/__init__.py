@@ -1,0 +1,1 @@
+"""The comparison of JSON Schemas: parsing, facts, and the search for a proof."""
