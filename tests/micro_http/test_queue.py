@@ -61,8 +61,9 @@ async def transport(url: str, stack: AsyncExitStack) -> Callable[[], Awaitable[h
     return lambda: client.get(url)
 
 
-@pytest.mark.parametrize("kind", [resilient, transport], ids=lambda kind: kind.__name__)
-async def test_a_thousand_requests_at_once_are_all_answered(
+@pytest.mark.parametrize(("kind", "count"), [(resilient, 1000), (transport, 300)])
+async def test_many_requests_at_once_are_all_answered(
+    count: int,
     kind: Callable[[str, AsyncExitStack], Awaitable[Callable[[], Awaitable[httpx.Response]]]],
 ) -> None:
     """A longer wait than any time-out of httpx is no error, and the loop stays free."""
@@ -71,7 +72,7 @@ async def test_a_thousand_requests_at_once_are_all_answered(
         get = await kind(await stack.enter_async_context(serving(server)), stack)
         watch = asyncio.create_task(longest_block())
         await asyncio.sleep(0)
-        responses = await asyncio.gather(*(get() for _ in range(1000)))
+        responses = await asyncio.gather(*(get() for _ in range(count)))
         watch.cancel()
 
         assert {response.status_code for response in responses} == {200}
