@@ -11,6 +11,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from micro_http._errors import LoopChangedError
@@ -21,6 +22,16 @@ T = TypeVar("T")
 _CLOSE_SECONDS = 1.0  # how long stop() waits for calls that open a connection
 _KEY = "micro_http.exchange"  # the extension by which a response finds its exchange
 _ASIDE = "micro_http.aside"  # marks a request on behalf of another
+# Not HTTP/2: a stream cancelled while it writes leaves half a frame on the shared connection.
+_SAFE = frozenset(
+    f"http11.{step}.started"
+    for step in (
+        "send_request_headers",
+        "send_request_body",
+        "receive_response_headers",
+        "receive_response_body",
+    )
+)
 _REQUEST_STARTED = frozenset(
     {"http11.send_request_headers.started", "http2.send_request_headers.started"}
 )
@@ -86,17 +97,11 @@ class Exchange:
         request.extensions[_KEY] = self
 
     def _follow(self, event: str, info: dict[str, Any]) -> None:
-        protocol, _, step = event.partition(".")
-        # Not HTTP/2: a stream cancelled while it writes leaves half a frame on the connection.
-        self.interruptible = (
-            protocol == "http11"
-            and step.endswith(".started")
-            and not step.startswith("response_closed")
-        )
-        if step == "receive_response_headers.started":
+        self.interruptible = event in _SAFE
+        if event.endswith("receive_response_headers.started"):
             request = info["request"]  # the response of a proxy or token server does not count
             self._counts = request.method != b"CONNECT" and _ASIDE not in request.extensions
-        elif step == "receive_response_headers.complete" and self._counts:
+        elif event.endswith("receive_response_headers.complete") and self._counts:
             self.answered = True
 
 
@@ -170,8 +175,10 @@ class Call(Generic[T]):
 
     async def result(self) -> T:
         """Wait for the result; a cancelled caller abandons the call."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task.add_done_callback(partial(_wake, ended))
         try:
-            await asyncio.wait((self.task,))
+            await ended
         except asyncio.CancelledError:
             self.abandon()
             raise
@@ -187,6 +194,11 @@ class Call(Generic[T]):
             response = self.task.result()
             if isinstance(response, httpx.Response):
                 self._calls.close(response)
+
+
+def _wake(ended: "asyncio.Future[None]", _task: object) -> None:
+    if not ended.done():  # the caller may be gone
+        ended.set_result(None)
 
 
 class Calls:
