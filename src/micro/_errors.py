@@ -151,6 +151,12 @@ class ServiceError(MicroError):
             raise ConfigError(f"invalid error code {code!r}: expected a positive number")
         if not description:
             raise ConfigError("invalid error description '': expected one line of text")
+        given: object = data
+        if not isinstance(given, bytes | bytearray | memoryview):
+            kind = type(given).__name__
+            raise ConfigError(
+                f"invalid error data of type {kind!r}: expected bytes, encode JSON first"
+            )
         super().__init__(code, description)
         self.code = code
         self.description = description

@@ -78,6 +78,9 @@ class EndpointOptions:
         if not given.keys() <= _NAMES:
             raise TypeError(f"unknown endpoint options {sorted(given.keys() - _NAMES)!r}")
         said = {name: value for name, value in given.items() if value is not None}
+        for name in ("middlewares", "reply_prefixes"):
+            if isinstance(said.get(name), str | bytes):
+                raise ConfigError(f"invalid {name} {said[name]!r}: expected a list")
         if "middlewares" in said:
             said["middlewares"] = (*self.middlewares, *said["middlewares"])
         if "reply_prefixes" in said:

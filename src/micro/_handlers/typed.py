@@ -48,6 +48,9 @@ def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) ->
     """
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
+    if inspect.isasyncgenfunction(handler):
+        name = getattr(handler, "__qualname__", repr(handler))
+        raise ConfigError(f"invalid handler {name!r}: expected one answer, not an async generator")
     payload, wants_request, result = _signature(handler)
     call = _asynchronous(handler, run_in_thread)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):

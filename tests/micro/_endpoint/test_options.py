@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from micro import ConfigError
 from micro._endpoint.options import EndpointOptions
 
 
@@ -38,3 +39,10 @@ def test_nothing_given_is_the_same_object() -> None:
     """A service with thousands of endpoints keeps its options once."""
     options = EndpointOptions(max_in_flight=7)
     assert options.narrowed(timeout=None, middlewares=None) is options
+
+
+@pytest.mark.parametrize("name", ["reply_prefixes", "middlewares"])
+def test_text_in_place_of_a_list_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EndpointOptions().narrowed(**{name: "_INBOX."})
+    assert str(caught.value) == f"invalid {name} '_INBOX.': expected a list"

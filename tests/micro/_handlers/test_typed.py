@@ -353,3 +353,20 @@ async def test_threads_run_side_by_side(nc: NatsClient, caller: NatsClient) -> N
             *(client.request("threads.meet", timeout=20) for _ in range(2))
         )
     assert [answer.data for answer in answers] == [b"1", b"1"]
+
+
+def test_async_generator_is_refused_when_it_is_declared() -> None:
+    async def stream(request: Request) -> Any:
+        yield b"part"
+
+    with pytest.raises(ConfigError, match="expected one answer, not an async generator"):
+        bind(stream)
+
+
+def test_error_data_that_is_not_bytes_is_refused() -> None:
+    data: Any = {"field": "name"}
+    with pytest.raises(ConfigError) as caught:
+        ServiceError(400, "invalid", data=data)
+    assert str(caught.value) == (
+        "invalid error data of type 'dict': expected bytes, encode JSON first"
+    )
