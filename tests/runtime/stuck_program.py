@@ -1,4 +1,4 @@
-"""A service that does not want to stop: `stuck_program.py URL [grace=SECONDS] [exit=hang|swallow]`."""
+"""A service that does not stop: `stuck_program.py URL [grace=SECONDS] [exit=hang|swallow]`."""
 
 import asyncio
 import logging

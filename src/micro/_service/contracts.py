@@ -1,9 +1,10 @@
 """Contracts: the schemas of a typed endpoint are checked against a registry before it is added.
 
-The group is the name of the service, the artifacts are `<endpoint>.request` and
-`<endpoint>.response` (`<group>.<endpoint>...` in a group), the type is JSON. A request is compared BACKWARD (the new service must read
-what callers already send), a response FORWARD (callers must be able to read what the new service
-sends), unless the registry has another COMPATIBILITY rule for the artifact or the group.
+The group is the name of the service, the type is JSON. The artifacts are `<endpoint>.request` and
+`<endpoint>.response`, with the prefix of the endpoint's group. A request is compared BACKWARD (the
+new service must read what callers already send), a response FORWARD (callers must be able to read
+what the new service sends), unless the registry has another COMPATIBILITY rule for the artifact or
+the group.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from micro.dashboard._watch import Watch
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to its caller: uvicorn raises SIGTERM again, which is no exit 0."""
+    """A server that leaves signals to its caller, as uvicorn raises SIGTERM again: no exit 0."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -149,7 +149,8 @@ def test_a_fix_names_the_permission(cli: Cli, tmp_path: Path) -> None:
         _, findings = examine(cli, "-s", server.url, "--user", "me", "--password", "pw")
 
     assert findings["service"][2] == (
-        'nothing for a caller; to run services, allow the user to subscribe to "$SRV.PING", "$SRV.PING.>", '
+        "nothing for a caller; to run services, allow the user to subscribe to "
+        '"$SRV.PING", "$SRV.PING.>", '
         '"$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"'
     )
 
