@@ -277,7 +277,8 @@ def judge(
         if "-r" in sys.argv:
             print("REFUSED", path.name, json.dumps([old, new])[:500], [str(c) for c in causes][:2])
     counts["compatible" if not causes else "incompatible"] += 1
-    counts["at the root"] += any(cause.context in {None, "", "#"} for cause in causes)
+    counts["at the root"] += new is not False and any(len(cause.context) < 2 for cause in causes)
+    counts["without a place"] += any(not cause.context.startswith("#") for cause in causes)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
     python benchmarks/schema_checks.py [json protobuf compute avro]
 
-The inputs are made here, of the kind and size of real ones. Another build is measured with its folders in PYTHONPATH.
+The inputs are made here, of the kind and size of real ones. Another build is measured with its
+folders in PYTHONPATH.
 """
 
 import json

@@ -155,14 +155,14 @@ def _surely_contained(
         positions = 1.0 if index < least else 0.0
         if index == inf:
             positions = max(0.0, least - (len(places) - 1))
-        if positions and not prover.below(known, wanted.node, ""):
+        if positions and not prover.below(known, wanted.node, f"{prover.place}/contains"):
             sure += positions
     return max(*counts, sure)
 
 
 def _all_follow(prover: Prover, places: list[tuple[float, Known]], fits: Known, goal: Node) -> bool:
-    for _, known in places:  # noqa: SIM110 - a plain loop, as these calls nest as deep as schemas do
-        if prover.below(known | fits, goal, ""):
+    for _, known in places:
+        if prover.below(known | fits, goal, f"{prover.place}/contains"):
             return False
     return True
 
@@ -188,13 +188,13 @@ def _evaluators(prover: Prover, known: Known, goal: Node) -> list[Node]:
     """Return the schemas that surely apply and hold beside `unevaluated...`."""
 
     def holds(node: Node) -> bool:
-        return not prover.prove(known, node, "")
+        return not prover.prove(known, node, prover.place)
 
     def fails(node: Node) -> bool:
         return prover.impossible(known | {(node, True)})
 
     def has(name: str) -> bool:
-        return not prover.prove(known, prover.derived.object_with(name), "")
+        return not prover.prove(known, prover.derived.object_with(name), prover.place)
 
     return [node for node in in_place(goal, holds, fails, has) if node is not None]
 
