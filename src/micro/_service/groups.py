@@ -69,7 +69,7 @@ class EndpointOwner:
                 that may run; more are refused with 503 at once.
             middlewares: Middlewares inside those of group and service, first one outermost.
             stats_handler: Called with the endpoint, sync or async, for `data` in STATS: any JSON.
-            allow_wildcards: Accept `*`, `>` and a leading `$` in the subject.
+            allow_wildcards: Accept `>`, a leading `*` and a leading `$` in the subject.
             **options: Options of `EndpointDefaults`, such as `max_in_flight` and `timeout`;
                 inherited from group and service by default.
 

@@ -121,7 +121,7 @@ DOLLAR = "'$' subjects are the server's and need allow_wildcards=True"
         ("a.b>", SHAPE),
         ("a.\ud800", SHAPE),
         ("*", WILDCARD),
-        ("a.*.b", WILDCARD),
+        ("*.b", WILDCARD),
         ("a.>", WILDCARD),
         ("$SRV.PING", DOLLAR),
         ("$", DOLLAR),
@@ -131,6 +131,11 @@ def test_bad_subject(subject: Any, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         subjects.check_subject(subject)
     assert str(caught.value) == f"invalid subject {subject!r}: {expected}"
+
+
+@pytest.mark.parametrize("subject", ["a.*", "a.*.b", "a.*.*"])
+def test_star_behind_the_first_token_needs_no_consent(subject: str) -> None:
+    assert subjects.check_subject(subject) == subject
 
 
 @pytest.mark.parametrize("subject", ["*", ">", "a.*.b", "a.>", "$SRV.PING", "a"])
