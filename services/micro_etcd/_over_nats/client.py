@@ -1,6 +1,7 @@
 """The client over NATS, with the methods of `EtcdCommunicator`."""
 
 import asyncio
+import random
 from typing import Literal, overload
 
 from nats.aio.client import Client as NatsClient
@@ -137,13 +138,13 @@ class NatsEtcd(KeySpace[T]):
 
     async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
         # The place belongs to the caller's lease, so any instance finds it again.
-        body = AcquireBody(name=name, lease=lease, wait_s=LOCK_POLL)
         refusals = 0
         while True:
+            # Callers that began together must not ask again together.
+            wait = LOCK_POLL * random.uniform(0.6, 1.4)  # noqa: S311 - spreads load, no secret
+            body = AcquireBody(name=name, lease=lease, wait_s=wait)
             try:
-                reply = await self._caller.call(
-                    "lock.acquire", body, AcquireReply, patience=LOCK_POLL
-                )
+                reply = await self._caller.call("lock.acquire", body, AcquireReply, patience=wait)
             except (
                 EtcdTooManyRequestError
             ):  # too many wait; the time-out of the caller is the limit
