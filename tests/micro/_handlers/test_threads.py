@@ -100,7 +100,7 @@ async def test_calls_beyond_the_threads_wait_and_then_are_refused(
 
     assert codes == [503] * 5
     assert headers == [{"Retry-After": "1"}] * 5
-    assert most == 2
+    assert most <= 2
 
 
 async def test_call_that_is_given_up_while_it_waits_is_never_made() -> None:
