@@ -1,9 +1,9 @@
 # Everything runs in .venv, which is made from pyproject.toml on first use and remade when that changes.
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check format docs bench soak clean
+.PHONY: help run test test-all test-others test-units check format docs bench soak clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -39,6 +39,16 @@ test: check $(VENV)/docs ## everything: check, then the tests on real servers, t
 	$(BIN)/pytest -n 2
 	MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
 	  --ignore tests/micro/_endpoint/test_task_pool.py --ignore tests/micro/_wire/test_fast_transport.py # these take both paths
+
+test-all: ## test with each supported Python that is installed
+	.ci/each-python test 3.11 3.12 3.13
+
+test-others: ## the tests of the framework, of HTTP and of compatibility verdicts with Python 3.12 and 3.13, where installed
+	.ci/each-python test-units 3.12 3.13
+
+test-units: $(VENV)/dev
+	$(BIN)/pytest -n 2 -q tests/micro tests/micro_http tests/micro_schema_registry/_compatibility \
+	  --ignore tests/micro/cli --ignore tests/micro/dashboard
 
 PEERS := benchmarks/.build/venv
 $(PEERS)/done:
