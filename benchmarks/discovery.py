@@ -1,6 +1,6 @@
 """Gathering the answers of 1,000 instances, against reading them from a socket with json.loads.
 
-The instances are canned: one responder that sends 1,000 answers, so that the client is what is measured.
+The instances are canned: one responder sends 1,000 answers, so that only the client is measured.
 Run: python benchmarks/discovery.py [--rounds 11]
 """
 

@@ -1,7 +1,8 @@
 """What the benchmarks share: processes on their cores, CPU time, rounds, and one table.
 
-Everything that is compared is alive at the same time, and measured in turn within each round, in rotating order:
-the services on one core, nats-server and the load on the other. Read the ratios; a busy machine moves the absolute
+Everything that is compared is alive at the same time, and measured in turn within each round, in
+rotating order: the services on one core, nats-server and the load on the other. Read the ratios; a
+busy machine moves the absolute
 numbers, and above some 300,000 requests per second it is nats-server that is measured.
 """
 
@@ -161,7 +162,13 @@ class Services:
         wait_for_answer(self.port, subject(name), payload)
 
     def measure(
-        self, name: str, *, seconds: float, window: int, size: int = 64, headers: bool | str = False,
+        self,
+        name: str,
+        *,
+        seconds: float,
+        window: int,
+        size: int = 64,
+        headers: bool | str = False,
         text: str | None = None, settle: float = 0.03,
     ) -> dict[str, float]:  # fmt: skip
         """Load one service, and return what `load` reports, ``rate`` and ``cpu_us`` per request.

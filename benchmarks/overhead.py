@@ -1,7 +1,8 @@
-"""What quantiles and the deadline of a request cost the service: its CPU with and without them, 64 B.
+"""The cost of quantiles and deadlines: the CPU of a service with and without them, 64 B.
 
 Run: python benchmarks/overhead.py [--rounds 15] [--seconds 0.4]
-Goal: at most 1.05. The deadline comes in a header; what another one of that length costs is shown beside it.
+Goal: at most 1.05. The deadline comes in a header; the cost of another header of that length is
+shown beside it.
 """
 
 import argparse
@@ -54,7 +55,8 @@ def main() -> None:
         seen = asyncio.run(counted(server.url))
         assert seen == {kit.subject(name): "plain" not in name for name in services.pids}, seen
     kit.table(
-        f"CPU of the service with and without, 64 B, window 512 (median of {given.rounds} rounds; goal 1.05)",
+        "CPU of the service with and without, 64 B, window 512 "
+        f"(median of {given.rounds} rounds; goal 1.05)",
         ["what", "fast", "public"],
         [
             [what]

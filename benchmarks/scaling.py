@@ -125,8 +125,11 @@ def requests(count: int, seconds: float) -> None:
             [
                 name,
                 *(
-                    " / ".join(f"{kit.value(found[w], name, k):.1f}" for k in ("service_us", "server_us"))
-                    for w in WINDOWS
+                    " / ".join(
+                        f"{kit.value(found[window], name, key):.1f}"
+                        for key in ("service_us", "server_us")
+                    )
+                    for window in WINDOWS
                 ),
                 kit.value(found[1], name, "p50_us"),
             ]
@@ -205,7 +208,15 @@ def discoveries(count: int) -> None:
             rows.append([*cells, *(f"{time:.0f}" for time in times), f"{size:.1f}"])
     kit.table(
         f"Discovery of simulated instances (median of {count} rounds)",
-        ["instances", "connections", "verb", "ms until all are read", "client CPU ms", "server CPU ms", "MB"],
+        [
+            "instances",
+            "connections",
+            "verb",
+            "ms until all are read",
+            "client CPU ms",
+            "server CPU ms",
+            "MB",
+        ],
         rows,
     )  # fmt: skip
 

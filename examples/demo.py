@@ -1,6 +1,6 @@
 """A server, services, and the output of the tools, in one command (`make run`).
 
-The services use the server of `NATS_URL` if it is set. Otherwise the demo starts one with JetStream,
+The services use the server of `NATS_URL` if set. Otherwise the demo starts one with JetStream,
 on port 4222 if that is free.
 """
 

@@ -22,7 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("shared")
 
-# A shell that starts the tests in the background makes them ignore Ctrl-C, and their programs with them.
+# A shell that starts the tests in the background makes them and their programs ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -41,14 +41,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[NatsServer]:
-    """A nats-server of this worker process; tests that stop theirs start one of their own."""
+    """Run one nats-server for this worker process; tests that stop theirs start another."""
     with nats_server() as running:
         yield running
 
 
 @pytest.fixture
 async def nc(server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A connection for the part under test, made as a context makes its own; see MICRO_TRANSPORT."""
+    """Connect the part under test as a context does; see MICRO_TRANSPORT."""
     client = NatsClient()
     fast_transport.install(client, [server.url])
     await client.connect(server.url)
@@ -58,7 +58,7 @@ async def nc(server: NatsServer) -> AsyncIterator[NatsClient]:
 
 @pytest.fixture
 async def caller(server: NatsServer) -> AsyncIterator[NatsClient]:
-    """A second connection, to ask the part under test from outside."""
+    """Open a second connection, to ask the part under test from outside."""
     client = await nats.connect(server.url)
     yield client
     await client.close()

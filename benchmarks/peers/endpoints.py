@@ -1,4 +1,4 @@
-"""A process with many endpoints. usage: endpoints.py URL KIND COUNT   KIND: nats-py | confirmed | ours
+"""A process with many endpoints: endpoints.py URL KIND COUNT, KIND nats-py | confirmed | ours
 
 ``confirmed`` is nats-py where each subscription waits for the server, as ours do.
 

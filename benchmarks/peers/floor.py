@@ -1,4 +1,4 @@
-"""The least that a responder in pure Python can do: no routing, no objects, no features. usage: floor.py URL SUBJECT"""
+"""The least that a responder in pure Python can do. usage: floor.py URL SUBJECT"""
 
 import asyncio
 import sys

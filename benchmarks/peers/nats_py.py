@@ -1,4 +1,7 @@
-"""nats-py: a plain subscription, or its own micro. usage: nats_py.py URL SUBJECT raw|micro [echo|sleep|uneven]"""
+"""nats-py: a plain subscription, or its own micro.
+
+usage: nats_py.py URL SUBJECT raw|micro [echo|sleep|uneven]
+"""
 
 import asyncio
 import sys

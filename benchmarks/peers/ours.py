@@ -1,4 +1,7 @@
-"""Our service. usage: ours.py URL SUBJECT [echo|cheap|sleep|uneven|typed] [middlewares] [no-quantiles]"""
+"""Our service.
+
+usage: ours.py URL SUBJECT [echo|cheap|sleep|uneven|typed] [middlewares] [no-quantiles]
+"""
 
 import asyncio
 import sys

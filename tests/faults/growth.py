@@ -1,6 +1,6 @@
 """What a client keeps of its requests, however they end: nothing.
 
-Prints by how much it has grown after each stage: python -m tests.faults.growth URL [requests a stage]
+Prints its growth after each stage: python -m tests.faults.growth URL [requests a stage]
 The program of these tests must be running there.
 """
 

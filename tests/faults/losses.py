@@ -1,4 +1,4 @@
-"""Departures under load, and what is lost by them: the tests run some, this program all of them, five times.
+"""Departures under load and their losses: tests run some of them, this program all, five times.
 
 Prints a line for each with: python -m tests.faults.losses [--repeats 5]
 """
@@ -40,7 +40,7 @@ cluster {{ name: "{cluster}", listen: "127.0.0.1:{port}", routes: ["nats://127.0
 
 @dataclass
 class Outcome:
-    """What became of requests that were not repeated; seconds of what the bar is about, if it is time."""
+    """The outcome of requests that were not repeated, and the seconds of a bar that is a time."""
 
     sent: int
     failures: list[str]
@@ -54,7 +54,7 @@ class Outcome:
 
 
 async def rolling_restarts(restarts: int = 8, rate: float = 2000, nodes: int = 1) -> Outcome:
-    """Replace an instance again and again; of several nodes the caller is on one, they are on the others.
+    """Replace an instance again and again; the caller is on one node, the instances on the others.
 
     The seconds are those that instances took to end.
     """
@@ -115,7 +115,7 @@ async def departures_in_a_flood(departures: int = 16, requests: int = 2500) -> O
 
 
 async def stop_with_twenty_in_flight() -> Outcome:
-    """Let an instance leave that has slow requests in hand; the seconds are those until it ended."""
+    """Let an instance with slow requests leave; the seconds are the time until it ended."""
     async with starting() as start:
         with nats_server() as server:
             caller = await nats.connect(server.url)
@@ -142,7 +142,7 @@ async def echo(request: micro.Request) -> None:
 
 
 async def lame_duck(grace: float = 8) -> Outcome:
-    """Announce the end of the server; the seconds are those until the service is with another one."""
+    """Announce the end of the server; the seconds are the time until the service has moved."""
     first, second = free_port(), free_port()
     # A cluster of another process that has had one of these ports must not be joined.
     shape = {"cluster": f"c{first}", "grace": grace}

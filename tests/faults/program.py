@@ -1,4 +1,4 @@
-"""The service under faults, run in a process of its own: ``program.py URL[,URL...] [key=value ...]``."""
+"""The service under faults, in its own process: `program.py URL[,URL...] [key=value ...]`."""
 
 import asyncio
 import json

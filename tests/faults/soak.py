@@ -1,9 +1,10 @@
-"""Random faults against a service on a three-node cluster under load, and a check of everything seen.
+"""Random faults against a service on a three-node cluster under load, and a check afterwards.
 
 Run for ten minutes with: python -m tests.faults.soak 600
 
-Servers restart, freeze and go into lame duck mode, instances are replaced, hostile messages arrive. At
-the end: each request was answered or failed with a reason within its time-out, and failed only where a
+Servers restart, freeze and go into lame duck mode, instances are replaced, odd messages arrive. At
+the end: each request was answered or failed with a reason within its time-out, and failed only
+where a
 server was at fault; no task, subscription or memory has leaked; every instance can be discovered.
 """
 
@@ -36,11 +37,11 @@ from .hostile import hostile, send_raw
 PROGRAM = Path(__file__).with_name("program.py")
 TIMEOUT = 2.0
 LATE = 1.5
-"""Seconds beyond its time-out after which the end of a request is a violation: the machine may be busy."""
+"""Seconds beyond its time-out after which the end of a request is a violation."""
 SETTLING = 8.0
 """Seconds after a fault of a server in which requests may still fail."""
 CALM = 12.0
-"""Seconds without load before the check: every instance has looked at its connection in that time."""
+"""Seconds without load before the check; every instance checks its connection in that time."""
 RATE = 1000
 INSTANCES = 3
 MIX = {"echo": 88, "short": 8, "failing": 2, "add": 2}

@@ -1,4 +1,4 @@
-"""Who may connect and subscribe: an expired JWT is renewed, a refusal ends the program with its reason."""
+"""Identity: an expired JWT is renewed, a refusal ends the program with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster whose nodes are far apart: what is on its way to a server that is left still arrives."""
+"""A cluster with slow routes: messages on their way to a server that is left still arrive."""
 
 from __future__ import annotations
 

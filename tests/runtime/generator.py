@@ -1,6 +1,6 @@
-"""A lean requester in a process of its own: ``generator.py PORT SUBJECT WINDOW SECONDS`` prints req/s.
+"""A lean requester in its own process: `generator.py PORT SUBJECT WINDOW SECONDS` prints req/s.
 
-Keeps WINDOW empty requests outstanding over a bare socket, so that it costs less than what it measures.
+Keeps WINDOW empty requests outstanding over a bare socket, so that it costs less than the service.
 """
 
 import socket

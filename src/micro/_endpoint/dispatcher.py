@@ -138,7 +138,7 @@ class Dispatcher:
             logger.error("%s: %d handlers ignore cancellation", self._label, self._active)
 
     def cut_off(self) -> None:
-        """Answer 503 for the handlers that ignore their cancellation; their own answers are lost."""
+        """Answer 503 for handlers that ignore their cancellation; their own answers are lost."""
         for request in self._pool.suspended(self._runner):
             self._refuse(request, "service stopped")
             request.raw_reply = b""

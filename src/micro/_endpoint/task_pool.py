@@ -247,7 +247,7 @@ class TaskPool:
                 task.task.cancel()
 
     def suspended(self, job: Job) -> list[NatsRequest]:
-        """Return the suspended requests of a job that wait for their answers, but an excused one."""
+        """Return the suspended requests of a job that wait for answers, except an excused one."""
         return [
             task.suspended.request
             for task in self._all

@@ -1,7 +1,7 @@
 """The answers of all instances, combined by service; pure functions with JSON types.
 
 Counters and rates of the instances of a service are added up. Quantiles cannot be added: the
-slowest instance stands for all. `own` is null for endpoints of services that are not made with micro.
+slowest instance stands for all. `own` is null for endpoints of services not made with micro.
 """
 
 from __future__ import annotations
