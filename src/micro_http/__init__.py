@@ -1,8 +1,11 @@
 """Resilient HTTP on httpx: a client that retries, and its policy engine as httpx transports."""
 
 from micro_http._client import AsyncResilientClient
-from micro_http._context import Jitter, RequestContext
-from micro_http._engine import Observer, Try
+from micro_http._engine.context import Jitter, RequestContext
+from micro_http._engine.engine import Observer, Try
+from micro_http._engine.exchange import PerLoop, on_behalf_of
+from micro_http._engine.policy import CircuitBreaker, RetryBudget, RetryPolicy
+from micro_http._engine.runner import no_delays
 from micro_http._errors import (
     CircuitOpenError,
     ClosedError,
@@ -12,13 +15,10 @@ from micro_http._errors import (
     MicroHTTPError,
     TryTimeoutError,
 )
-from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
-from micro_http._exchange import PerLoop, on_behalf_of
 from micro_http._httpx import shared_ssl_context
-from micro_http._metrics import opentelemetry_observer, prometheus_observer
+from micro_http._observability.events import AsyncEvent, EventCallback, EventType, RequestResult
+from micro_http._observability.metrics import opentelemetry_observer, prometheus_observer
 from micro_http._options import open_client
-from micro_http._policy import CircuitBreaker, RetryBudget, RetryPolicy
-from micro_http._runner import no_delays
 from micro_http._shortcuts import create_async_resilient_client, simple_async_request
 from micro_http._transport import AsyncRetryTransport, RetryTransport
 from micro_http._urls import hide_credentials, split_credentials

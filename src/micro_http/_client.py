@@ -7,16 +7,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from micro_http._context import RequestContext, require_positive
-from micro_http._engine import Execution, Observer, Target, is_idempotent, origin_of
+from micro_http._engine.context import RequestContext, require_positive
+from micro_http._engine.engine import Execution, Observer, Target, is_idempotent, origin_of
+from micro_http._engine.exchange import Exchange, PerLoop, attach_current, note_response
+from micro_http._engine.policy import RetryPolicy
+from micro_http._engine.runner import AsyncRunner
 from micro_http._errors import ClosedError, ConfigError
-from micro_http._events import AsyncEvent, EventCallback, EventType, RequestResult
-from micro_http._exchange import Exchange, PerLoop, attach_current, note_response
 from micro_http._httpx import POOL_SIZE, TIMEOUT_ERRORS, httpx, shared_ssl_context
-from micro_http._monitor import EventMonitor
+from micro_http._observability.events import AsyncEvent, EventCallback, EventType, RequestResult
+from micro_http._observability.monitor import EventMonitor
 from micro_http._options import URL, ClientOptions, RequestOptions, open_client
-from micro_http._policy import RetryPolicy
-from micro_http._runner import AsyncRunner
 from micro_http._urls import split_credentials
 
 ResponseTask = asyncio.Task[httpx.Response]

@@ -3,10 +3,10 @@
 from typing import Unpack
 
 from micro_http._client import AsyncResilientClient
-from micro_http._context import RequestContext
+from micro_http._engine.context import RequestContext
+from micro_http._engine.policy import RetryPolicy
 from micro_http._httpx import httpx
 from micro_http._options import URL, ClientOptions, Timeout, UntimedRequestOptions
-from micro_http._policy import RetryPolicy
 
 
 def create_async_resilient_client(

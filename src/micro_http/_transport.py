@@ -5,11 +5,11 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from micro_http._engine import Observer, target_of
-from micro_http._exchange import Calls, Exchange, PerLoop
+from micro_http._engine.engine import Observer, target_of
+from micro_http._engine.exchange import Calls, Exchange, PerLoop
+from micro_http._engine.policy import RetryPolicy
+from micro_http._engine.runner import AsyncRunner, SyncRunner
 from micro_http._httpx import httpx, shared_ssl_context
-from micro_http._policy import RetryPolicy
-from micro_http._runner import AsyncRunner, SyncRunner
 
 
 class AsyncRetryTransport(httpx.AsyncBaseTransport):

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from micro_http._engine import Observer, Try
+from micro_http._engine.engine import Observer, Try
 from micro_http._errors import ConfigError
 from micro_http._httpx import httpx
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from micro_http._context import Jitter, require_jitter, require_positive
+from micro_http._engine.context import Jitter, require_jitter, require_positive
 from micro_http._errors import ConfigError
 from micro_http._httpx import CONNECT_ERRORS, TRANSPORT_ERRORS, httpx
 

@@ -103,7 +103,7 @@ async def test_a_slow_callback_delays_no_answer_and_its_events_are_delivered_on_
 async def test_a_callback_that_never_returns_does_not_hang_close(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("micro_http._monitor.DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("micro_http._observability.monitor.DRAIN_SECONDS", 0.05)
 
     async def stuck(event: AsyncEvent) -> None:
         await asyncio.Event().wait()

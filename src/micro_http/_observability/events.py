@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from micro_http._context import RequestContext, field_copies
+from micro_http._engine.context import RequestContext, field_copies
 
 
 class EventType(StrEnum):

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
+from micro_http._engine.policy import CircuitBreaker, RetryBudget
 from micro_http._errors import CircuitOpenError
-from micro_http._policy import CircuitBreaker, RetryBudget
 
 _MAX_ORIGINS = 1024  # failing origins kept; a crawler must not grow the table for ever
 

@@ -18,7 +18,7 @@ from micro_http import (
     RetryPolicy,
     Try,
 )
-from micro_http._engine import Engine, Execution, Target, origin_of, retry_after
+from micro_http._engine.engine import Engine, Execution, Target, origin_of, retry_after
 
 TARGET = Target("GET", "https://a.test")
 

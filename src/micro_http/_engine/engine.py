@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from micro_http._breaker import Circuits, TokenBucket
-from micro_http._context import RequestContext
+from micro_http._engine.breaker import Circuits, TokenBucket
+from micro_http._engine.context import RequestContext
+from micro_http._engine.policy import IDEMPOTENT_METHODS, RetryPolicy
 from micro_http._errors import DeadlineExceededError
 from micro_http._httpx import POOL_TIMEOUTS, TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
-from micro_http._policy import IDEMPOTENT_METHODS, RetryPolicy
 
 logger = logging.getLogger("micro_http.engine")
 

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
-from micro_http._engine import Engine, Execution, Observer
+from micro_http._engine.engine import Engine, Execution, Observer
+from micro_http._engine.exchange import AsyncSend, Call, Calls, Exchange, PerLoop
+from micro_http._engine.policy import RetryPolicy
 from micro_http._errors import (
     ConfigError,
     DeadlineExceededError,
     LoopChangedError,
     TryTimeoutError,
 )
-from micro_http._exchange import AsyncSend, Call, Calls, Exchange, PerLoop
 from micro_http._httpx import POOL_SIZE, httpx
-from micro_http._policy import RetryPolicy
 
 Send = Callable[[Exchange, float | None], httpx.Response]
 

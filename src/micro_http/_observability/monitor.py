@@ -6,8 +6,8 @@ import logging
 from collections import defaultdict
 from dataclasses import replace
 
-from micro_http._events import AsyncEvent, EventCallback
 from micro_http._httpx import httpx
+from micro_http._observability.events import AsyncEvent, EventCallback
 
 logger = logging.getLogger("micro_http.monitor")
 

@@ -1,0 +1,1 @@
+"""One request with its tries: policy, limits, and the loop that runs them."""
