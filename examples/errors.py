@@ -1,4 +1,4 @@
-"""Errors of handlers, and the exceptions of their callers."""
+"""Errors of handlers, and the exceptions that their callers receive."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Groups: prefixes, defaults, and endpoints of every instance."""
+"""Groups with prefixes and defaults, and an endpoint that every instance answers."""
 
 import micro
 
@@ -17,9 +17,9 @@ async def clear(request: micro.Request) -> None:
 async def setup(ctx: micro.Context) -> None:
     service = await ctx.add_service("cache", "2.1.0", metadata={"team": "platform"})
     group = service.add_group("cache").add_group("v2")
-    await group.add_endpoint("get", get)  # listens on cache.v2.get, in the queue group "q"
+    await group.add_endpoint("get", get)  # subject cache.v2.get, queue group "q"
 
-    # Without a queue group every instance gets every request.
+    # Without a queue group every instance receives every request.
     everyone = group.add_group("admin", queue_group="")
     await everyone.add_endpoint("clear", clear, metadata={"scope": "all instances"})
 

@@ -16,16 +16,16 @@ async def setup(ctx: micro.Context) -> None:
     await service.add_endpoint(
         "render",
         render,
-        max_in_flight=2,  # run side by side; 1 keeps the order of arrival
-        pending_msgs_limit=4,  # wait for one of them; a seventh request is refused
-        timeout=5,  # seconds; then the handler is cancelled, and its caller gets 504
+        max_in_flight=2,  # requests that run; 1 keeps the order of arrival
+        pending_msgs_limit=4,  # requests that wait; the seventh request is refused
+        timeout=5,  # seconds; then the handler is cancelled, and its caller receives 504
     )
 
 
 # --8<-- [end:setup]
 # --8<-- [start:caller]
 async def patient(client: micro.Client, subject: str, attempts: int = 20) -> bytes:
-    """Retry when the service is overloaded."""
+    """Send a request again while the service is overloaded."""
     for _ in range(attempts):
         try:
             return (await client.request(subject, timeout=5)).data

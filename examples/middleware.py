@@ -1,4 +1,4 @@
-"""Middlewares: logging, access by header, and timing. `python examples/middleware.py`."""
+"""Middlewares for logging, access by header and timing: `python examples/middleware.py`."""
 
 import hmac
 import logging

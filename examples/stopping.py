@@ -1,4 +1,4 @@
-"""The resources of a program and its end: `python examples/stopping.py`, then Ctrl-C."""
+"""Resources that a program opens and leaves: `python examples/stopping.py`, then Ctrl-C."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,15 +23,15 @@ async def open_database() -> AsyncIterator[Database]:
 
 
 async def setup(ctx: micro.Context) -> None:
-    database = await ctx.enter(open_database())  # left when the program ends
-    ctx.push(lambda: events.append("services stopped"))  # runs before that, in reverse order
+    database = await ctx.enter(open_database())  # the context leaves it at the end of the program
+    ctx.push(lambda: events.append("services stopped"))  # runs before that: reverse order
 
     async def store(request: micro.Request) -> None:
         await database.store(request.data())
         await request.respond(b"stored")
 
     async def quit(request: micro.Request) -> None:
-        ctx.cancel()  # as a signal would; this request is still answered
+        ctx.cancel()  # stops like a signal; this request still gets its answer
         await request.respond(b"stopping")
 
     service = await ctx.add_service("store", "1.0.0", done_handler=on_done)

@@ -1,4 +1,4 @@
-"""Typed handlers: pydantic in, pydantic out: `python examples/typed.py`."""
+"""Typed handlers with pydantic input and output: `python examples/typed.py`."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A service on a connection of your own, without a context."""
+"""A service on a nats-py connection, without a context."""
 
 import asyncio
 import os
