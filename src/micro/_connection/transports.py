@@ -21,6 +21,13 @@ from micro._wire.fast_transport import FastTransport
 CLOSE_TIMEOUT = 1.0
 """Seconds for unsent data; a dead peer would never take it."""
 
+ALERT_TIMEOUT = 0.25
+"""Seconds that a repeated attempt waits for an alert after the TLS handshake. With TLS 1.3 a server
+refuses a client after the handshake of the client; data sent then could discard its reason."""
+
+REPEATED = 2.0
+"""Seconds after one TLS handshake within which another one is a repeated attempt."""
+
 
 def install(nc: NatsClient, settings: Settings) -> None:
     """Give a client that is not connected a transport, the fast one where possible.
@@ -51,6 +58,7 @@ class _SetUp(Transport):
 
     _handshake: Handshake
     _server = ""
+    _last_tls = -REPEATED
     encrypted = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
@@ -82,6 +90,10 @@ class _SetUp(Transport):
         context = self._handshake.ssl_context()
         await super().connect_tls(name, context, buffer_size, connect_timeout)  # type: ignore[safe-super]  # of the transport beside it
         self.encrypted = True
+        now = asyncio.get_running_loop().time()
+        if now - self._last_tls < REPEATED:
+            await asyncio.sleep(ALERT_TIMEOUT)
+        self._last_tls = now
 
     async def readline(self) -> bytes:
         line: bytes = await super().readline()  # type: ignore[safe-super]  # of the transport beside it

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError, ServiceError
-from micro._protocol.subjects import check_subject
+from micro._protocol.subjects import check_prefix, check_subject
 
 MAX_TIMEOUT = 60.0
 
@@ -61,6 +61,7 @@ async def ask(source: ToolConnection, request: Ask) -> dict[str, Any]:
 
 async def _send(client: Client, request: Ask) -> dict[str, Any]:
     check_subject(request.subject)
+    check_prefix("subject", request.subject)  # without wildcards
     if not client.nc.is_connected:  # else it would be sent too late
         raise ConfigError("there is no connection to a NATS server")
     answer = await client.request(

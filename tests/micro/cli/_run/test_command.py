@@ -277,7 +277,10 @@ def test_health_over_http(cli: Cli) -> None:
     url = re.search(r"http://\S+", line)
     assert url is not None
 
-    for path, checks in (("healthz", {"nats"}), ("readyz", {"nats", "services", "setup"})):
+    for path, checks in (
+        ("healthz", {"loop", "threads"}),
+        ("readyz", {"nats", "services", "setup"}),
+    ):
         with urllib.request.urlopen(url[0].replace("healthz", path), timeout=60) as answer:
             body = json.loads(answer.read())
             assert (answer.status, body["status"]) == (200, "ok")
