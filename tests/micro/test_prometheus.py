@@ -124,7 +124,7 @@ async def test_odd_answers_do_not_spoil_a_scrape() -> None:
 
             await context.client.subscribe("$SRV.STATS.foreign", cb=answer)
             await fence(context.client)
-            collector = DiscoveryCollector(context, "foreign", max_wait=LONG)
+            collector = DiscoveryCollector(context, "foreign", max_wait=2.0)
             text = await asyncio.to_thread(scrape, collector)
 
     metrics = read(text, "instance", "endpoint", "code")
