@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import thread as executors
 from types import FrameType
 from typing import Any
 
@@ -136,6 +137,8 @@ def _stuck_threads() -> Iterator[str]:
         waited_for = not thread.daemon and thread is not threading.main_thread()
         if waited_for or thread.name == THREAD_NAME:
             frame = frames.get(thread.ident) if thread.ident is not None else None
+            if frame is not None and frame.f_code.co_filename == executors.__file__:
+                continue  # an idle thread of an executor, which ends with the interpreter
             stack = [frame for frame, _ in traceback.walk_stack(frame)][::-1] if frame else []
             yield f"thread {thread.name!r} {_place(stack)}"
 

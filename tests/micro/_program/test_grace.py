@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,3 +50,22 @@ def test_a_program_without_signals_warns_once(
         micro.run(setup, options.servers(server.url), trap_signals=trap_signals)
 
     assert caplog.text.count("SIGTERM will lose requests in flight") == (not trap_signals)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_only_a_busy_thread_is_named_at_the_end_of_a_stop(
+    busy: bool, server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+
+    async def setup(ctx: Context) -> None:
+        executor.submit(int).result()
+        if busy:
+            executor.submit(go_on.wait)
+        ctx.cancel()
+
+    with ThreadPoolExecutor(1, "helper") as executor:
+        micro.run(setup, options.servers(server.url))
+        go_on.set()
+
+    assert caplog.text.count("the stop leaves thread 'helper_0'") == busy
