@@ -26,14 +26,16 @@ and queue_group. Services in other languages only have the metrics above the lin
     micro_endpoint_errors_by_code_total{code=...}
     micro_endpoint_latency_seconds{quantile=...}   of the latest requests
 
-The exporter also has `micro_discovery_up`: 1 if the NATS server answered the scrape.
+`micro exporter` sees the metrics below the line from the first request of an endpoint on. The
+exporter also has `micro_discovery_up`: 1 if the NATS server answered the scrape.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import nats.errors
@@ -68,6 +70,9 @@ COUNTERS = {
 }
 QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
 
+NOTHING = dict.fromkeys((*GAUGES, *COUNTERS), 0)
+"""The figures of an own endpoint that says nothing: STATS has no `data` then."""
+
 NANOSECONDS = 1e-9
 
 GRACE = 5.0
@@ -86,7 +91,7 @@ class ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the current metrics."""
-        yield from families(service.stats() for service in self._services)
+        yield from families((service.stats() for service in self._services), silent=NOTHING)
 
 
 class DiscoveryCollector(Collector):
@@ -139,15 +144,22 @@ class DiscoveryCollector(Collector):
         return ()
 
 
-def families(answers: Iterable[ServiceStats]) -> Iterator[Metric]:
-    """Yield the metrics of instances; the last answer of an instance counts."""
+def families(
+    answers: Iterable[ServiceStats], silent: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[Metric]:
+    """Yield the metrics of instances; the last answer of an instance counts.
+
+    Args:
+        answers: The answers to STATS.
+        silent: The figures of an endpoint whose answer has none.
+    """
     info = GaugeMetricFamily("micro_service_info", "A running instance.", labels=SERVICE_LABELS)
     started = GaugeMetricFamily(
         "micro_service_started_timestamp_seconds",
         "Time of the start or last reset of the instance.",
         labels=SERVICE_LABELS,
     )
-    endpoints = _EndpointFamilies()
+    endpoints = _EndpointFamilies(silent)
     for key, stats in {(each.name, each.version, each.id): each for each in answers}.items():
         labels = tuple(map(shortened, key))
         info.add_metric(labels, 1)
@@ -160,7 +172,8 @@ def families(answers: Iterable[ServiceStats]) -> Iterator[Metric]:
 
 
 class _EndpointFamilies:
-    def __init__(self) -> None:
+    def __init__(self, silent: Mapping[str, int]) -> None:
+        self._silent = silent
         self._seen: set[tuple[str, ...]] = set()
         self._requests = _counter("requests", "Requests answered or refused.")
         self._errors = _counter("errors", "Errors, refusals included.")
@@ -181,9 +194,9 @@ class _EndpointFamilies:
         self._requests.add_metric(labels, bounded(endpoint.num_requests))
         self._errors.add_metric(labels, bounded(endpoint.num_errors))
         self._seconds.add_metric(labels, bounded(endpoint.processing_time) * NANOSECONDS)
-        self._add_own(labels, own_figures(endpoint))
+        self._add_own(labels, own_figures(endpoint) or self._silent)
 
-    def _add_own(self, labels: tuple[str, ...], own: dict[str, Any]) -> None:
+    def _add_own(self, labels: tuple[str, ...], own: Mapping[str, Any]) -> None:
         for key, family in self._own.items():
             if isinstance(own.get(key), int):
                 family.add_metric(labels, own[key])

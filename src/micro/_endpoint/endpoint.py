@@ -266,13 +266,14 @@ class ServedEndpoint:
         """Return the endpoint's part of STATS, with the latest `data` of the statistics handler."""
         config, counters = self.config, self._dispatcher.counters
         own = {**self._dispatcher.load(), **counters.details()}
-        given = self._data if isinstance(self._data, dict) else {"user": self._data}
+        given = {} if self._data is None else self._data
+        given = given if isinstance(given, dict) else {"user": given}
         return endpoint_stats(
             config.name,
             config.subject,
             config.options.queue_group,
             counters,
-            {"micro": own, **(given if self._data is not None else {})},
+            {"micro": own, **given} if given or any(own.values()) else None,
         )
 
 

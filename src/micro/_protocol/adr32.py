@@ -44,9 +44,12 @@ def endpoint_info(
 def endpoint_stats(
     name: str, subject: str, queue_group: str, counters: Counters, data: Any
 ) -> dict[str, Any]:
-    """Return an endpoint's part of STATS; the average is truncated, 0 before the first request."""
+    """Return an endpoint's part of STATS, without `data` if that is None.
+
+    The average is truncated, 0 before the first request.
+    """
     requests, total = counters.num_requests, counters.processing_time
-    return {
+    part = {
         "name": name,
         "subject": subject,
         "queue_group": queue_group,
@@ -55,8 +58,8 @@ def endpoint_stats(
         "last_error": counters.last_error,
         "processing_time": total,
         "average_processing_time": total // requests if requests else 0,
-        "data": data,
     }
+    return part if data is None else {**part, "data": data}
 
 
 def ping(of: Mapping[str, Any]) -> dict[str, Any]:
