@@ -128,7 +128,9 @@ class ServiceError(MicroError):
 
     Args:
         code: Numeric code; the codes of HTTP are customary.
-        description: One line for the caller. Line breaks are sent as blanks.
+        description: One line for the caller. Line breaks are sent as blanks. The header has `?` for
+            all but printable ASCII (ADR-4); without `data` the payload is then the whole line in
+            UTF-8, and `Client.request` restores it.
         subject: The subject of the request; empty in a handler.
         data: Details as the payload of the answer.
         headers: Further headers of the answer.

@@ -59,6 +59,22 @@ class Outcomes:
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Return the answer for an exception of a handler; log and count it."""
+        answer = self._judged(request, error, started)
+        if answer is None:
+            return None
+        given = request.given()
+        own = not self._wrapped or error is request.failure
+        if given is not None and own and not isinstance(error, ServiceError):
+            # It stands, unless a middleware has failed since; the caller learns of nothing else.
+            self._count(given.error() or answer, error)
+            return given.answer()
+        self._count(answer, error)
+        return Response.of_error(answer).answer()
+
+    def _judged(
+        self, request: NatsRequest, error: BaseException, started: int
+    ) -> ServiceError | None:
+        """Return the error that an exception of a handler means; log it."""
         if isinstance(error, RemoteServiceError):
             answer = DEPENDENCY_FAILED
             text = "handler of %r passed on an error: %s"
@@ -82,12 +98,7 @@ class Outcomes:
             answer = ServiceError(500, "internal error")
             kind, text = type(error).__name__, "handler of %r failed"
             self._log.log(kind, text, request, code=500, since_ns=started, error=error)
-        self._count(answer, error)
-        given = request.given()
-        own = not self._wrapped or error is request.failure
-        if given is not None and own and not isinstance(error, ServiceError):
-            return given.answer()  # it stands, unless a middleware has failed since
-        return Response.of_error(answer).answer()
+        return answer
 
     def refused(self, request: NatsRequest, reason: str) -> Answer:
         """Return the answer to a request that is not run."""

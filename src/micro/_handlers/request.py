@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias, cast
 
 from micro._errors import ServiceError
-from micro._protocol.adr32 import ERROR, ERROR_CODE, SUCCESS_CODE, one_line, received_error
+from micro._protocol.adr32 import (
+    ERROR,
+    ERROR_CODE,
+    SUCCESS_CODE,
+    header_text,
+    one_line,
+    received_error,
+)
 
 Answer: TypeAlias = tuple[bytes, "dict[str, str] | None"]
 """The payload and headers of an answer."""
@@ -89,7 +96,8 @@ class Request(ABC):
 
         Args:
             code: The error code describing the error.
-            description: One line which can be shown to the caller.
+            description: One line which can be shown to the caller. Its header has `?` for all but
+                printable ASCII; without `data` the payload is then the whole line in UTF-8.
             data: Details as the payload of the answer.
             headers: Further headers.
 
@@ -121,9 +129,15 @@ class Response:
 
     @classmethod
     def of_error(cls, error: ServiceError) -> Response:
-        """Return the answer that carries a service error; line breaks become blanks."""
-        text = one_line(error.description)
-        return cls(error.data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
+        """Return the answer that carries a service error; line breaks become blanks.
+
+        A description with characters that headers cannot carry is the payload as well, in UTF-8,
+        unless the error has data.
+        """
+        line = one_line(error.description)
+        text = header_text(line)
+        data = error.data if error.data or text == line else line.encode()
+        return cls(data, {**error.headers, ERROR: text, ERROR_CODE: str(error.code)})
 
     def data(self) -> bytes:
         """Return the payload."""

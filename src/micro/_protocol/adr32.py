@@ -5,6 +5,7 @@ The models read the same format, liberally and with pydantic, which a service do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,6 +19,11 @@ STATS_TYPE = "io.nats.micro.v1.stats_response"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
+
+_PRINTABLE = re.compile(r"[ -~]*")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_MAX_BYTES = 4
+"""Limit on the bytes of a character in UTF-8."""
 
 
 class Counters(Protocol):
@@ -98,7 +104,7 @@ def received_error(
     """Return the service error of a received answer, or None for a success.
 
     Either header marks an error. A missing or unusable code becomes 500, a missing text
-    `service error`.
+    `service error`. A text with characters that headers cannot carry is taken from the payload.
     """
     text, code = headers.get(ERROR), headers.get(ERROR_CODE)
     if text is None and code is None:
@@ -108,7 +114,7 @@ def received_error(
     number = int(code) if code is not None and usable else 500
     if number == 0 and kind is ServiceError:
         number = 500  # only a client receives it, from services in other languages
-    return kind(number, text or "service error", subject, data, rest)
+    return kind(number, _whole_text(text or "service error", data), subject, data, rest)
 
 
 def one_line(description: str) -> str:
@@ -116,3 +122,17 @@ def one_line(description: str) -> str:
     # Half of a surrogate pair, as JSON may carry it, cannot be sent.
     text = description.encode(errors="replace").decode()
     return " ".join(text.split()) or "error"
+
+
+def header_text(line: str) -> str:
+    """Return one line as ADR-4 allows it in a header: printable ASCII, `?` for anything else."""
+    return line if _PRINTABLE.fullmatch(line) else _UNPRINTABLE.sub("?", line)
+
+
+def _whole_text(text: str, data: bytes) -> str:
+    """Return the text that a payload has in full, if a header has it with `?` in places."""
+    if "?" in text and len(text) <= len(data) <= _MAX_BYTES * len(text):
+        whole = data.decode(errors="replace")
+        if header_text(whole) == text:
+            return whole
+    return text

@@ -158,6 +158,24 @@ async def test_first_answer_stands_and_the_failure_is_counted(
     assert "handler of 'first.e' failed" in caplog.text
 
 
+@pytest.mark.parametrize("middlewares", [[], [passes]], ids=["bare", "wrapped"])
+async def test_an_error_before_an_exception_is_counted_as_the_caller_was_told(
+    nc: NatsClient, caller: NatsClient, middlewares: list[micro.Middleware]
+) -> None:
+    async def handler(request: Request) -> None:
+        await request.respond_error(400, "no number")
+        raise KeyError("later")
+
+    async with micro.add_service(nc, "told", "1.0.0") as service:
+        await service.add_endpoint("e", handler, subject="told.e", middlewares=middlewares)
+        with pytest.raises(ServiceError) as caught:
+            await micro.Client(caller).request("told.e", timeout=LONG)
+        (stats,) = service.stats().endpoints
+    assert caught.value.code == 400
+    assert (stats.num_errors, stats.last_error) == (1, "400:no number")
+    assert stats.data["micro"]["errors"] == {"400": 1}
+
+
 async def forgets(request: Request, next: micro.NextHandler) -> Any:
     await next(request)
 
