@@ -11,12 +11,13 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from micro import Response
 from micro_etcd._backoff import backoff
 from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.values import WatchEventType
 from micro_etcd._over_nats.caller import Caller
 from micro_etcd._wire.errors import ERROR, named_error
-from micro_etcd._wire.headers import ACK, ERROR_TEXT, HEARTBEAT, PART, REVISION, SEQ
+from micro_etcd._wire.headers import ACK, HEARTBEAT, PART, REVISION, SEQ
 from micro_etcd._wire.watch import Delivery, EventItem, StopBody, WatchBody, WatchReply
 from micro_etcd.errors import (
     EtcdCompactedError,
@@ -256,7 +257,9 @@ class _Reader:
             return
         self._seq = number
         if ERROR in headers:
-            self._cut = named_error(headers[ERROR], headers.get(ERROR_TEXT, "error"), headers)
+            answer = Response(message.data, headers).error()
+            text = "error" if answer is None else answer.description
+            self._cut = named_error(headers[ERROR], text, headers)
             return
         part, _, count = headers.get(PART, "1/1").partition("/")
         if int(part) != len(self._parts) + 1:

@@ -24,17 +24,15 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from micro import Client, MicroError, Request, ServiceError
+from micro import Client, MicroError, Request, Response, ServiceError
 from micro_etcd._direct.watch import EventStream
 from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import KeyValue, WatchCreateRequestFilterType
 from micro_etcd._service.namespaces import Namespaces, View
-from micro_etcd._wire.errors import code_of, error_headers
+from micro_etcd._wire.errors import to_service_error
 from micro_etcd._wire.headers import (
     ACK,
-    ERROR_CODE,
-    ERROR_TEXT,
     HEARTBEAT,
     MARGIN,
     PART,
@@ -223,13 +221,9 @@ class Feed:
 
     async def finish(self, error: EtcdError) -> None:
         """Send the reader the end of the watch and its reason."""
-        headers = {
-            **error_headers(error),
-            ERROR_TEXT: " ".join(error.message.split()),
-            ERROR_CODE: str(code_of(error)),
-        }
+        answer = Response.of_error(to_service_error(error))
         try:
-            await self._publish(b"", headers)
+            await self._publish(answer.data(), answer.headers())
         except (nats.errors.Error, OSError) as error:
             logger.warning("the end of watch %s was not delivered: %s", self.id, error)
 

@@ -14,8 +14,6 @@ SEQ = "Etcd-Seq"
 PART = "Etcd-Part"
 HEARTBEAT = "Etcd-Heartbeat"
 ACK = "Etcd-Ack"
-ERROR_TEXT = "Nats-Service-Error"
-ERROR_CODE = "Nats-Service-Error-Code"
 MARGIN = 4096  # bytes of a message left for headers
 
 
