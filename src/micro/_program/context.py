@@ -61,6 +61,7 @@ class Context:
 
     def __init__(self, client: NatsClient | None = None, *, grace: float | None = None) -> None:
         self.__last_resort__ = LastResort()
+        self.__middlewares__: tuple[Middleware, ...] = ()  # of the tool that runs the program
         self._grace = grace_time(grace)
         self._callbacks = Callbacks()
         self._connection = ManagedConnection(
@@ -185,7 +186,7 @@ class Context:
             now,
             id_generator,
             api_prefix,
-            middlewares=middlewares,
+            middlewares=self._around(middlewares),
             error_handler=error_handler,
             done_handler=done_handler,
             contracts=contracts,
@@ -281,6 +282,11 @@ class Context:
             ConfigError: `use_store` was not called.
         """
         return self._shared_store().leader(name)
+
+    def _around(self, middlewares: Iterable[Middleware] | None) -> Iterable[Middleware] | None:
+        if not self.__middlewares__:
+            return middlewares
+        return (*self.__middlewares__, *(() if middlewares is None else middlewares))
 
     def _shared_store(self) -> SharedStore:
         if self._store is None:

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 from nats.aio.client import Client as NatsClient
 
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError
+from micro._program.announcement import announce, default_logging
 from micro._program.context import Context
 from micro._program.last_resort import LastResort, end_with_main_thread, log_stuck_threads
 
@@ -27,6 +29,9 @@ def run(
     grace: float | None = None,
 ) -> None:
     """Run a program: `Context.run_forever` in a new event loop.
+
+    After the setup, the log says which services run, and where. If the program has configured no
+    logging until then, log lines of micro from level INFO go to standard error.
 
     An error of micro, such as an unreachable server, ends the process with one line on standard
     error and exit code 1. Ctrl-C without a trap stops the program, too, with exit code 130.
@@ -47,8 +52,17 @@ def run(
             "use `await micro.Context().run_forever(setup)`"
         )
 
+    ending = "Ctrl-C stops it; no request is lost" if trap_signals else "Ctrl-C stops it"
+
     async def main(context: Context) -> None:
-        await context.run_forever(setup, *options, trap_signals=trap_signals)
+        with ExitStack() as logs:
+
+            async def start(context: Context) -> None:
+                await setup(context)
+                logs.enter_context(default_logging())
+                announce(context, ending=ending)
+
+            await context.run_forever(start, *options, trap_signals=trap_signals)
 
     if not trap_signals:
         logger.warning("SIGTERM will lose requests in flight: pass trap_signals=True to micro.run")

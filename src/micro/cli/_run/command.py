@@ -55,6 +55,14 @@ def run(  # noqa: PLR0913 - flags of a command
             show_default=False,
         ),
     ] = None,
+    access_log: Annotated[
+        bool | None,
+        typer.Option(
+            "--access-log/--no-access-log",
+            help="Log each request; on with --reload.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
 ) -> None:
     """Run services until Ctrl-C or SIGTERM; no request is lost at the end.
@@ -65,6 +73,7 @@ def run(  # noqa: PLR0913 - flags of a command
     Examples:
       micro run app:setup
       micro run app:setup --reload
+      micro run app:setup --access-log
       micro run app:setup --workers 4 --loop uvloop --server nats://10.0.0.1:4222
       micro run app:setup --json --health :8080
       kill -HUP PID    # replaces the workers one by one, with new code
@@ -73,7 +82,8 @@ def run(  # noqa: PLR0913 - flags of a command
         fail(
             "--health is for a single process: no --workers, no --reload", Exit.USAGE, as_json=False
         )
-    program = Program(target, connection, loop, retry, log_level, as_json, health, grace)
+    logged = reload if access_log is None else access_log
+    program = Program(target, connection, loop, retry, log_level, as_json, health, grace, logged)
     program.configure_logging()
     try:
         if workers is None and not reload:

@@ -15,9 +15,11 @@ from typing import Any, Self
 
 from micro import options
 from micro._errors import ConfigError
+from micro._program.announcement import announce
 from micro._program.context import Context
 from micro._program.run import run_process
 from micro.cli._flags import Address, Connection
+from micro.cli._run.access_log import log_request
 from micro.cli._run.target import load_setup
 
 logger = logging.getLogger("micro.run")
@@ -52,6 +54,7 @@ class Program:
         log_json: Whether log lines are JSON objects.
         health: The address of the health checks; for a single process.
         grace: Seconds that a stop may take, see `Context`; None for the default.
+        access_log: Whether each request is logged.
     """
 
     target: str
@@ -62,6 +65,7 @@ class Program:
     log_json: bool = False
     health: Address | None = None
     grace: float | None = None
+    access_log: bool = False
 
     def to_json(self) -> str:
         """Return the program as one line, with its credentials: for the pipe to a worker only."""
@@ -106,11 +110,13 @@ class Program:
                 logger.info("health at http://%s:%d/healthz", self.health.host, server.port)
             await setup(context)
             is_set_up.set()
-            logger.info("%s is set up", self.target)
+            announce(context, ending=f"{self.target} is set up; Ctrl-C stops it")
             if on_ready is not None:
                 on_ready()
 
         async def main(context: Context) -> None:
+            if self.access_log:
+                context.__middlewares__ = (log_request,)
             given = [options.retry(self.retry), *self.connection.options()]
             await context.run_forever(set_up, *given, trap_signals=True)
 

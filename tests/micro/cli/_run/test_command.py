@@ -74,6 +74,18 @@ def test_json_logs(cli: Cli) -> None:
     assert running.stop() == 0
 
 
+def test_endpoints_are_listed_and_requests_logged_on_demand(cli: Cli) -> None:
+    running = cli.start("run", "app:setup", "--access-log")
+    running.line("micro.run:   add   math.add")
+    running.line(SET_UP)
+    cli.quick("request", "math.add", "{}")
+    cli.quick("request", "echo", "hello")
+
+    running.line("micro.access: math.add: 400 invalid request in ")
+    running.line("micro.access: echo: 5 bytes in ")
+    assert running.stop() == 0
+
+
 def test_a_declaration_that_is_refused_is_one_line_and_exit_code_2(cli: Cli) -> None:
     (cli.folder / "bad.py").write_text(
         "async def setup(ctx): await ctx.add_service('a b', '1.0.0')\n"
