@@ -21,8 +21,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
-_MOST_REQUESTS = 50
-"""Requests at the same time; others wait outside of httpx's pool, which scales badly."""
 _RETRY_AFTER = 20.0
 """The longest `Retry-After` that is obeyed, unless the back-off is longer; in seconds."""
 
@@ -104,16 +102,14 @@ class ApicurioClient(ABC, Generic[H]):
         given = auth if http_client is None or auth is not None else http_client.auth
         if given is None and credentials is not None:
             auth = httpx.BasicAuth(*credentials)
-        self._auth = auth
+        # httpx reports no failed token request to the flow that made it; see `send`.
+        self._auth = given if isinstance(given, KeycloakAuth) else auth
         self._owns_http = http_client is None
         self._closed = False
         policy = RetryPolicy.for_registry(max_retries, retry_backoff_ms, retry_max_backoff_ms)
-        policy = replace(
-            policy,
-            max_concurrency=_MOST_REQUESTS,
-            retry_after_cap=max(_RETRY_AFTER, policy.max_delay),
+        self._connect(
+            http_client, replace(policy, retry_after_cap=max(_RETRY_AFTER, policy.max_delay))
         )
-        self._connect(http_client, policy)
 
     @property
     def group_id(self) -> str:

@@ -95,8 +95,8 @@ class Operations(Catalog):
         cached = self.schemas.get(key)
         if cached is None:
             epoch = self.epoch
-            cached, may_change = yield from self._fetch_schema(key)
-            if epoch == self.epoch and not may_change:  # else it may be what the caller forgot
+            cached = yield from self._fetch_schema(key)
+            if epoch == self.epoch and not cached.draft:  # else it may be what the caller forgot
                 self.schemas.add(key, cached)
         return cached
 
@@ -116,12 +116,12 @@ class Operations(Catalog):
                 self.contents.add(key, content)
         return content
 
-    def _fetch_schema(self, key: SchemaKey) -> Operation[tuple[CachedSchema, bool]]:
+    def _fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
         """Fetch a version in one request if the server sends ids with content, else in two.
 
         No released Apicurio sends the ids, which the first fetch finds out with a third request.
         The second request is by id: the newest version may change between two requests, the
-        content of an id cannot. Only a draft is read by name. Return whether it is a draft, too.
+        content of an id cannot. Only a draft is read by name.
         """
         group, artifact_id, version = key
         if self._ids_in_headers or (self._ids_in_headers is None and self._tests < _MOST_TESTS):
@@ -132,11 +132,11 @@ class Operations(Catalog):
                 self._tests -= 1
             self._ids_in_headers = cached is not None
             if cached is not None:
-                return cached, False
+                return cached
         info = yield from self.get_version(artifact_id, version, group_id=group)
         if info.state == "DRAFT":
             answer = yield from self._of_version("GET", artifact_id, info.version, group, "content")
-            return _cached(_content(answer, info.artifact_type), info), True
+            return _cached(_content(answer, info.artifact_type), info)
         try:
             content = yield from self.fetch_content(("globalId", info.global_id))
         except SchemaNotFoundError as error:  # a disabled version
@@ -144,7 +144,7 @@ class Operations(Catalog):
                 group, artifact_id, version=version, problem=error.problem
             )
             raise missing from error
-        return _cached(content, info), False
+        return _cached(content, info)
 
     def _fetch_with_ids(self, key: SchemaKey) -> Operation[CachedSchema | None]:
         group, artifact_id, version = key
@@ -386,6 +386,7 @@ def _cached(content: SchemaContent, info: VersionInfo) -> CachedSchema:
         info.version,
         info.artifact_type,
         content.content,
+        draft=info.state == "DRAFT",
     )
 
 

@@ -35,7 +35,7 @@ class CachedSchema:
 
     `schema` is the read-only parsed content for JSON-like artifact types (a dict, or a list for
     an Avro union), else the text. `content` is the exact text in the registry. `version` and
-    `artifact_type` are None when the registry did not send them.
+    `artifact_type` are None when the registry did not send them. A `draft` may still change.
     """
 
     schema: Any
@@ -44,6 +44,7 @@ class CachedSchema:
     version: str | None = None
     artifact_type: str | None = None
     content: str = ""
+    draft: bool = False
 
     def __post_init__(self) -> None:
         for name in ("global_id", "content_id"):

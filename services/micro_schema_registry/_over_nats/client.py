@@ -370,7 +370,8 @@ class NatsRegistryClient:
         known = self._contents.get(("globalId", answer.global_id))
         if known is None or known.content != answer.content:
             known = _parsed(answer)
-            self._contents.put(("globalId", answer.global_id), known)
+            if not answer.draft:
+                self._contents.put(("globalId", answer.global_id), known)
         return CachedSchema(
             known.schema,
             answer.global_id,
@@ -378,6 +379,7 @@ class NatsRegistryClient:
             answer.version,
             answer.type,
             answer.content,
+            answer.draft,
         )
 
 

@@ -29,7 +29,8 @@ _STALE_PATIENCE = 0.2
 """Seconds to wait for the registry when a stale answer is at hand."""
 
 _IDS_AT_ONCE = 16
-_FETCHES_AT_ONCE = 64
+_FETCHES_AT_ONCE = 100
+"""The size of the pool of connections to Apicurio; further fetches wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ class Lookup:
                 sha256=content_hash(version.content),
                 type=version.artifact_type,
                 content=version.content,
+                draft=version.draft,
             )
 
         tag = (query.group, query.artifact)
@@ -222,6 +224,10 @@ class Lookup:
                 about = ("missing", tag) if isinstance(tag, str) else tag
                 self.cache.put(key, copy.copy(error), _OVERHEAD, about, self._options.negative_ttl)
             raise
-        if changes == self._changes[slot]:
+        if changes == self._changes[slot] and not _may_change(answer):
             self.cache.put(key, answer, len(answer.content) + _OVERHEAD, tag, ttl)
         return answer
+
+
+def _may_change(answer: wire.SchemaAnswer | wire.ContentAnswer) -> bool:
+    return isinstance(answer, wire.SchemaAnswer) and answer.draft

@@ -178,7 +178,10 @@ class Validation(IdQuery):
 
 
 class SchemaAnswer(_Answer):
-    """One version of a schema; `stale` if the registry could not be asked for a newer one."""
+    """One version of a schema; `stale` if the registry could not be asked for a newer one.
+
+    The content of a `draft` may still change.
+    """
 
     group: str
     artifact: str
@@ -189,6 +192,7 @@ class SchemaAnswer(_Answer):
     type: str | None
     content: str
     stale: bool = False
+    draft: bool = False
 
 
 class ContentAnswer(_Answer):

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import httpx
 import pytest
+from nats.aio.client import Client
 from tests.micro_schema_registry.apicurio import server_process
+from tests.micro_schema_registry.conftest import running
+from tests.micro_schema_registry.jetstream import JetStreamServer
 from tests.micro_schema_registry.openapi import check_request
 
 from micro_schema_registry import (
     ApicurioRegistryClient,
     AsyncApicurioRegistryClient,
     IncompatibleSchemaError,
+    NatsRegistryClient,
     RegistryConnectionError,
     SchemaNotFoundError,
     SchemaRegistrationError,
+    ServiceConfig,
+    ServiceOptions,
 )
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "string"}]}
@@ -135,17 +141,21 @@ async def test_a_registry_that_stops_and_comes_back(
         assert (await client.register_schema("user", USER)).schema == USER
 
 
+async def make_draft(http: httpx.AsyncClient, artifacts: str) -> None:
+    content = {"content": '{"type": "string"}', "contentType": "application/json"}
+    body = {"artifactId": "user", "artifactType": "AVRO"}
+    made = await http.post(
+        artifacts, json=body | {"firstVersion": {"content": content, "isDraft": True}}
+    )
+    assert made.is_success
+
+
 async def test_drafts_are_read_by_name_and_branch_and_not_cached(
     apicurio_url: str, group_id: str, async_http: httpx.AsyncClient
 ) -> None:
     """A draft has no content by its ids, and its content may change."""
     artifacts = f"{apicurio_url}/groups/{group_id}/artifacts"
-    content = {"content": '{"type": "string"}', "contentType": "application/json"}
-    body = {"artifactId": "user", "artifactType": "AVRO"}
-    made = await async_http.post(
-        artifacts, json=body | {"firstVersion": {"content": content, "isDraft": True}}
-    )
-    assert made.is_success
+    await make_draft(async_http, artifacts)
     client = AsyncApicurioRegistryClient(apicurio_url, group_id, http_client=async_http)
 
     for version in ("1", "branch=drafts"):
@@ -161,3 +171,31 @@ async def test_drafts_are_read_by_name_and_branch_and_not_cached(
     assert (await async_http.delete(f"{artifacts}/user")).is_success
     with pytest.raises(SchemaNotFoundError):
         await client.get_schema("user", version="1")
+
+
+async def test_the_service_keeps_no_draft(
+    apicurio_url: str,
+    group_id: str,
+    async_http: httpx.AsyncClient,
+    jetstream: JetStreamServer,
+    nc: Client,
+) -> None:
+    artifacts = f"{apicurio_url}/groups/{group_id}/artifacts"
+    await make_draft(async_http, artifacts)
+    config = ServiceConfig(
+        backend="apicurio",
+        url=apicurio_url,
+        options=ServiceOptions(group=f"registry-{group_id}", timeout=30),
+    )
+    async with running(jetstream, config):
+        client = NatsRegistryClient(nc, group_id, prefix=config.options.group, timeout=30)
+        for version in ("1", "branch=drafts"):
+            draft = await client.get_schema("user", version=version)
+            assert (draft.schema, draft.version, draft.draft) == ({"type": "string"}, "1", True)
+            with pytest.raises(SchemaNotFoundError):
+                await client.get_content("globalId", draft.global_id)
+
+        assert (await async_http.delete(f"{artifacts}/user")).is_success
+        for version in ("1", "branch=drafts"):
+            with pytest.raises(SchemaNotFoundError):
+                await client.get_schema("user", version=version)

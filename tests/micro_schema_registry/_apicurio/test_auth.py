@@ -279,16 +279,18 @@ TROUBLE = [
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=repr)
 @pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("own", [False, True], ids=["argument", "own client"])
 async def test_a_failing_token_server_harms_nobody_while_the_old_token_lives(
-    trouble: Any, blocking: bool, monkeypatch: pytest.MonkeyPatch
+    trouble: Any, blocking: bool, own: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One attempt only, so that a retry cannot hide it."""
     server = Server(httpx.Response(200, json=Token("old", 100)), trouble)
     auth = keycloak()
-    http = httpx.AsyncClient(transport=httpx.MockTransport(server))
-    client = AsyncApicurioRegistryClient(URL, "g", http_client=http, auth=auth, max_retries=0)
-    sync_http = httpx.Client(transport=httpx.MockTransport(server))
-    blocked = ApicurioRegistryClient(URL, "g", http_client=sync_http, auth=auth, max_retries=0)
+    inner, outer = (auth, None) if own else (None, auth)
+    http = httpx.AsyncClient(transport=httpx.MockTransport(server), auth=inner)
+    client = AsyncApicurioRegistryClient(URL, "g", http_client=http, auth=outer, max_retries=0)
+    sync_http = httpx.Client(transport=httpx.MockTransport(server), auth=inner)
+    blocked = ApicurioRegistryClient(URL, "g", http_client=sync_http, auth=outer, max_retries=0)
     clock = time.monotonic
     now = clock()
 

@@ -159,7 +159,7 @@ async def test_different_schemas_never_wait_for_each_other() -> None:
         gate.released.set()
 
 
-async def test_very_many_schemas_are_fetched_a_few_at_a_time() -> None:
+async def test_as_many_schemas_are_fetched_at_a_time_as_a_pool_has_connections() -> None:
     """A consumer of 500 topics starts: httpx itself would fail most of them."""
     stub = Stub(ids_in_headers=True)
     under_way: list[int] = []
@@ -178,7 +178,7 @@ async def test_very_many_schemas_are_fetched_a_few_at_a_time() -> None:
         schemas = await asyncio.gather(*(client.get_schema(f"a{n}") for n in range(500)))
 
     assert len(schemas) == 500
-    assert max(under_way) <= 50
+    assert max(under_way) == 100
 
 
 async def test_hundreds_of_new_schemas_at_once_come_from_a_real_registry(
