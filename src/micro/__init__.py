@@ -47,8 +47,9 @@ from micro._service.service import Service, add_service
 from micro._version import __version__
 
 if TYPE_CHECKING:
-    from micro._client.client import Client, InstanceClient, ServiceClient
+    from micro._client.client import Client
     from micro._client.replies import Replies, Until
+    from micro._client.scoped import InstanceClient, ServiceClient
     from micro._protocol.models import (
         EndpointInfo,
         EndpointStats,
@@ -107,10 +108,10 @@ _LATER = {
     "ContractRegistry": "_service.contracts",
     "EndpointInfo": "_protocol.models",
     "EndpointStats": "_protocol.models",
-    "InstanceClient": "_client.client",
+    "InstanceClient": "_client.scoped",
     "PingInfo": "_protocol.models",
     "Replies": "_client.replies",
-    "ServiceClient": "_client.client",
+    "ServiceClient": "_client.scoped",
     "ServiceInfo": "_protocol.models",
     "ServiceStats": "_protocol.models",
     "Until": "_client.replies",

@@ -25,7 +25,8 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from micro import _extras
-from micro._client.client import DEFAULT_MAX_WAIT, Client, HasClient
+from micro._client.client import Client, HasClient
+from micro._client.scoped import DEFAULT_MAX_WAIT
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
+from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
 from micro._errors import PayloadTooLargeError, RemoteServiceError, StreamCaptureError
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("micro.client")
 
 M = TypeVar("M", bound="PingInfo")
-
-DEFAULT_MAX_WAIT = 0.5
 
 PUB_ACK = b'{"stream":'
 """The beginning of the acknowledgement of a stream, as JetStream writes it."""
@@ -267,113 +266,6 @@ class Client:
         return self.request_many(control_subject(verb, self.api_prefix, name), until=until)
 
 
-class ServiceClient:
-    """The instances of one service; made by `Client.service`."""
-
-    def __init__(self, client: Client, service: str) -> None:
-        self.client = client
-        self.service = check_name("service", service)
-
-    async def ping(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[PingInfo]:
-        """Ping all instances of the service."""
-        return await self.client.ping(self.service, max_wait, max_count, max_interval)
-
-    async def info(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[ServiceInfo]:
-        """Get the INFO of all instances of the service."""
-        return await self.client.info(self.service, max_wait, max_count, max_interval)
-
-    async def stats(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[ServiceStats]:
-        """Get the STATS of all instances of the service."""
-        return await self.client.stats(self.service, max_wait, max_count, max_interval)
-
-    def ping_iter(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
-        """Ping all instances of the service and yield each answer as it arrives."""
-        return self.client.ping_iter(self.service, max_wait, max_count, max_interval)
-
-    def info_iter(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
-        """Get the INFO of all instances of the service and yield each answer as it arrives."""
-        return self.client.info_iter(self.service, max_wait, max_count, max_interval)
-
-    def stats_iter(
-        self,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
-        """Get the STATS of all instances of the service and yield each answer as it arrives."""
-        return self.client.stats_iter(self.service, max_wait, max_count, max_interval)
-
-    def instance(self, id: str) -> InstanceClient:
-        """Return a client for one instance of the service.
-
-        Raises:
-            ConfigError: The id is not acceptable.
-        """
-        return self.client.instance(self.service, id)
-
-
-class InstanceClient:
-    """One instance of a service; made by `Client.instance`.
-
-    Its methods raise `nats.errors.NoRespondersError` when there is no such instance,
-    `nats.errors.TimeoutError` when it does not answer in time, and `pydantic.ValidationError`, a
-    ValueError, when its answer cannot be read.
-    """
-
-    def __init__(self, client: Client, service: str, id: str) -> None:
-        self.client = client
-        self.service = check_name("service", service)
-        self.id = check_name("instance", id)
-
-    async def ping(self, timeout: float = DEFAULT_MAX_WAIT) -> PingInfo:
-        """Ping the instance."""
-        from micro._protocol.models import PingInfo
-
-        return await self._ask("PING", PingInfo, timeout)
-
-    async def info(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceInfo:
-        """Get the INFO of the instance."""
-        from micro._protocol.models import ServiceInfo
-
-        return await self._ask("INFO", ServiceInfo, timeout)
-
-    async def stats(self, timeout: float = DEFAULT_MAX_WAIT) -> ServiceStats:
-        """Get the STATS of the instance."""
-        from micro._protocol.models import ServiceStats
-
-        return await self._ask("STATS", ServiceStats, timeout)
-
-    async def _ask(self, verb: str, model: type[M], timeout: float) -> M:
-        subject = control_subject(verb, self.client.api_prefix, self.service, self.id)
-        answer = await self.client.request(subject, timeout=timeout)
-        return model.model_validate_json(answer.data)
-
-
 @asynccontextmanager
 async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator[M]]:
     async def answers() -> AsyncIterator[M]:
@@ -393,7 +285,7 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-publish(Client, InstanceClient, ServiceClient)
+publish(Client)
 
 
 def _refuse_acknowledgement(subject: str, data: bytes) -> None:
