@@ -118,11 +118,12 @@ def _encoder(result: Any) -> _Encoder:
     adapter = _adapter(TypeAdapter, result)
     to_json: Callable[..., bytes] = adapter.serializer.to_json
     # A result of another type than declared is a bug of the handler, not a warning.
-    encode = partial(to_json, warnings="error")
+    encode = partial(to_json, by_alias=True, warnings="error")
     is_model = isinstance(result, type) and issubclass(result, BaseModel)
     # A result of exactly the declared model was validated when it was made.
     model = result if is_model else UNSET
-    return _Encoder(encode, lambda: _schema(adapter, "serialization"), model, to_json)
+    encode_model = partial(to_json, by_alias=True)  # as in the schema
+    return _Encoder(encode, lambda: _schema(adapter, "serialization"), model, encode_model)
 
 
 def _adapter(factory: Any, annotation: Any) -> Any:

@@ -370,3 +370,19 @@ def test_error_data_that_is_not_bytes_is_refused() -> None:
     assert str(caught.value) == (
         "invalid error data of type 'dict': expected bytes, encode JSON first"
     )
+
+
+class Camel(BaseModel):
+    first_name: str = Field(alias="firstName")
+
+
+async def test_answers_have_the_aliases_of_their_schema() -> None:
+    async def one() -> Camel:
+        return Camel(firstName="Ada")
+
+    async def several() -> list[Camel]:
+        return [Camel(firstName="Ada")]
+
+    for handler, answer in ((one, b'{"firstName":"Ada"}'), (several, b'[{"firstName":"Ada"}]')):
+        assert (await call(handler)).response_data() == answer
+        assert "firstName" in str(bind(handler).response_schema())
