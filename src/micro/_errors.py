@@ -8,6 +8,7 @@ MicroError
 ├── PayloadTooLargeError (ValueError)  a message exceeds the server's limit
 ├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
 ├── IncompatibleContractError          an endpoint's schema breaks its contract
+├── InvalidAnswerError (ValueError)    an answer is not of the type that the caller expects
 ├── PermissionDeniedError              the server refuses a subscription
 ├── StreamCaptureError                 a stream acknowledged a request in place of a service
 └── ServiceError                       an error answer of a service
@@ -16,7 +17,8 @@ MicroError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -101,6 +103,25 @@ class IncompatibleContractError(MicroError):
         return type(self), (self.service, self.artifact, self.causes)
 
 
+class InvalidAnswerError(MicroError, ValueError):
+    """An answer is not of the type that the caller of `Client.call` expects.
+
+    Attributes:
+        subject: The subject of the request.
+        errors: The invalid members as pydantic lists them, each with `type`, `loc` and `msg`.
+    """
+
+    def __init__(self, subject: str, errors: Sequence[Mapping[str, Any]]) -> None:
+        first = _described(errors[0]) if errors else "no reason given"
+        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        super().__init__(f"answer from {subject!r} is not of the expected type: {first}{more}")
+        self.subject = subject
+        self.errors = [dict(each) for each in errors]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.subject, self.errors)
+
+
 class StreamCaptureError(MicroError):
     """The acknowledgement of a stream arrived instead of the answer of a service.
 
@@ -166,6 +187,19 @@ class ServiceError(MicroError):
         self.data = data
         self.headers = dict(headers) if headers is not None else {}
 
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The invalid members of a refused request, each with `type`, `loc` and `msg`.
+
+        Typed handlers send them with 400 `invalid request`. The list is empty if the data is no
+        list of JSON objects.
+        """
+        try:
+            listed = json.loads(self.data) if self.data[:1] == b"[" else []
+        except ValueError:
+            return []
+        return listed if all(isinstance(each, dict) for each in listed) else []
+
     def __str__(self) -> str:
         where = f" (from {self.subject!r})" if self.subject else ""
         return f"service error {self.code}: {self.description}{where}"
@@ -186,3 +220,9 @@ class RemoteServiceError(ServiceError):
 
 DEPENDENCY_FAILED = ServiceError(502, "dependency failed")
 """The answer of a handler that lets a `RemoteServiceError` pass."""
+
+
+def _described(error: Mapping[str, Any]) -> str:
+    """Return an error of pydantic as one line: the place, and the message."""
+    place = ".".join(str(part) for part in error.get("loc", ()))
+    return f"{place}: {error.get('msg')}" if place else str(error.get("msg"))

@@ -30,6 +30,18 @@ MESSAGES: list[tuple[Exception, str]] = [
         "'place.request' of service 'shop' breaks its contract: the registry gives no reason",
     ),
     (
+        micro.InvalidAnswerError("a.b", [{"type": "t", "loc": ["items", 0], "msg": "bad"}] * 2),
+        "answer from 'a.b' is not of the expected type: items.0: bad and 1 more",
+    ),
+    (
+        micro.InvalidAnswerError("a.b", [{"type": "t", "loc": [], "msg": "bad"}]),
+        "answer from 'a.b' is not of the expected type: bad",
+    ),
+    (
+        micro.InvalidAnswerError("a.b", []),
+        "answer from 'a.b' is not of the expected type: no reason given",
+    ),
+    (
         micro.PermissionDeniedError(("a.b", "c"), "service 'x'"),
         "service 'x' may not subscribe to 'a.b', 'c': "
         "grant the user subscribe permission for it, with the queue group if one is bound",
@@ -52,6 +64,7 @@ BUILTINS = [
     (micro.AlreadyRespondedError, RuntimeError),
     (micro.PayloadTooLargeError, ValueError),
     (micro.ConnectError, ConnectionError),
+    (micro.InvalidAnswerError, ValueError),
 ]
 
 

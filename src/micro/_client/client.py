@@ -7,16 +7,18 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
+from micro._client.directory import Directory
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
 from micro._errors import PayloadTooLargeError, RemoteServiceError, StreamCaptureError
+from micro._handlers.bound_handler import UNSET
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("micro.client")
 
 M = TypeVar("M", bound="PingInfo")
+R = TypeVar("R")
 
 PUB_ACK = b'{"stream":'
 """The beginning of the acknowledgement of a stream, as JetStream writes it."""
@@ -71,6 +74,8 @@ class Client:
         self.default_max_wait = default_max_wait
         self.api_prefix = check_prefix("API prefix", api_prefix)
         self._requester = requester_of(self._nc)
+        # For the clients of one service, and not part of the interface.
+        self.__directory__ = Directory(self)
         deadline.readers = True
 
     @property
@@ -127,6 +132,74 @@ class Client:
         elif answer.data.startswith(PUB_ACK):
             _refuse_acknowledgement(subject, answer.data)
         return answer
+
+    @overload
+    async def call(
+        self,
+        subject: str,
+        payload: Any = ...,
+        *,
+        returns: type[R],
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self,
+        subject: str,
+        payload: Any = ...,
+        *,
+        returns: None = ...,
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> None: ...
+
+    @overload
+    async def call(
+        self,
+        subject: str,
+        payload: Any = ...,
+        *,
+        returns: Any,
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> Any: ...
+
+    async def call(
+        self,
+        subject: str,
+        payload: Any = UNSET,
+        *,
+        returns: Any = None,
+        timeout: float = 1,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """Send a value to a typed endpoint and return its answer as a value.
+
+            total = await client.call("math.add", Pair(a=1, b=2), returns=int)
+
+        Args:
+            subject: The subject of the endpoint.
+            payload: A pydantic model, or anything else that pydantic writes as JSON; bytes are the
+                payload itself. Without it the payload is empty.
+            returns: The type of the answer, such as a model, `int` or `list[Item]`; `bytes` for
+                the payload itself, None to ignore it.
+            timeout: Seconds to wait for the answer; see `request`.
+            headers: Further headers.
+
+        Raises:
+            RemoteServiceError: The service answered with an error; `errors` lists invalid members.
+            InvalidAnswerError: The answer is not of the type.
+            ConfigError: The payload has no JSON, or pydantic does not know the type.
+            nats.errors.NoRespondersError: No service listens on the subject.
+            nats.errors.TimeoutError: No answer in time.
+        """
+        from micro._client import payloads  # imports pydantic
+
+        decode = payloads.decoder(returns)
+        answer = await self.request(subject, payloads.encode(payload), headers, timeout)
+        return payloads.read(decode, answer.data, subject)
 
     def request_many(
         self,

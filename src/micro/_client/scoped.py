@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import nats.errors
+
+from micro._handlers.bound_handler import UNSET
 from micro._protocol.subjects import check_name, control_subject
 from micro._published import publish
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
 
 M = TypeVar("M", bound="PingInfo")
+R = TypeVar("R")
 
 DEFAULT_MAX_WAIT = 0.5
 """Seconds to wait for answers to a question of discovery."""
@@ -79,6 +83,78 @@ class ServiceClient:
     ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
         """Get the STATS of all instances of the service and yield each answer as it arrives."""
         return self.client.stats_iter(self.service, max_wait, max_count, max_interval)
+
+    @overload
+    async def call(
+        self,
+        endpoint: str,
+        payload: Any = ...,
+        *,
+        returns: type[R],
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self,
+        endpoint: str,
+        payload: Any = ...,
+        *,
+        returns: None = ...,
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> None: ...
+
+    @overload
+    async def call(
+        self,
+        endpoint: str,
+        payload: Any = ...,
+        *,
+        returns: Any,
+        timeout: float = ...,
+        headers: dict[str, str] | None = ...,
+    ) -> Any: ...
+
+    async def call(
+        self,
+        endpoint: str,
+        payload: Any = UNSET,
+        *,
+        returns: Any = None,
+        timeout: float = 1,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """Call an endpoint of the service by its name; see `Client.call`.
+
+        The first call asks one instance for the subject of the endpoint.
+
+        Args:
+            endpoint: The name of the endpoint. Its subject, if several endpoints have the name.
+            payload: The value to send.
+            returns: The type of the answer.
+            timeout: Seconds to wait for the answer.
+            headers: Further headers.
+
+        Raises:
+            ConfigError: The service has no such endpoint, or several.
+            nats.errors.NoRespondersError: No instance runs.
+        """
+        directory = self.client.__directory__
+        subject = await directory.subject(self.service, endpoint)
+        try:
+            return await self.client.call(
+                subject, payload, returns=returns, timeout=timeout, headers=headers
+            )
+        except nats.errors.NoRespondersError:  # a new version may have another subject
+            directory.forget(self.service, endpoint)
+            renamed = await directory.subject(self.service, endpoint)
+            if renamed == subject:
+                raise
+            return await self.client.call(
+                renamed, payload, returns=returns, timeout=timeout, headers=headers
+            )
 
     def instance(self, id: str) -> InstanceClient:
         """Return a client for one instance of the service.
