@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test test-all test-others test-units check format docs bench soak clean
+.PHONY: help run test test-all test-others test-units check format docs bench soak clean native test-native native-fuzz native-miri
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -36,9 +36,21 @@ format: $(VENV)/dev ## rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 test: check $(VENV)/docs ## everything: check, then the tests on real servers, those of the framework on both transport paths
-	$(BIN)/pytest -n 2
-	MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
+	MICRO_NATIVE=0 $(BIN)/pytest -n 2
+	MICRO_NATIVE=0 MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
 	  --ignore tests/micro/_endpoint/test_task_pool.py --ignore tests/micro/_wire/test_fast_transport.py # these take both paths
+
+NATIVE := $(shell find native -name '*.rs' -o -name '*.toml' -o -name Cargo.lock | grep -v /target/)
+$(VENV)/native: $(VENV)/dev $(NATIVE)
+	@command -v cargo > /dev/null || { echo "natsmicro-native needs Rust: see https://rustup.rs"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ./native
+	@touch $@
+
+native: $(VENV)/native ## build the accelerator natsmicro-native and install it; needs Rust
+
+test-native: $(VENV)/native ## the tests of Rust, and those of the framework's core on the accelerator
+	cargo test --quiet --locked --manifest-path native/Cargo.toml --package natsmicro-wire
+	MICRO_NATIVE=1 $(BIN)/pytest -n 2 -q tests/micro/_wire tests/micro/_endpoint tests/micro/_client tests/micro/_handlers
 
 test-all: ## test with each supported Python that is installed
 	.ci/each-python test 3.11 3.12 3.13
@@ -69,4 +81,4 @@ docs: $(VENV)/docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and every build product
-	rm -rf $(VENV) benchmarks/.build benchmarks/peers/node_modules build dist site .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) benchmarks/.build benchmarks/peers/node_modules build dist site .pytest_cache .mypy_cache .ruff_cache .coverage native/target native/fuzz/target

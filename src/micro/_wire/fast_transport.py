@@ -20,6 +20,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
+from micro import _native
 from micro._errors import ConfigError, MicroError, PayloadTooLargeError
 from micro._protocol.headers import header_block
 from micro._wire import nats_py
@@ -55,11 +56,13 @@ def install(
     `MICRO_TRANSPORT=fast` forbids it when this release of nats-py does not support the fast path.
 
     Raises:
-        ConfigError: The variable has another value, or the fast path is forced and impossible.
+        ConfigError: The variable has another value, or the fast path is forced and impossible; or
+            the same holds for `MICRO_NATIVE`.
     """
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in ("auto", "fast", "public"):
         raise ConfigError(f"invalid {VARIABLE} {choice!r}: expected 'auto', 'fast' or 'public'")
+    _native.check()
     nats_py.guard(nc)
     websocket = any(server.startswith(("ws://", "wss://")) for server in servers)
     if choice == "public" or websocket or fast(nc) is not None:

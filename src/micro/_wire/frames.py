@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from micro._native import accelerated
+
 Headers: TypeAlias = "bytes | dict[str, str] | None"
 """Headers of a message: the block as received, or the mapping that nats-py has made of it."""
 
@@ -17,6 +19,7 @@ Sink: TypeAlias = Callable[[list[Message]], None]
 _M, _H = b"MH"
 
 
+@accelerated
 class FrameSplitter:
     """The splitter that passes messages of known subscriptions to sinks and keeps other frames.
 

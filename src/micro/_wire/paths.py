@@ -15,6 +15,7 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 
+from micro import _native
 from micro._errors import PayloadTooLargeError
 from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
@@ -116,6 +117,7 @@ class PublicPath:
     """Sends and receives through nats-py; see `Path`."""
 
     def __init__(self, nc: NatsClient) -> None:
+        _native.check()
         nats_py.guard(nc)
         self.nc = nc
         self.congestion = Congestion()

@@ -16,6 +16,7 @@ from micro._connection.settings import Settings
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
+from micro._native import choice
 from micro._service.service import Service, add_service
 from micro._wire import nats_py, permissions
 from micro._wire.fence import fence
@@ -94,6 +95,7 @@ async def _examine(connection: Connection, note: Callable[[Finding], None]) -> N
         return
     way = "no credentials" if settings.credentials is None else settings.credentials.kind
     note(Finding("settings", Status.ok, f"{', '.join(settings.servers)} with {way}"))
+    note(Finding("native", Status.ok, f"the wire runs in {choice.description}"))
     try:
         async with ToolConnection(settings) as link:
             await _examine_link(link, settings, connection.limit, note)

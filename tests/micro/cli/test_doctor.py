@@ -17,6 +17,7 @@ from .conftest import Cli
 
 ALL = [
     "settings",
+    "native",
     "connection",
     "encrypted",
     "inbox",
@@ -138,7 +139,13 @@ def test_permissions(cli: Cli, subscribe: str, publish: str, expected: dict[str,
         )
     seen = {check: status for check, (status, _, _) in findings.items()}
 
-    assert seen == {"settings": "ok", "connection": "ok", "encrypted": "ok", **expected}
+    assert seen == {
+        "settings": "ok",
+        "native": "ok",
+        "connection": "ok",
+        "encrypted": "ok",
+        **expected,
+    }
     assert code == (1 if "failed" in expected.values() else 0)
     assert all(fix for status, _, fix in findings.values() if status != "ok")
 
