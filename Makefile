@@ -25,15 +25,17 @@ $(VENV)/docs: $(VENV)/dev
 run: $(VENV)/run ## a nats-server, services, and what the command line says of them
 	$(BIN)/python examples/demo.py
 
-check: $(VENV)/dev ## format, lint, types, import contracts
+check: $(VENV)/dev ## format, lint, types, import contracts, samples of the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy src services tests
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/samples.py --check
 
-format: $(VENV)/dev ## rewrite the sources in the project's format
+format: $(VENV)/dev ## rewrite the sources in the project's format, and the samples of the documentation
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python .ci/samples.py
 
 test: check $(VENV)/docs ## everything: check, then the tests on real servers, those of the framework on both transport paths
 	MICRO_NATIVE=0 $(BIN)/pytest -n 2

@@ -14,6 +14,7 @@ async def setup(ctx: micro.Context) -> None:
     async def recalculate(customer: bytes) -> None:
         answer = await client.request("prices", customer, timeout=60)
         done.append(answer.data)
+        print(answer.data.decode())
 
     async def order(request: micro.Request) -> None:
         ctx.spawn(recalculate(request.data()), drain=True)

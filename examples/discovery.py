@@ -11,37 +11,25 @@ import micro
 async def main(url: str) -> None:
     nc = await nats.connect(url)
     client = micro.Client(nc)
-
-    # --8<-- [start:lists]
     for instance in await client.ping():
         print(f"{instance.name} {instance.version} {instance.id}")
 
     for info in await client.info("echo", max_wait=2, max_interval=0.2):
         for endpoint in info.endpoints:
             print(f"{endpoint.name} listens on {endpoint.subject}")
-    # --8<-- [end:lists]
-
-    # --8<-- [start:iter]
     async with client.stats_iter("echo", max_wait=2, max_count=1) as answers:
         async for stats in answers:
             for counters in stats.endpoints:
                 print(f"{counters.name}: {counters.num_requests} requests")
-    # --8<-- [end:iter]
-
-    # --8<-- [start:instance]
     everyone = client.service("echo")
     for ping in await everyone.ping():
         one = everyone.instance(ping.id)
         print((await one.stats()).started)
-    # --8<-- [end:instance]
-
-    # --8<-- [start:many]
     until = micro.Until(max_wait=1, max_interval=0.2)
     async with client.request_many("$SRV.PING", until=until) as replies:
         async for message in replies:
             print(len(message.data), "bytes")
     print("ended by", replies.reason)
-    # --8<-- [end:many]
     await nc.close()
 
 

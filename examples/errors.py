@@ -11,7 +11,6 @@ import micro
 accounts = {"ada": 10, "bob": 0}
 
 
-# --8<-- [start:handlers]
 async def withdraw(request: micro.Request) -> None:
     order = json.loads(request.data())
     balance = accounts.get(order["account"])
@@ -29,7 +28,6 @@ async def broken(request: micro.Request) -> None:
     raise KeyError("a detail that is nobody's business")
 
 
-# --8<-- [end:handlers]
 async def setup(ctx: micro.Context) -> None:
     service = await ctx.add_service("bank", "1.0.0", error_handler=on_error)
     group = service.add_group("bank")
@@ -41,7 +39,6 @@ def on_error(service: micro.Service, error: BaseException) -> None:
     print(f"{service.name}: {error!r}")
 
 
-# --8<-- [start:caller]
 async def call(url: str) -> list[str]:
     outcomes = []
     nc = await nats.connect(url)
@@ -61,7 +58,6 @@ async def call(url: str) -> list[str]:
     return outcomes
 
 
-# --8<-- [end:caller]
 async def main(url: str) -> list[str]:
     async with micro.Context() as ctx:
         await ctx.connect(micro.options.servers(url))

@@ -11,7 +11,6 @@ import micro
 from micro_etcd import NatsEtcd
 
 
-# --8<-- [start:settings]
 class Settings(BaseModel):
     greeting: str = "hello"
     times: int = Field(default=1, ge=1, le=5)
@@ -26,7 +25,6 @@ async def setup(ctx: micro.Context) -> None:
 
     service = await ctx.add_service("greeter", "1.0.0")
     await service.add_endpoint("greet", greet, stats_handler=settings.stats)
-    # --8<-- [end:settings]
     await show(ctx)
     ctx.cancel()
 

@@ -9,7 +9,6 @@ import micro
 from micro_etcd import EtcdLockLostError, NatsEtcd
 
 
-# --8<-- [start:leader]
 async def instance(ctx: micro.Context, name: str, started: asyncio.Event) -> None:
     try:
         async with ctx.leader("nightly-report") as leadership:
@@ -19,7 +18,6 @@ async def instance(ctx: micro.Context, name: str, started: asyncio.Event) -> Non
             print(f"{name} is done")
     except EtcdLockLostError:
         print(f"{name} is no longer the leader")
-        # --8<-- [end:leader]
 
 
 async def setup(ctx: micro.Context) -> None:

@@ -5,7 +5,6 @@ import asyncio
 import micro
 
 
-# --8<-- [start:setup]
 async def render(request: micro.Request) -> None:
     await asyncio.sleep(0.2)
     await request.respond(b"picture")
@@ -22,8 +21,6 @@ async def setup(ctx: micro.Context) -> None:
     )
 
 
-# --8<-- [end:setup]
-# --8<-- [start:caller]
 async def patient(client: micro.Client, subject: str, attempts: int = 20) -> bytes:
     """Send a request again while the service is overloaded."""
     for _ in range(attempts):
@@ -36,6 +33,5 @@ async def patient(client: micro.Client, subject: str, attempts: int = 20) -> byt
     raise TimeoutError(f"{subject} stayed overloaded")
 
 
-# --8<-- [end:caller]
 if __name__ == "__main__":
     micro.run(setup, trap_signals=True)

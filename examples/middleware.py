@@ -10,7 +10,6 @@ import micro
 logger = logging.getLogger("orders")
 
 
-# --8<-- [start:logging]
 async def log_requests(request: micro.Request, next: micro.NextHandler) -> micro.Response:
     try:
         response = await next(request)
@@ -21,8 +20,6 @@ async def log_requests(request: micro.Request, next: micro.NextHandler) -> micro
     return response
 
 
-# --8<-- [end:logging]
-# --8<-- [start:auth]
 def require_token(secret: str) -> micro.Middleware:
     async def check(request: micro.Request, next: micro.NextHandler) -> micro.Response:
         given = request.headers().get("Authorization", "")
@@ -33,8 +30,6 @@ def require_token(secret: str) -> micro.Middleware:
     return check
 
 
-# --8<-- [end:auth]
-# --8<-- [start:timing]
 async def add_timing(request: micro.Request, next: micro.NextHandler) -> micro.Response:
     began = time.perf_counter()
     response = await next(request)
@@ -42,8 +37,6 @@ async def add_timing(request: micro.Request, next: micro.NextHandler) -> micro.R
     return response
 
 
-# --8<-- [end:timing]
-# --8<-- [start:setup]
 async def create(request: micro.Request) -> None:
     await request.respond(b"created")
 
@@ -60,7 +53,6 @@ async def setup(ctx: micro.Context) -> None:
     await guarded.add_endpoint("create", create, middlewares=[add_timing])
 
 
-# --8<-- [end:setup]
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     micro.run(setup, trap_signals=True)

@@ -19,7 +19,6 @@ HEALTH_PORT = int(os.environ.get("HEALTH_PORT", "8080"))
 METRICS_PORT = int(os.environ.get("METRICS_PORT", "9100"))
 
 
-# --8<-- [start:health]
 class Database:
     def __init__(self) -> None:
         self.is_open = True
@@ -34,8 +33,6 @@ async def add_health(ctx: micro.Context, database: Database) -> HealthServer:
     return await ctx.enter(HealthServer(ctx, "127.0.0.1", HEALTH_PORT))
 
 
-# --8<-- [end:health]
-# --8<-- [start:metrics]
 def add_metrics(ctx: micro.Context, service: micro.Service) -> int:
     registry = prometheus_client.CollectorRegistry()
     registry.register(ServiceCollector(service))
@@ -45,8 +42,6 @@ def add_metrics(ctx: micro.Context, service: micro.Service) -> int:
     return server.server_port
 
 
-# --8<-- [end:metrics]
-# --8<-- [start:traces]
 async def buy(request: micro.Request) -> None:
     trace.get_current_span().set_attribute("items", len(request.data()))
     await request.respond(b"bought")
@@ -57,21 +52,15 @@ async def order(client: micro.Client) -> bytes:
     return answer.data
 
 
-# --8<-- [end:traces]
-# --8<-- [start:traced]
 async def add_traced(ctx: micro.Context) -> tuple[micro.Service, micro.Client]:
     service = await ctx.add_service("shop", "1.0.0", middlewares=[trace_requests()], timeout=5)
     return service, TracedClient(ctx)
 
 
-# --8<-- [end:traced]
-# --8<-- [start:data]
 def stock(endpoint: micro.Endpoint) -> dict[str, int]:
     return {"in_stock": 12}
 
 
-# --8<-- [end:data]
-# --8<-- [start:logs]
 class Alarm(logging.Handler):
     """The endpoints and codes of failed requests."""
 
@@ -88,8 +77,6 @@ async def fail(request: micro.Request) -> None:
     raise KeyError("a bug")
 
 
-# --8<-- [end:logs]
-# --8<-- [start:deadline]
 async def slow(request: micro.Request) -> None:
     left = request.remaining()
     if left is not None and left < 0.1:
@@ -97,7 +84,6 @@ async def slow(request: micro.Request) -> None:
     await request.respond(b"done in time")
 
 
-# --8<-- [end:deadline]
 async def setup(ctx: micro.Context) -> dict[str, Any]:
     database = Database()
     health = await add_health(ctx, database)

@@ -10,14 +10,11 @@ import micro
 from micro.testing import as_handler, make_request, nats_server
 
 
-# --8<-- [start:function]
 async def test_save_as_a_function() -> None:
     saved = await typed.save(typed.Item(name="tea", price=2))
     assert saved.item.name == "tea"
 
 
-# --8<-- [end:function]
-# --8<-- [start:request]
 async def test_save_as_a_request() -> None:
     request = make_request("shop.save", b'{"name": "tea", "price": 2}')
     await as_handler(typed.save)(request)
@@ -30,8 +27,6 @@ async def test_invalid_item_is_refused() -> None:
     assert request.response_headers()["Nats-Service-Error-Code"] == "400"
 
 
-# --8<-- [end:request]
-# --8<-- [start:server]
 @pytest.fixture
 async def client() -> AsyncIterator[micro.Client]:
     with nats_server() as server:
@@ -47,6 +42,3 @@ async def test_missing_item_on_a_real_server(client: micro.Client) -> None:
     with pytest.raises(micro.ServiceError) as caught:
         await client.request("shop.find", b"999")
     assert caught.value.code == 404
-
-
-# --8<-- [end:server]

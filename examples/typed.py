@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 import micro
 
 
-# --8<-- [start:models]
 class Item(BaseModel):
     name: str
     price: float = Field(gt=0)
@@ -19,11 +18,9 @@ class Saved(BaseModel):
     item: Item
 
 
-# --8<-- [end:models]
 items: dict[int, Item] = {}
 
 
-# --8<-- [start:handlers]
 async def save(item: Item) -> Saved:
     saved = Saved(id=len(items) + 1, item=item)
     items[saved.id] = item
@@ -44,8 +41,6 @@ async def invert(image: bytes) -> bytes:
     return bytes(255 - value for value in image)
 
 
-# --8<-- [end:handlers]
-# --8<-- [start:sync]
 def report(days: int) -> str:
     time.sleep(0.01)  # may block: a plain function runs in a thread
     return f"{len(items)} items in {days} days"
@@ -56,7 +51,6 @@ def count() -> int:
     return len(items)  # never blocks: no thread needed
 
 
-# --8<-- [end:sync]
 async def setup(ctx: micro.Context) -> None:
     service = await ctx.add_service("shop", "1.0.0", description="Keeps items")
     group = service.add_group("shop")

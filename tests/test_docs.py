@@ -29,23 +29,23 @@ PAGES = sorted(
     )
     for page in DOCS.glob(pattern)
 )
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SNIPPET = re.compile(r'--8<-- "(?P<path>[^":]+)(:(?P<section>[^"]+))?"')
+BLOCK = re.compile(r"^```(\w*)(?: title=[^\n]*)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return [body for kind, body in BLOCK.findall(page.read_text()) if kind == language]
 
 
+def test_samples_are_whole_programs_equal_to_their_files() -> None:
+    command = [sys.executable, str(ROOT / ".ci" / "samples.py"), "--check"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_samples_are_taken_from_examples(page: Path) -> None:
-    for body in blocks(page, "python"):
-        found = SNIPPET.fullmatch(body.strip())
-        assert found is not None, f"not taken from a file: {body}"
-        text = (ROOT / found["path"]).read_text()
-        if found["section"] is not None:
-            assert f"--8<-- [start:{found['section']}]" in text
-            assert f"--8<-- [end:{found['section']}]" in text
+def test_programs_of_a_page_are_files_that_the_tests_run(page: Path) -> None:
+    programs = re.findall(r"^```python(.*)$", page.read_text(), re.MULTILINE)
+    assert all(re.fullmatch(r' title="examples/\w+\.py"', title) for title in programs)
 
 
 def test_sample_of_the_readme_is_the_tested_example() -> None:
