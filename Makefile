@@ -9,21 +9,23 @@ help: ## show this list
 
 $(VENV)/run: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	@echo "Installing into $(VENV), once: this takes about a minute."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]' --group dev
+	@echo "Installing the tools of developers, once."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]' --group dev
 	@touch $@
 
 $(VENV)/docs: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
-run: $(VENV)/run ## a nats-server, services, and what the command line says of them
-	$(BIN)/python examples/demo.py
+run: $(VENV)/run ## a nats-server, services and the dashboard; Ctrl-C stops
+	@$(BIN)/python examples/demo.py
 
 check: $(VENV)/dev ## format, lint, types, import contracts, samples of the documentation
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""A server, services, and the output of the tools, in one command (`make run`).
+"""A server, services and the dashboard, in one command (`make run`).
 
 The services use the server of `NATS_URL` if set. Otherwise the demo starts one with JetStream,
 on port 4222 if that is free.
@@ -6,13 +6,14 @@ on port 4222 if that is free.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shlex
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -20,6 +21,14 @@ import micro
 import micro_etcd
 import micro_schema_registry
 from micro.testing import nats_server
+
+DEFAULT_URL = "nats://127.0.0.1:4222"
+DASHBOARD_PORT = 8032
+TRIALS = (
+    ("request math.add '{\"a\": 1}'", "an error, with its field"),
+    ("top", "the busiest endpoints"),
+    ("new shop", "a project of your own"),
+)
 
 
 class Pair(BaseModel):
@@ -65,10 +74,43 @@ def is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def show(url: str, *arguments: str) -> None:
+def micro_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "micro.cli", *arguments]
+
+
+async def show(url: str, *arguments: str) -> None:
     print(f"\n$ micro {shlex.join(arguments)}", flush=True)
-    command = [sys.executable, "-m", "micro.cli", *arguments, "--server", url]
-    subprocess.run(command, check=False)
+    process = await asyncio.create_subprocess_exec(*micro_command(*arguments, "--server", url))
+    await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def dashboard(url: str) -> AsyncIterator[str]:
+    """Run `micro dashboard`, on its usual port if that is free, and yield its URL."""
+    port = DASHBOARD_PORT if is_free(DASHBOARD_PORT) else 0
+    process = await asyncio.create_subprocess_exec(
+        *micro_command("dashboard", "--json", "--port", str(port), "--server", url),
+        stdout=asyncio.subprocess.PIPE,
+        process_group=0,  # Ctrl-C stops this program, which stops the dashboard
+    )
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    try:
+        yield json.loads(line)["url"] if line else "did not start"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+def print_trials(page: str, url: str) -> None:
+    command = os.path.relpath(Path(sys.executable).with_name("micro"))
+    to = "" if url in (os.environ.get("NATS_URL"), DEFAULT_URL) else f" --server {url}"
+    print(f"\nDashboard: {page}")
+    print("Try in another terminal, in this folder:")
+    for arguments, comment in TRIALS:
+        print(f"  {f'{command} {arguments}{to}':<45} # {comment}")
+    print("Ctrl-C stops.", flush=True)
 
 
 async def main(url: str) -> None:
@@ -76,13 +118,10 @@ async def main(url: str) -> None:
 
     async def start(context: micro.Context) -> None:
         await setup(context)
-        client = micro.Client(context.client)
-        await client.request("math.add", b'{"a": 1, "b": 2}')
-        for arguments in (["ls"], ["stats"], ["request", "math.add", '{"a": 1, "b": 2}']):
-            await asyncio.to_thread(show, url, *arguments)
-        print(f"\nRunning at {url}. From another terminal, in this folder:")
-        print(f"  .venv/bin/micro request echo hello --server {url}")
-        print("Ctrl-C stops.", flush=True)
+        await show(url, "ls")
+        await show(url, "request", "math.add", '{"a": 1, "b": 2}')
+        page = await context.enter(dashboard(url))
+        print_trials(page, url)
 
     await ctx.run_forever(start, micro.options.servers(url), trap_signals=True)
     print("Stopped.")

@@ -102,6 +102,8 @@ async def test_demo_as_a_program(server: NatsServer) -> None:
             program.kill()
             await program.wait()
     assert "What micro does, in one service" in printed
+    assert "Dashboard: http://127.0.0.1:" in printed
+    assert printed.index("Dashboard: ") < printed.index("micro new shop")
     assert printed.rstrip().endswith("Stopped.")
 
 

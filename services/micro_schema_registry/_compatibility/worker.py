@@ -7,6 +7,7 @@ program, started by itself.
 
 import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def write(stream: IO[bytes], message: bytes) -> None:
 
 def main() -> None:
     """Serve the parent process until it closes the pipe or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print
     if hasattr(os, "nice"):
