@@ -1,13 +1,13 @@
 """Tests of handlers: as functions, with requests, on a real server."""
 
-from collections.abc import AsyncIterator
+from typing import Any
 
-import nats
 import pytest
 import typed
 
 import micro
-from micro.testing import as_handler, make_request, nats_server
+from micro.pytest_plugin import MicroApp
+from micro.testing import as_handler, make_request
 
 
 async def test_save_as_a_function() -> None:
@@ -27,18 +27,33 @@ async def test_invalid_item_is_refused() -> None:
     assert request.response_headers()["Nats-Service-Error-Code"] == "400"
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[micro.Client]:
-    with nats_server() as server:
-        async with micro.Context() as ctx:
-            await ctx.connect(micro.options.servers(server.url))
-            await typed.setup(ctx)
-            nc = await nats.connect(server.url)
-            yield micro.Client(nc)
-            await nc.close()
-
-
-async def test_missing_item_on_a_real_server(client: micro.Client) -> None:
-    with pytest.raises(micro.ServiceError) as caught:
-        await client.request("shop.find", b"999")
+async def test_missing_item_on_a_real_server(micro_app: MicroApp) -> None:
+    async with micro_app(typed.setup) as app:
+        with pytest.raises(micro.ServiceError) as caught:
+            await app.client.request("shop.find", b"999")
     assert caught.value.code == 404
+
+
+async def greeter(ctx: micro.Context, greeting: str = "hello") -> None:
+    async def greet(name: str) -> str:
+        return f"{greeting} {name}"
+
+    service = await ctx.add_service("greeter", "1.0.0")
+    await service.add_endpoint("greet", greet)
+
+
+async def test_with_another_resource(micro_app: MicroApp) -> None:
+    async with micro_app(greeter, greeting="goodbye") as app:
+        answer = await app.client.request("greet", b'"Ann"')
+    assert answer.data == b'"goodbye Ann"'
+
+
+async def contract(ctx: micro.Context, contracts: Any) -> None:
+    service = await ctx.add_service("shop", "1.0.0", contracts=contracts)
+    await service.add_endpoint("save", typed.save)
+
+
+async def test_contracts_are_registered(registry: Any, micro_app: MicroApp) -> None:
+    async with registry("shop") as schemas, micro_app(contract, contracts=schemas):
+        artifacts = await schemas.list_artifacts()
+    assert [each.artifact_id for each in artifacts] == ["save.request", "save.response"]

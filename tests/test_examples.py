@@ -316,7 +316,7 @@ def test_tests_of_handlers() -> None:
         check=False,
     )
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "4 passed" in process.stdout
+    assert "6 passed" in process.stdout
 
 
 def test_every_example_has_a_test() -> None:
