@@ -124,6 +124,31 @@ async def test_typed(server: NatsServer, caller: NatsClient) -> None:
         assert (await client.request("shop.count")).data == b"1"
 
 
+async def test_declared(server: NatsServer, caller: NatsClient) -> None:
+    module = load("declared")
+    async with running(module, server) as context:
+        client = micro.Client(caller)
+        receipt = await client.call("place", module.Order(item="tea"), returns=module.Receipt)
+        assert (receipt.number, receipt.item) == (100, "tea")
+        await client.call("admin.reset")
+        assert await client.call("orders.find", "tea", returns=module.Order) == (
+            module.Order(item="tea")
+        )
+        assert await code(client, "orders.find", b'"milk"') == 404
+        assert await client.call("status", returns=str) == "open"
+        descriptions = {
+            each.name: each.metadata.get("description")
+            for service in context.services
+            for each in service.info().endpoints
+        }
+    assert descriptions == {
+        "find": "Find the order of an item.",
+        "status": None,
+        "place": "Place an order.",
+        "reset": "Start again with number 1, in each instance.",
+    }
+
+
 async def test_groups(server: NatsServer, caller: NatsClient) -> None:
     module = load("groups")
     client = micro.Client(caller)

@@ -43,6 +43,7 @@ from micro._handlers.typed import cheap
 from micro._program.context import Context
 from micro._program.run import run
 from micro._published import publish
+from micro._service.declared import DeclaredGroup, DeclaredService, endpoint, group, service
 from micro._service.groups import Group
 from micro._service.service import Service, add_service
 from micro._version import __version__
@@ -68,6 +69,8 @@ __all__ = [
     "ConnectOption",
     "Context",
     "ContractRegistry",
+    "DeclaredGroup",
+    "DeclaredService",
     "Endpoint",
     "EndpointDefaults",
     "EndpointInfo",
@@ -99,8 +102,11 @@ __all__ = [
     "__version__",
     "add_service",
     "cheap",
+    "endpoint",
+    "group",
     "options",
     "run",
+    "service",
 ]
 
 # Names that services do not need are imported when they are first used: the models need pydantic,

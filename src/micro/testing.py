@@ -24,6 +24,7 @@ from micro._errors import (
     RemoteServiceError,
     ServiceError,
 )
+from micro._handlers.exceptions import ExceptionHandlers, answer_to, check_exception_handlers
 from micro._handlers.middleware import Middleware, fold
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
@@ -101,7 +102,12 @@ def make_request(
     return RequestStub(subject, data, headers)
 
 
-def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> Handler:
+def as_handler(
+    handler: AnyHandler,
+    middlewares: Iterable[Middleware] = (),
+    *,
+    exception_handlers: ExceptionHandlers | None = None,
+) -> Handler:
     """Return a typed, synchronous or wrapped handler in the form that endpoints run.
 
     Its answer, or the `ServiceError` it raises, ends in the request; other errors are raised.
@@ -113,14 +119,20 @@ def as_handler(handler: AnyHandler, middlewares: Iterable[Middleware] = ()) -> H
     Raises:
         ConfigError: The handler is not acceptable.
     """
-    run = fold(bind(handler).call, middlewares).call
+    answers = {} if exception_handlers is None else check_exception_handlers(exception_handlers)
+    run = fold(bind(handler).call, middlewares, exception_handlers=answers).call
 
     async def call(request: Request) -> None:
         inner = RequestStub(request.subject(), request.data(), request.headers())
+        inner.share_state(request)
         try:
             await run(inner)
-        except ServiceError as raised:
-            error = DEPENDENCY_FAILED if isinstance(raised, RemoteServiceError) else raised
+        except Exception as raised:
+            error = answer_to(raised, answers) or raised
+            if not isinstance(error, ServiceError):
+                raise
+            if isinstance(error, RemoteServiceError):
+                error = DEPENDENCY_FAILED
             inner.sent, inner.sent_headers = Response.of_error(error).answer()
         if inner.sent is None:
             raise NoResponseError("handler did not respond")

@@ -47,7 +47,9 @@ class Dispatcher:
         report: Report,
     ) -> None:
         self._label = log.label
-        self._outcomes = Outcomes(log, report, wrapped=work.wrapped)
+        self._outcomes = Outcomes(
+            log, report, wrapped=work.wrapped, exception_handlers=options.exception_handlers
+        )
         self.counters = self._outcomes.counters
         prefixes = options.reply_prefixes
         self._prefixes = None if prefixes is None else tuple(each.encode() for each in prefixes)

@@ -159,7 +159,12 @@ class ServedEndpoint:
             config = self.config
             self._dispatcher_made = Dispatcher(
                 RequestLog(config.service, config.name, config.instance),
-                fold(self._bound.call, config.options.middlewares, self._bound.direct),
+                fold(
+                    self._bound.call,
+                    config.options.middlewares,
+                    self._bound.direct,
+                    exception_handlers=config.options.exception_handlers,
+                ),
                 options=config.options,
                 pool=self._home.pool,
                 path=self._path,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from micro._errors import ConfigError
+from micro._handlers.exceptions import (
+    ExceptionAnswer,
+    ExceptionHandlers,
+    check_exception_handlers,
+)
 from micro._handlers.middleware import Middleware
 from micro._protocol import subjects
 
@@ -29,6 +34,9 @@ class EndpointDefaults(TypedDict, total=False):
     """Prefixes that reply subjects must have, such as `_INBOX.`; requests with other reply subjects
     are ignored and counted. Any reply subject is allowed unless set, except `$` subjects, which
     must be named by a prefix, such as `$SYS._INBOX.` for an auth callout."""
+    exception_handlers: ExceptionHandlers | None
+    """The answers to exceptions by their types, beside the inherited ones: a code, or a function
+    that takes the exception and returns a `ServiceError`. The nearest base class counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +54,7 @@ class EndpointOptions:
     max_in_flight: int = 512
     timeout: float | None = None
     reply_prefixes: tuple[str, ...] | None = None
+    exception_handlers: Mapping[type[Exception], ExceptionAnswer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         subjects.check_queue_group(self.queue_group)
@@ -69,7 +78,7 @@ class EndpointOptions:
     def narrowed(self, **given: Any) -> EndpointOptions:
         """Return these options with the options of an inner level; None inherits.
 
-        Middlewares run inside the inherited ones.
+        Middlewares run inside the inherited ones, and exception handlers are added to them.
 
         Raises:
             ConfigError: A value is not acceptable.
@@ -83,6 +92,9 @@ class EndpointOptions:
                 raise ConfigError(f"invalid {name} {said[name]!r}: expected a list")
         if "middlewares" in said:
             said["middlewares"] = (*self.middlewares, *said["middlewares"])
+        if "exception_handlers" in said:
+            added = check_exception_handlers(said["exception_handlers"])
+            said["exception_handlers"] = {**self.exception_handlers, **added}
         if "reply_prefixes" in said:
             said["reply_prefixes"] = tuple(said["reply_prefixes"])
         return replace(self, **said) if said else self

@@ -10,6 +10,7 @@ import nats.errors
 from micro._endpoint.counters import EndpointCounters
 from micro._endpoint.request_log import RequestLog
 from micro._errors import DEPENDENCY_FAILED, NoResponseError, RemoteServiceError, ServiceError
+from micro._handlers.exceptions import ExceptionHandlers, answer_to
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
@@ -32,15 +33,24 @@ class Outcomes:
         log: The log of failed requests.
         report: Called with the error of each failed request.
         wrapped: Whether there are middlewares.
+        exception_handlers: The answers to exceptions by their types.
 
     Attributes:
         counters: The counters of the endpoint.
         aborted: Whether handlers are being cancelled because the service stops.
     """
 
-    __slots__ = ("_log", "_report", "_wrapped", "aborted", "counters")
+    __slots__ = ("_exception_handlers", "_log", "_report", "_wrapped", "aborted", "counters")
 
-    def __init__(self, log: RequestLog, report: Report, *, wrapped: bool) -> None:
+    def __init__(
+        self,
+        log: RequestLog,
+        report: Report,
+        *,
+        wrapped: bool,
+        exception_handlers: ExceptionHandlers,
+    ) -> None:
+        self._exception_handlers = exception_handlers
         self.counters = EndpointCounters()
         self.aborted = False
         self._log = log
@@ -59,6 +69,10 @@ class Outcomes:
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Return the answer for an exception of a handler; log and count it."""
+        meant = answer_to(error, self._exception_handlers) if self._exception_handlers else None
+        if meant is not None and not request.is_late(error):
+            self._count(meant, error)
+            return Response.of_error(meant).answer()
         answer = self._judged(request, error, started)
         if answer is None:
             return None

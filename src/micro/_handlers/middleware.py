@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
 from micro._errors import NoResponseError
+from micro._handlers.exceptions import ExceptionHandlers, answer_to
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
 
@@ -40,12 +42,17 @@ def fold(
     handler: Handler,
     middlewares: Iterable[Middleware],
     direct: Callable[[NatsRequest], None] | None = None,
+    *,
+    exception_handlers: ExceptionHandlers | None = None,
 ) -> Work:
-    """Fold middlewares around a handler, the first one outermost."""
+    """Fold middlewares around a handler, the first one outermost.
+
+    The middlewares see the answer that an exception handler gives to an exception of the handler.
+    """
     stack = tuple(middlewares)
     if not stack:
         return Work(_deferred(handler), direct)  # a coroutine less for each request
-    following: NextHandler = _innermost(handler)
+    following: NextHandler = _innermost(handler, exception_handlers or {})
     for middleware in reversed(stack[1:]):
         following = _wrap(middleware, following)
     return Work(_outermost(stack[0], following), wrapped=True)
@@ -74,7 +81,7 @@ def _outermost(
     return call
 
 
-def _innermost(handler: Handler) -> NextHandler:
+def _innermost(handler: Handler, exception_handlers: ExceptionHandlers) -> NextHandler:
     async def call(request: Request) -> Response:
         # A middleware may pass on another Request. The types are compared first because
         # isinstance() is slow for an abstract class.
@@ -86,8 +93,12 @@ def _innermost(handler: Handler) -> NextHandler:
         try:
             await handler(received)
         except BaseException as failure:
-            received.failure = failure
-            raise
+            answer = answer_to(failure, exception_handlers)
+            if answer is None or received.is_late(failure):
+                received.failure = failure
+                raise
+            received.failure = answer
+            raise answer from failure
         if received.sent is None:
             raise NoResponseError("handler did not respond")
         response = received.response = Response(received.sent, received.sent_headers)
@@ -103,10 +114,16 @@ def _innermost(handler: Handler) -> NextHandler:
 class _Foreign(NatsRequest):
     """A request that keeps the answer to a Request made by a middleware."""
 
-    __slots__ = ()
+    __slots__ = ("_origin",)
 
     def __init__(self, origin: Request) -> None:
         super().__init__(origin.subject().encode(), b"", origin.data(), origin.headers())
+        self._origin = origin
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """The namespace of the request that the middleware made."""
+        return self._origin.state
 
 
 def _wrap(middleware: Middleware, following: NextHandler) -> NextHandler:

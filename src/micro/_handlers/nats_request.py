@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from types import SimpleNamespace
 from typing import cast
 
 from micro._errors import AlreadyRespondedError
@@ -38,6 +39,7 @@ class NatsRequest(Request):
     __slots__ = (
         "_data",
         "_headers",
+        "_state",
         "_subject",
         "deadline",
         "expired",
@@ -48,6 +50,8 @@ class NatsRequest(Request):
         "sent",
         "sent_headers",
     )
+
+    _state: SimpleNamespace  # unset until it is asked for, which costs nothing
 
     def __init__(
         self, subject: bytes, reply: bytes, data: bytes, headers: bytes | dict[str, str] | None
@@ -109,6 +113,19 @@ class NatsRequest(Request):
         if self.deadline is None:
             return None
         return self.deadline - asyncio.get_running_loop().time()
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """The namespace of the request; made when it is first asked for."""
+        try:
+            return self._state
+        except AttributeError:
+            state = self._state = SimpleNamespace()
+            return state
+
+    def share_state(self, origin: Request) -> None:
+        """Take the namespace of another request in place of an own one."""
+        self._state = origin.state
 
     def arrived(self, moment: float) -> None:
         """Set the deadline of a request that arrived at a moment of the event loop's clock."""

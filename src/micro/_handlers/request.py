@@ -72,6 +72,12 @@ class Request(ABC):
         """Return the seconds that the caller still waits; None when the request does not say."""
         return None
 
+    @property
+    def state(self) -> types.SimpleNamespace:
+        """A namespace of the request, for middlewares and the handler to share values."""
+        state: types.SimpleNamespace = vars(self).setdefault("_state", types.SimpleNamespace())
+        return state
+
     async def respond_success(
         self, code: int, data: bytes | None = None, headers: dict[str, str] | None = None
     ) -> None:

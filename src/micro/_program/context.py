@@ -18,11 +18,17 @@ from micro._connection.callbacks import Callbacks
 from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError, StoppedError
+from micro._handlers.exceptions import (
+    ExceptionAnswer,
+    ExceptionHandlers,
+    check_exception_handlers,
+)
 from micro._handlers.middleware import Middleware
 from micro._handlers.threads import MAX_THREADS
 from micro._program.background import Background
 from micro._program.last_resort import HURRY, MARGIN, LastResort
 from micro._program.stopping import Cancellation, StopSignals, grace_time
+from micro._service.declared import ServiceOptions, add_declared
 from micro._service.instance import DoneHandler, ErrorHandler
 from micro._service.service import Service, add_service
 
@@ -54,12 +60,22 @@ class Context:
         grace: Seconds that a stop may take in all. Then requests in flight are cancelled and
             answered 503, and exits of entered contexts are cancelled. By default the environment
             variable `MICRO_GRACE`, else 25.
+        exception_handlers: The answers to exceptions of all services that are added later; see
+            `EndpointDefaults`.
 
     Raises:
-        ConfigError: The grace time is not a number of seconds from 0.
+        ConfigError: The grace time is not a number of seconds from 0, or an exception handler is
+            not acceptable.
     """
 
-    def __init__(self, client: NatsClient | None = None, *, grace: float | None = None) -> None:
+    def __init__(
+        self,
+        client: NatsClient | None = None,
+        *,
+        grace: float | None = None,
+        exception_handlers: ExceptionHandlers | None = None,
+    ) -> None:
+        self._exception_handlers = check_exception_handlers(exception_handlers or {})
         self.__last_resort__ = LastResort()
         self.__middlewares__: tuple[Middleware, ...] = ()  # of the tool that runs the program
         self._grace = grace_time(grace)
@@ -106,6 +122,18 @@ class Context:
             check: Called without arguments, sync or async.
         """
         self._checks[name] = check
+
+    def add_exception_handler(self, kind: type[Exception], answer: ExceptionAnswer) -> None:
+        """Set the answer to a type of exceptions in all services that are added later.
+
+        Args:
+            kind: The type of exceptions; a handler of a subclass goes before.
+            answer: The code, or a function that takes the exception and returns a `ServiceError`.
+
+        Raises:
+            ConfigError: The type or the answer is not acceptable.
+        """
+        self._exception_handlers.update(check_exception_handlers({kind: answer}))
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for the loss of the connection."""
@@ -174,6 +202,9 @@ class Context:
         """
         if not self.client.is_connected and not self.client.is_reconnecting:
             raise StoppedError(f"cannot add service {name!r}: the context is not connected")
+        if self._exception_handlers:
+            given = options.get("exception_handlers") or {}
+            options["exception_handlers"] = {**self._exception_handlers, **given}
         service = add_service(
             self.client,
             name,
@@ -197,6 +228,23 @@ class Context:
         await self.enter(service)
         self._services.append(service)
         return service
+
+    async def add(self, service: object, **options: Unpack[ServiceOptions]) -> Service:
+        """Add a declared service with its groups and endpoints.
+
+        Args:
+            service: A service made by `micro.service`, or a class or an instance of a class that
+                it declares. A class is called without arguments.
+            **options: Options of `add_service` in place of those of the declaration, such as
+                `contracts`.
+
+        Raises:
+            ConfigError: The value is no declared service, or a declaration is not acceptable.
+            StoppedError: The context is not connected.
+            PermissionDeniedError: The server refuses a subscription.
+            IncompatibleContractError: The service has contracts, and a schema breaks one.
+        """
+        return await add_declared(service, options, self.add_service)
 
     def reset(self) -> None:
         """Reset the counters of all services."""

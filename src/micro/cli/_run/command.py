@@ -18,7 +18,10 @@ from micro.cli._run.supervisor import Supervisor
 def run(  # noqa: PLR0913 - flags of a command
     connection: Connection,
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:SETUP", help="The async setup function.")
+        str,
+        typer.Argument(
+            metavar="MODULE:SETUP", help="The async setup function, or a declared service."
+        ),
     ],
     workers: Annotated[
         int | None,
@@ -68,10 +71,11 @@ def run(  # noqa: PLR0913 - flags of a command
     """Run services until Ctrl-C or SIGTERM; no request is lost at the end.
 
     MODULE is imported with the current folder on the path. SETUP is an async function of the
-    context, or a function that returns one.
+    context, or a function that returns one, or a service declared by `micro.service`.
 
     Examples:
       micro run app:setup
+      micro run app:shop
       micro run app:setup --reload
       micro run app:setup --access-log
       micro run app:setup --workers 4 --loop uvloop --server nats://10.0.0.1:4222

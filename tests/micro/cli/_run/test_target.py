@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client as NatsClient
 
+import micro
 from micro._errors import ConfigError
 from micro.cli._run.target import load_setup
 
@@ -22,6 +24,19 @@ class Apps:
 class Setup:
     async def __call__(self, ctx): ...
 instance = Setup()
+"""
+
+
+DECLARED = """
+import micro
+shop = micro.service("shop", "1.0.0")
+@shop.endpoint
+async def place(order: str) -> int: ...
+@micro.service("shop", "1.0.0")
+class Shop:
+    @micro.endpoint
+    async def place(self, order: str) -> int: ...
+instance = Shop()
 """
 
 
@@ -57,12 +72,12 @@ def test_an_object_that_is_called_like_one(attribute: str) -> None:
         (
             "target_app:plain",
             "invalid target 'target_app:plain': expected an async function of the context, "
-            "or a function without parameters that returns one",
+            "a function without parameters that returns one, or a declared service",
         ),
         (
             "target_app:Needs",
             "invalid target 'target_app:Needs': expected an async function of the context, "
-            "or a function without parameters that returns one",
+            "a function without parameters that returns one, or a declared service",
         ),
         (
             "target_app:no_context",
@@ -75,3 +90,14 @@ def test_anything_else_is_refused_in_one_line(target: str, message: str, folder:
         load_setup(target)
 
     assert str(caught.value) == message.replace("{folder}", repr(str(folder)))
+
+
+@pytest.mark.parametrize("attribute", ["shop", "Shop", "Shop()"])
+async def test_declared_service_is_added(attribute: str, folder: Path, nc: NatsClient) -> None:
+    (folder / "target_app.py").write_text(DECLARED)
+    setup = load_setup(f"target_app:{attribute.replace('Shop()', 'instance')}")
+    async with micro.Context(nc) as ctx:
+        await ctx.connect()
+        await setup(ctx)
+        (service,) = ctx.services
+        assert [each.name for each in service.info().endpoints] == ["place"]

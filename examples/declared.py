@@ -1,0 +1,78 @@
+"""Services declared as objects and as a class: `micro run declared:desk`."""
+
+from typing import Protocol
+
+from pydantic import BaseModel
+
+import micro
+
+
+class Order(BaseModel):
+    item: str
+    count: int = 1
+
+
+class Receipt(BaseModel):
+    number: int
+    item: str
+
+
+class NotFoundError(Exception):
+    pass
+
+
+# --8<-- [start:module]
+desk = micro.service("desk", "1.0.0", exception_handlers={NotFoundError: 404})
+orders = desk.group("orders", max_in_flight=64)
+
+
+@orders.endpoint
+async def find(item: str) -> Order:
+    """Find the order of an item."""
+    if item != "tea":
+        raise NotFoundError(f"no order of {item}")
+    return Order(item=item)
+
+
+@desk.endpoint(timeout=2, metadata={"audience": "operators"})
+async def status() -> str:
+    return "open"
+
+
+# --8<-- [end:module]
+# --8<-- [start:class]
+class ShopApi(Protocol):
+    @micro.endpoint
+    async def place(self, order: Order) -> Receipt:
+        """Place an order."""
+        ...
+
+
+@micro.service("shop", "1.0.0")
+class Shop(ShopApi):
+    """Sells tea."""
+
+    admin = micro.group("admin")
+
+    def __init__(self, first_number: int = 1) -> None:
+        self.number = first_number
+
+    async def place(self, order: Order) -> Receipt:
+        return Receipt(number=self.number, item=order.item)
+
+    @admin.endpoint(queue_group="")
+    async def reset(self) -> None:
+        """Start again with number 1, in each instance."""
+        self.number = 1
+
+
+# --8<-- [end:class]
+# --8<-- [start:setup]
+async def setup(ctx: micro.Context) -> None:
+    await ctx.add(desk)
+    await ctx.add(Shop(first_number=100))
+
+
+# --8<-- [end:setup]
+if __name__ == "__main__":
+    micro.run(setup, trap_signals=True)
