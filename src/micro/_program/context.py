@@ -225,6 +225,7 @@ class Context:
             max_threads=max_threads,
             **options,
         )
+        service.__instance__.moves = True
         await self.enter(service)
         self._services.append(service)
         return service

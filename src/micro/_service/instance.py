@@ -21,6 +21,7 @@ from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.notices import Notices
 from micro._wire import permissions
+from micro._wire.closing import when_closed
 from micro._wire.fence import settle
 from micro._wire.paths import Path, path_of
 from micro._wire.permissions import Refusal
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from micro._service.service import Service
 
 logger = logging.getLogger("micro.service")
+
+DRAIN_TIMEOUT = 30.0
+"""Seconds that a stop gives to requests in flight."""
 
 ErrorHandler = Callable[["Service", BaseException], Awaitable[None] | None]
 DoneHandler = Callable[["Service", BaseException | None], Awaitable[None] | None]
@@ -68,6 +72,7 @@ class ServiceInstance:
     Attributes:
         config: The declaration.
         answers: The bodies of the answers to discovery.
+        moves: Whether its owner moves it to another connection, or stops it, when its own closes.
     """
 
     def __init__(self, public: Service, nc: NatsClient, config: ServiceConfig) -> None:
@@ -85,6 +90,8 @@ class ServiceInstance:
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self._name}")
         self._captures = CaptureCheck(self._name)
+        self.moves = False
+        self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the service; see `Service.start`."""
@@ -101,8 +108,16 @@ class ServiceInstance:
         except BaseException:
             self._home = None
             raise
+        if not self.moves:
+            when_closed(self._nc, self._end)
         version = self.config.identity.version
         logger.info("service %s %s started, id %s", self._name, version, self.config.identity.id)
+
+    def _end(self) -> None:
+        """Stop with the connection."""
+        if not self._is_stopping():
+            logger.error("service %s: the connection is closed, stopping", self._name)
+            self._ending = asyncio.get_running_loop().create_task(self.stop(DRAIN_TIMEOUT))
 
     async def stop(self, timeout: float) -> None:
         """Stop the service; see `Service.stop`."""

@@ -16,14 +16,17 @@ from micro._handlers.threads import MAX_THREADS, Threads
 from micro._protocol import subjects
 from micro._service.descriptions import Identity
 from micro._service.groups import EndpointOwner, Scope
-from micro._service.instance import DoneHandler, ErrorHandler, ServiceConfig, ServiceInstance
+from micro._service.instance import (
+    DRAIN_TIMEOUT,
+    DoneHandler,
+    ErrorHandler,
+    ServiceConfig,
+    ServiceInstance,
+)
 
 if TYPE_CHECKING:
     from micro._protocol.models import ServiceInfo, ServiceStats
     from micro._service.contracts import ContractRegistry, Contracts, OnIncompatible
-
-DRAIN_TIMEOUT = 30.0
-"""Seconds that `Service.stop` gives to requests in flight."""
 
 
 class Service(EndpointOwner):
@@ -70,7 +73,7 @@ class Service(EndpointOwner):
         await self.__instance__.stop(timeout)
 
     def stopped(self) -> bool:
-        """Return whether the service has been stopped."""
+        """Return whether the service has been stopped; it stops when its connection is closed."""
         return self.__instance__.stopped()
 
     def refused(self) -> tuple[str, ...]:
@@ -143,7 +146,8 @@ def add_service(  # noqa: PLR0913 - the documented signature
         api_prefix: Prefix of the discovery subjects; `$SRV` by default.
         middlewares: Middlewares around those of groups and endpoints, first one outermost.
         error_handler: Called with the service and each error of a request, sync or async.
-        done_handler: Called once with the service and None, or the error that made stopping fail.
+        done_handler: Called once with the service and None, or the error that made stopping fail;
+            also after the connection was closed or drained.
         contracts: A schema registry; `add_endpoint` registers the schemas of typed endpoints there.
         on_incompatible: `refuse` makes `add_endpoint` raise `IncompatibleContractError` when a
             schema is not compatible with the one before; `warn` logs it.

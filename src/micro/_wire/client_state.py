@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakMethod
 
@@ -21,6 +22,8 @@ class ClientState:
         guarded: Whether its decoding is guarded, see `nats_py.guard`.
         expectations: One for each subscription that is being made.
         watchers: Methods that are called with each refusal.
+        dependants: Methods that are called when it is closed for good.
+        end: Waits until it is closed.
         successor: The client that has replaced this one.
         keeper: Subscribes again when the server drops a subscription.
         pings: Its unanswered PINGs, each with the number of its connection.
@@ -29,6 +32,8 @@ class ClientState:
     """
 
     __slots__ = (
+        "dependants",
+        "end",
         "expectations",
         "guarded",
         "keeper",
@@ -43,6 +48,8 @@ class ClientState:
         self.guarded = False
         self.expectations: list[Expectation] = []
         self.watchers: list[WeakMethod[Watcher]] = []
+        self.dependants: list[WeakMethod[Callable[[], None]]] = []
+        self.end: asyncio.Task[None] | None = None
         self.successor: NatsClient | None = None
         self.keeper: Keeper | None = None
         self.pings: dict[asyncio.Task[float], int] = {}
