@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from micro._errors import ConfigError
 from micro._handlers.bound_handler import UNSET, BoundHandler
 from micro._handlers.request import DONE, Request
+from micro._handlers.returned import returns_a_value
 from micro._handlers.threads import RunInThread
 
 AnyHandler = Callable[..., Any]
@@ -44,7 +45,8 @@ def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) ->
         run_in_thread: Runs a synchronous handler.
 
     Raises:
-        ConfigError: The handler is not callable, or its parameters have another form.
+        ConfigError: The handler is not callable, its parameters have another form, or it returns a
+            value without an annotation.
     """
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
@@ -54,6 +56,12 @@ def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) ->
     payload, wants_request, result = _signature(handler)
     call = _asynchronous(handler, run_in_thread)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
+        if returns_a_value(handler):
+            name = getattr(handler, "__qualname__", repr(handler))
+            raise ConfigError(
+                f"invalid handler {name!r}: expected an annotation of the value that it returns, "
+                "such as '-> int', or request.respond() and no value"
+            )
         if getattr(handler, _CHEAP, False) and call is not handler:
             return _bind_directly(handler)
         return BoundHandler(call)
