@@ -23,6 +23,7 @@ EtcdError                         message, code (gRPC number), name (stable), ou
 ├── EtcdUnimplementedError
 ├── EtcdInternalError
 ├── EtcdUnavailableError
+│   └── EtcdClosedError           also micro.ClosedError: the client was used after closing
 ├── EtcdDataLossError
 │   └── EtcdHistoryLostError      the store was wiped or restored behind a watch
 ├── EtcdOutcomeUnknownError       a write that may or may not have been applied
@@ -31,6 +32,8 @@ EtcdError                         message, code (gRPC number), name (stable), ou
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
+
+from micro import ClosedError
 
 
 class EtcdError(Exception):
@@ -205,6 +208,12 @@ class EtcdUnavailableError(EtcdError):
 
     code = 14
     name = "UNAVAILABLE"
+
+
+class EtcdClosedError(EtcdUnavailableError, ClosedError):
+    """The client was used after it had been closed."""
+
+    name = "CLOSED"
 
 
 class EtcdDataLossError(EtcdError):

@@ -2,7 +2,7 @@
 
 RegistryError                        status, name, detail and causes of the problem document
 ├── InvalidArgumentError             also ValueError: no registry can take it; nothing was sent
-├── ClosedError                      also RuntimeError: the client was used after closing
+├── ClosedError                      also micro.ClosedError: the client was used after closing
 ├── RegistryConnectionError          url: no usable answer (transport, 429, 5xx, not JSON)
 │   ├── AuthenticationError          no token, or a refused one (401, 403)
 │   └── RequestRefusedError          any other 4xx: repeating the request changes nothing
@@ -20,6 +20,8 @@ RegistryError                        status, name, detail and causes of the prob
 
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
+
+import micro
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class InvalidArgumentError(RegistryError, ValueError):
     """An argument that no registry can take; it was refused before anything was sent."""
 
 
-class ClosedError(RegistryError, RuntimeError):
+class ClosedError(RegistryError, micro.ClosedError):
     """The client was used after it had been closed."""
 
     def __init__(self) -> None:

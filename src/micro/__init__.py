@@ -24,6 +24,7 @@ from micro._endpoint.endpoint import Endpoint
 from micro._endpoint.options import EndpointDefaults
 from micro._errors import (
     AlreadyRespondedError,
+    ClosedError,
     ConfigError,
     ConnectError,
     IncompatibleContractError,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyRespondedError",
     "Client",
+    "ClosedError",
     "ConfigError",
     "ConnectError",
     "ConnectOption",

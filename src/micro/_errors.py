@@ -2,7 +2,8 @@
 
 MicroError
 ├── ConfigError (ValueError)           a declaration is wrong: raised where it is made
-├── StoppedError (RuntimeError)        the service or context is not running
+├── ClosedError (RuntimeError)         something was used after its end
+│   └── StoppedError                   the service or context is not running
 ├── AlreadyRespondedError (RuntimeError)  a handler answered one request twice
 ├── NoResponseError                    a handler returned without answering
 ├── PayloadTooLargeError (ValueError)  a message exceeds the server's limit
@@ -30,7 +31,14 @@ class ConfigError(MicroError, ValueError):
     """A name, subject, option or handler is not acceptable."""
 
 
-class StoppedError(MicroError, RuntimeError):
+class ClosedError(MicroError, RuntimeError):
+    """A service, context, client or connection was used after its end.
+
+    `micro_schema_registry.ClosedError` and `micro_etcd.EtcdClosedError` are of this class, too.
+    """
+
+
+class StoppedError(ClosedError):
     """The service, endpoint or context is not running."""
 
 

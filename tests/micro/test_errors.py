@@ -13,6 +13,7 @@ from micro import _errors
 MESSAGES: list[tuple[Exception, str]] = [
     (micro.MicroError("text"), "text"),
     (micro.ConfigError("text"), "text"),
+    (micro.ClosedError("text"), "text"),
     (micro.StoppedError("text"), "text"),
     (micro.AlreadyRespondedError("text"), "text"),
     (micro.NoResponseError("text"), "text"),
@@ -60,7 +61,8 @@ MESSAGES: list[tuple[Exception, str]] = [
 ]
 BUILTINS = [
     (micro.ConfigError, ValueError),
-    (micro.StoppedError, RuntimeError),
+    (micro.ClosedError, RuntimeError),
+    (micro.StoppedError, micro.ClosedError),
     (micro.AlreadyRespondedError, RuntimeError),
     (micro.PayloadTooLargeError, ValueError),
     (micro.ConnectError, ConnectionError),

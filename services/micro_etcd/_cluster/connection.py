@@ -20,6 +20,7 @@ from micro_etcd._cluster.channel import (
 from micro_etcd._cluster.fork import check_fork, is_forked
 from micro_etcd._model.values import EtcdCredential, HostPortPair
 from micro_etcd.errors import (
+    EtcdClosedError,
     EtcdDeadlineExceededError,
     EtcdError,
     EtcdOutcomeUnknownError,
@@ -168,10 +169,11 @@ class Connection:
             timeout: Seconds for all attempts together; the connection's own by default.
 
         Raises:
+            EtcdClosedError: The connection is closed.
             EtcdOutcomeUnknownError: A call that is not repeatable was sent and never answered.
             EtcdError: Any other failure, by kind.
         """
-        check_fork()
+        self._check_open()
         limit = self.timeout if timeout is None else timeout
         deadline = monotonic() + limit
         attempt = 0
@@ -205,7 +207,7 @@ class Connection:
         Raises:
             EtcdError: By kind.
         """
-        check_fork()
+        self._check_open()
         renewed = False
         while True:
             token = self.token
@@ -227,7 +229,7 @@ class Connection:
         Raises:
             StatusError: The stream could not be opened.
         """
-        check_fork()
+        self._check_open()
         stream = await self.channel.stream(
             method, timeout=self.timeout, metadata=self._metadata(self.token, leader=True)
         )
@@ -261,7 +263,7 @@ class Connection:
         if failure.code not in TRANSIENT and _LEARNER not in failure.text:
             raise _error(failure) from failure
         if self._closed:
-            raise EtcdUnavailableError("connection closed") from failure
+            raise EtcdClosedError("connection closed") from failure
         round_number, place = divmod(attempt + 1, len(self._channels) - len(self._learners))
         if place == 0 and _LEARNER not in failure.text:
             self._learners.clear()  # all others have failed, and one may have been promoted
@@ -275,6 +277,11 @@ class Connection:
         """Remember an endpoint that refused a request because it only learns."""
         if _LEARNER in failure.text:
             self._learners.add(channel)
+
+    def _check_open(self) -> None:
+        check_fork()
+        if self._closed:
+            raise EtcdClosedError("connection closed")
 
     async def close(self) -> None:
         """Close every endpoint; calls under way fail; idempotent."""

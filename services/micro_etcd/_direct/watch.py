@@ -17,6 +17,7 @@ from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import WatchEventType
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.errors import (
+    EtcdClosedError,
     EtcdCompactedError,
     EtcdError,
     EtcdHistoryLostError,
@@ -232,7 +233,7 @@ class EventStream:
             return
         if self._connection.closed:
             self.close()
-            raise EtcdUnavailableError("connection closed")
+            raise EtcdClosedError("connection closed")
         if self._failures == 1:
             logger.warning("watch on %r is cut off: %s", self._key, failure.text)
         if self._channel is not None:

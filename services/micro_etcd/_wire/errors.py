@@ -119,6 +119,8 @@ def error_headers(error: EtcdError) -> dict[str, str]:
 
 def to_service_error(error: EtcdError) -> ServiceError:
     """Return the reply for an error of etcd."""
+    if isinstance(error, errors.EtcdClosedError):  # the client of the service, not of the caller
+        error = errors.EtcdUnavailableError(error.message)
     return ServiceError(code_of(error), error.message or error.name, headers=error_headers(error))
 
 

@@ -24,6 +24,7 @@ from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 from micro._published import publish
 from micro._wire.client_state import latest
+from micro._wire.closing import check_open
 
 if TYPE_CHECKING:
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
@@ -110,12 +111,14 @@ class Client:
             StreamCaptureError: A stream captures the subject, and its acknowledgement arrived.
             nats.errors.NoRespondersError: No service listens on the subject.
             nats.errors.TimeoutError: No answer in time.
+            ClosedError: The connection is closed; a `nats.errors.ConnectionClosedError`, too.
             PayloadTooLargeError: The request exceeds the server's `max_payload`.
             ConfigError: A header cannot be sent.
         """
         payload = b"" if data is None else data
         if self._nc.is_closed:
             self._follow()
+            check_open(self._nc)
         inherited = deadline.inherited()
         if inherited is not None:
             timeout = min(timeout, inherited - asyncio.get_running_loop().time())

@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 
 from micro._published import publish
 from micro._wire import nats_py
+from micro._wire.closing import check_open
 from micro._wire.frames import Message
 from micro._wire.paths import path_of
 
@@ -71,6 +72,7 @@ class Replies:
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
+        check_open(self._nc)
         inbox = self._nc.new_inbox()
         self._subscription = await self._path.subscribe(inbox, "", self._receive)
         try:

@@ -6,12 +6,27 @@ import asyncio
 from collections.abc import Callable
 from weakref import ReferenceType, WeakMethod, ref
 
+import nats.errors
 from nats.aio.client import Client as NatsClient
 
+from micro._errors import ClosedError
 from micro._wire.client_state import state_of
 
 INTERVAL = 0.2
 """Seconds between two looks at a connection: its callbacks belong to its owner."""
+
+
+class ConnectionClosedError(ClosedError, nats.errors.ConnectionClosedError):
+    """A closed connection was used."""
+
+    def __str__(self) -> str:
+        return "the connection is closed"
+
+
+def check_open(nc: NatsClient) -> None:
+    """Raise ClosedError, also a `nats.errors.ConnectionClosedError`, for a closed connection."""
+    if nc.is_closed:
+        raise ConnectionClosedError
 
 
 def when_closed(nc: NatsClient, call: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 from typing import Any
 
+import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -15,6 +16,7 @@ from nats.aio.msg import Msg
 import micro
 from micro import ConfigError, PayloadTooLargeError, Request, ServiceError
 from micro._wire.fence import fence
+from micro.testing import NatsServer
 
 
 async def echo(request: Request) -> None:
@@ -257,3 +259,14 @@ async def test_thousand_instances_are_gathered_without_a_task_per_answer(
         loop.set_task_factory(None)
     assert {answer.id for answer in found} == {f"i{number}" for number in range(count)}
     assert len(created) < 50
+
+
+async def test_a_closed_connection_is_a_closed_error(server: NatsServer) -> None:
+    nc = await nats.connect(server.url)
+    client = micro.Client(nc)
+    await nc.close()
+    with pytest.raises(micro.ClosedError, match="the connection is closed") as caught:
+        await client.request("anything")
+    assert isinstance(caught.value, nats.errors.ConnectionClosedError)
+    with pytest.raises(micro.ClosedError):
+        await client.ping()

@@ -8,8 +8,10 @@ from tests.micro_etcd.history import history
 from tests.micro_etcd.proxy import Proxy
 from tests.micro_etcd.versions import Binaries, every_version
 
+import micro
 from micro_etcd import (
     EtcdClient,
+    EtcdClosedError,
     EtcdCommunicator,
     EtcdDeadlineExceededError,
     EtcdError,
@@ -209,8 +211,10 @@ async def test_status_tells_who_answers(binaries: Binaries) -> None:
 async def test_call_after_close_is_an_error(etcd: EtcdClient[str]) -> None:
     async with etcd.connect() as communicator:
         reading = asyncio.create_task(communicator.get("k"))
-    with pytest.raises(EtcdUnavailableError):
+    with pytest.raises(EtcdUnavailableError) as caught:
         await communicator.put("k", "v")
+    assert isinstance(caught.value, EtcdClosedError)
+    assert isinstance(caught.value, micro.ClosedError)
     with pytest.raises(EtcdUnavailableError):
         await reading
     await communicator.close()
