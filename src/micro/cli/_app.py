@@ -13,6 +13,7 @@ from micro.cli._discover import info, ls, ping
 from micro.cli._doctor import doctor
 from micro.cli._exporter import exporter
 from micro.cli._flags import add_command, make_help
+from micro.cli._new.command import new
 from micro.cli._request import request
 from micro.cli._run.command import run
 from micro.cli._server import server
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, ls, ping, info, stats, top, dashboard, request, bench, exporter, doctor):
+for command in (new, run, ls, ping, info, stats, top, dashboard, request, bench, exporter, doctor):
     add_command(app, command)
 add_command(app, server, context_settings={"allow_extra_args": True})  # arguments of nats-server
 

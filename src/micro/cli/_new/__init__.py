@@ -1,0 +1,1 @@
+"""The command `new`: a project of a service, made of a template."""
