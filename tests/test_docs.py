@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -74,6 +75,15 @@ def test_every_public_name_is_in_the_reference() -> None:
     )
     undocumented = set(micro.__all__) - documented
     assert undocumented == {"ConnectOption", "__version__"}  # made by micro.options; a string
+
+
+@pytest.mark.parametrize("package", ["micro_http", "micro_schema_registry", "micro_etcd"])
+def test_every_public_name_of_a_package_is_in_its_reference(package: str) -> None:
+    page = (DOCS / "reference" / f"{package}.md").read_text()
+    documented = set(re.findall(rf"^::: {package}\.(\w+)$", page, re.MULTILINE))
+    names = set(importlib.import_module(package).__all__)
+    assert names - documented <= {"__version__", "errors"}  # a string; the module of the errors
+    assert documented - names <= {"serialization"}  # a module of its own
 
 
 def test_targets_named_in_the_readme_exist() -> None:
