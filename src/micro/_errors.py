@@ -12,7 +12,11 @@ MicroError
 ├── InvalidAnswerError (ValueError)    an answer is not of the type that the caller expects
 ├── PermissionDeniedError              the server refuses a subscription
 ├── StreamCaptureError                 a stream acknowledged a request in place of a service
+├── JetStreamError                     JetStream refuses a consumer or a message
+│   ├── NoStreamError                  no stream stores the subject of a message
+│   └── ExpectationError               a message does not follow the one that it expects
 └── ServiceError                       an error answer of a service
+    ├── Reject                         a handler will never take this message
     └── RemoteServiceError             an error answer that a client received
 """
 
@@ -150,6 +154,45 @@ class StreamCaptureError(MicroError):
         return type(self), (self.subject, self.stream)
 
 
+class JetStreamError(MicroError):
+    """An error answer of JetStream.
+
+    Attributes:
+        code: The kind of the error, as in HTTP.
+        err_code: The exact code of the server; 0 without one.
+        description: The text of the server.
+    """
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"JetStream error {err_code}: {description}")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.err_code, self.description)
+
+
+class NoStreamError(JetStreamError):
+    """No stream stores the subject of a message.
+
+    Attributes:
+        subject: The subject.
+    """
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(503, 0, f"no stream stores {subject!r}")
+        self.args = (f"no stream stores {subject!r}: create one with the subject",)
+        self.subject = subject
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.subject,)
+
+
+class ExpectationError(JetStreamError):
+    """A message does not follow the one that its `expect` names; nothing is stored."""
+
+
 class ServiceError(MicroError):
     """An error answer of a service (ADR-32, headers `Nats-Service-Error` and `-Code`).
 
@@ -214,6 +257,37 @@ class ServiceError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.description, self.subject, self.data, self.headers)
+
+
+class Reject(ServiceError):  # noqa: N818 - the documented name, which says what raising it does
+    """The refusal of a message that its handler will never take.
+
+    Raise it in the handler of a consumer: the message is not delivered again, and becomes a dead
+    letter. An endpoint answers with it. Typed handlers reject invalid payloads with 400.
+
+    Args:
+        description: One line about the reason.
+        code: Numeric code; 422 of HTTP stands for a message that cannot be processed.
+        subject: The subject of the request; empty in a handler.
+        data: Details.
+        headers: Further headers of the answer.
+
+    Raises:
+        ConfigError: The description is empty, or the code is not a positive number.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        code: int = 422,
+        subject: str = "",
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code, description, subject, data, headers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.description, self.code, self.subject, self.data, self.headers)
 
 
 class RemoteServiceError(ServiceError):

@@ -52,6 +52,13 @@ MESSAGES: list[tuple[Exception, str]] = [
         "stream 'AUDIT' captures 'orders.add', and its acknowledgement arrived instead of "
         "the answer of the service: exclude the subject from the stream, or set its no_ack",
     ),
+    (micro.JetStreamError(400, 10012, "no"), "JetStream error 10012: no"),
+    (micro.NoStreamError("a.b"), "no stream stores 'a.b': create one with the subject"),
+    (
+        micro.ExpectationError(400, 10071, "wrong last sequence: 3"),
+        "JetStream error 10071: wrong last sequence: 3",
+    ),
+    (micro.Reject("no such customer"), "service error 422: no such customer"),
     (micro.ServiceError(404, "no such thing"), "service error 404: no such thing"),
     (
         micro.ServiceError(404, "no such thing", "shop.find", b"{}", {"X": "1"}),

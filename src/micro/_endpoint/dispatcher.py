@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, starmap
+from typing import NamedTuple
 
 from micro._endpoint.options import EndpointOptions
-from micro._endpoint.outcomes import Outcomes, Report
-from micro._endpoint.request_log import RequestLog
+from micro._endpoint.outcomes import Outcomes
 from micro._endpoint.request_queue import RequestQueue
 from micro._endpoint.runner import Runner
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
-from micro._wire.frames import Message
+from micro._wire.frames import Headers, Message
 from micro._wire.paths import Path, Reply, reply_anywhere
 
 logger = logging.getLogger("micro.dispatch")
@@ -24,32 +25,49 @@ PATIENCE = 0.5
 """Seconds that cancelled handlers have to end before their callers get 503."""
 
 
+class Exchange(NamedTuple):
+    """How an endpoint makes requests of messages, and what becomes of their answers.
+
+    Attributes:
+        request: Makes a request of the parts of a message.
+        reply: Returns what takes the answers on a path; None answers the callers.
+        patient: Whether requests may wait for a free place without a limit of time.
+    """
+
+    request: Callable[[bytes, bytes, bytes, Headers], NatsRequest] = NatsRequest
+    reply: Callable[[Path], Reply] | None = None
+    patient: bool = False
+
+
+CALLS = Exchange()
+"""Requests of callers, who get the answers."""
+
+
 class Dispatcher:
     """Runs requests, queues them, or refuses them; each gets one answer.
 
     Args:
-        log: The log of failed requests.
+        outcomes: Turns the outcomes of requests into answers.
         work: The handler with its middlewares.
         options: The options of the endpoint.
         pool: The tasks that requests run in.
         path: The path that answers are sent by.
-        report: Called with the error of each failed request.
+        exchange: How requests are made and answered.
     """
 
     def __init__(
         self,
-        log: RequestLog,
+        outcomes: Outcomes,
         work: Work,
         *,
         options: EndpointOptions,
         pool: TaskPool,
         path: Path,
-        report: Report,
+        exchange: Exchange = CALLS,
     ) -> None:
-        self._label = log.label
-        self._outcomes = Outcomes(
-            log, report, wrapped=work.wrapped, exception_handlers=options.exception_handlers
-        )
+        self._exchange = exchange
+        self._label = outcomes.label
+        self._outcomes = outcomes
         self.counters = self._outcomes.counters
         prefixes = options.reply_prefixes
         self._prefixes = None if prefixes is None else tuple(each.encode() for each in prefixes)
@@ -65,7 +83,8 @@ class Dispatcher:
         self._max_in_flight = options.max_in_flight
         self._pool = pool
         self._active = 0  # requests that have suspended
-        self._queue = RequestQueue(options, self._refuse)
+        queued = replace(options, timeout=None) if exchange.patient else options
+        self._queue = RequestQueue(queued, self.refuse)
         self._refill_due = False
         self._drained: asyncio.Future[None] | None = None
 
@@ -76,6 +95,8 @@ class Dispatcher:
 
     def _reply_by(self, path: Path) -> Reply:
         """Return what sends answers; an explicit prefix allows the subjects of the server."""
+        if self._exchange.reply is not None:
+            return self._exchange.reply(path)
         opted_in = any(prefix.startswith(b"$") for prefix in self._prefixes or ())
         return reply_anywhere(path) if opted_in else path.reply
 
@@ -86,17 +107,28 @@ class Dispatcher:
 
     def receive(self, messages: list[Message]) -> None:
         """Run, queue or refuse requests; must not be called inside a task."""
-        requests: Iterator[NatsRequest] = starmap(NatsRequest, messages)
+        requests: Iterator[NatsRequest] = starmap(self._exchange.request, messages)
         if self._prefixes is not None:
             requests = filter(self._is_allowed, requests)
+        self.admit(requests)
+
+    def admit(self, requests: Iterator[NatsRequest]) -> None:
+        """Run, queue or refuse requests that have been made; see `receive`."""
         self._run_queued()
         for request in requests:
             if self._is_free() and not self._queue:
                 if self._pool.run(self._runner, chain((request,), requests)):
                     self._active += 1
             elif not self._queue.keep(request):
-                self._refuse(request)
+                self.refuse(request)
         self._wait_for_path()
+
+    def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
+        """Answer 503 to a request that is not run."""
+        sending = self._runner.refuse(request, reason)
+        if sending is not None:
+            self._active += 1
+            self._pool.finish(sending, self._release)
 
     def _is_free(self) -> bool:
         return self._active < self._max_in_flight and not self._congestion.on
@@ -112,6 +144,10 @@ class Dispatcher:
         if not allowed:
             self._outcomes.ignored(request)
         return allowed
+
+    def withdraw(self) -> Iterable[NatsRequest]:
+        """Remove and return the requests that wait for a free place."""
+        return self._queue.take_all()
 
     async def drain(self, limit: float) -> None:
         """Wait until every admitted request is answered; cancel with 503 after `limit` seconds.
@@ -131,7 +167,7 @@ class Dispatcher:
         """Cancel running requests and refuse queued ones, both with 503 `service stopped`."""
         self._outcomes.aborted = True
         for request in self._queue.take_all():
-            self._refuse(request, "service stopped")
+            self.refuse(request, "service stopped")
         self._pool.cancel(self._runner)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -142,7 +178,7 @@ class Dispatcher:
     def cut_off(self) -> None:
         """Answer 503 for handlers that ignore their cancellation; their own answers are lost."""
         for request in self._pool.suspended(self._runner):
-            self._refuse(request, "service stopped")
+            self.refuse(request, "service stopped")
             request.raw_reply = b""
 
     def load(self) -> dict[str, int]:
@@ -158,13 +194,6 @@ class Dispatcher:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait({self._drained})
-
-    def _refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
-        """Answer 503 to a request that is not run."""
-        sending = self._runner.refuse(request, reason)
-        if sending is not None:
-            self._active += 1
-            self._pool.finish(sending, self._release)
 
     def _release(self) -> None:
         """Give back the place of a request that has ended."""

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from micro._endpoint.dispatcher import Dispatcher
+from micro._endpoint.dispatcher import CALLS, Dispatcher, Exchange
 from micro._endpoint.options import EndpointOptions
+from micro._endpoint.outcomes import Outcomes
 from micro._endpoint.request_log import RequestLog
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.bound_handler import BoundHandler
@@ -42,6 +43,8 @@ class EndpointConfig(NamedTuple):
         options: Its options.
         stats_handler: Makes the `data` of its STATS.
         group: The prefix of its group; empty without one.
+        event: Whether its messages are events: nobody waits for answers.
+        origin: The stream and the consumer that they come from; empty for a subscription.
     """
 
     service: str
@@ -52,6 +55,13 @@ class EndpointConfig(NamedTuple):
     options: EndpointOptions
     stats_handler: Callable[[Endpoint], Any] | None
     group: str = ""
+    event: bool = False
+    origin: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of the endpoint, of which a service has one."""
+        return f"event {self.origin or self.subject}" if self.event else self.subject
 
 
 class Home(NamedTuple):
@@ -157,20 +167,31 @@ class ServedEndpoint:
         """The dispatcher, made when it is first needed: most endpoints of a large service idle."""
         if self._dispatcher_made is None:
             config = self.config
+            work = fold(
+                self._bound.call,
+                config.options.middlewares,
+                self._bound.direct,
+                exception_handlers=config.options.exception_handlers,
+            )
+            log = RequestLog(config.service, config.name, config.instance)
             self._dispatcher_made = Dispatcher(
-                RequestLog(config.service, config.name, config.instance),
-                fold(
-                    self._bound.call,
-                    config.options.middlewares,
-                    self._bound.direct,
+                Outcomes(
+                    log,
+                    self._home.report,
+                    wrapped=work.wrapped,
                     exception_handlers=config.options.exception_handlers,
                 ),
+                work,
                 options=config.options,
                 pool=self._home.pool,
                 path=self._path,
-                report=self._home.report,
+                exchange=self._exchange(),
             )
         return self._dispatcher_made
+
+    def _exchange(self) -> Exchange:
+        """Return how requests are made and answered."""
+        return CALLS
 
     def receive(self, messages: list[Message]) -> None:
         """Take in requests; the listener calls it."""
@@ -267,10 +288,14 @@ class ServedEndpoint:
             data = None
         self._data = data
 
+    def details(self) -> dict[str, Any]:
+        """Return the counters without a name in ADR-32."""
+        return {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+
     def measure(self) -> dict[str, Any]:
         """Return the endpoint's part of STATS, with the latest `data` of the statistics handler."""
         config, counters = self.config, self._dispatcher.counters
-        own = {**self._dispatcher.load(), **counters.details()}
+        own = self.details()
         given = {} if self._data is None else self._data
         given = given if isinstance(given, dict) else {"user": given}
         return endpoint_stats(

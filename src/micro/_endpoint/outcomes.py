@@ -57,6 +57,11 @@ class Outcomes:
         self._report = report
         self._wrapped = wrapped
 
+    @property
+    def label(self) -> str:
+        """The service and the endpoint, as in log lines."""
+        return self._log.label
+
     def examined(self, request: NatsRequest, started: int) -> Answer | None:
         """Return the answer of a handler that has returned; count an error that it carries."""
         if request.sent is None:
@@ -71,6 +76,7 @@ class Outcomes:
         """Return the answer for an exception of a handler; log and count it."""
         meant = answer_to(error, self._exception_handlers) if self._exception_handlers else None
         if meant is not None and not request.is_late(error):
+            request.failure = meant
             self._count(meant, error)
             return Response.of_error(meant).answer()
         answer = self._judged(request, error, started)
@@ -78,6 +84,7 @@ class Outcomes:
             return None
         given = request.given()
         own = not self._wrapped or error is request.failure
+        request.failure = error
         if given is not None and own and not isinstance(error, ServiceError):
             # It stands, unless a middleware has failed since; the caller learns of nothing else.
             self._count(given.error() or answer, error)

@@ -33,7 +33,7 @@ class NatsRequest(Request):
         deadline: The moment that the caller stops waiting, on the event loop's clock; set when the
             request is queued or run.
         expired: Whether the handler was cancelled because its time was over.
-        failure: The exception that the handler raised behind middlewares.
+        failure: The exception that the handler or a middleware raised.
     """
 
     __slots__ = (

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from micro._errors import ConfigError, ServiceError
+from micro._errors import ConfigError, Reject, ServiceError
 from micro._handlers.bound_handler import UNSET, BoundHandler, Schema, no_schema
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request
@@ -105,7 +105,7 @@ def _decoder(payload: Any) -> _Decoder:
 def _refusal(error: Any) -> ServiceError:
     details = error.json(include_url=False, include_input=False).encode()
     headers = {"Content-Type": "application/json"}
-    return ServiceError(400, "invalid request", data=details, headers=headers)
+    return Reject("invalid request", 400, data=details, headers=headers)
 
 
 def _encoder(result: Any) -> _Encoder:

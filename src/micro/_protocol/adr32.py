@@ -20,6 +20,9 @@ ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
 
+EVENTS = "events"
+"""The field of INFO and STATS that has the handlers of events; no part of ADR-32."""
+
 _PRINTABLE = re.compile(r"[ -~]*")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _MAX_BYTES = 4
@@ -74,17 +77,28 @@ def ping(of: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def info(
-    of: Mapping[str, Any], description: str, endpoints: list[dict[str, Any]]
+    of: Mapping[str, Any],
+    description: str,
+    endpoints: list[dict[str, Any]],
+    events: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the answer to INFO of an identity."""
-    return {"type": INFO_TYPE, **of, "description": description, "endpoints": endpoints}
+    """Return the answer to INFO of an identity.
+
+    Handlers of events are not among the endpoints, since nobody can send them requests.
+    """
+    body = {"type": INFO_TYPE, **of, "description": description, "endpoints": endpoints}
+    return {**body, EVENTS: events} if events else body
 
 
 def stats(
-    of: Mapping[str, Any], started: datetime, endpoints: list[dict[str, Any]]
+    of: Mapping[str, Any],
+    started: datetime,
+    endpoints: list[dict[str, Any]],
+    events: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the answer to STATS of an identity."""
-    return {"type": STATS_TYPE, **of, "started": format_time(started), "endpoints": endpoints}
+    """Return the answer to STATS of an identity; see `info` for the events."""
+    body = {"type": STATS_TYPE, **of, "started": format_time(started), "endpoints": endpoints}
+    return {**body, EVENTS: events} if events else body
 
 
 def format_time(moment: datetime) -> str:

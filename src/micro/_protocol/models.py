@@ -177,8 +177,14 @@ class ServiceInfo(PingInfo):
     """The description of the service."""
     endpoints: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
     """All endpoints of the instance."""
+    events: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
+    """Its subscribers and consumers, which nobody can send requests to; not part of ADR-32."""
     type: str = INFO_TYPE
     """The type of the answer."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the answer; `events` is left out when there are none."""
+        return self.model_dump(mode="json", exclude=None if self.events else {"events"})
 
 
 class ServiceStats(PingInfo):
@@ -188,13 +194,16 @@ class ServiceStats(PingInfo):
     """When the instance was started, or its counters were reset."""
     endpoints: Annotated[list[EndpointStats], _Liberal(_read_list)] = Field(default_factory=list)
     """The counters of each endpoint."""
+    events: Annotated[list[EndpointStats], _Liberal(_read_list)] = Field(default_factory=list)
+    """The counters of each subscriber and consumer; not part of ADR-32."""
     type: str = STATS_TYPE
     """The type of the answer."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of the answer; `data` is left out when unset."""
-        plain = self.model_dump(mode="json", exclude={"endpoints"})
-        return {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
+        plain = self.model_dump(mode="json", exclude={"endpoints", "events"})
+        body = {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
+        return {**body, "events": [each.as_dict() for each in self.events]} if self.events else body
 
 
 publish(EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats)

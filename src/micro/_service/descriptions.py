@@ -75,14 +75,16 @@ class Answers:
     async def stats(self) -> bytes:
         """Return the answer to STATS, with fresh results of the statistics handlers."""
         if self._stats is None or (self._time.rest() > 0 and self._fresh.take()):
-            empty = _encode(adr32.stats(self._identity, self.started, []))  # ends with []}
-            parts = [part async for part in self._measure()]
-            self._stats = b"%b%b]}" % (empty[:-2], b",".join(parts))
+            empty = _encode(adr32.stats(self._identity, self.started, [], []))  # ends with []}
+            endpoints = [part async for part in self._measure(events=False)]
+            events = [part async for part in self._measure(events=True)]
+            last = b'],"%b":[%b]}' % (adr32.EVENTS.encode(), b",".join(events)) if events else b"]}"
+            self._stats = b"%b%b%b" % (empty[:-2], b",".join(endpoints), last)
         return self._stats
 
-    async def _measure(self) -> AsyncIterator[bytes]:
+    async def _measure(self, *, events: bool) -> AsyncIterator[bytes]:
         step = time.perf_counter()
-        for endpoint in tuple(self._endpoints):
+        for endpoint in self._of_kind(events=events):
             await endpoint.refresh()
             began = time.perf_counter()
             part = _encode(endpoint.measure())
@@ -103,12 +105,18 @@ class Answers:
 
     def measured(self) -> bytes:
         """Return the answer to STATS, with the last results of the statistics handlers."""
-        endpoints = [endpoint.measure() for endpoint in self._endpoints]
-        return _encode(adr32.stats(self._identity, self.started, endpoints))
+        endpoints = [each.measure() for each in self._of_kind(events=False)]
+        events = [each.measure() for each in self._of_kind(events=True)]
+        return _encode(adr32.stats(self._identity, self.started, endpoints, events))
+
+    def _of_kind(self, *, events: bool) -> list[ServedEndpoint]:
+        """Return the endpoints, or the handlers of events."""
+        return [endpoint for endpoint in self._endpoints if endpoint.config.event is events]
 
     def _describe(self, *, schemas: bool) -> bytes:
-        endpoints = [endpoint.describe(schemas=schemas) for endpoint in self._endpoints]
-        return _encode(adr32.info(self._identity, self._description, endpoints))
+        endpoints = [each.describe(schemas=schemas) for each in self._of_kind(events=False)]
+        events = [each.describe(schemas=schemas) for each in self._of_kind(events=True)]
+        return _encode(adr32.info(self._identity, self._description, endpoints, events))
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, Unpack
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack
 
-from micro._endpoint.endpoint import Endpoint, EndpointConfig
-from micro._endpoint.options import EndpointDefaults, EndpointOptions
+from micro._endpoint.endpoint import Endpoint, EndpointConfig, ServedEndpoint
+from micro._endpoint.options import EndpointDefaults
+from micro._events.declaring import EventOwner
 from micro._handlers.middleware import Middleware
 from micro._handlers.typed import AnyHandler
 from micro._protocol import subjects
 
-AddEndpoint = Callable[[EndpointConfig, AnyHandler], Awaitable[Endpoint]]
 
-
-class Scope(NamedTuple):
-    """The place that endpoints are added to: a service or a group.
-
-    Attributes:
-        service: The name of the service.
-        instance: The id of the instance.
-        prefix: The prefix of their subjects; empty for none.
-        options: The options that they inherit.
-    """
-
-    service: str
-    instance: str
-    prefix: str
-    options: EndpointOptions
-
-
-class EndpointOwner:
-    """Base class of services and groups: adds endpoints and groups."""
-
-    def __init__(self, scope: Scope, add: AddEndpoint) -> None:
-        self._scope = scope
-        self._add = add
+class EndpointOwner(EventOwner):
+    """Base class of services and groups: adds endpoints, handlers of events, and groups."""
 
     async def add_endpoint(  # noqa: PLR0913 - the documented signature
         self,
@@ -100,7 +79,7 @@ class EndpointOwner:
             stats_handler,
             scope.prefix,
         )
-        return await self._add(config, handler)
+        return await self._add(config, handler, ServedEndpoint)
 
     def add_group(
         self,

@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 from micro._endpoint.endpoint import Endpoint, EndpointConfig, Home, ServedEndpoint
 from micro._endpoint.task_pool import TaskPool
 from micro._errors import ConfigError, StoppedError
+from micro._events.declaring import Make
 from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
 from micro._service.captures import CaptureCheck
@@ -80,7 +81,7 @@ class ServiceInstance:
         self._public = public
         self._nc = nc
         self._name = config.identity.name
-        self._endpoints: dict[str, ServedEndpoint] = {}  # by subject
+        self._endpoints: dict[str, ServedEndpoint] = {}  # by key
         # Endpoints that stop by themselves have left INFO, but their requests are still waited for.
         self._leaving: WeakSet[ServedEndpoint] = WeakSet()
         self.answers = Answers(config.identity, self._endpoints.values(), config.now())
@@ -224,7 +225,9 @@ class ServiceInstance:
             await discovery.stop()
             raise
 
-    async def add_endpoint(self, config: EndpointConfig, handler: AnyHandler) -> Endpoint:
+    async def add_endpoint(
+        self, config: EndpointConfig, handler: AnyHandler, make: Make = ServedEndpoint
+    ) -> Endpoint:
         """Add an endpoint; see `Service.add_endpoint`."""
         if self.config.contracts is not None:
             self._running()
@@ -232,17 +235,19 @@ class ServiceInstance:
             agreed = await self.config.contracts.metadata(name, bind(handler))
             config = config._replace(metadata={**agreed, **config.metadata})
         home = self._running()
-        if config.subject in self._endpoints:
-            raise ConfigError(f"service {self._name!r} already listens on {config.subject!r}")
-        endpoint = ServedEndpoint(self._path, config, handler, home)
-        self._endpoints[config.subject] = endpoint
+        if config.key in self._endpoints:
+            where = config.origin or config.subject
+            raise ConfigError(f"service {self._name!r} already listens on {where!r}")
+        endpoint = make(self._path, config, handler, home)
+        self._endpoints[config.key] = endpoint
         try:
             await endpoint.start()
         except BaseException:
             self._forget(endpoint)
             raise
         self.answers.changed()
-        self._captures.add(self._nc, config.name, config.subject)
+        if not config.event:
+            self._captures.add(self._nc, config.name, config.subject)
         return endpoint.public
 
     def _running(self) -> Home:
@@ -253,8 +258,8 @@ class ServiceInstance:
         return self._home
 
     def _forget(self, endpoint: ServedEndpoint) -> None:
-        if self._endpoints.get(endpoint.config.subject) is endpoint:
-            del self._endpoints[endpoint.config.subject]
+        if self._endpoints.get(endpoint.config.key) is endpoint:
+            del self._endpoints[endpoint.config.key]
             self._leaving.add(endpoint)
         self.answers.changed()
 

@@ -11,11 +11,12 @@ from nats.aio.client import Client as NatsClient
 from nats.nuid import NUID
 
 from micro._endpoint.options import EndpointDefaults, EndpointOptions
+from micro._events.declaring import Scope
 from micro._handlers.middleware import Middleware
 from micro._handlers.threads import MAX_THREADS, Threads
 from micro._protocol import subjects
 from micro._service.descriptions import Identity
-from micro._service.groups import EndpointOwner, Scope
+from micro._service.groups import EndpointOwner
 from micro._service.instance import (
     DRAIN_TIMEOUT,
     DoneHandler,

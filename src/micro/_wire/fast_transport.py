@@ -146,6 +146,9 @@ class FastTransport(Transport):
         else:
             self._send(subject, data, headers)
 
+    def send(self, subject: bytes, data: bytes) -> None:
+        self._send(subject, data, None)
+
     def _send(self, target: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
         block = header_block(headers) if headers else b""
         size = len(block) + len(data)

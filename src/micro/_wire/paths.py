@@ -77,6 +77,12 @@ class Path(Protocol):
                 lack the right to publish to it.
         """
 
+    def send(self, subject: bytes, data: bytes) -> Awaitable[object] | None:
+        """Send a message without headers to a subject that the server has given.
+
+        See `publish`.
+        """
+
 
 def path_of(nc: NatsClient) -> Path:
     """Return the path that a connection has."""
@@ -166,6 +172,9 @@ class PublicPath:
         if subject[0] == DOLLAR:
             raise ServersSubjectError(subject)
         return self.publish(subject.decode(), data, headers)
+
+    def send(self, subject: bytes, data: bytes) -> Awaitable[object] | None:
+        return self.publish(subject.decode(), data)
 
     async def _wait(self, publishing: Coroutine[Any, Any, None], size: int) -> None:
         """Publish in a task, and wait until the server takes data again."""

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ class Busy:
 
     def __init__(self, number: int) -> None:
         self._name = f"e{number}"
+        self.config = SimpleNamespace(event=False)
         self._counters = EndpointCounters()
         self._counters.handled([(number * 7919 + i * 104_729) % 1_000_003 for i in range(RECENT)])
 

@@ -11,7 +11,8 @@ import micro
 from micro import ConfigError, Request
 from micro._endpoint.endpoint import Endpoint, EndpointConfig
 from micro._endpoint.options import EndpointOptions
-from micro._service.groups import EndpointOwner, Scope
+from micro._events.declaring import Scope
+from micro._service.groups import EndpointOwner
 
 
 async def handler(request: Request) -> None:
@@ -26,7 +27,7 @@ class Recorder(EndpointOwner):
         super().__init__(Scope("s", "i", "", EndpointOptions(**said)), self.record)
         self.added: list[EndpointConfig] = []
 
-    async def record(self, config: EndpointConfig, handler: Any) -> Endpoint:
+    async def record(self, config: EndpointConfig, handler: Any, make: Any) -> Endpoint:
         self.added.append(config)
         return None  # type: ignore[return-value]  # nobody looks at it
 

@@ -1,0 +1,1 @@
+"""Events: handlers of messages without answers, from subjects and from JetStream consumers."""
