@@ -4,7 +4,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import micro
 from micro_schema_registry import EmbeddedRegistry, RegistryError
@@ -13,11 +14,11 @@ from micro_schema_registry._service.config import BACKENDS, SETTINGS, ServiceCon
 
 _EXAMPLES = """\
 examples:
-  python -m micro_schema_registry
+  {prog}
       schemas in a JetStream bucket of the server in NATS_URL, or of 127.0.0.1:4222
-  python -m micro_schema_registry --url http://registry:8080/apis/registry/v3
+  {prog} --url http://registry:8080/apis/registry/v3
       schemas in an Apicurio Registry, answered from memory where that is safe
-  REGISTRY_GROUP=acme REGISTRY_SERVE_STALE=true python -m micro_schema_registry --replicas 3
+  REGISTRY_GROUP=acme REGISTRY_SERVE_STALE=true {prog} --replicas 3
       other subjects, stale answers rather than none, a bucket with three copies
 
 Every setting is a flag or a variable: --latest-ttl is REGISTRY_LATEST_TTL. The flag wins.
@@ -25,36 +26,48 @@ NATS_URL, NATS_CREDS and the other variables of micro configure the connection.
 
 try it:
   nats request registry.v1.info ''
-  nats request registry.v1.get '{"group": "default", "artifact": "user"}'
+  nats request registry.v1.get '{{"group": "default", "artifact": "user"}}'
 """
+
+
+CONNECTION_FLAGS = ("password", "timeout")
+"""Settings whose names are flags of the NATS connection in `micro registry`."""
+
+ERRORS = (RegistryError, ValueError)
+"""Errors that end the program with one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal; print one line to standard error if that fails."""
-    given = vars(_parser().parse_args(arguments))
-    server, skip_to = given.pop("server"), given.pop("skip_ids_to")
-    logging.basicConfig(
-        level=given.pop("log_level").upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    given = parser("python -m micro_schema_registry", standalone=True).parse_args(arguments)
+    logging.basicConfig(level=given.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    options = [] if given.server is None else [micro.options.servers(*given.server.split(","))]
     try:
-        config = ServiceConfig.from_environment({**os.environ, **_as_variables(given)})
-    except ValueError as error:
+        micro.run(prepare(given), *options, trap_signals=True)
+    except ERRORS as error:
         sys.exit(f"micro_schema_registry: {error}")
 
+
+def prepare(given: argparse.Namespace) -> Callable[[micro.Context], Coroutine[Any, Any, None]]:
+    """Return the setup function of the flags that were given; the environment has the rest.
+
+    Raises:
+        ValueError: A setting is not acceptable.
+    """
+    flags = {f"REGISTRY_{name.upper()}": getattr(given, name) for name in SETTINGS}
+    chosen = {name: text for name, text in flags.items() if text is not None}
+    config = ServiceConfig.from_environment({**os.environ, **chosen})
+
     async def start(ctx: micro.Context) -> None:
-        if skip_to is not None:
-            await _skip_ids(ctx, config, skip_to)
+        if given.skip_ids_to is not None:
+            await _skip_ids(ctx, config, given.skip_ids_to)
             return
         await setup(ctx, config)
         logging.getLogger("micro.registry").info(
             "serving %s.> from %s", config.options.group, config.url or f"bucket {config.bucket}"
         )
 
-    options = [] if server is None else [micro.options.servers(*server.split(","))]
-    try:
-        micro.run(start, *options, trap_signals=True)
-    except (RegistryError, ValueError) as error:
-        sys.exit(f"micro_schema_registry: {error}")
+    return start
 
 
 async def _skip_ids(ctx: micro.Context, config: ServiceConfig, up_to: int) -> None:
@@ -63,36 +76,39 @@ async def _skip_ids(ctx: micro.Context, config: ServiceConfig, up_to: int) -> No
     ctx.cancel()
 
 
-def _as_variables(given: dict[str, str | None]) -> dict[str, str]:
-    return {f"REGISTRY_{name.upper()}": text for name, text in given.items() if text is not None}
+def parser(prog: str, *, standalone: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the settings of the service.
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m micro_schema_registry",
+    Args:
+        prog: The name of the command.
+        standalone: Whether the command has no flags of its own for the connection and the log.
+    """
+    commands = argparse.ArgumentParser(
+        prog=prog,
         description="The schema registry as a NATS service, on JetStream or over Apicurio.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES.format(prog=prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--server", metavar="URL", help="NATS servers, separated by commas")
-    parser.add_argument(
+    if standalone:
+        commands.add_argument("--server", metavar="URL", help="NATS servers, separated by commas")
+        levels = ["debug", "info", "warning", "error"]
+        commands.add_argument("--log-level", default="info", choices=levels)
+    commands.add_argument(
         "--skip-ids-to",
         metavar="ID",
         type=int,
         help="use up the ids of the bucket up to this one and end; after restoring a backup",
     )
     for name, (kind, line) in SETTINGS.items():
-        flag = "--" + name.replace("_", "-")
+        taken = not standalone and name in CONNECTION_FLAGS
+        flag = ("--registry-" if taken else "--") + name.replace("_", "-")
         if kind is bool:
-            parser.add_argument(flag, action="store_const", const="true", help=line, dest=name)
+            commands.add_argument(flag, action="store_const", const="true", help=line, dest=name)
         else:
             choices = BACKENDS if name == "backend" else None
             metavar = None if choices else kind.__name__.upper()
-            parser.add_argument(flag, dest=name, help=line, choices=choices, metavar=metavar)
-    parser.add_argument(
-        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
-    )
-    return parser
+            commands.add_argument(flag, dest=name, help=line, choices=choices, metavar=metavar)
+    return commands
 
 
 if __name__ == "__main__":

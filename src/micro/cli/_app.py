@@ -17,6 +17,7 @@ from micro.cli._new.command import new
 from micro.cli._request import request
 from micro.cli._run.command import run
 from micro.cli._server import server
+from micro.cli._services import SETTINGS, etcd, registry
 from micro.cli._stats import stats, top
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 for command in (new, run, ls, ping, info, stats, top, dashboard, request, bench, exporter, doctor):
     add_command(app, command)
+for service in (registry, etcd):
+    add_command(app, service, **SETTINGS)
 add_command(app, server, context_settings={"allow_extra_args": True})  # arguments of nats-server
 
 

@@ -20,7 +20,7 @@ from micro._program.context import Context
 from micro._program.run import run_process
 from micro.cli._flags import Address, Connection
 from micro.cli._run.access_log import log_request
-from micro.cli._run.target import load_setup
+from micro.cli._run.target import Setup, load_setup
 
 logger = logging.getLogger("micro.run")
 
@@ -86,18 +86,21 @@ class Program:
         handler.setFormatter(_JsonFormatter() if self.log_json else logging.Formatter(_FORMAT))
         logging.basicConfig(level=self.log_level.value.upper(), handlers=[handler])
 
-    def serve(self, on_ready: Callable[[], None] | None = None) -> None:
+    def serve(
+        self, on_ready: Callable[[], None] | None = None, *, setup: Setup | None = None
+    ) -> None:
         """Run until SIGINT or SIGTERM.
 
         Args:
             on_ready: Called when the setup function has returned.
+            setup: The setup function, by default that of the target.
 
         Raises:
             ConfigError: The target, the event loop or a declaration is not acceptable.
             ConnectError: The connection cannot be made, or is closed for good.
         """
         new_loop = self._loop_factory()
-        setup = load_setup(self.target)
+        chosen = load_setup(self.target) if setup is None else setup
 
         async def set_up(context: Context) -> None:
             is_set_up = asyncio.Event()
@@ -108,7 +111,7 @@ class Program:
                 server = HealthServer(context, self.health.host, self.health.port)
                 await context.enter(server)
                 logger.info("health at http://%s:%d/healthz", self.health.host, server.port)
-            await setup(context)
+            await chosen(context)
             is_set_up.set()
             announce(context, ending=f"{self.target} is set up; Ctrl-C stops it")
             if on_ready is not None:
