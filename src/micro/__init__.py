@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from micro import options
+from micro._client.publishing import Expect, PublishAck
 from micro._connection.settings import ConnectOption
 from micro._endpoint.endpoint import Endpoint
 from micro._endpoint.options import EndpointDefaults
@@ -85,6 +86,7 @@ __all__ = [
     "EndpointDefaults",
     "EndpointInfo",
     "EndpointStats",
+    "Expect",
     "ExpectationError",
     "Group",
     "Handler",
@@ -100,6 +102,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "PingInfo",
+    "PublishAck",
     "Reject",
     "RemoteServiceError",
     "Replies",

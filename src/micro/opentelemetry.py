@@ -26,6 +26,7 @@ from nats.aio.msg import Msg
 
 from micro import _extras
 from micro._client.client import Client, HasClient
+from micro._client.publishing import carriers
 from micro._client.scoped import DEFAULT_MAX_WAIT
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
@@ -123,6 +124,14 @@ class TracedClient(Client):
             propagate.inject(carrier)
             with _failures(span, least_fault=0):
                 return await super().request(subject, data, carrier, timeout)
+
+
+def _carry(headers: dict[str, str]) -> None:
+    """Add the context of the current span to the headers of a message that is published."""
+    propagate.inject(headers)
+
+
+carriers.append(_carry)
 
 
 class _Headers(Getter[Mapping[str, str]]):

@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from micro._client.directory import Directory
+from micro._client.publishing import Publishing
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
@@ -48,7 +49,7 @@ class HasClient(Protocol):
         """The NATS client."""
 
 
-class Client:
+class Client(Publishing):
     """A client that calls endpoints and discovers services (ADR-32).
 
     The discovery methods take three limits and end at the first one reached: `max_wait` seconds in
@@ -85,6 +86,9 @@ class Client:
         if self._nc.is_closed:
             self._follow()
         return self._nc
+
+    def __connected__(self) -> NatsClient:
+        return self.nc
 
     def _follow(self) -> None:
         self._nc = latest(self._nc)

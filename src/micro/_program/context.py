@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from nats.aio.client import Client as NatsClient
 
+from micro._client.publishing import Publishing
 from micro._connection.callbacks import Callbacks
 from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
@@ -48,7 +49,7 @@ Check = Callable[[], Awaitable[object] | object]
 """A readiness check, sync or async; it fails if it raises or returns False."""
 
 
-class Context:
+class Context(Publishing):
     """A program that runs services, and the owner of its connection.
 
     An async context manager. At its end all services stop at the same time, without losing a
@@ -101,6 +102,9 @@ class Context:
     def client(self) -> NatsClient:
         """The NATS client; another one after a replacement of the connection."""
         return self._connection.client
+
+    def __connected__(self) -> NatsClient:
+        return self.client
 
     @property
     def services(self) -> tuple[Service, ...]:

@@ -28,6 +28,7 @@ class ClientState:
         keeper: Subscribes again when the server drops a subscription.
         pings: Its unanswered PINGs, each with the number of its connection.
         round: The fence whose PING has not been sent yet.
+        outstanding: Limits the messages that wait for the acknowledgements of streams.
         requester: The requester that all `Client` objects of it share.
     """
 
@@ -37,6 +38,7 @@ class ClientState:
         "expectations",
         "guarded",
         "keeper",
+        "outstanding",
         "pings",
         "requester",
         "round",
@@ -54,6 +56,7 @@ class ClientState:
         self.keeper: Keeper | None = None
         self.pings: dict[asyncio.Task[float], int] = {}
         self.round: Round | None = None
+        self.outstanding: Any = None
         self.requester: ReferenceType[Any] | None = None
 
 
