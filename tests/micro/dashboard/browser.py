@@ -1,21 +1,17 @@
-"""A headless Chromium, driven over the WebDriver protocol (W3C)."""
+"""A window of headless Chromium with the steps that the tests of the page share."""
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from micro.testing import free_port
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-
-TAB, ENTER, CONTROL, SPACE = "\ue004", "\ue007", "\ue009", " "
+SECONDS = 60
 
 # Without these flags Chromium contacts other servers, and needs a sandbox, which root lacks.
 FLAGS = (
@@ -35,26 +31,31 @@ FLAGS = (
 class Browser:
     """One window of Chromium."""
 
-    def __init__(self, driver: _Driver, session: str) -> None:
-        self._driver = driver
-        self._session = session
-
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        return self._driver.call(method, f"/session/{self._session}{path}", body)
-
-    def open(self, url: str) -> None:
-        """Load a page."""
-        self._call("POST", "/url", {"url": url})
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run the body of a JavaScript function and return its value."""
-        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+        return self.driver.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
         """Return the visible text of the first element that matches."""
         text = self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
         assert isinstance(text, str)
         return text
+
+    def has_focus(self, selector: str) -> bool:
+        """Return whether the focus is on an element that matches."""
+        return bool(self.run("return document.activeElement.matches(arguments[0])", selector))
+
+    def in_view(self, selector: str) -> bool:
+        """Return whether the top of an element can be seen."""
+        script = """
+            const node = document.querySelector(arguments[0])
+            const { left, top, width, height } = node.getBoundingClientRect()
+            return width > 0 && node.contains(document.elementFromPoint(
+                left + width / 2, top + Math.min(height / 2, 10)))"""
+        return bool(self.run(script, selector))
 
     def style(self, selector: str, name: str) -> str:
         """Return a computed style."""
@@ -63,29 +64,29 @@ class Browser:
 
     def type(self, *keys: str, held: str = "") -> None:
         """Press keys in turn at the focus, while `held` is down."""
-        actions = [{"type": "keyDown", "value": held}] if held else []
-        for key in "".join(keys):
-            actions += [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
-        actions += [{"type": "keyUp", "value": held}] if held else []
-        source = {"type": "key", "id": "keyboard", "actions": actions}
-        self._call("POST", "/actions", {"actions": [source]})
+        actions = ActionChains(self.driver, duration=0)
+        if held:
+            actions.key_down(held)
+        actions.send_keys(*keys)
+        if held:
+            actions.key_up(held)
+        actions.perform()
 
     def tab_to(self, selector: str, *, limit: int = 60) -> None:
         """Press Tab until the focus is on an element."""
         for _ in range(limit):
-            if self.run("return document.activeElement.matches(arguments[0])", selector):
+            if self.has_focus(selector):
                 return
-            self.type(TAB)
+            self.type(Keys.TAB)
         raise AssertionError(f"no way to {selector} by Tab")
 
-    def until(self, wanted: Callable[[], Any], *, within: float = 30) -> Any:
+    def until(self, wanted: Callable[[], Any]) -> Any:
         """Wait until a condition holds, and return its value."""
-        deadline = time.monotonic() + within
-        while not (value := wanted()):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"never came true; the page says:\n{self.text('body')}")
-            time.sleep(0.05)
-        return value
+        try:
+            wait = WebDriverWait(self.driver, SECONDS, poll_frequency=0.05)
+            return wait.until(lambda _: wanted())
+        except TimeoutException:
+            raise AssertionError(f"never came true; the page says:\n{self.text('body')}") from None
 
     def prefer(self, scheme: str) -> None:
         """Set the colour scheme of the system, "dark" or "light"."""
@@ -104,65 +105,24 @@ class Browser:
 
     def command(self, name: str, **parameters: Any) -> Any:
         """Send a command of the DevTools protocol."""
-        return self._call("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
+        return self.driver.execute_cdp_cmd(name, parameters)
 
     def console(self) -> list[str]:
         """Return the new messages of the console, policy violations included."""
-        entries = self._call("POST", "/se/log", {"type": "browser"})
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # so in selenium
         return [entry["message"] for entry in entries]
-
-    def screenshot(self) -> bytes:
-        """Return the window as PNG."""
-        return base64.b64decode(self._call("GET", "/screenshot"))
-
-
-class _Driver:
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, None if method != "POST" else json.dumps(body or {}))
-            answer = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        value = answer["value"]
-        if isinstance(value, dict) and "error" in value:
-            raise RuntimeError(f"{method} {path}: {value['error']}: {value['message']}")
-        return value
-
-    def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                if self.call("GET", "/status")["ready"]:
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("chromedriver does not start")
 
 
 @contextmanager
 def browser(driver_binary: str, chromium_binary: str, profile: str) -> Iterator[Browser]:
     """Run Chromium with an empty profile folder."""
-    port = free_port()
-    process = subprocess.Popen(
-        [driver_binary, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    options = ChromeOptions()
+    options.binary_location = chromium_binary
+    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1440,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=Service(driver_binary))
     try:
-        driver = _Driver(port)
-        driver.wait_until_ready(process)
-        options = {
-            "binary": chromium_binary,
-            "args": [*FLAGS, f"--user-data-dir={profile}", "--window-size=1440,900"],
-        }
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        made = driver.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        try:
-            yield Browser(driver, made["sessionId"])
-        finally:
-            driver.call("DELETE", f"/session/{made['sessionId']}")
+        yield Browser(driver)
     finally:
-        process.terminate()
-        process.wait(30)
+        driver.quit()

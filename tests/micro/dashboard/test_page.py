@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Keys
 
 from micro.testing import nats_server
 
-from .browser import CONTROL, ENTER, SPACE, Browser
+from .browser import Browser
 from .conftest import COMMAND, running
 from .services import MARKUP
 
@@ -35,9 +36,9 @@ def address(server: str) -> Iterator[str]:
 @pytest.fixture
 def opened(page: Browser, address: str) -> Iterator[Browser]:
     """Open the page as a new visitor; a message on the console fails the test."""
-    page.open(address)
+    page.driver.get(address)
     page.run("localStorage.clear()")
-    page.open(address)
+    page.driver.get(address)
     page.console()
     yield page
     assert page.console() == []
@@ -59,17 +60,17 @@ def test_a_request_is_made_with_the_keyboard(opened: Browser, server: str) -> No
     with running(*SERVICES, "shop", server):
         opened.until(lambda: "place" in opened.text("main"))
         opened.tab_to("tbody a[href$='/place/place']")
-        opened.type(ENTER)
+        opened.type(Keys.ENTER)
         opened.until(lambda: opened.run("return document.activeElement.closest('form') !== null"))
         opened.type("ada")
         opened.tab_to("fieldset.top fieldset > button")
-        opened.type(SPACE)  # adds an item and focuses its first field
+        opened.type(Keys.SPACE)  # adds an item and focuses its first field
         opened.type("A-7")
         opened.tab_to("select")
         opened.type("e")
         opened.tab_to("#fields .check input[type=checkbox]")
-        opened.type(SPACE)
-        opened.type(ENTER, held=CONTROL)
+        opened.type(Keys.SPACE)
+        opened.type(Keys.ENTER, held=Keys.CONTROL)
         opened.until(lambda: "Reply" in opened.text("#reply"))
         reply = opened.text("#reply pre")
         focus_stays = opened.run("return document.activeElement.closest('form') !== null")
@@ -93,7 +94,7 @@ def test_an_error_of_the_service_is_shown(opened: Browser, server: str) -> None:
     with running(*SERVICES, "shop", server):
         opened.run("location.hash = '#/shop/place/place'")
         opened.until(lambda: opened.run("return document.activeElement.closest('form') !== null"))
-        opened.type("mallory", ENTER)
+        opened.type("mallory", Keys.ENTER)
         opened.until(lambda: "Error 402" in opened.text("#reply"))
         shown = opened.text("#reply")
         opened.until(lambda: "402 \N{MULTIPLICATION SIGN} 1" in opened.text("#facts"))
@@ -110,11 +111,11 @@ def test_without_a_schema_it_is_a_text(opened: Browser, server: str) -> None:
         )
         opened.type("hello")
         opened.tab_to("summary:not(#facts summary)")
-        opened.type(ENTER)
+        opened.type(Keys.ENTER)
         opened.tab_to("#headers")
         opened.type("Trace: 7")
         opened.tab_to("#send")
-        opened.type(ENTER)
+        opened.type(Keys.ENTER)
         opened.until(lambda: "Reply" in opened.text("#reply"))
 
     assert opened.text("#reply pre") == "hello"
@@ -130,7 +131,7 @@ def test_the_theme_follows_the_system_until_one_is_chosen(opened: Browser) -> No
     opened.prefer("dark")
     dark = ground()
     opened.tab_to("#theme")
-    opened.type(ENTER)
+    opened.type(Keys.ENTER)
     chosen = ground()
     opened.run("location.reload()")
     opened.until(lambda: opened.text("#theme") == "Dark")
