@@ -76,9 +76,10 @@ bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (ne
 	for script in throughput overhead waiting asking startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 SOAK_SECONDS ?= 600
-soak: $(VENV)/dev ## departures that lose nothing, five times; random faults under load (SOAK_SECONDS=600); etcd for five minutes
+soak: $(VENV)/dev ## departures that lose nothing, five times; random faults under load on both paths (SOAK_SECONDS=600); etcd for five minutes
 	$(BIN)/python -m tests.faults.losses
-	$(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
+	MICRO_TRANSPORT=fast $(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
+	MICRO_TRANSPORT=public $(BIN)/python -m tests.faults.soak $(SOAK_SECONDS)
 	$(BIN)/python -m tests.micro_etcd.soak --seconds 300
 
 docs: $(VENV)/docs ## build the documentation into site/

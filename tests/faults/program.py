@@ -64,5 +64,10 @@ async def vitals(request: micro.Request) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    servers = options.servers(*sys.argv[1].split(","))
-    micro.run(setup, servers, options.name("faults"), trap_signals=True)
+    chosen = [options.servers(*sys.argv[1].split(",")), options.name("faults")]
+    if "access" in settings:  # a folder with certificates and a password
+        folder = Path(settings["access"])
+        ca, cert, key = (folder / name for name in ("ca.pem", "both.pem", "both.key"))
+        chosen.append(options.tls(ca=ca, cert=cert, key=key))
+        chosen.append(options.user_password("service", folder / "password"))
+    micro.run(setup, *chosen, trap_signals=True)

@@ -2,10 +2,11 @@
 
 Run for ten minutes with: python -m tests.faults.soak 600
 
-Servers restart, freeze and go into lame duck mode, instances are replaced, odd messages arrive. At
-the end: each request was answered or failed with a reason within its time-out, and failed only
-where a
-server was at fault; no task, subscription or memory has leaked; every instance can be discovered.
+Servers restart, freeze and go into lame duck mode; certificates are renewed, the password of the
+instances changes, a permission is withdrawn and given back; instances over TCP and WebSocket are
+replaced, odd messages arrive. At the end: each request was answered or failed with a reason within
+its time-out, and failed only where a server or operator was at fault; each kind of fault has
+happened; no task, subscription or memory has leaked; every instance can be discovered.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import random
 import signal
 import statistics
 import sys
+import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -30,9 +31,11 @@ import nats.errors
 
 import micro
 from micro import options
-from micro.testing import NatsServer, free_port, nats_server
+from micro.testing import free_port
 
+from .access import Access
 from .hostile import hostile, send_raw
+from .nodes import Node
 
 PROGRAM = Path(__file__).with_name("program.py")
 TIMEOUT = 2.0
@@ -46,63 +49,24 @@ RATE = 1000
 INSTANCES = 3
 MIX = {"echo": 88, "short": 8, "failing": 2, "add": 2}
 EXPECTED = {"failing": "500", "add": "400"}
-PARKED = "ParkedTasks._serve"
+KINDS = (
+    *("restart", "freeze", "lame duck", "replace", "hostile"),
+    *("certificates", "password", "permission", "WebSocket instance"),
+)
+PARKED = "TaskPool._serve"
 IDLE_TASKS = 64
 """Parked tasks that an instance may keep for the next requests."""
 OTHER_TASKS = 8
 """Others by which instances may differ, such as a round trip that is just being made."""
 GROWTH = 24 * 1024
 """KiB by which the instance that lives longest may grow between the first and the last third."""
+ALL_KINDS = 60
+"""Seconds in which each kind of fault has to happen."""
+WITHDRAWN = "short"
+"""The endpoint that the instances are not permitted to serve for a while."""
 
 Vitals = dict[str, Any]
 """What an instance tells of itself; see the program."""
-
-CONFIG = """
-server_name: n{cluster}
-http: "127.0.0.1:{monitor}"
-lame_duck_grace_period: "1s"
-lame_duck_duration: "30s"
-cluster {{ name: soak, listen: "127.0.0.1:{cluster}", routes: [{routes}] }}
-"""
-
-
-@dataclass
-class Node:
-    """A server that comes back on the same port."""
-
-    port: int
-    cluster: int
-    monitor: int
-    config: str = ""
-    server: NatsServer | None = None
-    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-    @property
-    def url(self) -> str:
-        """Where to connect to."""
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it, again if need be."""
-        self.server = self.stack.enter_context(nats_server(config=self.config, port=self.port))
-
-    def signal(self, number: int) -> None:
-        """Send its process a signal."""
-        assert self.server is not None
-        self.server.process.send_signal(number)
-
-    async def gone(self) -> None:
-        """Wait until its process has ended, and start it again."""
-        assert self.server is not None
-        await asyncio.to_thread(self.server.process.wait, 60)
-        await asyncio.to_thread(self.start)
-
-    def subscriptions(self) -> list[int]:
-        """Return how many subscriptions each connection of an instance has."""
-        url = f"http://127.0.0.1:{self.monitor}/connz?limit=1000"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            found = json.load(answer)["connections"]
-        return [each["subscriptions"] for each in found if each.get("name") == "faults"]
 
 
 @dataclass
@@ -128,13 +92,15 @@ class Soak:
         self._asked: set[asyncio.Task[None]] = set()
         self._ctx = micro.Context()
         self._excused_until = 0.0
+        self._launched = 0
         self._rss: list[tuple[float, int]] = []
 
     async def run(self, seconds: float) -> None:
         """Run for some seconds, and check."""
         async with self._cluster():
             await self._ctx.__aenter__()
-            await self._ctx.connect(options.servers(*(node.url for node in self._nodes)))
+            urls = options.servers(*(node.url for node in self._nodes))
+            await self._ctx.connect(urls, *self._access.caller())
             self._instances.append(await self._launch())
             (veteran,) = await self._discovered(1)
             for _ in range(INSTANCES - 1):
@@ -143,41 +109,72 @@ class Soak:
             before = await self._vitals(veteran)
             subscriptions = await self._subscriptions()
             ours = len(asyncio.all_tasks())
+            faults = asyncio.create_task(self._faults(seconds))
             work = [
                 asyncio.create_task(each)
-                for each in (self._load(), self._faults(), self._hostile(), self._sample(veteran))
+                for each in (self._load(), self._hostile(), self._sample(veteran))
             ]
-            done, _ = await asyncio.wait(work, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait([faults, *work], return_when=asyncio.FIRST_COMPLETED)
             for task in work:
                 task.cancel()
             await asyncio.wait(work)
             if self._asked:
                 await asyncio.wait(self._asked)
-            for task in done:
-                task.result()
-            await self._restore()
+            for task in (faults, *work):
+                if not task.cancelled():
+                    task.result()
             await asyncio.sleep(CALM)
+            if seconds >= ALL_KINDS:
+                self._check_kinds()
             await self._check(veteran, before, subscriptions, ours)
             await self._ctx.__aexit__(None, None, None)
 
     @contextlib.asynccontextmanager
     async def _cluster(self) -> AsyncIterator[None]:
-        nodes = [Node(free_port(), free_port(), free_port()) for _ in range(3)]
-        routes = ", ".join(f'"nats://127.0.0.1:{node.cluster}"' for node in nodes)
-        for node in nodes:
-            node.config = CONFIG.format(cluster=node.cluster, monitor=node.monitor, routes=routes)
-            await asyncio.to_thread(node.start)
-        self._nodes = nodes
-        try:
-            yield
-        finally:
-            for process in self._instances:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-            for node in nodes:
-                node.signal(signal.SIGCONT)
-                node.stack.close()
+        with tempfile.TemporaryDirectory() as folder:
+            self._access = Access(Path(folder))
+            self._nodes = [
+                Node(
+                    port=free_port(),
+                    cluster=free_port(),
+                    monitor=free_port(),
+                    websocket=free_port(),
+                    config=Path(folder, f"n{number}.conf"),
+                )
+                for number in range(3)
+            ]
+            self._configure()
+            for node in self._nodes:
+                await asyncio.to_thread(node.start)
+            try:
+                yield
+            finally:
+                for process in self._instances:
+                    if process.returncode is None:
+                        process.kill()
+                        await process.wait()
+                for node in self._nodes:
+                    node.signal(signal.SIGCONT)
+                    node.stack.close()
+
+    def _configure(self) -> None:
+        """Write the configurations of the servers as they have to be now."""
+        routes = ", ".join(f'"nats://127.0.0.1:{node.cluster}"' for node in self._nodes)
+        for node in self._nodes:
+            node.config.write_text(
+                self._access.config(
+                    cluster=node.cluster,
+                    monitor=node.monitor,
+                    websocket=node.websocket,
+                    routes=routes,
+                )
+            )
+
+    def _reload(self) -> None:
+        """Let the servers read their configurations again."""
+        self._configure()
+        for node in self._nodes:
+            node.signal(signal.SIGHUP)
 
     # -- load
 
@@ -223,13 +220,20 @@ class Soak:
 
     # -- faults
 
-    async def _faults(self) -> None:
-        kinds = (self._restart, self._freeze, self._lame_duck, self._replace, self._replace)
+    async def _faults(self, seconds: float) -> None:
+        """Cause faults for some seconds; the last one ends by itself."""
+        end = time.monotonic() + seconds
+        kinds = [
+            *(self._freeze, self._lame_duck, self._replace, self._replace),
+            *(self._certificates, self._password, self._permission),
+        ]
         while True:
-            kind = self._chance.choice(kinds)
-            self.seen.faults[kind.__name__.strip("_")] += 1
-            await kind()
-            await asyncio.sleep(self._chance.uniform(0.5, 2))
+            self._chance.shuffle(kinds)
+            for kind in kinds:
+                if time.monotonic() > end:
+                    return
+                await kind()
+                await asyncio.sleep(self._chance.uniform(0.5, 2))
 
     @contextlib.contextmanager
     def _excuse(self) -> Iterator[None]:
@@ -241,6 +245,7 @@ class Soak:
             self._excused_until = time.monotonic() + SETTLING
 
     async def _restart(self) -> None:
+        self.seen.faults["restart"] += 1
         node = self._chance.choice(self._nodes)
         with self._excuse():
             node.signal(signal.SIGKILL if self._chance.random() < 0.5 else signal.SIGTERM)
@@ -249,16 +254,20 @@ class Soak:
         await asyncio.sleep(SETTLING)
 
     async def _freeze(self) -> None:
+        # The first freeze is short, so that a short run has every kind.
+        seconds = self._chance.choice((1, 3, 8, 40) if self.seen.faults["freeze"] else (1, 3))
+        self.seen.faults["freeze"] += 1
         node = self._chance.choice(self._nodes)
         with self._excuse():
             node.signal(signal.SIGSTOP)
             try:
-                await asyncio.sleep(self._chance.choice((1, 3, 8, 40)))
+                await asyncio.sleep(seconds)
             finally:
                 node.signal(signal.SIGCONT)
         await asyncio.sleep(SETTLING)
 
     async def _lame_duck(self) -> None:
+        self.seen.faults["lame duck"] += 1
         node = self._chance.choice(self._nodes)
         with self._excuse():
             node.signal(signal.SIGUSR2)
@@ -267,6 +276,7 @@ class Soak:
 
     async def _replace(self) -> None:
         """Replace an instance, never the oldest; no request may fail for that."""
+        self.seen.faults["replace"] += 1
         new = await self._launch()
         old = self._instances.pop(self._chance.randrange(1, len(self._instances)))
         self._instances.append(new)
@@ -277,13 +287,57 @@ class Soak:
             elapsed = time.monotonic() - began
             self.seen.violations.append(f"an instance ended with {code} after {elapsed:.1f} s")
 
-    async def _restore(self) -> None:
-        """Have every server running."""
+    async def _certificates(self) -> None:
+        """Renew all certificates, for which no request may fail; then a server restarts."""
+        self._access.renew_certificates()
+        self._reload()
+        self.seen.faults["certificates"] += 1
+        await self._restart()
+
+    async def _password(self) -> None:
+        """Change the password of the instances, whose connections the servers end."""
+        old = self._access.password
+        with self._excuse():
+            self._access.change_password()
+            self._reload()
+            async with asyncio.timeout(20):
+                while await self._admitted(old):
+                    await asyncio.sleep(0.1)
+            self.seen.faults["password"] += 1
+        await asyncio.sleep(SETTLING)
+
+    async def _admitted(self, password: str) -> bool:
+        """Return whether some server still takes a password."""
         for node in self._nodes:
-            assert node.server is not None
-            node.signal(signal.SIGCONT)
-            if node.server.process.poll() is not None:
-                await asyncio.to_thread(node.start)
+            settings = [*self._access.caller()[:1], options.user_password("service", password)]
+            with contextlib.suppress(micro.ConnectError):
+                async with micro.Context() as ctx:
+                    await ctx.connect(options.servers(node.url), *settings)
+                return True
+        return False
+
+    async def _permission(self) -> None:
+        """Forbid the instances to serve an endpoint, until none does, and permit it again."""
+        subject = f"faults.{WITHDRAWN}"
+        with self._excuse():
+            self._access.denied = [subject]
+            self._reload()
+            async with asyncio.timeout(20):
+                while await self._is_served(subject):
+                    await asyncio.sleep(0.1)
+            self.seen.faults["permission"] += 1
+            await asyncio.sleep(self._chance.uniform(0, 3))
+            self._access.denied = []
+            self._reload()
+        await asyncio.sleep(SETTLING)
+
+    async def _is_served(self, subject: str) -> bool:
+        # Other servers of the cluster may not learn that nobody is there: then nothing answers.
+        try:
+            await self._ctx.client.request(subject, b"", timeout=1)
+        except nats.errors.Error:
+            return False
+        return True
 
     # -- hostile messages
 
@@ -298,12 +352,17 @@ class Soak:
     # -- observation
 
     async def _launch(self) -> asyncio.subprocess.Process:
-        urls = [node.url for node in self._nodes]
+        over_websocket = self._launched % 2 == 1
+        self._launched += 1
+        urls = [f"wss://127.0.0.1:{node.websocket}" for node in self._nodes]
+        if over_websocket:
+            self.seen.faults["WebSocket instance"] += 1
+        else:
+            urls = [node.url for node in self._nodes]
         self._chance.shuffle(urls)  # they begin with different servers
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(PROGRAM),
-            ",".join(urls),
+            *(str(PROGRAM), ",".join(urls), f"access={self._access.folder}"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -343,6 +402,11 @@ class Soak:
         found = [await asyncio.to_thread(node.subscriptions) for node in self._nodes]
         return sorted(count for counts in found for count in counts)
 
+    def _check_kinds(self) -> None:
+        for kind in KINDS:
+            if not self.seen.faults[kind]:
+                self.seen.violations.append(f"no {kind} has happened")
+
     async def _check(
         self, veteran: str, before: Vitals, subscriptions: list[int], ours: int
     ) -> None:
@@ -377,7 +441,7 @@ class Soak:
             seen.violations.append(f"the oldest instance grew by {growth} KiB")
         slope = statistics.linear_regression(times, sizes).slope * 60 if len(sizes) > 1 else 0.0
         print(f"requests     {seen.sent}: {dict(seen.outcomes)}, slowest {seen.slowest:.2f} s")
-        print(f"excused      {dict(seen.excused)} (a server was at fault)")
+        print(f"excused      {dict(seen.excused)} (a server or an operator was at fault)")
         print(f"faults       {dict(seen.faults)}")
         print(f"memory       {growth:+.0f} KiB in the oldest instance, {slope:+.0f} KiB a minute")
         tasks = [count_tasks(vitals) for vitals in after.values()]
