@@ -50,6 +50,7 @@ from micro_etcd.errors import (
     EtcdUnavailableError,
 )
 
+MAX_DELIVER = 1024  # bytes of a subject; the server ends the connection after a line of 4096
 MISSED_ACKS = 3  # heartbeats without an answer, or without progress of a full window
 logger = logging.getLogger("micro.etcd.service")
 
@@ -167,13 +168,14 @@ class WatchEndpoints:
         tokens = subject.split(".")
         if (
             not plain
+            or len(subject) > MAX_DELIVER
             or not all(tokens)
             or any(wild in subject for wild in "*>")
             or not subject.startswith(self._deliver_prefixes)
         ):
             allowed = ", ".join(self._deliver_prefixes)
             raise EtcdInvalidArgumentError(
-                f"invalid deliver {subject!r}: expected a subject below {allowed}"
+                f"invalid deliver {subject[:MAX_DELIVER]!r}: expected a subject below {allowed}"
             )
 
 

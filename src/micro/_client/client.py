@@ -117,7 +117,7 @@ class Client(Publishing):
             nats.errors.TimeoutError: No answer in time.
             ClosedError: The connection is closed; a `nats.errors.ConnectionClosedError`, too.
             PayloadTooLargeError: The request exceeds the server's `max_payload`.
-            ConfigError: A header cannot be sent.
+            ConfigError: A header cannot be sent, or the subject is too long.
         """
         payload = b"" if data is None else data
         if self._nc.is_closed:

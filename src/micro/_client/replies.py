@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from micro._client.requester import in_time
+from micro._errors import PayloadTooLargeError
 from micro._published import publish
 from micro._wire import nats_py
 from micro._wire.closing import check_open
@@ -20,6 +23,10 @@ from micro._wire.frames import Message
 from micro._wire.paths import path_of
 
 NO_RESPONDERS = "503"
+
+
+class _TooLargeError(PayloadTooLargeError, nats.errors.MaxPayloadError):
+    """A request that exceeds the server's `max_payload`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,8 @@ class Until:
 class Replies:
     """The replies to one request: an async context manager that yields them as they arrive.
 
-    Time that the consumer spends between two replies does not count.
+    Time that the consumer spends between two replies does not count. Time in which the server does
+    not take the request does.
 
     Attributes:
         reason: The reason of the end: `timeout`, `stall`, `count`, `sentinel` or `no responders`;
@@ -73,14 +81,32 @@ class Replies:
 
     async def __aenter__(self) -> Self:
         check_open(self._nc)
-        inbox = self._nc.new_inbox()
-        self._subscription = await self._path.subscribe(inbox, "", self._receive)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._left
         try:
-            await self._nc.publish(self._subject, self._data, reply=inbox, headers=self._headers)
+            await self._send(end)
+        except nats.errors.TimeoutError:
+            self.reason = "timeout"
+            await self._close()
         except BaseException:
             await self._close()
             raise
+        self._left = end - loop.time()
         return self
+
+    async def _send(self, end: float) -> None:
+        """Subscribe and send the request, by the end of the time to wait."""
+        congestion = self._path.congestion
+        if congestion.on:
+            await in_time(congestion.over(), end)
+        inbox = self._nc.new_inbox()
+        self._subscription = await self._path.subscribe(inbox, "", self._receive)
+        try:
+            sending = self._path.publish(self._subject, self._data, self._headers, inbox.encode())
+        except PayloadTooLargeError as error:
+            raise _TooLargeError(error.size, error.limit) from None
+        if sending is not None:
+            await in_time(sending, end)
 
     async def __aexit__(
         self,

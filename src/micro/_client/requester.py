@@ -76,7 +76,7 @@ class Requester:
         reply = b"%b%d" % (self._inbox, self._number)
         deadline = loop.time() + timeout
         if self._path.congestion.on:
-            await _in_time(self._path.congestion.over(), deadline)
+            await in_time(self._path.congestion.over(), deadline)
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[reply] = future, deadline
         try:
@@ -84,7 +84,7 @@ class Requester:
                 headers = _deadline.with_patience(headers, timeout)
             sending = self._path.publish(subject, data, headers, reply)
             if sending is not None:
-                await _in_time(sending, deadline)
+                await in_time(sending, deadline)
             if deadline < self._next_look:
                 self._look_at(deadline)
             answer = await future
@@ -143,7 +143,7 @@ class Requester:
             self._look_at(max(following, now + LEAST_PAUSE))
 
 
-async def _in_time(waiting: Awaitable[object], deadline: float) -> None:
+async def in_time(waiting: Awaitable[object], deadline: float) -> None:
     """Wait for a server that takes data slowly; that time counts, too."""
     try:
         async with asyncio.timeout_at(deadline):

@@ -15,7 +15,7 @@ from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
 from micro._wire.congestion import CongestedError
-from micro._wire.fast_transport import ServersSubjectError
+from micro._wire.fast_transport import LongSubjectError, ServersSubjectError
 
 RETRY_AFTER_SECONDS = "1"
 
@@ -144,6 +144,12 @@ class Outcomes:
             self._count(ServiceError(403, "reply subject not allowed"))
             text = "answer to %r dropped: its reply subject %r is the server's, see reply_prefixes"
             self._log.log("dollar", text, request, request.reply, code=403)
+            return None
+        if isinstance(error, LongSubjectError):
+            self.counters.rejected += 1
+            self._count(ServiceError(400, "reply subject too long"))
+            text = "answer to %r dropped: its reply subject of %d bytes is too long"
+            self._log.log("long", text, request, len(request.raw_reply), code=400)
             return None
         if isinstance(error, CongestedError):
             self.counters.rejected += 1

@@ -14,6 +14,12 @@ MAX_METADATA_BYTES = 128 * 1024
 RESERVED_METADATA_PREFIX = "_nats"
 VERBS = ("PING", "INFO", "STATS")
 
+MAX_CONTROL_LINE = 4096
+"""Bytes of a control line by default: a server ends the connection after a longer one."""
+
+MAX_SUBJECT_BYTES = MAX_CONTROL_LINE - 128
+"""Limit on a subject with its queue group; the rest is for a reply subject, ids and sizes."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SUBJECT = re.compile(r"(?:(?:\*|[^\s.*>]+)\.)*(?:[*>]|[^\s.*>]+)")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
@@ -50,12 +56,31 @@ def check_description(description: object) -> str:
     return description
 
 
+def check_length(kind: str, *parts: str) -> None:
+    """Check that subjects fit into one control line of the server.
+
+    Raises:
+        ConfigError: They are too long together.
+    """
+    size = sum(map(len, parts))
+    if size > MAX_SUBJECT_BYTES // 4:  # a character has up to four bytes
+        size = sum(len(part.encode(errors="replace")) for part in parts)
+    if size > MAX_SUBJECT_BYTES:
+        raise ConfigError(
+            f"invalid {kind} of {size} bytes: expected at most {MAX_SUBJECT_BYTES}, "
+            "since a server ends the connection after a longer line"
+        )
+
+
 def check_name(kind: str, name: object) -> str:
     """Return the checked name of a service, endpoint or instance.
 
     Raises:
-        ConfigError: The name has characters other than ASCII letters, digits, `-` and `_`.
+        ConfigError: The name has characters other than ASCII letters, digits, `-` and `_`, or is
+            longer than a subject may be.
     """
+    if isinstance(name, str):
+        check_length(f"{kind} name", name)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"invalid {kind} name {name!r}: expected letters, digits, '-' or '_'")
     return name
@@ -91,6 +116,7 @@ def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
             f"invalid subject {subject!r}: expected tokens separated by dots, without white space, "
             "'*' and '>' only as whole tokens, '>' last"
         )
+    check_length("subject", subject)
     if allow_wildcards:
         return subject
     if subject[0] == "*" or subject[-1] == ">":
@@ -110,6 +136,7 @@ def check_prefix(kind: str, prefix: object) -> str:
         ConfigError: The prefix holds a wildcard, white space or an empty token.
     """
     if is_text(prefix) and _SUBJECT.fullmatch(prefix) and not _has_wildcards(prefix):
+        check_length(kind, prefix)
         return prefix
     raise ConfigError(
         f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"

@@ -60,6 +60,13 @@ class EndpointOwner(EventOwner):
             ConnectError: The server does not answer.
         """
         scope = self._scope
+        narrowed = scope.options.narrowed(
+            queue_group=queue_group,
+            pending_bytes_limit=pending_bytes_limit,
+            pending_msgs_limit=pending_msgs_limit,
+            middlewares=middlewares,
+            **options,
+        )
         config = EndpointConfig(
             scope.service,
             scope.instance,
@@ -69,16 +76,11 @@ class EndpointOwner(EventOwner):
                 allow_wildcards=allow_wildcards,
             ),
             subjects.check_metadata(metadata),
-            scope.options.narrowed(
-                queue_group=queue_group,
-                pending_bytes_limit=pending_bytes_limit,
-                pending_msgs_limit=pending_msgs_limit,
-                middlewares=middlewares,
-                **options,
-            ),
+            narrowed,
             stats_handler,
             scope.prefix,
         )
+        subjects.check_length("subject with queue group", config.subject, narrowed.queue_group)
         return await self._add(config, handler, ServedEndpoint)
 
     def add_group(
@@ -115,6 +117,7 @@ class EndpointOwner(EventOwner):
             **options,
         )
         prefix = subjects.join(scope.prefix, name)
+        subjects.check_length("group name", prefix)
         return Group(scope._replace(prefix=prefix, options=narrowed), self._add)
 
 

@@ -176,11 +176,14 @@ def add_service(  # noqa: PLR0913 - the documented signature
         **options,
     )
     scope = Scope(identity.name, identity.id, "", outermost)
+    prefix = subjects.check_prefix(
+        "API prefix", subjects.DEFAULT_API_PREFIX if api_prefix is None else api_prefix
+    )
+    longest = subjects.control_subject("STATS", prefix, identity.name, identity.id)
+    subjects.check_length("discovery subject", longest)
     config = ServiceConfig(
         identity=identity,
-        api_prefix=subjects.check_prefix(
-            "API prefix", subjects.DEFAULT_API_PREFIX if api_prefix is None else api_prefix
-        ),
+        api_prefix=prefix,
         now=clock,
         error_handler=error_handler,
         done_handler=done_handler,

@@ -9,6 +9,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod
 
 from nats.aio.client import Client as NatsClient
 
+from micro._wire.congestion import Congestion
+
 if TYPE_CHECKING:
     from micro._wire.fence import Round
     from micro._wire.permissions import Expectation, Watcher
@@ -29,10 +31,12 @@ class ClientState:
         pings: Its unanswered PINGs, each with the number of its connection.
         round: The fence whose PING has not been sent yet.
         outstanding: Limits the messages that wait for the acknowledgements of streams.
+        congestion: Its congestion on the public path, which all its users share.
         requester: The requester that all `Client` objects of it share.
     """
 
     __slots__ = (
+        "congestion",
         "dependants",
         "end",
         "expectations",
@@ -57,6 +61,7 @@ class ClientState:
         self.pings: dict[asyncio.Task[float], int] = {}
         self.round: Round | None = None
         self.outstanding: Any = None
+        self.congestion = Congestion()
         self.requester: ReferenceType[Any] | None = None
 
 

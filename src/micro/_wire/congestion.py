@@ -26,12 +26,14 @@ class Congestion:
 
     Attributes:
         on: Whether the path is congested.
+        unsent: Bytes of the messages that wait for their turn on the public path.
     """
 
-    __slots__ = ("_waiting", "on")
+    __slots__ = ("_waiting", "on", "unsent")
 
     def __init__(self) -> None:
         self.on = False
+        self.unsent = 0
         self._waiting: list[Callable[[], None]] = []
 
     def when_over(self, callback: Callable[[], None]) -> None:

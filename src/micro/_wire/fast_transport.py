@@ -23,6 +23,7 @@ from nats.aio.transport import Transport
 from micro import _native
 from micro._errors import ConfigError, MicroError, PayloadTooLargeError
 from micro._protocol.headers import header_block
+from micro._protocol.subjects import MAX_CONTROL_LINE
 from micro._wire import nats_py
 from micro._wire.congestion import MAX_UNSENT, PORTION, SMALL, CongestedError, Congestion
 from micro._wire.frames import Message, Sink
@@ -34,12 +35,28 @@ VARIABLE = "MICRO_TRANSPORT"
 
 DOLLAR = ord("$")
 
+MAX_FRAMES = 16 * 1024
+"""Unsent messages above which the path is congested, however small they are."""
+
 MANY = 128
 """Messages after which a write does not wait for the end of the turn: the server can begin."""
 
 
 class ServersSubjectError(MicroError):
     """A reply subject that begins with `$` and so belongs to the server."""
+
+
+class LongSubjectError(ConfigError):
+    """A subject, with a reply subject, that is longer than a line which the server accepts."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"invalid subject and reply subject of {size} bytes: expected at most {MAX_TARGET}"
+        )
+
+
+MAX_TARGET = MAX_CONTROL_LINE - len("12345678 12345678 ")
+"""Bytes of a subject and a reply subject that leave room for two sizes."""
 
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]")
@@ -138,7 +155,7 @@ class FastTransport(Transport):
         if subject[0] == DOLLAR:
             raise ServersSubjectError(subject)
         size = len(data)
-        if size <= self._room and not headers:  # most answers
+        if size <= self._room and not headers and len(subject) <= MAX_TARGET:  # most answers
             self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
             self._payload_bytes = unsent = self._payload_bytes + size
             if unsent > PORTION:
@@ -150,6 +167,8 @@ class FastTransport(Transport):
         self._send(subject, data, None)
 
     def _send(self, target: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
+        if len(target) > MAX_TARGET:
+            raise LongSubjectError(len(target))
         block = header_block(headers) if headers else b""
         size = len(block) + len(data)
         if size > self._max_payload:
@@ -171,8 +190,7 @@ class FastTransport(Transport):
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
         elif len(self._frames) % MANY == 0 and self._room < 0:
-            self._flush()
-            self._flush_due = True  # it still is
+            self._relieve()
 
     def _relieve(self) -> None:
         """Write a part of a batch, or stop it while the stream takes no more."""
@@ -180,7 +198,8 @@ class FastTransport(Transport):
         self._flush()
         self._flush_due = due  # the end of the batch or turn flushes the rest
         stream = self._stream
-        if self._payload_bytes > PORTION and stream is not None and stream.live:
+        much = self._payload_bytes > PORTION or len(self._frames) > MAX_FRAMES
+        if much and stream is not None and stream.live:
             self.congestion.on = True
             self._room = -1
 

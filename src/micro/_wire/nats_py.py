@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro._protocol.headers import decode_headers
+from micro._protocol.subjects import check_length
 from micro._wire.client_state import state_of
 from micro._wire.frames import Message
 
@@ -114,7 +115,12 @@ def gives_messages_at_once() -> bool:
 async def subscribe(
     nc: NatsClient, subject: str, queue: str, receive: Callable[[Message], None]
 ) -> Subscription:
-    """Subscribe and pass each message to a function as soon as it is read."""
+    """Subscribe and pass each message to a function as soon as it is read.
+
+    Raises:
+        ConfigError: The subject and the queue group are too long.
+    """
+    check_length("subject with queue group", subject, queue)
     if not gives_messages_at_once():
 
         async def call(msg: Msg) -> None:
@@ -231,6 +237,7 @@ def guard(nc: NatsClient) -> None:
     if state.guarded:
         return
     state.guarded = True
+    _never_wait_for_flusher(nc)
     build = getattr(nc, "_build_message", None)
     process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
         nc, "_process_headers", None
@@ -261,6 +268,24 @@ def guard(nc: NatsClient) -> None:
 
     nc._build_message = build_or_skip  # type: ignore[method-assign]  # once for all messages
     nc._process_headers = process_any  # type: ignore[method-assign]  # once for all messages
+
+
+def _never_wait_for_flusher(nc: NatsClient) -> None:
+    """Have a client ask for a flush only once: it would wait when a stalled server takes no data.
+
+    nats-py does so itself for messages, but not for SUB and UNSUB.
+    """
+    flush: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(nc, "_flush_pending", None)
+    if flush is None or not hasattr(nc, "_flush_queue"):
+        return
+
+    async def flush_once(force_flush: bool = False) -> Any:
+        queue: asyncio.Queue[Any] | None = nc._flush_queue
+        if force_flush or queue is None or queue.empty():
+            return await flush(force_flush)
+        return None
+
+    nc._flush_pending = flush_once  # type: ignore[method-assign]  # once for all commands
 
 
 def abandonment(nc: NatsClient) -> str | None:

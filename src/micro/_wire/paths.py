@@ -19,8 +19,9 @@ from micro import _native
 from micro._errors import PayloadTooLargeError
 from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
+from micro._wire.client_state import state_of
 from micro._wire.congestion import MAX_UNSENT, SMALL, CongestedError, Congestion
-from micro._wire.fast_transport import ServersSubjectError
+from micro._wire.fast_transport import MAX_TARGET, LongSubjectError, ServersSubjectError
 from micro._wire.frames import Message, Sink
 from micro._wire.stepping import go_on
 
@@ -59,7 +60,7 @@ class Path(Protocol):
             None when the message has been sent, else an awaitable that sends it.
 
         Raises:
-            ConfigError: A header cannot be sent.
+            ConfigError: A header cannot be sent, or the subjects are too long.
             PayloadTooLargeError: The message exceeds the server's `max_payload`.
             CongestedError: Too much is waiting to be sent.
             nats.errors.Error: The message is lost.
@@ -126,9 +127,8 @@ class PublicPath:
         _native.check()
         nats_py.guard(nc)
         self.nc = nc
-        self.congestion = Congestion()
+        self.congestion = state_of(nc).congestion
         self._full = nats_py.max_pending_size(nc) // 2
-        self._unsent = 0
         self._watching: asyncio.Task[None] | None = None
 
     def subscribe(self, subject: str, queue: str, sink: Sink) -> Coroutine[Any, Any, Subscription]:
@@ -149,11 +149,13 @@ class PublicPath:
         reply: bytes = b"",
     ) -> Awaitable[object] | None:
         nc, size = self.nc, len(data)
+        if (length := len(subject.encode()) + len(reply)) > MAX_TARGET:
+            raise LongSubjectError(length)
         if headers:  # nats-py would not count them, the server does
             size += check_headers(headers)
         if size > nc.max_payload:
             raise PayloadTooLargeError(size, nc.max_payload)
-        if self._unsent + size > MAX_UNSENT // 3 and size > SMALL:  # nats-py makes copies
+        if self.congestion.unsent + size > MAX_UNSENT // 3 and size > SMALL:  # nats-py makes copies
             raise CongestedError("too much is waiting to be sent")
         publishing = nc.publish(subject, data, reply.decode(), dict(headers) if headers else None)
         if nc.pending_data_size + size > self._full:
@@ -178,7 +180,7 @@ class PublicPath:
 
     async def _wait(self, publishing: Coroutine[Any, Any, None], size: int) -> None:
         """Publish in a task, and wait until the server takes data again."""
-        self._unsent += size
+        self.congestion.unsent += size
         if not self.congestion.on:
             self.congestion.on = True
             self._watching = asyncio.create_task(self._watch())
@@ -186,7 +188,7 @@ class PublicPath:
             await publishing
             await self.congestion.over()  # nats-py gives up waiting after a while
         finally:
-            self._unsent -= size
+            self.congestion.unsent -= size
 
     async def _watch(self) -> None:
         while self.nc.is_connected and self.nc.pending_data_size > self._full:  # noqa: ASYNC110 - no event

@@ -176,6 +176,52 @@ async def test_requests_to_a_stalled_server_are_bounded_and_time_out_in_time(
                     break
 
 
+async def test_many_replies_to_a_stalled_server_are_bounded_and_end_in_time(
+    connect: Connect, slow: NatsServer
+) -> None:
+    nc = await connect(slow.url)
+    client = micro.Client(nc)
+    peak = Peak()
+    slow.freeze()
+    longest = 0.0
+
+    async def ask(data: bytes) -> str | None:
+        async with client.request_many("nobody", data, until=micro.Until(max_wait=0.2)) as replies:
+            assert [reply async for reply in replies] == []
+        peak.look()
+        return replies.reason
+
+    try:
+        for data in (b"", *[PAYLOAD] * 8):
+            began = time.monotonic()
+            reasons = await asyncio.gather(*(ask(data) for _ in range(20)))
+            longest = max(longest, time.monotonic() - began)
+            assert set(reasons) == {"timeout"}
+    finally:
+        slow.thaw()
+
+    assert peak.growth < 48 * MIB
+    assert longest < 2
+
+
+async def test_small_requests_for_many_replies_never_wait_for_a_stalled_server(
+    connect: Connect, slow: NatsServer
+) -> None:
+    """Each one subscribes, publishes and unsubscribes: nats-py queues no more than 1,024."""
+    nc = await connect(slow.url)
+    client = micro.Client(nc)
+    slow.freeze()
+    try:
+        while not nc.pending_data_size:  # until the socket takes no more
+            await nc.publish("nobody", PAYLOAD[:100_000])
+            await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            for _ in range(4):
+                await asyncio.gather(*(client.ping(max_wait=0.05) for _ in range(300)))
+    finally:
+        slow.thaw()
+
+
 async def test_requests_go_on_when_the_server_takes_data_again(
     connect: Connect, slow: NatsServer
 ) -> None:
