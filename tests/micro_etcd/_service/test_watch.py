@@ -378,7 +378,19 @@ async def test_a_permission_missing_is_raised(
 
 @pytest.mark.parametrize(
     "deliver",
-    ["", "orders.new", "_INBOX.*", "_INBOX.>", "_INBOX.a b", "_INBOX..a", "_INBOXES", "$SYS.x"],
+    [
+        *(
+            "",
+            "orders.new",
+            "_INBOX.*",
+            "_INBOX.>",
+            "_INBOX.a b",
+            "_INBOX..a",
+            "_INBOXES",
+            "$SYS.x",
+        ),
+        "_INBOX." + "a" * 4096,
+    ],
 )
 async def test_events_go_to_inboxes_only(
     deliver: str, serving: Instance, caller: NatsClient
