@@ -21,7 +21,6 @@ class NotFoundError(Exception):
     pass
 
 
-# --8<-- [start:module]
 desk = micro.service("desk", "1.0.0", exception_handlers={NotFoundError: 404})
 orders = desk.group("orders", max_in_flight=64)
 
@@ -39,8 +38,6 @@ async def status() -> str:
     return "open"
 
 
-# --8<-- [end:module]
-# --8<-- [start:class]
 class ShopApi(Protocol):
     @micro.endpoint
     async def place(self, order: Order) -> Receipt:
@@ -66,13 +63,10 @@ class Shop(ShopApi):
         self.number = 1
 
 
-# --8<-- [end:class]
-# --8<-- [start:setup]
 async def setup(ctx: micro.Context) -> None:
     await ctx.add(desk)
     await ctx.add(Shop(first_number=100))
 
 
-# --8<-- [end:setup]
 if __name__ == "__main__":
     micro.run(setup, trap_signals=True)

@@ -28,6 +28,7 @@ from micro._errors import (
     ClosedError,
     ConfigError,
     ConnectError,
+    ContractDriftError,
     ExpectationError,
     IncompatibleContractError,
     InvalidAnswerError,
@@ -45,6 +46,7 @@ from micro._errors import (
 )
 from micro._events.consumer import Consumer
 from micro._events.delivery import Delivery
+from micro._handlers.codec import Codec
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Handler, Request, Response
 from micro._handlers.typed import cheap
@@ -73,11 +75,13 @@ __all__ = [
     "AlreadyRespondedError",
     "Client",
     "ClosedError",
+    "Codec",
     "ConfigError",
     "ConnectError",
     "ConnectOption",
     "Consumer",
     "Context",
+    "ContractDriftError",
     "ContractRegistry",
     "DeclaredGroup",
     "DeclaredService",

@@ -9,6 +9,7 @@ MicroError
 ├── PayloadTooLargeError (ValueError)  a message exceeds the server's limit
 ├── ConnectError (ConnectionError)     the server cannot be reached, or refuses us
 ├── IncompatibleContractError          an endpoint's schema breaks its contract
+├── ContractDriftError                 a client and a service have incompatible schemas
 ├── InvalidAnswerError (ValueError)    an answer is not of the type that the caller expects
 ├── PermissionDeniedError              the server refuses a subscription
 ├── StreamCaptureError                 a stream acknowledged a request in place of a service
@@ -113,6 +114,34 @@ class IncompatibleContractError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.service, self.artifact, self.causes)
+
+
+class ContractDriftError(MicroError):
+    """The schemas of a bound client are not compatible with those of the service.
+
+    Attributes:
+        service: The name of the service.
+        endpoint: The name of the endpoint.
+        drifts: The differences, each naming a member, by instance: its id and version.
+    """
+
+    def __init__(self, service: str, endpoint: str, drifts: Mapping[str, Sequence[str]]) -> None:
+        reasons = "; ".join(
+            f"instance {instance}: {', '.join(lines)}" for instance, lines in drifts.items()
+        )
+        super().__init__(
+            f"the client does not fit endpoint {endpoint!r} of service {service!r}: {reasons}"
+        )
+        self.service = service
+        self.endpoint = endpoint
+        self.drifts = {instance: tuple(lines) for instance, lines in drifts.items()}
+
+    def copy(self) -> ContractDriftError:
+        """Return the same error anew, to raise it once more."""
+        return ContractDriftError(self.service, self.endpoint, self.drifts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.service, self.endpoint, self.drifts)
 
 
 class InvalidAnswerError(MicroError, ValueError):

@@ -31,6 +31,11 @@ MESSAGES: list[tuple[Exception, str]] = [
         "'place.request' of service 'shop' breaks its contract: the registry gives no reason",
     ),
     (
+        micro.ContractDriftError("shop", "place", {"A1 (version 2.0.0)": ("x", "y"), "B": ("z",)}),
+        "the client does not fit endpoint 'place' of service 'shop': "
+        "instance A1 (version 2.0.0): x, y; instance B: z",
+    ),
+    (
         micro.InvalidAnswerError("a.b", [{"type": "t", "loc": ["items", 0], "msg": "bad"}] * 2),
         "answer from 'a.b' is not of the expected type: items.0: bad and 1 more",
     ),

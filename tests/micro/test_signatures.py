@@ -124,7 +124,7 @@ TABLE = [
         {"/setup": REQUIRED, "*options": REQUIRED, "trap_signals": False, "client": None},
     ),
 ]
-INHERITED = {"max_in_flight", "timeout", "reply_prefixes", "exception_handlers"}
+INHERITED = {"max_in_flight", "timeout", "reply_prefixes", "exception_handlers", "codec"}
 ADDED = {
     "run": {"grace"},
     "add_endpoint": {"stats_handler", "allow_wildcards", *INHERITED},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -20,6 +20,7 @@ from micro._client.requester import requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
 from micro._errors import PayloadTooLargeError, RemoteServiceError, StreamCaptureError
 from micro._handlers.bound_handler import UNSET
+from micro._handlers.codec import Codec
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
@@ -28,12 +29,14 @@ from micro._wire.client_state import latest
 from micro._wire.closing import check_open
 
 if TYPE_CHECKING:
+    from micro._client.drift import OnDrift
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
 
 logger = logging.getLogger("micro.client")
 
 M = TypeVar("M", bound="PingInfo")
 R = TypeVar("R")
+A = TypeVar("A")
 
 PUB_ACK = b'{"stream":'
 """The beginning of the acknowledgement of a stream, as JetStream writes it."""
@@ -149,6 +152,7 @@ class Client(Publishing):
         returns: type[R],
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> R: ...
 
     @overload
@@ -160,6 +164,7 @@ class Client(Publishing):
         returns: None = ...,
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> None: ...
 
     @overload
@@ -171,6 +176,7 @@ class Client(Publishing):
         returns: Any,
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> Any: ...
 
     async def call(
@@ -181,6 +187,7 @@ class Client(Publishing):
         returns: Any = None,
         timeout: float = 1,
         headers: dict[str, str] | None = None,
+        codec: Codec | None = None,
     ) -> Any:
         """Send a value to a typed endpoint and return its answer as a value.
 
@@ -194,6 +201,7 @@ class Client(Publishing):
                 the payload itself, None to ignore it.
             timeout: Seconds to wait for the answer; see `request`.
             headers: Further headers.
+            codec: The form of payload and answer; JSON by default.
 
         Raises:
             RemoteServiceError: The service answered with an error; `errors` lists invalid members.
@@ -204,9 +212,57 @@ class Client(Publishing):
         """
         from micro._client import payloads  # imports pydantic
 
-        decode = payloads.decoder(returns)
-        answer = await self.request(subject, payloads.encode(payload), headers, timeout)
-        return payloads.read(decode, answer.data, subject)
+        read = payloads.reader_of(returns, codec)
+        if codec is not None:
+            headers = payloads.headers_of(headers, codec)
+        data = payloads.encode(payload, codec)
+        answer = await self.request(subject, data, headers, timeout)
+        return read(answer.data, subject)
+
+    def bind(
+        self,
+        api: Callable[..., A],
+        *,
+        service: str | None = None,
+        timeout: float = 1,
+        headers: Mapping[str, str] | None = None,
+        on_drift: OnDrift = "raise",
+        recheck: float = 15.0,
+    ) -> A:
+        """Return a client that has the methods of a declaration, with its types.
+
+            shop = client.bind(ShopApi)
+            receipt = await shop.place(Order(item="tea"))
+
+        The first call compares the schemas of the declaration with those of the instances. An
+        instance that adds an optional member, for example, still fits. If no instance fits, calls
+        of the endpoint raise `ContractDriftError`; if some fit, the log names the others. Raw
+        endpoints have no method.
+
+        Args:
+            api: A Protocol or class with methods declared by `micro.endpoint`, such as the service
+                itself. Of a class without, all public methods are endpoints of the `service`.
+            service: The name of the service; by default that of `micro.service`. Without one the
+                schemas are not compared.
+            timeout: Seconds to wait for each answer; see `request`.
+            headers: Further headers of each request.
+            on_drift: `raise`, `warn` to log in place of an error, or `ignore` to compare nothing.
+            recheck: Seconds after which the next call looks for new instances.
+
+        Raises:
+            ConfigError: The value is no class, or declares no endpoints.
+        """
+        from micro._client import bound
+
+        return bound.bind(
+            api,
+            self,
+            service,
+            timeout=timeout,
+            headers=headers,
+            on_drift=on_drift,
+            recheck=recheck,
+        )
 
     def request_many(
         self,

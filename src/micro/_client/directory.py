@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import nats.errors
 
@@ -12,6 +12,8 @@ from micro._errors import ConfigError
 if TYPE_CHECKING:
     from micro._client.client import Client
     from micro._protocol.models import ServiceInfo
+
+T = TypeVar("T")
 
 
 class Directory:
@@ -51,9 +53,22 @@ class Directory:
         self._known[service, endpoint] = subjects[0]
         return subjects[0]
 
-    def forget(self, service: str, endpoint: str) -> None:
-        """Ask for the subject again the next time."""
-        self._known.pop((service, endpoint), None)
+    async def calling(self, service: str, endpoint: str, call: Callable[[str], Awaitable[T]]) -> T:
+        """Call an endpoint; once more if its subject has changed.
+
+        Raises:
+            nats.errors.NoRespondersError: No instance of the service runs.
+            ConfigError: No instance has the endpoint, or several have the name.
+        """
+        subject = await self.subject(service, endpoint)
+        try:
+            return await call(subject)
+        except nats.errors.NoRespondersError:  # a new version may have another subject
+            self._known.pop((service, endpoint), None)
+            renamed = await self.subject(service, endpoint)
+            if renamed == subject:
+                raise
+            return await call(renamed)
 
 
 def _subjects(infos: Iterable[ServiceInfo], endpoint: str) -> list[str]:

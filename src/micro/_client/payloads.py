@@ -1,86 +1,117 @@
-"""The payloads of typed calls: values as JSON, and `bytes`, which are the payload itself."""
+"""The payloads of typed calls: values in JSON or the form of a codec, and `bytes`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from micro._errors import ConfigError, InvalidAnswerError
 from micro._handlers.bound_handler import UNSET
+from micro._handlers.codec import CONTENT_TYPE, JSON, Codec
+from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of
 
 MAX_KEPT = 1024
 """Types whose decoders are kept; programs have fewer."""
 
-_decoders: dict[Any, Callable[[bytes], Any]] = {}
+_readers: dict[Any, Reader] = {}
 
 
-def encode(value: Any) -> bytes:
-    """Return the payload of a value: nothing for `UNSET`, itself for bytes, else JSON.
+def encode(value: Any, codec: Codec | None = None) -> bytes:
+    """Return the payload of a value: nothing for `UNSET`, itself for bytes, else encoded.
 
     Raises:
-        ConfigError: The value has no JSON.
+        ConfigError: The value cannot be encoded.
     """
-    if isinstance(value, BaseModel):
-        return value.__pydantic_serializer__.to_json(value, by_alias=True)
-    if isinstance(value, bytes):
-        return value
+    if value.__class__ is bytes:
+        payload: bytes = value
+        return payload
     if value is UNSET:
         return b""
     try:
+        if codec is not None and codec is not JSON:
+            return codec.encode(value, Any)
+        if isinstance(value, BaseModel):
+            return value.__pydantic_serializer__.to_json(value, by_alias=True)
         return to_json(value)
-    except (TypeError, ValueError) as error:  # of pydantic_core, which names the type
+    except (TypeError, ValueError) as error:  # pydantic_core names the type
         raise ConfigError(f"invalid payload of type {type(value).__name__!r}: {error}") from error
 
 
-def decoder(returns: Any) -> Callable[[bytes], Any]:
-    """Return the decoder of answers of a type: None ignores them, bytes are themselves, else JSON.
-
-    It raises a `ValidationError` for other answers.
+def written(encoder: Encoder, value: Any) -> bytes:
+    """Return the payload of a value of a declared type.
 
     Raises:
-        ConfigError: pydantic does not know the type.
+        ConfigError: The value is not of the type.
     """
     try:
-        return _decoders.get(returns) or _keep(returns)
+        if value.__class__ is encoder.model:
+            return encoder.encode_model(value)
+        return encoder.encode(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"invalid payload of type {type(value).__name__!r}: {error}") from error
+
+
+def headers_of(headers: dict[str, str] | None, codec: Codec | None) -> dict[str, str] | None:
+    """Return headers with the content type of a codec."""
+    if codec is None or codec is JSON:
+        return headers
+    return {CONTENT_TYPE: codec.content_type, **(headers or {})}
+
+
+class Reader:
+    """A reader of the answers of one type.
+
+    Args:
+        decoder: The decoder; None ignores the answers.
+    """
+
+    __slots__ = ("_decode", "_invalid")
+
+    def __init__(self, decoder: Decoder | None) -> None:
+        self._decode = _ignore if decoder is None else decoder.decode
+        self._invalid = () if decoder is None else decoder.invalid
+
+    def __call__(self, data: bytes, subject: str) -> Any:
+        """Return the value of an answer from a subject.
+
+        Raises:
+            InvalidAnswerError: The answer is not of the type.
+        """
+        try:
+            return self._decode(data)
+        except self._invalid as error:
+            raise InvalidAnswerError(subject, _listed(error)) from error
+
+
+def reader_of(returns: Any, codec: Codec | None) -> Reader:
+    """Return the reader of answers of a type: None ignores them, bytes are themselves.
+
+    Raises:
+        ConfigError: pydantic, or the codec, does not know the type.
+    """
+    key = returns, codec
+    try:
+        reader = _readers.get(key)
     except TypeError:  # an annotation that cannot be hashed
-        return _decoder(returns)
+        return _reader(returns, codec)
+    if reader is None:
+        if len(_readers) >= MAX_KEPT:
+            _readers.clear()
+        reader = _readers[key] = _reader(returns, codec)
+    return reader
 
 
-def read(decode: Callable[[bytes], Any], data: bytes, subject: str) -> Any:
-    """Return the value of an answer from a subject.
+def _reader(returns: Any, codec: Codec | None) -> Reader:
+    return Reader(None if returns is None else decoder_of(returns, codec))
 
-    Raises:
-        InvalidAnswerError: The decoder refuses the answer.
-    """
-    try:
-        return decode(data)
-    except ValidationError as error:
+
+def _listed(error: Exception) -> list[dict[str, Any]]:
+    if isinstance(error, ValidationError):
         listed = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidAnswerError(subject, [dict(each) for each in listed]) from error
-
-
-def _keep(returns: Any) -> Callable[[bytes], Any]:
-    if len(_decoders) >= MAX_KEPT:
-        _decoders.clear()
-    decoder = _decoders[returns] = _decoder(returns)
-    return decoder
-
-
-def _decoder(returns: Any) -> Callable[[bytes], Any]:
-    if returns is bytes:
-        return bytes
-    if returns is None:
-        return _ignore
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(returns)
-        return adapter.validator.validate_json
-    except PydanticUserError as error:
-        reason = error.message.partition("\n")[0]
-        raise ConfigError(f"invalid type of answer {returns!r}: {reason}") from error
+        return [dict(each) for each in listed]
+    return [{"type": "decoding", "loc": (), "msg": "Payload cannot be decoded"}]
 
 
 def _ignore(data: bytes) -> None:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import nats.errors
-
 from micro._handlers.bound_handler import UNSET
+from micro._handlers.codec import Codec
 from micro._protocol.subjects import check_name, control_subject
 from micro._published import publish
 
@@ -93,6 +92,7 @@ class ServiceClient:
         returns: type[R],
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> R: ...
 
     @overload
@@ -104,6 +104,7 @@ class ServiceClient:
         returns: None = ...,
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> None: ...
 
     @overload
@@ -115,6 +116,7 @@ class ServiceClient:
         returns: Any,
         timeout: float = ...,
         headers: dict[str, str] | None = ...,
+        codec: Codec | None = ...,
     ) -> Any: ...
 
     async def call(
@@ -125,6 +127,7 @@ class ServiceClient:
         returns: Any = None,
         timeout: float = 1,
         headers: dict[str, str] | None = None,
+        codec: Codec | None = None,
     ) -> Any:
         """Call an endpoint of the service by its name; see `Client.call`.
 
@@ -136,25 +139,19 @@ class ServiceClient:
             returns: The type of the answer.
             timeout: Seconds to wait for the answer.
             headers: Further headers.
+            codec: The form of payload and answer; JSON by default.
 
         Raises:
             ConfigError: The service has no such endpoint, or several.
             nats.errors.NoRespondersError: No instance runs.
         """
-        directory = self.client.__directory__
-        subject = await directory.subject(self.service, endpoint)
-        try:
+
+        async def call(subject: str) -> Any:
             return await self.client.call(
-                subject, payload, returns=returns, timeout=timeout, headers=headers
+                subject, payload, returns=returns, timeout=timeout, headers=headers, codec=codec
             )
-        except nats.errors.NoRespondersError:  # a new version may have another subject
-            directory.forget(self.service, endpoint)
-            renamed = await directory.subject(self.service, endpoint)
-            if renamed == subject:
-                raise
-            return await self.client.call(
-                renamed, payload, returns=returns, timeout=timeout, headers=headers
-            )
+
+        return await self.client.__directory__.calling(self.service, endpoint, call)
 
     def instance(self, id: str) -> InstanceClient:
         """Return a client for one instance of the service.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
 import json
 import logging
@@ -14,21 +13,17 @@ from micro._endpoint.dispatcher import CALLS, Dispatcher, Exchange
 from micro._endpoint.options import EndpointOptions
 from micro._endpoint.outcomes import Outcomes
 from micro._endpoint.request_log import RequestLog
+from micro._endpoint.schemas import Schemas
 from micro._endpoint.task_pool import TaskPool
-from micro._handlers.bound_handler import BoundHandler
 from micro._handlers.middleware import fold
 from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
 from micro._protocol.adr32 import endpoint_info, endpoint_stats
-from micro._protocol.subjects import MAX_METADATA_BYTES
 from micro._wire.frames import Message
 from micro._wire.paths import Path
 from micro._wire.subscription import Listener
 
 logger = logging.getLogger("micro.endpoint")
-
-REQUEST_SCHEMA = "micro.request.schema"
-RESPONSE_SCHEMA = "micro.response.schema"
 
 
 class EndpointConfig(NamedTuple):
@@ -149,12 +144,12 @@ class ServedEndpoint:
     )
 
     def __init__(self, path: Path, config: EndpointConfig, handler: AnyHandler, home: Home) -> None:
-        bound = bind(handler, home.threads.run)
+        bound = bind(handler, home.threads.run, config.options.codec)
         self.config = config
         self.public = Endpoint(self)
         self._bound = bound
         self._home = home
-        self._schemas = _schemas(bound)
+        self._schemas = Schemas(bound)
         self._path = path
         self._dispatcher_made: Dispatcher | None = None
         self._listener = self._listen(path)
@@ -263,15 +258,11 @@ class ServedEndpoint:
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
         """Return the endpoint's part of INFO; without `schemas` with hashes in their place."""
         config = self.config
-        described = {
-            key if schemas else f"{key}.sha256": text if schemas else _sha256(text)
-            for key, text in self._schemas.items()
-        }
         return endpoint_info(
             config.name,
             config.subject,
             config.options.queue_group,
-            {**described, **config.metadata},
+            {**self._schemas.described(schemas=schemas), **config.metadata},
         )
 
     async def refresh(self) -> None:
@@ -305,19 +296,3 @@ class ServedEndpoint:
             counters,
             {"micro": own, **given} if given or any(own.values()) else None,
         )
-
-
-def _schemas(handler: BoundHandler) -> dict[str, str]:
-    texts = {}
-    for key, schema in (
-        (REQUEST_SCHEMA, handler.request_schema()),
-        (RESPONSE_SCHEMA, handler.response_schema()),
-    ):
-        text = "" if schema is None else json.dumps(schema, separators=(",", ":"))
-        if text and len(text) < MAX_METADATA_BYTES:
-            texts[key] = text
-    return texts
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

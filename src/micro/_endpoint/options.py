@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from micro._errors import ConfigError
+from micro._handlers.codec import Codec
 from micro._handlers.exceptions import (
     ExceptionAnswer,
     ExceptionHandlers,
@@ -37,6 +38,8 @@ class EndpointDefaults(TypedDict, total=False):
     exception_handlers: ExceptionHandlers | None
     """The answers to exceptions by their types, beside the inherited ones: a code, or a function
     that takes the exception and returns a `ServiceError`. The nearest base class counts."""
+    codec: Codec | None
+    """The form of the payloads of typed handlers, JSON unless set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,7 @@ class EndpointOptions:
     timeout: float | None = None
     reply_prefixes: tuple[str, ...] | None = None
     exception_handlers: Mapping[type[Exception], ExceptionAnswer] = field(default_factory=dict)
+    codec: Codec | None = None
 
     def __post_init__(self) -> None:
         subjects.check_queue_group(self.queue_group)

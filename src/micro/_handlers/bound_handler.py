@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+from micro._handlers.codec import Codec
 from micro._handlers.request import Handler, Request
 
 UNSET: Any = inspect.Parameter.empty
@@ -19,6 +20,23 @@ def no_schema() -> None:
     return
 
 
+class Form(NamedTuple):
+    """The form of a payload.
+
+    Attributes:
+        codec: The codec; None for JSON and for bytes.
+        headers: The headers of a message with this payload.
+        told: What discovery says of it, by the ends of the keys.
+    """
+
+    codec: Codec | None = None
+    headers: dict[str, str] | None = None
+    told: dict[str, str] = {}  # noqa: RUF012 - of a tuple, never changed
+
+
+PLAIN = Form()
+
+
 class BoundHandler(NamedTuple):
     """A handler in the form that endpoints run.
 
@@ -27,9 +45,13 @@ class BoundHandler(NamedTuple):
         request_schema: Returns the JSON Schema of the payload, None when it has none.
         response_schema: Returns the JSON Schema of the answer, None when it has none.
         direct: The handler as `(request) -> None` if it is raw and never waits.
+        request: The form of the payload.
+        response: The form of the answer.
     """
 
     call: Handler
     request_schema: Schema = no_schema
     response_schema: Schema = no_schema
     direct: Callable[[Request], None] | None = None
+    request: Form = PLAIN
+    response: Form = PLAIN

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from micro._errors import ConfigError
 from micro._handlers.bound_handler import UNSET, BoundHandler
+from micro._handlers.codec import Codec
 from micro._handlers.request import DONE, Request
 from micro._handlers.returned import returns_a_value
 from micro._handlers.threads import RunInThread
@@ -37,12 +38,17 @@ def cheap(handler: F) -> F:
     return handler
 
 
-def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) -> BoundHandler:
+def bind(
+    handler: AnyHandler,
+    run_in_thread: RunInThread = asyncio.to_thread,
+    codec: Codec | None = None,
+) -> BoundHandler:
     """Return a raw, typed or synchronous handler in the form that endpoints run.
 
     Args:
         handler: The handler.
         run_in_thread: Runs a synchronous handler.
+        codec: The form of payloads and results; JSON by default.
 
     Raises:
         ConfigError: The handler is not callable, its parameters have another form, or it returns a
@@ -53,7 +59,7 @@ def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) ->
     if inspect.isasyncgenfunction(handler):
         name = getattr(handler, "__qualname__", repr(handler))
         raise ConfigError(f"invalid handler {name!r}: expected one answer, not an async generator")
-    payload, wants_request, result = _signature(handler)
+    payload, wants_request, result = signature_of(handler)
     call = _asynchronous(handler, run_in_thread)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
         if returns_a_value(handler):
@@ -67,7 +73,7 @@ def bind(handler: AnyHandler, run_in_thread: RunInThread = asyncio.to_thread) ->
         return BoundHandler(call)
     from micro._handlers import typed_codecs
 
-    return typed_codecs.typed(call, payload, result, wants_request=wants_request)
+    return typed_codecs.typed(call, payload, result, wants_request=wants_request, codec=codec)
 
 
 def _bind_directly(handler: Callable[[Request], Any]) -> BoundHandler:
@@ -87,8 +93,12 @@ def refuse_to_wait(result: object) -> None:
         raise TypeError("a handler marked as cheap must not return an awaitable")
 
 
-def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
-    """Return the payload's type or UNSET, whether the request is wanted, and the result's type."""
+def signature_of(handler: AnyHandler) -> tuple[Any, bool, Any]:
+    """Return the payload's type or UNSET, whether the request is wanted, and the result's type.
+
+    Raises:
+        ConfigError: The parameters have another form than those of handlers.
+    """
     if _is_plain(handler):
         return UNSET, True, None
     name = getattr(handler, "__qualname__", repr(handler))
@@ -108,11 +118,11 @@ def _signature(handler: AnyHandler) -> tuple[Any, bool, Any]:
         case []:
             # A decorator's (*arguments) says nothing: it takes the argument of a raw handler.
             return UNSET, bool(parameters), result
-        case [only] if only is UNSET or _is_request(only):
+        case [only] if only is UNSET or is_request(only):
             return UNSET, True, result
         case [payload]:
             return payload, False, result
-        case [payload, second] if _is_request(second) and not _is_request(payload):
+        case [payload, second] if is_request(second) and not is_request(payload):
             return payload, True, result
     raise form
 
@@ -139,7 +149,7 @@ def _is_plain(handler: AnyHandler) -> bool:
 def _is_filled(parameter: inspect.Parameter) -> bool:
     if parameter.kind is parameter.VAR_KEYWORD:
         return False
-    return parameter.default is UNSET or _is_request(parameter.annotation)
+    return parameter.default is UNSET or is_request(parameter.annotation)
 
 
 def _awaited(result: Any) -> Any:
@@ -148,7 +158,8 @@ def _awaited(result: Any) -> Any:
     return typing.get_args(result)[-1] if awaitable else result
 
 
-def _is_request(annotation: Any) -> bool:
+def is_request(annotation: Any) -> bool:
+    """Return whether a parameter with this annotation takes the request."""
     return isinstance(annotation, type) and issubclass(annotation, Request)
 
 

@@ -22,6 +22,10 @@ SUCCESS_CODE = "Nats-Service-Success-Code"
 
 EVENTS = "events"
 """The field of INFO and STATS that has the handlers of events; no part of ADR-32."""
+REQUEST = "micro.request."
+RESPONSE = "micro.response."
+SCHEMA = "schema"
+"""`micro.request.schema` in the metadata of an endpoint is the JSON Schema of its payloads."""
 
 _PRINTABLE = re.compile(r"[ -~]*")
 _UNPRINTABLE = re.compile(r"[^ -~]")

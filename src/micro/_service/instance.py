@@ -232,7 +232,9 @@ class ServiceInstance:
         if self.config.contracts is not None:
             self._running()
             name = f"{config.group}.{config.name}" if config.group else config.name
-            agreed = await self.config.contracts.metadata(name, bind(handler))
+            agreed = await self.config.contracts.metadata(
+                name, bind(handler, codec=config.options.codec)
+            )
             config = config._replace(metadata={**agreed, **config.metadata})
         home = self._running()
         if config.key in self._endpoints:

@@ -1,0 +1,190 @@
+"""Clients bound to a declaration: the endpoints of a service as methods, with its types."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from types import MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from micro._client import payloads
+from micro._client.drift import RECHECK, DriftCheck, Expected, OnDrift
+from micro._errors import ConfigError, InvalidAnswerError, RemoteServiceError
+from micro._handlers.bound_handler import UNSET
+from micro._handlers.codec import Codec
+from micro._handlers.declared import endpoints_of, public_methods, service_of
+from micro._handlers.typed import is_request, signature_of
+from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of, encoder_of
+from micro._protocol.subjects import check_name
+
+if TYPE_CHECKING:
+    from micro._client.client import Client
+
+A = TypeVar("A")
+
+INVALID_REQUEST = 400
+
+
+class Binding(NamedTuple):
+    """What the methods of a bound client share.
+
+    Attributes:
+        client: The client that sends the requests.
+        service: The name of the service; empty when it is not known.
+        timeout: Seconds to wait for an answer.
+        headers: Further headers of each request.
+        drift: The comparison with the service; None without one.
+    """
+
+    client: Client
+    service: str
+    timeout: float
+    headers: Mapping[str, str] | None
+    drift: DriftCheck | None
+
+
+class BoundClient:
+    """The endpoints of a service as methods; made by `Client.bind`."""
+
+    def __init__(self, name: str, methods: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
+        self.__name = name
+        vars(self).update(methods)
+
+    def __repr__(self) -> str:
+        return f"<client of {self.__name}>"
+
+
+def bind(  # noqa: PLR0913 - options, all keyword-only
+    api: Callable[..., A],
+    client: Client,
+    service: str | None,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None,
+    on_drift: OnDrift = "raise",
+    recheck: float = RECHECK,
+) -> A:
+    """Return a client of a declaration; see `Client.bind`."""
+    if not isinstance(api, type):
+        raise ConfigError(f"invalid declaration {api!r}: expected a class or a Protocol")
+    declared = service_of(api)
+    name = service if service is not None else "" if declared is None else declared.name
+    if name:
+        check_name("service", name)
+    endpoints = endpoints_of(api)
+    if not endpoints and not name:
+        raise ConfigError(
+            f"invalid declaration {api.__qualname__!r}: expected methods with micro.endpoint, or "
+            "the name of the service"
+        )
+    drift = DriftCheck(client, name, on_drift, recheck) if name else None
+    binding = Binding(client, name, timeout, headers, drift)
+    inherited = None if declared is None else declared.options.get("codec")
+    methods: dict[str, Callable[..., Awaitable[Any]]] = {}
+    for method in endpoints or public_methods(api):
+        mark = endpoints.get(method)
+        place = (method, "") if mark is None else (mark.name, mark.subject)
+        codec = inherited
+        group = None if mark is None else mark.group
+        while group is not None and codec is inherited:
+            codec, group = group.options.get("codec") or codec, group.parent
+        if mark is not None:
+            codec = mark.options.get("codec") or codec
+        made = _method(getattr(api, method), place, binding, codec)
+        if made is not None:
+            methods[method] = made
+    bound: Any = BoundClient(api.__qualname__, methods)
+    return bound  # type: ignore[no-any-return]  # it has the methods of the declaration
+
+
+def _method(
+    function: Callable[..., Any], place: tuple[str, str], binding: Binding, codec: Codec | None
+) -> Callable[..., Awaitable[Any]] | None:
+    """Return the method that calls an endpoint; None for a raw handler, which has no types."""
+    own = MethodType(function, object())  # without self
+    payload, wants_request, result = signature_of(own)
+    if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
+        return None
+    _refuse_defaults(own)
+    returns = Any if result is UNSET else result
+    decoder = decoder_of(returns, codec) if returns not in (None, type(None)) else None
+    encoder = None if payload is UNSET else encoder_of(payload, codec)
+    if binding.drift is not None:
+        binding.drift.expect(*place, _expected(payload, returns, codec, encoder, decoder))
+    return _call(binding, place, _argument_of(own, encoder is not None), encoder, decoder)
+
+
+def _expected(
+    payload: Any,
+    returns: Any,
+    codec: Codec | None,
+    encoder: Encoder | None,
+    decoder: Decoder | None,
+) -> Expected:
+    typed = encoder is not None and payload is not bytes
+    reads = decoder is not None and returns is not bytes
+    return Expected(
+        encoder if typed else None,
+        decoder_of(payload, codec) if typed else None,
+        decoder if reads else None,
+        encoder_of(returns, codec) if reads else None,
+    )
+
+
+def _refuse_defaults(function: Callable[..., Any]) -> None:
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.default is not UNSET and not is_request(parameter.annotation):
+            name = getattr(function, "__qualname__", "")
+            raise ConfigError(
+                f"invalid endpoint {name!r}: parameter {parameter.name!r} has a default, so the "
+                "service does not fill it"
+            )
+
+
+def _argument_of(function: Callable[..., Any], takes_one: bool) -> Callable[..., Any]:
+    """Return what reads the payload from the arguments of a call."""
+    signature = inspect.signature(function)
+    first = next(iter(signature.parameters), "")
+
+    def read(*arguments: Any, **named: Any) -> Any:
+        given = signature.bind(*arguments, **named)
+        given.apply_defaults()
+        return given.arguments[first] if takes_one else UNSET
+
+    return read
+
+
+def _call(
+    binding: Binding,
+    place: tuple[str, str],
+    argument_of: Callable[..., Any],
+    encoder: Encoder | None,
+    decoder: Decoder | None,
+) -> Callable[..., Awaitable[Any]]:
+    client, drift, (endpoint, declared) = binding.client, binding.drift, place
+    form = None if encoder is None else encoder.form.headers
+    headers = {**(form or {}), **(binding.headers or {})} or None
+    decode = payloads.Reader(decoder)
+
+    async def call(*arguments: Any, **named: Any) -> Any:
+        value = argument_of(*arguments, **named)
+        data = b"" if encoder is None else payloads.written(encoder, value)
+        if drift is not None:
+            await drift.before(endpoint)
+
+        async def send(subject: str) -> Any:
+            answer = await client.request(subject, data, headers, binding.timeout)
+            return decode(answer.data, subject)
+
+        try:
+            if declared:
+                return await send(declared)
+            return await client.__directory__.calling(binding.service, endpoint, send)
+        except (RemoteServiceError, InvalidAnswerError) as error:
+            of_payload = isinstance(error, InvalidAnswerError) or error.code == INVALID_REQUEST
+            if drift is not None and of_payload:
+                await drift.after(endpoint, error)
+            raise
+
+    call.__name__ = endpoint
+    return call

@@ -1,0 +1,1 @@
+"""Adapters for libraries: codecs, and resources of handlers."""
