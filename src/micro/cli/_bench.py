@@ -17,7 +17,7 @@ from rich.table import Table
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ServiceError
-from micro.cli._discover import complete_name
+from micro.cli._completion import complete_endpoint, complete_name
 from micro.cli._flags import Connection, Json, parse_duration
 from micro.cli._output import (
     NoAnswerError,
@@ -117,7 +117,10 @@ def bench(  # noqa: PLR0913 - flags of a command
     service: Annotated[
         str, typer.Argument(metavar="SERVICE", autocompletion=complete_name, help="The service.")
     ],
-    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its endpoint.")],
+    endpoint: Annotated[
+        str,
+        typer.Argument(metavar="ENDPOINT", autocompletion=complete_endpoint, help="Its endpoint."),
+    ],
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
     ] = "",

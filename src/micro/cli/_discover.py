@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Annotated, Any
 
-import nats.errors
 import typer
 
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError
 from micro._protocol.models import PingInfo, ServiceInfo
+from micro.cli._completion import complete_name
 from micro.cli._flags import Connection, Json
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
+from micro.cli._payloads.schema_table import fields_of
 
-COMPLETION = 0.3
-"""Seconds that the completion of a shell waits."""
-
-
-def complete_name(incomplete: str) -> list[str]:
-    """Return the names of running services for the completion of a shell."""
-    connection = Connection(timeout=COMPLETION)
-    try:
-        names = asyncio.run(_names(connection))
-    except (MicroError, nats.errors.Error, OSError):
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-async def _names(connection: Connection) -> list[str]:
-    async with ToolConnection(connection.settings()) as link:
-        instances = await Client(link.nc).ping(max_wait=connection.limit)
-    return sorted({instance.name for instance in instances})
-
+SCHEMA_SUFFIX = ".schema"
+SCHEMA_TITLES = {"micro.request.schema": "request", "micro.response.schema": "response"}
 
 Name = Annotated[
     str | None,
@@ -64,15 +48,32 @@ def ping(connection: Connection, name: Name = None, as_json: Json = False) -> No
     execute(_ping(connection, name, as_json), as_json=as_json)
 
 
-def info(connection: Connection, name: Name = None, id: Id = None, as_json: Json = False) -> None:
-    """Show the endpoints, subjects and metadata of services.
+class SchemaForm(StrEnum):
+    """The form of the schemas of endpoints."""
+
+    table = "table"
+    raw = "raw"
+    none = "none"
+
+
+def info(
+    connection: Connection,
+    name: Name = None,
+    id: Id = None,
+    schema: Annotated[
+        SchemaForm, typer.Option("--schema", help="The form of the schemas of endpoints.")
+    ] = SchemaForm.table,
+    as_json: Json = False,
+) -> None:
+    """Show the endpoints, subjects, metadata and schemas of services.
 
     Examples:
       micro info
       micro info echo
+      micro info echo --schema raw
       micro info echo VMKS6MHK1A3NX9OB6ZL5AB --json
     """
-    execute(_info(connection, name, id, as_json), as_json=as_json)
+    execute(_info(connection, name, id, schema, as_json), as_json=as_json)
 
 
 async def _ls(connection: Connection, as_json: bool) -> None:
@@ -128,7 +129,9 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
     print_rows(rows, "Service", "Version", "Instance", "RTT", right=("RTT",))
 
 
-async def _info(connection: Connection, name: str | None, id: str | None, as_json: bool) -> None:
+async def _info(
+    connection: Connection, name: str | None, id: str | None, schema: SchemaForm, as_json: bool
+) -> None:
     async with ToolConnection(connection.settings()) as link:
         client = Client(link.nc)
         answers = await client.info(name, max_wait=connection.limit, max_interval=connection.stall)
@@ -139,14 +142,14 @@ async def _info(connection: Connection, name: str | None, id: str | None, as_jso
         print_json([info.as_dict() for info in instances])
         return
     for info in instances:
-        _print_info(info)
+        _print_info(info, schema)
 
 
 def _order(instance: PingInfo) -> tuple[str, str, str]:
     return instance.name, instance.version, instance.id
 
 
-def _print_info(info: ServiceInfo) -> None:
+def _print_info(info: ServiceInfo, schema: SchemaForm) -> None:
     print_line(f"{info.name} {info.version}  instance {info.id}", style="bold")
     if info.description:
         print_line(f"  {info.description}")
@@ -156,8 +159,28 @@ def _print_info(info: ServiceInfo) -> None:
     print_rows(rows, "  Endpoint", "Subject", "Queue group")
     for endpoint in info.endpoints:
         for key, value in endpoint.metadata.items():
-            print_line(f"  {endpoint.name}  {key}: {value}")
+            if schema is SchemaForm.raw or not key.endswith(SCHEMA_SUFFIX):
+                print_line(f"  {endpoint.name}  {key}: {value}")
+            elif schema is SchemaForm.table:
+                _print_schema(endpoint.name, key, value)
     print_line("")
+
+
+def _print_schema(endpoint: str, key: str, text: str) -> None:
+    """Print a schema as a table, or as it is if it is none."""
+    title = f"  {endpoint}  {SCHEMA_TITLES.get(key, key)}"
+    try:
+        fields = fields_of(text)
+    except (ValueError, RecursionError):
+        print_line(f"{title}: {text}")
+        return
+    if fields[0].path == "":
+        print_line(f"{title}: {fields[0].type}")
+        return
+    print_line(title)
+    words = {True: "yes", False: ""}
+    rows = [(f"    {f.path}", f.type, words[f.required], f.default) for f in fields]
+    print_rows(rows, "    Field", "Type", "Required", "Default")
 
 
 def no_answer(link: ToolConnection, name: str | None = None, id: str | None = None) -> MicroError:

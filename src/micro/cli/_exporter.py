@@ -14,7 +14,7 @@ from micro import options
 from micro._errors import ConfigError
 from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Context
-from micro.cli._discover import complete_name
+from micro.cli._completion import complete_name
 from micro.cli._flags import Address, Connection, parse_address
 from micro.cli._output import execute, print_line
 

@@ -86,7 +86,8 @@ def execute(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except ServiceError as error:
-        fail(str(error), Exit.SERVICE_ERROR, as_json=as_json, details=_describe(error))
+        details, lines = _describe(error), _invalid_members(error)
+        fail(str(error), Exit.SERVICE_ERROR, as_json=as_json, details=details, lines=lines)
     except ConfigError as error:
         fail(str(error), Exit.USAGE, as_json=as_json)
     except NoAnswerError as error:
@@ -117,12 +118,27 @@ async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
 
 
 def fail(
-    message: str, code: Exit, *, as_json: bool, details: dict[str, Any] | None = None
+    message: str,
+    code: Exit,
+    *,
+    as_json: bool,
+    details: dict[str, Any] | None = None,
+    lines: Iterable[str] = (),
 ) -> NoReturn:
-    """End the command with a line on standard error, and with JSON on standard output."""
+    """End the command with a line on standard error, and with JSON on standard output.
+
+    Args:
+        message: The line.
+        code: The exit code.
+        as_json: Whether to print JSON.
+        details: Further members of the JSON object.
+        lines: Further lines, which are indented; JSON has them in its details.
+    """
     if as_json:
         print_json({"error": {"message": message, **({} if details is None else details)}})
     typer.echo(f"micro: {clean(message)}", err=True)
+    for line in () if as_json else lines:
+        typer.echo(f"  {clean(line)}", err=True)
     raise typer.Exit(code)
 
 
@@ -145,9 +161,9 @@ def shown_payload(data: bytes) -> Any:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def write_payload(data: bytes) -> None:
-    """Write a payload unchanged; a terminal gets a line end after it."""
-    sys.stdout.buffer.write(data + b"\n" if sys.stdout.isatty() else data)
+def write_payload(data: bytes, *, line: bool = False) -> None:
+    """Write a payload unchanged; a terminal gets a line end after it, or everything with `line`."""
+    sys.stdout.buffer.write(data + b"\n" if line or sys.stdout.isatty() else data)
     sys.stdout.buffer.flush()
 
 
@@ -158,3 +174,17 @@ def _describe(error: ServiceError) -> dict[str, Any]:
         "data": shown_payload(error.data),
         "headers": dict(error.headers),
     }
+
+
+MAX_MEMBERS = 20
+"""Limit on the invalid members of a request that are named."""
+
+
+def _invalid_members(error: ServiceError) -> list[str]:
+    """Return `b: Field required` for each member that a typed handler refused."""
+    members = []
+    for member in error.errors[:MAX_MEMBERS]:
+        where = member.get("loc")
+        path = ".".join(map(str, where)) if isinstance(where, list) else ""
+        members.append(f"{path or 'the payload'}: {member.get('msg', 'invalid')}")
+    return members

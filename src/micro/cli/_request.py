@@ -2,37 +2,89 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import nats.errors
 import typer
+from nats.aio.msg import Msg
 
 from micro._client.client import Client
+from micro._client.replies import Until
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
-from micro.cli._discover import complete_name, no_answer
+from micro.cli._completion import complete_name, complete_target
+from micro.cli._discover import no_answer
 from micro.cli._flags import Connection, Json
 from micro.cli._output import (
+    Exit,
     NoAnswerError,
     execute,
+    fail,
     print_json,
     read_payload,
     shown_payload,
     write_payload,
 )
+from micro.cli._payloads.templates import fill
 
 
-def request(
+@dataclass(frozen=True)
+class _Wanted:
+    """What to send, and how many answers to wait for.
+
+    Attributes:
+        target: The subject, or the name of an endpoint of `service`.
+        service: The name of the service, or None.
+        payload: The payload, perhaps with template functions.
+        headers: The headers, in the same form.
+        templates: Whether the functions are replaced.
+        count: The number of requests.
+        replies: The number of answers to each; 0 for all that arrive in time.
+    """
+
+    target: str
+    service: str | None
+    payload: bytes
+    headers: list[str]
+    templates: bool
+    count: int
+    replies: int
+
+    def message(self, number: int) -> tuple[bytes, dict[str, str]]:
+        """Return the payload and headers of a request."""
+        if not self.templates:
+            return self.payload, dict(map(_parse_header, self.headers))
+        headers = [os.fsdecode(fill(os.fsencode(header), number)) for header in self.headers]
+        return fill(self.payload, number), dict(map(_parse_header, headers))
+
+
+def request(  # noqa: PLR0913 - flags of a command
     connection: Connection,
     target: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="Subject, or the endpoint with --service.")
+        str,
+        typer.Argument(
+            metavar="SUBJECT",
+            help="Subject, or the endpoint with --service.",
+            autocompletion=complete_target,
+        ),
     ],
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
-    ] = "",
+        str | None, typer.Argument(metavar="DATA", help="Payload; - reads standard input.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="A file with the payload.", dir_okay=False
+        ),
+    ] = None,
     service: Annotated[
         str | None,
         typer.Option(
@@ -46,46 +98,95 @@ def request(
         list[str] | None,
         typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header; may be repeated."),
     ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of requests.")] = 1,
+    replies: Annotated[
+        int,
+        typer.Option(
+            "--replies", min=0, help="Answers to wait for; 0 for all until none arrives any more."
+        ),
+    ] = 1,
+    templates: Annotated[
+        bool, typer.Option("--templates/--no-templates", help="Replace {{Count}} and others.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Send a request and print the payload of the answer.
 
     An error answer ends with exit code 5, with its code and description on standard error.
 
+    DATA and headers may have the functions {{Count}}, {{ID}}, {{Unix}}, {{UnixNano}}, {{Time}},
+    {{TimeStamp}} and {{Random 5 10}}. Files and standard input are sent as they are.
+
     Examples:
       micro request echo hello
       micro request --service math add '{"a": 1, "b": 2}'
-      micro request upload - < picture.png
+      micro request upload -f picture.png
       micro request echo hi -H Trace:7 --json
+      micro request orders.place '{"id": {{Count}}}' --count 10
+      micro request cache.clear --replies 0
     """
-    payload = read_payload(data)
-    execute(_request(connection, target, payload, service, header or [], as_json), as_json=as_json)
+    if file is not None and data is not None:
+        fail("give DATA or --file, not both", Exit.USAGE, as_json=as_json)
+    given = "" if data is None else data
+    try:
+        payload = read_payload(given) if file is None else file.read_bytes()
+    except OSError as error:
+        fail(f"cannot read {str(file)!r}: {error.strerror}", Exit.USAGE, as_json=as_json)
+    filled = templates and file is None and given != "-"
+    wanted = _Wanted(target, service, payload, header or [], filled, count, replies)
+    execute(_request(connection, wanted, as_json), as_json=as_json)
 
 
-async def _request(
-    connection: Connection,
-    target: str,
-    payload: bytes,
-    service: str | None,
-    header: list[str],
-    as_json: bool,
-) -> None:
-    headers = dict(map(_parse_header, header))
+async def _request(connection: Connection, wanted: _Wanted, as_json: bool) -> None:
+    wanted.message(1)  # mistakes are told before anything else
+    single = wanted.count == 1 and wanted.replies == 1
     async with ToolConnection(connection.settings()) as link:
-        client = Client(link.nc)
-        subject = target
-        if service is not None:
-            subject = await look_up(link, service, target, connection)
+        subject = wanted.target
+        if wanted.service is not None:
+            subject = await look_up(link, wanted.service, subject, connection)
         check_subject(subject)
-        start = time.perf_counter()
-        try:
-            reply = await client.request(subject, payload, headers, connection.limit)
-        except nats.errors.NoRespondersError:
-            hint = "`micro info` lists the subjects of services"
-            raise NoAnswerError(f"no service listens on {subject!r}; {hint}") from None
-        except TimeoutError as error:
-            raise _explain(link, subject, connection.limit) from error
-        elapsed = time.perf_counter() - start
+        for number in range(1, wanted.count + 1):
+            start = time.perf_counter()
+            async with aclosing(_answers(link, subject, wanted, number, connection)) as answers:
+                async for reply in answers:
+                    elapsed = time.perf_counter() - start
+                    _print(reply, subject, elapsed, as_json=as_json, single=single)
+
+
+async def _answers(
+    link: ToolConnection, subject: str, wanted: _Wanted, number: int, connection: Connection
+) -> AsyncGenerator[Msg, None]:
+    client = Client(link.nc)
+    payload, headers = wanted.message(number)
+    try:
+        if wanted.replies == 1:
+            yield await client.request(subject, payload, headers, connection.limit)
+            return
+        until = Until(
+            max_wait=connection.limit,
+            max_count=wanted.replies or None,
+            max_interval=None if wanted.replies else connection.stall,
+        )
+        arrived = 0
+        async with client.request_many(subject, payload, headers, until=until) as replies:
+            async for reply in replies:
+                arrived += 1
+                yield reply
+        if replies.reason == "no responders":
+            raise nats.errors.NoRespondersError
+        if 0 < arrived < wanted.replies:
+            what = f"{arrived} of {wanted.replies} answers from {subject!r}"
+            raise TimeoutError(f"{what} within {connection.limit:g} s")
+        if arrived == 0:
+            raise nats.errors.TimeoutError
+    except nats.errors.NoRespondersError:
+        hint = "`micro info` lists the subjects of services"
+        raise NoAnswerError(f"no service listens on {subject!r}; {hint}") from None
+    except nats.errors.TimeoutError as error:
+        raise _explain(link, subject, connection.limit) from error
+
+
+def _print(reply: Msg, subject: str, elapsed: float, *, as_json: bool, single: bool) -> None:
     if as_json:
         print_json(
             {
@@ -96,7 +197,7 @@ async def _request(
             }
         )
     else:
-        write_payload(reply.data)
+        write_payload(reply.data, line=not single)
 
 
 LOOK_UP_STALL = 0.3

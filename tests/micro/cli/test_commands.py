@@ -59,7 +59,22 @@ def test_info_shows_endpoints_and_metadata(cli: Cli) -> None:
     assert [one["subject"] for one in instance["endpoints"]] == ["echo", "pid", "slow", "math.add"]
     assert f"echo 1.2.3  instance {instance['id']}" in shown.out
     assert "team: blue" in shown.out
-    assert "micro.request.schema: " in shown.out
+    assert "  add  response: integer" in shown.out
+
+
+def test_info_shows_schemas_as_tables_or_raw(cli: Cli) -> None:
+    table = [line.split() for line in cli.quick("info", "echo").out.splitlines()]
+    raw = cli.quick("info", "echo", "--schema", "raw").out
+    none = cli.quick("info", "echo", "--schema", "none").out
+
+    start = table.index(["add", "request"])
+    assert table[start + 1 : start + 4] == [
+        ["Field", "Type", "Required", "Default"],
+        ["a", "integer", "yes"],
+        ["b", "integer", "yes"],
+    ]
+    assert 'micro.request.schema: {"' in raw
+    assert "response" not in none
 
 
 @pytest.mark.parametrize(
@@ -159,6 +174,76 @@ def test_a_service_error_is_exit_code_5_with_its_code(cli: Cli) -> None:
     assert done.err == "micro: service error 400: invalid request (from 'math.add')\n"
     assert done.json["error"]["code"] == 400
     assert done.json["error"]["data"][0]["loc"] == ["b"]
+
+
+def test_an_invalid_request_names_its_fields(cli: Cli) -> None:
+    done = cli.quick("request", "math.add", '{"a": "x"}')
+
+    assert done.err.splitlines()[1:] == [
+        "  a: Input should be a valid integer, unable to parse string as an integer",
+        "  b: Field required",
+    ]
+
+
+def test_a_request_that_is_no_object_is_told_as_a_whole(cli: Cli) -> None:
+    done = cli.quick("request", "math.add", "3")
+
+    assert done.err.splitlines()[1].startswith("  the payload: ")
+
+
+def test_a_file_is_sent_as_it_is(cli: Cli) -> None:
+    path = cli.folder / "payload"
+    path.write_bytes(b"\x00{{Count}}\xff")
+    done = cli("request", "echo", "-f", str(path), "--json")
+    both = cli.quick("request", "echo", "x", "-f", str(path))
+    missing = cli.quick("request", "echo", "-f", "nowhere")
+
+    assert done.json["data"] == {"base64": "AHt7Q291bnR9ff8="}
+    assert (both.code, both.err) == (2, "micro: give DATA or --file, not both\n")
+    assert (missing.code, missing.err) == (
+        2,
+        "micro: cannot read 'nowhere': No such file or directory\n",
+    )
+
+
+def test_several_requests_fill_in_a_template(cli: Cli) -> None:
+    done = cli.quick("request", "echo", "n {{Count}} {{ .Count }} {{x}}", "--count", "3")
+    raw = cli.quick("request", "echo", "{{Count}}", "--no-templates")
+
+    assert done.out == "n 1 1 {{x}}\nn 2 2 {{x}}\nn 3 3 {{x}}\n"
+    assert raw.out == "{{Count}}"
+
+
+def test_replies_are_gathered_until_enough_or_the_end(cli: Cli) -> None:
+    one = cli.quick("request", "$SRV.PING.echo", "--replies", "0", "--json")
+    few = cli.quick("request", "echo", "hi", "--replies", "2", "--timeout", "300ms")
+    nobody = cli.quick("request", "nobody", "--replies", "2")
+
+    assert [line["data"]["name"] for line in map(json.loads, one.out.splitlines())] == ["echo"]
+    assert (few.code, few.out) == (4, "hi\n")
+    assert few.err == "micro: timed out: 1 of 2 answers from 'echo' within 0.3 s\n"
+    assert nobody.code == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("micro request --service echo a", ["add"]),
+        ("micro request --service echo ", ["add", "echo", "pid", "slow"]),
+        ("micro request ma", ["math.add"]),
+        ("micro bench echo s", ["slow"]),
+        ("micro info e", ["echo"]),
+        ("micro run app", ["app:setup"]),
+    ],
+)
+def test_a_shell_completes_names(cli: Cli, line: str, words: list[str]) -> None:
+    done = cli(
+        _TYPER_COMPLETE_ARGS=line,
+        _MICRO_COMPLETE="complete_fish",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
+
+    assert [shown.partition("\t")[0] for shown in done.out.splitlines()] == words
 
 
 def test_no_answer_in_time_is_exit_code_4(cli: Cli) -> None:

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
+from micro.cli._completion import complete_setup
 from micro.cli._flags import Address, Connection, parse_address, parse_duration
 from micro.cli._output import Exit, fail
+from micro.cli._run.failure import print_failure
 from micro.cli._run.program import LogLevel, Loop, Program
 from micro.cli._run.supervisor import Supervisor
 
@@ -20,7 +22,7 @@ def run(  # noqa: PLR0913 - flags of a command
     target: Annotated[
         str,
         typer.Argument(
-            metavar="MODULE:SETUP", help="The async setup function, or a declared service."
+            metavar="MODULE:SETUP", autocompletion=complete_setup, help="The async setup function."
         ),
     ],
     workers: Annotated[
@@ -98,6 +100,11 @@ def run(  # noqa: PLR0913 - flags of a command
         fail(str(error), Exit.USAGE, as_json=False)
     except MicroError as error:
         fail(str(error), Exit.FAILED, as_json=False)
+    except typer.Exit:
+        raise
+    except Exception as error:  # noqa: BLE001 - the program of the user may raise anything
+        print_failure(error)
+        raise typer.Exit(Exit.FAILED) from None
 
 
 def supervise(program: Program, count: int, *, reload: bool) -> None:

@@ -12,6 +12,7 @@ import threading
 
 from micro._errors import ConfigError, MicroError
 from micro.cli._output import Exit
+from micro.cli._run.failure import print_failure
 from micro.cli._run.program import Program
 
 
@@ -30,6 +31,9 @@ def work(ready_fd: int) -> int:
     except MicroError as error:
         print(f"micro: {error}", file=sys.stderr)  # noqa: T201 - the line for the user
         return Exit.USAGE if isinstance(error, ConfigError) else Exit.FAILED
+    except Exception as error:  # noqa: BLE001 - the program of the user may raise anything
+        print_failure(error)
+        return Exit.FAILED
     return Exit.DONE
 
 

@@ -107,6 +107,24 @@ def test_a_fault_in_the_program_keeps_its_traceback(cli: Cli) -> None:
     assert done.err.endswith("ModuleNotFoundError: No module named 'not_there'\n")
 
 
+@pytest.mark.parametrize("flags", [(), ("--workers", "1")])
+def test_a_failed_setup_shows_the_frames_of_its_author_only(
+    cli: Cli, flags: tuple[str, ...]
+) -> None:
+    (cli.folder / "broken.py").write_text(
+        "async def setup(ctx):\n    raise RuntimeError('no database')\n"
+    )
+    (cli.folder / "unfinished.py").write_text("async def setup(ctx)\n    pass\n")
+    raised = cli("run", "broken:setup", "--log-level", "error", *flags)
+    unread = cli("run", "unfinished:setup", "--log-level", "error", *flags)
+
+    frames = re.findall(r'File "(.*)", line (\d+)', raised.err)
+    assert (raised.code, unread.code) == (1, 1)
+    assert frames == [(str(cli.folder / "broken.py"), "2")]
+    assert "RuntimeError: no database\n" in raised.err
+    assert re.findall(r'File "(.*)", line', unread.err) == [str(cli.folder / "unfinished.py")]
+
+
 def test_without_a_server_it_ends_or_waits(cli: Cli) -> None:
     port = free_port()
     done = cli("run", "app:setup", "--server", f"127.0.0.1:{port}")

@@ -1,0 +1,1 @@
+"""Payloads for people: templates of requests, and schemas as tables."""
