@@ -103,6 +103,53 @@ def test_an_error_of_the_service_is_shown(opened: Browser, server: str) -> None:
     assert "Retry-After" in shown
 
 
+def test_a_phone_shows_one_pane_at_a_time(opened: Browser, server: str) -> None:
+    def shown() -> list[str]:
+        script = "return [...document.querySelectorAll('nav, main, aside')]"
+        script += ".filter((pane) => pane.offsetWidth > 0).map((pane) => pane.localName)"
+        panes = opened.run(script)
+        assert opened.run("return document.documentElement.scrollWidth <= innerWidth")
+        assert isinstance(panes, list)
+        return panes
+
+    opened.resize(390, 600)
+    with running(*SERVICES, "shop", server):
+        opened.until(lambda: "shop" in opened.text("#services"))
+        panes = [shown()]
+        for link in (
+            "#services a",
+            "tbody a[href$='/place/place']",
+            "#facts .close",
+            "main .back",
+        ):
+            opened.run("document.querySelector(arguments[0]).click()", link)
+            opened.until(lambda: shown() != panes[-1])
+            panes.append(shown())
+        opened.run("location.hash = '#/shop/place/place'")
+        opened.until(lambda: "customer" in opened.text("#fields"))
+        opened.run("document.querySelector('#ask').requestSubmit()")
+        opened.until(lambda: "Reply" in opened.text("#reply"))
+        reply_in_view = opened.in_view("#reply h3")
+    opened.resize(1440, 900)
+
+    assert panes == [["nav"], ["main"], ["aside"], ["main"], ["nav"]]
+    assert reply_in_view
+
+
+def test_panes_scroll_by_themselves(opened: Browser, server: str) -> None:
+    opened.resize(1440, 300)
+    with running(*SERVICES, "shop", server):
+        opened.run("location.hash = '#/shop/place/place'")
+        opened.until(lambda: "customer" in opened.text("#fields"))
+        opened.run("document.querySelector('aside').scrollTop = 200")
+        tops = opened.run(
+            "return ['html', 'main', 'aside'].map((one) => document.querySelector(one).scrollTop)"
+        )
+    opened.resize(1440, 900)
+
+    assert tops == [0, 0, 200]
+
+
 def test_without_a_schema_it_is_a_text(opened: Browser, server: str) -> None:
     with running(*SERVICES, "shop", server):
         opened.run("location.hash = '#/shop/echo/echo'")

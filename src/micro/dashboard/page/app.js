@@ -73,8 +73,12 @@ function render() {
   const { name, service, endpoint } = selected();
   renderHead();
   renderServices(service);
-  update($("main"), service ? serviceView(service, endpoint) : emptyView(name));
+  update($("main"), el("a.back", { href: "#" }, "‹ Services"),
+    service ? serviceView(service, endpoint) : emptyView(name));
   renderPanel(service, endpoint);
+  // Below 700 px, only this pane is shown.
+  const isList = name === undefined && service !== undefined;
+  document.body.dataset.pane = !$("panel").hidden ? "endpoint" : isList ? "services" : "service";
 }
 
 function renderHead() {
@@ -198,7 +202,6 @@ function renderPanel(service, endpoint) {
   if (hidden && form?.place === location.hash) return; // the endpoint is gone: keep the input
   if (hidden && $("panel").contains(document.activeElement)) $("main").focus();
   $("panel").hidden = hidden;
-  document.body.classList.toggle("asking", !hidden);
   if (hidden) {
     form = null;
     return;
@@ -288,6 +291,7 @@ function showReply(found) {
       found.is_base64 ? el("p.none", {}, "The payload is not text, and shown as base64.") : null,
       headers.length ? el("dl.metadata", { "aria-label": "Headers" }, headers.map(([name, value]) =>
         el("div", {}, el("dt", {}, name), el("dd", {}, value)))) : null].filter(Boolean));
+  $("reply").scrollIntoView({ block: "nearest" });
 }
 
 // The theme of the system, until the reader chooses one
@@ -317,6 +321,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address holds the selection
   $("main").focus();
 });
-addEventListener("hashchange", render);
+addEventListener("hashchange", () => {
+  render();
+  $("main").scrollTop = 0;
+});
 showTheme();
 follow();
