@@ -10,8 +10,8 @@ import importlib
 import logging
 import os
 from abc import ABCMeta
-from types import ModuleType
-from typing import NamedTuple, TypeVar
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple, TypeVar, cast
 
 from micro._errors import ConfigError
 
@@ -22,10 +22,10 @@ VARIABLE = "MICRO_NATIVE"
 VERSION = "0.1"
 """The versions of `natsmicro-native` that have these interfaces: this one and its patches."""
 
-C = TypeVar("C", bound=type)
+T = TypeVar("T", bound=Any)
 
-specification: dict[str, type] = {}
-"""The Python classes that have accelerated forms, by name."""
+specification: dict[str, Any] = {}
+"""The classes and functions in Python that may have accelerated forms, by name."""
 
 
 class Choice(NamedTuple):
@@ -64,20 +64,28 @@ choice = _choose()
 logger.log(choice.level, "the wire runs in %s", choice.description)
 
 
-def accelerated(specified: C) -> C:
-    """Return the accelerated form of a class, the class itself without one."""
-    specification[specified.__name__] = specified
-    native: C | None = getattr(choice.module, specified.__name__, None)
-    if native is None:
-        return specified
-    native.__doc__ = specified.__doc__
-    for base in specified.__mro__[1:-1]:
-        if isinstance(base, ABCMeta):
-            base.register(native)
-        for name, value in vars(base).items():
-            if not hasattr(native, name):
+def accelerated(specified: T) -> T:
+    """Return the accelerated form of a class or function, the given one without it.
+
+    An accelerated class has only the methods that gain from it: it gets the other ones here.
+    """
+    name = specified.__name__
+    specification[name] = specified
+    native: Any = getattr(choice.module, name, None)
+    if isinstance(native, type):
+        native.__doc__ = specified.__doc__
+        _complete(native, specified.__mro__[:-1])
+    return specified if native is None else cast(T, native)
+
+
+def _complete(native: type, specified: tuple[type, ...]) -> None:
+    for each in specified:
+        for name, value in vars(each).items():
+            missing = not name.startswith("__") and name not in vars(native)
+            if missing and isinstance(value, FunctionType | property):
                 setattr(native, name, value)
-    return native
+        if isinstance(each, ABCMeta):
+            each.register(native)
 
 
 def check() -> None:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from micro._native import accelerated
+
 QUANTILES = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
 MAX_CODES = 64
 MAX_LAST_ERROR = 300
@@ -15,47 +17,52 @@ RECENT = 512
 """Latest requests that the quantiles cover: enough for the 99th, and 20 KB of a busy endpoint."""
 
 
-class EndpointCounters:
+@accelerated
+class Tally:
+    """The number of requests, and the times of their handlers in nanoseconds."""
+
+    __slots__ = ("_latest", "num_requests", "processing_time")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Set everything to zero."""
+        self.num_requests = self.processing_time = 0
+        self._latest: deque[int] | None = None  # most endpoints of a large service are idle
+
+    def handled(self, times: Sequence[int]) -> None:
+        """Count requests whose handlers took these times."""
+        self.num_requests += len(times)
+        self.processing_time += sum(times)
+        if self._latest is None:
+            self._latest = deque(maxlen=RECENT)
+        self._latest.extend(times)
+
+    def latest(self) -> list[int]:
+        """Return the latest times, at most `RECENT` of them, in order."""
+        return list(self._latest or ())
+
+
+class EndpointCounters(Tally):
     """The counters of an endpoint since it was added or reset.
 
     A request counts once it is answered or refused; times are nanoseconds. Quantiles cover the
     latest requests only, so that present slowness shows and memory is bounded.
     """
 
-    __slots__ = (
-        "_recent",
-        "errors",
-        "expired",
-        "last_error",
-        "num_errors",
-        "num_requests",
-        "processing_time",
-        "rejected",
-    )
+    __slots__ = ("errors", "expired", "last_error", "num_errors", "rejected")
 
     def __init__(self) -> None:
+        super().__init__()
         self.reset()
 
     def reset(self) -> None:
         """Set all counters to zero."""
-        self.num_requests = self.num_errors = self.processing_time = 0
-        self.rejected = self.expired = 0
+        self.clear()
+        self.num_errors = self.rejected = self.expired = 0
         self.last_error = ""
         self.errors: dict[int, int] = {}
-        self._recent: deque[int] | None = None  # most endpoints of a large service are idle
-
-    @property
-    def recent(self) -> deque[int]:
-        """The times of the latest handlers."""
-        if self._recent is None:
-            self._recent = deque(maxlen=RECENT)
-        return self._recent
-
-    def handled(self, times: Sequence[int]) -> None:
-        """Count requests whose handlers took these times."""
-        self.num_requests += len(times)
-        self.processing_time += sum(times)
-        self.recent.extend(times)
 
     def fail(self, code: int, description: str) -> None:
         """Count an error; `last_error` becomes `<code>:<description>` as in nats.go."""
@@ -66,7 +73,7 @@ class EndpointCounters:
 
     def quantiles(self) -> dict[str, int]:
         """Return the times of handlers by quantile; empty before the first request."""
-        times = sorted(self._recent or ())
+        times = sorted(self.latest())
         last = len(times) - 1
         return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 

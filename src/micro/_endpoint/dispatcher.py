@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, starmap
+from itertools import chain
 from typing import NamedTuple
 
 from micro._endpoint.options import EndpointOptions
@@ -15,8 +15,8 @@ from micro._endpoint.request_queue import RequestQueue
 from micro._endpoint.runner import Runner
 from micro._endpoint.task_pool import TaskPool
 from micro._handlers.middleware import Work
-from micro._handlers.nats_request import NatsRequest
-from micro._wire.frames import Headers, Message
+from micro._handlers.nats_request import NatsRequest, requests_of
+from micro._wire.frames import Message
 from micro._wire.paths import Path, Reply, reply_anywhere
 
 logger = logging.getLogger("micro.dispatch")
@@ -29,12 +29,12 @@ class Exchange(NamedTuple):
     """How an endpoint makes requests of messages, and what becomes of their answers.
 
     Attributes:
-        request: Makes a request of the parts of a message.
+        requests: Returns the requests of messages, each made when it is asked for.
         reply: Returns what takes the answers on a path; None answers the callers.
         patient: Whether requests may wait for a free place without a limit of time.
     """
 
-    request: Callable[[bytes, bytes, bytes, Headers], NatsRequest] = NatsRequest
+    requests: Callable[[list[Message]], Iterator[NatsRequest]] = requests_of
     reply: Callable[[Path], Reply] | None = None
     patient: bool = False
 
@@ -107,7 +107,7 @@ class Dispatcher:
 
     def receive(self, messages: list[Message]) -> None:
         """Run, queue or refuse requests; must not be called inside a task."""
-        requests: Iterator[NatsRequest] = starmap(self._exchange.request, messages)
+        requests = self._exchange.requests(messages)
         if self._prefixes is not None:
             requests = filter(self._is_allowed, requests)
         self.admit(requests)

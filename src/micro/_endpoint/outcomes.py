@@ -15,7 +15,7 @@ from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error
 from micro._wire.congestion import CongestedError
-from micro._wire.fast_transport import LongSubjectError, ServersSubjectError
+from micro._wire.outbox import LongSubjectError, ServersSubjectError
 
 RETRY_AFTER_SECONDS = "1"
 

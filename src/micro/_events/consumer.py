@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from functools import partial
 from itertools import starmap
 from typing import Any
 
@@ -99,7 +100,7 @@ class ServedConsumer(ServedEndpoint):
         self._settler.ack_wait = await ensure_consumer(path.nc, self._terms, self._owner())
 
     def _exchange(self) -> Exchange:
-        return Exchange(self._settler.take, self._settler.through, patient=True)
+        return Exchange(partial(starmap, self._settler.take), self._settler.through, patient=True)
 
     def _listen(self, path: Path) -> Puller:
         supply = Supply(self._terms, self._waiting, self._ensure)

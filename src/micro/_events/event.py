@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
+from itertools import starmap
 
 from micro._endpoint.dispatcher import Exchange
 from micro._endpoint.endpoint import ServedEndpoint
@@ -47,7 +49,7 @@ class ServedSubscriber(ServedEndpoint):
     __slots__ = ()
 
     def _exchange(self) -> Exchange:
-        return Exchange(_unanswered)
+        return Exchange(partial(starmap, _unanswered))
 
 
 publish(Event)

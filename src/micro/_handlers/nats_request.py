@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
+from itertools import starmap
 from types import SimpleNamespace
-from typing import cast
+from typing import TypeAlias, cast
 
 from micro._errors import AlreadyRespondedError
 from micro._handlers.request import DONE, Request, Response
+from micro._native import accelerated
 from micro._protocol import deadline
 from micro._protocol.headers import decode_headers
 
+Parts: TypeAlias = tuple[bytes, bytes, bytes, "bytes | dict[str, str] | None"]
+"""Subject, reply subject, payload and headers of a message; see `NatsRequest`."""
 
+
+@accelerated
 class NatsRequest(Request):
     """A request that came over NATS, and the answer its handler has given so far.
 
@@ -150,3 +156,9 @@ class NatsRequest(Request):
         # A request made by the handler inherits the deadline and may time out a moment earlier.
         left = self.remaining() if isinstance(error, TimeoutError) else None
         return left is not None and left <= 0
+
+
+@accelerated
+def requests_of(messages: Sequence[Parts]) -> Iterator[NatsRequest]:
+    """Return the requests of messages, each made when it is asked for."""
+    return starmap(NatsRequest, messages)

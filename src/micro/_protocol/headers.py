@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from micro._errors import ConfigError
+from micro._native import accelerated
 from micro._protocol.subjects import is_text
 
 STATUS = "Status"
@@ -24,6 +25,7 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
     return b"NATS/1.0\r\n%b\r\n" % "".join(lines).encode()
 
 
+@accelerated
 def decode_headers(block: bytes) -> dict[str, str]:
     """Return the headers of a received block; of a repeated name the last value.
 

@@ -19,7 +19,8 @@ from micro._ratelimit import LimitedLog, TokenBucket
 from micro._wire import resubscribing
 from micro._wire.fence import fence
 from micro._wire.frames import Message
-from micro._wire.paths import DOLLAR, Path
+from micro._wire.outbox import DOLLAR
+from micro._wire.paths import Path
 from micro._wire.permissions import Expectation
 from micro._wire.resubscribing import Kept
 

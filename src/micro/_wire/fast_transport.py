@@ -21,19 +21,17 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
 from micro import _native
-from micro._errors import ConfigError, MicroError, PayloadTooLargeError
+from micro._errors import ConfigError, PayloadTooLargeError
 from micro._protocol.headers import header_block
-from micro._protocol.subjects import MAX_CONTROL_LINE
 from micro._wire import nats_py
 from micro._wire.congestion import MAX_UNSENT, PORTION, SMALL, CongestedError, Congestion
 from micro._wire.frames import Message, Sink
+from micro._wire.outbox import MAX_TARGET, LongSubjectError, Outbox
 from micro._wire.stream import Stream, StreamOwner
 
 logger = logging.getLogger("micro.transport")
 
 VARIABLE = "MICRO_TRANSPORT"
-
-DOLLAR = ord("$")
 
 MAX_FRAMES = 16 * 1024
 """Unsent messages above which the path is congested, however small they are."""
@@ -42,22 +40,8 @@ MANY = 128
 """Messages after which a write does not wait for the end of the turn: the server can begin."""
 
 
-class ServersSubjectError(MicroError):
-    """A reply subject that begins with `$` and so belongs to the server."""
-
-
-class LongSubjectError(ConfigError):
-    """A subject, with a reply subject, that is longer than a line which the server accepts."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(
-            f"invalid subject and reply subject of {size} bytes: expected at most {MAX_TARGET}"
-        )
-
-
-MAX_TARGET = MAX_CONTROL_LINE - len("12345678 12345678 ")
-"""Bytes of a subject and a reply subject that leave room for two sizes."""
-
+FRAME = 24
+"""Bytes of a frame at most, beside its subjects, headers and payload."""
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]")
 
@@ -113,9 +97,8 @@ class FastTransport(Transport):
     def __init__(self, nc: NatsClient) -> None:
         self.nc = nc
         self.congestion = Congestion()
-        self._frames: list[bytes] = []  # of the next write
-        self._payload_bytes = 0  # of these frames, for nats-py's statistics
-        self._room = -1  # largest payload that can be added to a batch; -1 outside of one
+        self._outbox = Outbox(self._send, self._relieve)
+        self.reply = self._outbox.reply
         self._routes: dict[bytes, Sink] = {}
         self._owner = StreamOwner(self._batch_begins, self._batch_ends, self._writable)
         self._stream: Stream | None = None
@@ -149,20 +132,6 @@ class FastTransport(Transport):
         target = _encode_subject(subject)
         self._send(b"%b %b" % (target, reply) if reply else target, data, headers)
 
-    def reply(self, subject: bytes, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-        if not subject:
-            return
-        if subject[0] == DOLLAR:
-            raise ServersSubjectError(subject)
-        size = len(data)
-        if size <= self._room and not headers and len(subject) <= MAX_TARGET:  # most answers
-            self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
-            self._payload_bytes = unsent = self._payload_bytes + size
-            if unsent > PORTION:
-                self._relieve()
-        else:
-            self._send(subject, data, headers)
-
     def send(self, subject: bytes, data: bytes) -> None:
         self._send(subject, data, None)
 
@@ -173,23 +142,18 @@ class FastTransport(Transport):
         size = len(block) + len(data)
         if size > self._max_payload:
             raise PayloadTooLargeError(size, self._max_payload)
-        if self._payload_bytes + size > MAX_UNSENT and size > SMALL:
+        outbox, stream = self._outbox, self._stream
+        if outbox.payload_bytes + size > MAX_UNSENT and size > SMALL:
             raise CongestedError("too much is waiting to be sent")
-        if block:
-            frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (target, len(block), size, block, data)
-        else:
-            frame = b"PUB %b %d\r\n%b\r\n" % (target, size, data)
-        stream = self._stream
         if stream is None or not stream.live:
-            self._reserve(len(frame))
-        self._frames.append(frame)
-        self._payload_bytes += len(data)
-        if self._payload_bytes > PORTION:
+            self._reserve(len(target) + size + FRAME)
+        outbox.add(target, block, data)
+        if outbox.payload_bytes > PORTION:
             self._relieve()
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-        elif len(self._frames) % MANY == 0 and self._room < 0:
+        elif outbox.room < 0 and len(outbox) % MANY == 0:
             self._relieve()
 
     def _relieve(self) -> None:
@@ -198,10 +162,11 @@ class FastTransport(Transport):
         self._flush()
         self._flush_due = due  # the end of the batch or turn flushes the rest
         stream = self._stream
-        much = self._payload_bytes > PORTION or len(self._frames) > MAX_FRAMES
+        outbox = self._outbox
+        much = outbox.payload_bytes > PORTION or len(outbox) > MAX_FRAMES
         if much and stream is not None and stream.live:
             self.congestion.on = True
-            self._room = -1
+            outbox.room = -1
 
     # -- the transport of nats-py
 
@@ -251,12 +216,11 @@ class FastTransport(Transport):
         if stream is None:
             return
         if self.nc.is_closed:  # for good: there is no next connection to wait for
-            if self._frames and stream.live:
-                self._write(stream, len(self._frames))
-            elif self._frames:
-                logger.error("%d messages are lost with the connection", len(self._frames))
-                self._frames.clear()
-                self._payload_bytes = 0
+            while self._outbox and stream.live:
+                self._write(stream)
+            if self._outbox:
+                logger.error("%d messages are lost with the connection", len(self._outbox))
+                self._outbox.clear()
             self._routes.clear()
             self.congestion.end()
         stream.close()
@@ -278,10 +242,10 @@ class FastTransport(Transport):
 
     def _batch_begins(self) -> None:
         self._flush_due = True
-        self._room = self._max_payload
+        self._outbox.room = self._max_payload
 
     def _batch_ends(self, messages: int, payload_bytes: int) -> None:
-        self._room = -1
+        self._outbox.room = -1
         stats = self.nc.stats
         stats["in_msgs"] += messages
         stats["in_bytes"] += payload_bytes
@@ -300,37 +264,21 @@ class FastTransport(Transport):
         self._flush_due = False
         stream = self._stream
         # nats-py gives a connection up before it closes it: then its buffer is for the next one.
-        if not self._frames or stream is None or not self.nc.is_connected:
+        if not self._outbox or stream is None or not self.nc.is_connected:
             return
-        while self._frames and stream.writable:
-            whole = self._payload_bytes <= 2 * PORTION
-            self._write(stream, len(self._frames) if whole else self._portion())
-        if self.congestion.on and self._payload_bytes <= PORTION:
+        while self._outbox and stream.writable:
+            self._write(stream)
+        if self.congestion.on and self._outbox.payload_bytes <= PORTION:
             self.congestion.end()
 
-    def _portion(self) -> int:
-        """Return how many frames make one portion."""
-        size = 0
-        for number, frame in enumerate(self._frames, 1):
-            size += len(frame)
-            if size > PORTION:
-                return number
-        return len(self._frames)
-
-    def _write(self, stream: Stream, count: int) -> None:
-        nc, frames = self.nc, self._frames
-        payload_bytes = self._payload_bytes
-        if count < len(frames):
-            frames, self._frames = frames[:count], frames[count:]
-            payload_bytes = min(payload_bytes, sum(map(len, frames)))
-        else:
-            self._frames = []
-        nc.stats["out_msgs"] += count
-        nc.stats["out_bytes"] += payload_bytes
-        self._payload_bytes = self._payload_bytes - payload_bytes if self._frames else 0
+    def _write(self, stream: Stream) -> None:
+        # What nats-py has published before the answers is sent before them.
+        frames, count, payload_bytes = self._outbox.take(nats_py.take_pending(self.nc))
+        stats = self.nc.stats
+        stats["out_msgs"] += count
+        stats["out_bytes"] += payload_bytes
         self._waiting_bytes = 0
-        frames[:0] = nats_py.take_pending(nc)  # published before the answers, so sent before them
-        stream.write(b"".join(frames))
+        stream.write(frames)
 
 
 def _too_early(sink: Sink, message: Message) -> None:

@@ -21,13 +21,11 @@ from micro._protocol.headers import check_headers
 from micro._wire import fast_transport, nats_py
 from micro._wire.client_state import state_of
 from micro._wire.congestion import MAX_UNSENT, SMALL, CongestedError, Congestion
-from micro._wire.fast_transport import MAX_TARGET, LongSubjectError, ServersSubjectError
 from micro._wire.frames import Message, Sink
+from micro._wire.outbox import DOLLAR, MAX_TARGET, LongSubjectError, ServersSubjectError
 from micro._wire.stepping import go_on
 
 logger = logging.getLogger("micro.path")
-
-DOLLAR = fast_transport.DOLLAR
 
 Reply = Callable[[bytes, bytes, Mapping[str, str] | None], Awaitable[object] | None]
 """Send an answer to a reply subject, see `Path.reply`."""

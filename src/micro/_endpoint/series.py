@@ -1,0 +1,114 @@
+"""Requests that run one after the other without a task switch: the part that is written for speed.
+
+Everything unusual is in the other methods of the runner.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+from micro._endpoint.counters import Tally
+from micro._endpoint.task_pool import PooledTask, Suspended
+from micro._handlers.middleware import Work
+from micro._handlers.nats_request import NatsRequest
+from micro._handlers.request import Answer
+from micro._handlers.typed import refuse_to_wait
+from micro._native import accelerated
+from micro._wire.congestion import Congestion
+from micro._wire.paths import Reply
+from micro._wire.stepping import Steps
+
+_ENDED = object()
+"""Stands for the future that a finished handler does not wait for."""
+
+
+class Endings(Protocol):
+    """The end of requests. The methods send an answer, or return a coroutine that sends it."""
+
+    clock: Callable[[], float]
+    work: Work
+    answered: deque[bytes]
+    tally: Tally
+
+    def answer(
+        self, request: NatsRequest, data: bytes, headers: dict[str, str] | None = None
+    ) -> Steps | None:
+        """Answer a request."""
+
+    def answer_instead(
+        self, request: NatsRequest, answer: Answer, error: Exception
+    ) -> Steps | None:
+        """Answer a request whose answer cannot be sent."""
+
+    def end(self, request: NatsRequest, started: int) -> Steps | None:
+        """Answer a request whose handler has returned."""
+
+    def fail(self, request: NatsRequest, error: BaseException, started: int) -> Steps | None:
+        """Answer a request whose handler has raised."""
+
+    def begin_to_send(self, request: NatsRequest, sending: Steps) -> Suspended | None:
+        """Take the first step of sending an answer."""
+
+    def suspended(
+        self, request: NatsRequest, started: int, steps: Steps, waits_for: Any
+    ) -> Suspended:
+        """Return a request that waits."""
+
+
+@accelerated
+class Series:
+    """Runs, answers and counts the requests of a batch, one after the other.
+
+    Args:
+        endings: Ends requests.
+        reply: Sends an answer.
+        congestion: The congestion of the path that `reply` takes.
+    """
+
+    __slots__ = ("_congestion", "_endings", "_reply")
+
+    def __init__(self, endings: Endings, reply: Reply, congestion: Congestion) -> None:
+        self._endings = endings
+        self._reply = reply
+        self._congestion = congestion
+
+    def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
+        """Run requests until one suspends, its task is dirty, or the path congested; see `Job`."""
+        endings, congestion = self._endings, self._congestion
+        call, direct, times = endings.work.call, endings.work.direct, []
+        context, cancelling = task.context, task.task.cancelling
+        arrival, began = endings.clock(), perf_counter_ns()
+        started = began
+        try:
+            for request in requests:
+                try:
+                    if request.patience is not None or task.bound is not None:
+                        task.bind(request, arrival, arrival + (started - began) / 1e9)
+                    if direct is None:
+                        steps = call(request)
+                        waits_for = next(steps.__await__(), _ENDED)  # cheaper than StopIteration
+                        if waits_for is not _ENDED:
+                            return endings.suspended(request, started, steps, waits_for)
+                    elif (result := direct(request)) is not None:
+                        refuse_to_wait(result)
+                except BaseException as error:  # noqa: BLE001 - the caller gets an answer in any case
+                    sending = endings.fail(request, error, started)
+                else:
+                    sending = (
+                        endings.answer(request, data)
+                        if (data := request.sent) is not None and not request.sent_headers
+                        else endings.end(request, started)
+                    )
+                ended = perf_counter_ns()
+                times.append(ended - started)
+                if sending is not None and (rest := endings.begin_to_send(request, sending)):
+                    return rest
+                if context != task.expected or cancelling() or congestion.on:
+                    return None
+                started = ended
+        finally:
+            endings.tally.handled(times)
+        return None
