@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -133,6 +134,17 @@ def wait_for_answer(port: int, subject: str, payload: bytes = b"", timeout: floa
     raise SystemExit(f"nobody answers on {subject}")
 
 
+def has_native() -> bool:
+    """Return whether the accelerator is installed."""
+    return find_spec("natsmicro_native") is not None
+
+
+def environment(path: str) -> dict[str, str]:
+    """Return the variables that choose a path: "native", "fast" and "public", or "auto"."""
+    transport = "fast" if path == "native" else path
+    return {"MICRO_TRANSPORT": transport, "MICRO_NATIVE": str(int(path == "native"))}
+
+
 class Services:
     """Services to compare: name -> command, with the URL and the subject of each added to it."""
 
@@ -157,8 +169,8 @@ class Services:
     ) -> None:
         """Start a service; ``arguments`` follow its URL and its subject."""
         command = [*script, f"nats://127.0.0.1:{self.port}", subject(name), *arguments]
-        environment = {"MICRO_TRANSPORT": path}
-        self.pids[name] = self._stack.enter_context(process(command, environment=environment)).pid
+        started = process(command, environment=environment(path))
+        self.pids[name] = self._stack.enter_context(started).pid
         wait_for_answer(self.port, subject(name), payload)
 
     def measure(

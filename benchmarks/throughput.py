@@ -11,6 +11,7 @@ import kit
 
 OURS = [kit.OWN, str(kit.PEERS / "ours.py")]
 NATS_PY = [kit.OWN, str(kit.PEERS / "nats_py.py")]
+PATHS = ("native", "fast", "public") if kit.has_native() else ("fast", "public")
 ORDER = '{"id":1,"name":"a name","quantity":3,"price":9.5,"tags":["a","b","c"],"note":null}'
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -27,7 +28,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 
 def add_services(services: kit.Services, quick: bool) -> list[str]:
     services.add("nats-py subscription", NATS_PY, "raw")
-    for path in ("fast", "public"):
+    for path in PATHS:
         services.add(path, OURS, "echo", path=path)
         services.add(f"{path} 3 middlewares", OURS, "echo", "middlewares", path=path)
         services.add(f"{path} cheap", OURS, "cheap", path=path)
@@ -94,7 +95,7 @@ def typed(count: int, seconds: float, base: str) -> None:
     results: kit.Results = {}
     with kit.server() as server, kit.Services(server.port) as services:
         services.add(base, NATS_PY, "raw")
-        for path in ("fast", "public"):
+        for path in PATHS:
             arguments = ("typed", "middlewares")
             services.add(f"{path} typed", OURS, *arguments, path=path, payload=ORDER.encode())
         names = list(services.pids)

@@ -3,14 +3,27 @@
 
 use pyo3::prelude::*;
 
+mod known;
+mod outbox;
+mod request;
+mod series;
 mod splitter;
+mod tally;
 
 #[pymodule]
 mod natsmicro_native {
     use super::*;
 
     #[pymodule_export]
+    use super::outbox::Outbox;
+    #[pymodule_export]
+    use super::request::{NatsRequest, decode_headers, requests_of};
+    #[pymodule_export]
+    use super::series::Series;
+    #[pymodule_export]
     use super::splitter::FrameSplitter;
+    #[pymodule_export]
+    use super::tally::Tally;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

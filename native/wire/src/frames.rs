@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::is_blank;
+
 /// Takes the frames of a stream, in order.
 pub trait Receiver {
     /// What stops the splitting.
@@ -179,11 +181,6 @@ fn words(data: &[u8], line: Range<usize>) -> Option<([Range<usize>; MOST_WORDS],
         count += 1;
     }
     Some((words, count))
-}
-
-/// The white space of Python's `bytes`.
-pub fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// The most digits that Python reads.

@@ -3,4 +3,18 @@
 //! The Python modules of the same names in `micro` are the specification of each function here.
 #![forbid(unsafe_code)]
 
+pub mod deadline;
 pub mod frames;
+pub mod headers;
+
+/// The white space of Python's `bytes`.
+pub fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Returns a part of some bytes without the white space around it.
+pub fn strip(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !is_blank(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}

@@ -1,0 +1,253 @@
+//! Requests that arrive over NATS; see `micro/_handlers/nats_request.py`.
+
+use std::borrow::Cow;
+
+use natsmicro_wire::{deadline, headers};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
+
+use crate::known;
+
+#[pyclass(subclass, module = "micro._handlers.nats_request")]
+#[derive(Default)]
+pub struct NatsRequest {
+    #[pyo3(get, name = "_subject")]
+    subject: Option<Py<PyAny>>,
+    data: Option<Py<PyAny>>,
+    /// The block as received, or the headers as a dict; None without headers.
+    #[pyo3(get, name = "_headers")]
+    headers: Option<Py<PyAny>>,
+    /// The namespace of the request, once it has been asked for.
+    state: Option<Py<PyAny>>,
+    #[pyo3(get, set)]
+    pub raw_reply: Option<Py<PyAny>>,
+    #[pyo3(get, set)]
+    pub sent: Option<Py<PyAny>>,
+    #[pyo3(get, set)]
+    pub sent_headers: Option<Py<PyAny>>,
+    #[pyo3(get, set)]
+    response: Option<Py<PyAny>>,
+    #[pyo3(get, set)]
+    pub patience: Option<f64>,
+    #[pyo3(get, set)]
+    deadline: Option<f64>,
+    #[pyo3(get, set)]
+    expired: bool,
+    #[pyo3(get, set)]
+    failure: Option<Py<PyAny>>,
+}
+
+impl NatsRequest {
+    fn of_message(message: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let headers = message.get_item(3)?;
+        let patience = if headers.is_none() { None } else { patience(&headers)? };
+        Ok(NatsRequest {
+            subject: Some(message.get_item(0)?.unbind()),
+            raw_reply: Some(message.get_item(1)?.unbind()),
+            data: Some(message.get_item(2)?.unbind()),
+            headers: (!headers.is_none()).then(|| headers.unbind()),
+            patience,
+            ..Default::default()
+        })
+    }
+}
+
+/// Returns the seconds for which the caller waits.
+fn patience(headers: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    if let Ok(block) = headers.cast_exact::<PyBytes>() {
+        return Ok(deadline::from_block(block.as_bytes()));
+    }
+    let value = headers.call_method1(intern!(headers.py(), "get"), (deadline::HEADER,))?;
+    if !value.is_truthy()? {
+        return Ok(None);
+    }
+    Ok(deadline::from_value(value.cast::<PyString>()?.to_str()?.as_bytes()))
+}
+
+#[pymethods]
+impl NatsRequest {
+    #[new]
+    #[pyo3(signature = (*_arguments, **_keywords))]
+    fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> Self {
+        NatsRequest::default()
+    }
+
+    fn __init__(
+        &mut self,
+        subject: Py<PyAny>,
+        reply: Py<PyAny>,
+        data: Py<PyAny>,
+        headers: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let patience = match &headers {
+            Some(headers) => patience(headers)?,
+            None => None,
+        };
+        *self = NatsRequest {
+            subject: Some(subject),
+            raw_reply: Some(reply),
+            data: Some(data),
+            headers: headers.map(Bound::unbind),
+            patience,
+            ..Default::default()
+        };
+        Ok(())
+    }
+
+    fn subject<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        match &self.subject {
+            Some(subject) => {
+                let text = PyString::from_encoded_object(
+                    subject.bind(py),
+                    Some(c"utf-8"),
+                    Some(c"replace"),
+                )?;
+                Ok(text)
+            }
+            None => Ok(PyString::new(py, "")),
+        }
+    }
+
+    fn data(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.data.as_ref().map(|data| data.clone_ref(py))
+    }
+
+    fn headers<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = match self.headers.as_ref().map(|headers| headers.bind(py)) {
+            None => PyDict::new(py),
+            Some(headers) => match headers.cast::<PyDict>() {
+                Err(_) => {
+                    let found = decode_headers(py, headers.cast::<PyBytes>()?.as_bytes().into())?;
+                    if found.contains(deadline::HEADER)? {
+                        found.del_item(deadline::HEADER)?;
+                    }
+                    found
+                }
+                Ok(given) if given.contains(deadline::HEADER)? => {
+                    let found = given.copy()?;
+                    found.del_item(deadline::HEADER)?;
+                    found
+                }
+                Ok(given) => return Ok(given.clone()),
+            },
+        };
+        self.headers = Some(found.clone().into_any().unbind());
+        Ok(found)
+    }
+
+    #[pyo3(signature = (data, headers=None))]
+    fn respond<'py>(
+        slf: &Bound<'py, Self>,
+        data: Bound<'py, PyAny>,
+        headers: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if slf.borrow().sent.is_some() {
+            return Err(already_responded(slf)?);
+        }
+        let data = if data.is_exact_instance_of::<PyBytes>() { data } else { exact_bytes(data)? };
+        let headers = match headers {
+            Some(headers) if headers.is_truthy()? => {
+                Some(py.get_type::<PyDict>().call1((headers,))?.unbind())
+            }
+            _ => None,
+        };
+        let mut request = slf.borrow_mut();
+        if headers.is_some() {
+            request.sent_headers = headers;
+        }
+        request.sent = Some(data.unbind());
+        Ok(known::DONE.get(py)?.clone())
+    }
+
+    #[getter]
+    fn state(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(state) = &self.state {
+            return Ok(state.clone_ref(py));
+        }
+        let state = known::NAMESPACE.get(py)?.call0()?.unbind();
+        Ok(self.state.insert(state).clone_ref(py))
+    }
+
+    fn share_state(&mut self, origin: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.state = Some(origin.getattr(intern!(origin.py(), "state"))?.unbind());
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // The subjects are bytes, which refer to nothing.
+        for each in [&self.data, &self.headers, &self.state, &self.sent, &self.sent_headers] {
+            visit.call(each)?;
+        }
+        visit.call(&self.response)?;
+        visit.call(&self.failure)
+    }
+
+    fn __clear__(&mut self) {
+        *self = NatsRequest::default();
+    }
+}
+
+fn already_responded(request: &Bound<'_, NatsRequest>) -> PyResult<PyErr> {
+    let py = request.py();
+    let subject = request.call_method0(intern!(py, "subject"))?.repr()?;
+    let text = format!("the request to {} has been answered", subject.to_string_lossy());
+    Ok(PyErr::from_value(known::ALREADY_RESPONDED.get(py)?.call1((text,))?))
+}
+
+fn exact_bytes(data: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    if data.is_instance_of::<PyBytes>()
+        || data.is_instance_of::<PyByteArray>()
+        || data.is_instance_of::<PyMemoryView>()
+    {
+        return data.py().get_type::<PyBytes>().call1((data,));
+    }
+    let kind = data.get_type().name()?;
+    Err(PyTypeError::new_err(format!("answer must be bytes, not {}", kind.to_string_lossy())))
+}
+
+/// Returns the headers of a received block; see `micro/_protocol/headers.py`.
+#[pyfunction]
+pub fn decode_headers<'py>(py: Python<'py>, block: Cow<'_, [u8]>) -> PyResult<Bound<'py, PyDict>> {
+    let found = PyDict::new(py);
+    headers::read(&block, |name, value| match std::str::from_utf8(value) {
+        Ok(text) => found.set_item(name, text),
+        Err(_) => {
+            let bytes = PyBytes::new(py, value);
+            let text = PyString::from_encoded_object(&bytes, Some(c"utf-8"), Some(c"replace"))?;
+            found.set_item(name, text)
+        }
+    })?;
+    Ok(found)
+}
+
+/// Returns the requests of messages, each made when it is asked for.
+#[pyfunction]
+pub fn requests_of(messages: Bound<'_, PyList>) -> Requests {
+    Requests { messages: messages.unbind(), next: 0 }
+}
+
+#[pyclass(module = "natsmicro_native")]
+pub struct Requests {
+    messages: Py<PyList>,
+    next: usize,
+}
+
+#[pymethods]
+impl Requests {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<NatsRequest>> {
+        let messages = self.messages.bind(py);
+        if self.next >= messages.len() {
+            return Ok(None);
+        }
+        let message = messages.get_item(self.next)?;
+        self.next += 1;
+        NatsRequest::of_message(message.cast::<PyTuple>()?).map(Some)
+    }
+}

@@ -1,0 +1,43 @@
+//! The counters that each request changes; see `micro/_endpoint/counters.py`.
+
+use std::collections::VecDeque;
+
+use pyo3::prelude::*;
+
+/// The number of latest times that are kept.
+const RECENT: usize = 512;
+
+#[pyclass(subclass, module = "micro._endpoint.counters")]
+#[derive(Default)]
+pub struct Tally {
+    #[pyo3(get, set)]
+    num_requests: u64,
+    #[pyo3(get, set)]
+    processing_time: u64,
+    latest: VecDeque<u64>,
+}
+
+#[pymethods]
+impl Tally {
+    #[new]
+    fn new() -> Self {
+        Tally::default()
+    }
+
+    fn clear(&mut self) {
+        *self = Tally::default();
+    }
+
+    pub fn handled(&mut self, times: Vec<u64>) {
+        self.num_requests += times.len() as u64;
+        self.processing_time += times.iter().sum::<u64>();
+        let kept = &times[times.len().saturating_sub(RECENT)..];
+        let dropped = (self.latest.len() + kept.len()).saturating_sub(RECENT);
+        self.latest.drain(..dropped);
+        self.latest.extend(kept);
+    }
+
+    fn latest(&self) -> Vec<u64> {
+        self.latest.iter().copied().collect()
+    }
+}
