@@ -21,7 +21,7 @@ def with_room(function: Callable[..., T], *args: Any) -> T:
     Raises:
         ValueError: Even that was not enough.
     """
-    if getattr(_here, "is_large", False):
+    if getattr(_here, "is_enough", False):
         return function(*args)
     future: Future[T] = Future()
     _raise_limit()
@@ -38,8 +38,22 @@ def with_room(function: Callable[..., T], *args: Any) -> T:
         _restore_limit()
 
 
+def without_room(function: Callable[..., T], *args: Any) -> T:
+    """Call a function in this thread, with what room there is.
+
+    Raises:
+        RecursionError: That was not enough.
+    """
+    before = getattr(_here, "is_enough", False)
+    _here.is_enough = True
+    try:
+        return function(*args)
+    finally:
+        _here.is_enough = before
+
+
 def _run(future: "Future[T]", function: Callable[..., T], args: tuple[Any, ...]) -> None:
-    _here.is_large = True
+    _here.is_enough = True
     try:
         future.set_result(function(*args))
     except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits

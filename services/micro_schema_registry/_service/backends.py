@@ -70,7 +70,8 @@ async def _open(registry: SchemaRegistry) -> None:
 
 
 async def _warm_up() -> None:
-    """Start a process for checks, and load what the commonest ones need."""
+    """Load what the commonest checks need, here for small ones and in a process for others."""
+    await asyncio.to_thread(parse, "AVRO", SchemaText('"string"'))
     for kind in ("AVRO", "JSON"):
         with suppress(TimeoutError, checks.CheckFailedError):
             await checks.run(parse, kind, SchemaText('{"type": "string"}'), timeout=60)

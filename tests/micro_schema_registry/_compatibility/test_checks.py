@@ -1,6 +1,7 @@
 """Checks in processes of their own: results, time limits, and what a long one costs others."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from micro_schema_registry._compatibility.checks import CheckFailedError, CheckTimeoutError, run
 from micro_schema_registry._compatibility.levels import SchemaText, incompatibilities
+from micro_schema_registry._embedded.rules import verdict, verdict_at_once
 
 STRING, NUMBER = SchemaText('{"type": "string"}'), SchemaText('{"type": "number"}')
 
@@ -81,3 +83,31 @@ async def test_schemas_that_refer_to_each_other_in_a_long_chain_are_compared() -
     assert await run(incompatibilities, "JSON", "BACKWARD", wider, [narrower], timeout=30) == ()
     (cause,) = await run(incompatibilities, "JSON", "FORWARD", wider, [narrower], timeout=30)
     assert cause.description == "type null is no longer allowed"
+
+
+def avro(fields: int, kind: str = "string") -> SchemaText:
+    listed = [{"name": f"f{number}", "type": kind} for number in range(fields)]
+    return SchemaText(json.dumps({"type": "record", "name": "R", "fields": listed}))
+
+
+@pytest.mark.parametrize("level", ["NONE", "BACKWARD", "FORWARD", "FULL_TRANSITIVE"])
+@pytest.mark.parametrize("new", [avro(2), avro(3), avro(2, "long")], ids=["same", "more", "other"])
+def test_small_avro_schemas_get_the_same_verdict_at_once(level: str, new: SchemaText) -> None:
+    found = verdict_at_once("AVRO", level, new, [avro(1), avro(2)])
+
+    assert found == verdict("AVRO", level, new, [avro(1), avro(2)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "new"),
+    [
+        ("AVRO", avro(60)),
+        ("JSON", STRING),
+        ("PROTOBUF", SchemaText('syntax = "proto3";')),
+        ("AVRO", SchemaText('{"type": "nothing"}')),
+        ("AVRO", SchemaText("[" * 900 + '"int"' + "]" * 900)),
+    ],
+    ids=["large", "JSON", "Protobuf", "invalid", "nested"],
+)
+def test_other_verdicts_are_left_to_a_process(kind: str, new: SchemaText) -> None:
+    assert verdict_at_once(kind, "BACKWARD", new, [avro(1)]) is None
