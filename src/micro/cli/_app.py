@@ -11,6 +11,7 @@ from micro.cli._bench import bench
 from micro.cli._dashboard import dashboard
 from micro.cli._discover import info, ls, ping
 from micro.cli._doctor import doctor
+from micro.cli._documents import generate
 from micro.cli._exporter import exporter
 from micro.cli._flags import add_command, make_help
 from micro.cli._new.command import new
@@ -26,7 +27,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (new, run, ls, ping, info, stats, top, dashboard, request, bench, exporter, doctor):
+for command in (
+    new,
+    run,
+    ls,
+    ping,
+    info,
+    stats,
+    top,
+    dashboard,
+    request,
+    bench,
+    exporter,
+    doctor,
+    generate,
+):
     add_command(app, command)
 for service in (registry, etcd):
     add_command(app, service, **SETTINGS)

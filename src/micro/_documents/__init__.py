@@ -1,0 +1,1 @@
+"""Documents made of declarations and of discovery: generated clients, AsyncAPI."""
