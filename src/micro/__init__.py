@@ -43,6 +43,7 @@ from micro._errors import (
     ServiceError,
     StoppedError,
     StreamCaptureError,
+    StreamLostError,
 )
 from micro._events.consumer import Consumer
 from micro._events.delivery import Delivery
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         ServiceStats,
     )
     from micro._service.contracts import ContractRegistry
+    from micro._streams.reading import Stream
 
 __all__ = [
     "AlreadyRespondedError",
@@ -118,7 +120,9 @@ __all__ = [
     "ServiceInfo",
     "ServiceStats",
     "StoppedError",
+    "Stream",
     "StreamCaptureError",
+    "StreamLostError",
     "Until",
     "__version__",
     "add_service",
@@ -143,6 +147,7 @@ _LATER = {
     "ServiceClient": "_client.scoped",
     "ServiceInfo": "_protocol.models",
     "ServiceStats": "_protocol.models",
+    "Stream": "_streams.reading",
     "Until": "_client.replies",
 }
 

@@ -13,6 +13,7 @@ MicroError
 ├── InvalidAnswerError (ValueError)    an answer is not of the type that the caller expects
 ├── PermissionDeniedError              the server refuses a subscription
 ├── StreamCaptureError                 a stream acknowledged a request in place of a service
+├── StreamLostError                    items of a streaming answer are missing
 ├── JetStreamError                     JetStream refuses a consumer or a message
 │   ├── NoStreamError                  no stream stores the subject of a message
 │   └── ExpectationError               a message does not follow the one that it expects
@@ -181,6 +182,23 @@ class StreamCaptureError(MicroError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.subject, self.stream)
+
+
+class StreamLostError(MicroError):
+    """Items of a streaming answer are missing, or its service is gone.
+
+    Attributes:
+        subject: The subject of the request.
+        reason: What is missing.
+    """
+
+    def __init__(self, subject: str, reason: str) -> None:
+        super().__init__(f"the stream from {subject!r} is broken: {reason}")
+        self.subject = subject
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.subject, self.reason)
 
 
 class JetStreamError(MicroError):

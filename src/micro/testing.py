@@ -12,9 +12,10 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from micro._errors import (
     DEPENDENCY_FAILED,
@@ -26,8 +27,8 @@ from micro._errors import (
 )
 from micro._handlers.exceptions import ExceptionHandlers, answer_to, check_exception_handlers
 from micro._handlers.middleware import Middleware, fold
-from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
+from micro._handlers.streaming import Encode, StreamRequest
 from micro._handlers.typed import AnyHandler, bind
 
 __all__ = [
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-class RequestStub(NatsRequest):
+class RequestStub(StreamRequest):
     """A request for calling a handler, and the answer of the handler.
 
     Args:
@@ -52,7 +53,7 @@ class RequestStub(NatsRequest):
         TypeError: A value has another type than a real request would have.
     """
 
-    __slots__ = ()
+    __slots__ = ("_items",)
 
     def __init__(
         self, subject: str, data: bytes | None = None, headers: dict[str, str] | None = None
@@ -65,6 +66,17 @@ class RequestStub(NatsRequest):
             if not isinstance(value, kind):
                 raise TypeError(f"{name} must not be {type(value).__name__}")
         super().__init__(subject.encode(), b"_INBOX.stub", b"" if data is None else data, headers)
+        self._items: list[bytes] = []
+
+    async def deliver(self, items: AsyncIterator[Any], encode: Encode) -> None:
+        """Keep the items of a streaming handler."""
+        async for item in items:
+            self._items.append(encode(item))
+        await self.respond(b"")
+
+    def response_items(self) -> list[bytes]:
+        """Return the payloads of the items that a streaming handler has sent."""
+        return self._items
 
     def response_data(self) -> bytes:
         """Return the payload of the answer.
@@ -136,6 +148,8 @@ def as_handler(
             inner.sent, inner.sent_headers = Response.of_error(error).answer()
         if inner.sent is None:
             raise NoResponseError("handler did not respond")
+        if isinstance(request, RequestStub):
+            request.response_items().extend(inner.response_items())
         await request.respond(inner.sent, inner.sent_headers)
 
     return call

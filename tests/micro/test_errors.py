@@ -57,6 +57,10 @@ MESSAGES: list[tuple[Exception, str]] = [
         "stream 'AUDIT' captures 'orders.add', and its acknowledgement arrived instead of "
         "the answer of the service: exclude the subject from the stream, or set its no_ack",
     ),
+    (
+        micro.StreamLostError("a.b", "item 3 is missing"),
+        "the stream from 'a.b' is broken: item 3 is missing",
+    ),
     (micro.JetStreamError(400, 10012, "no"), "JetStream error 10012: no"),
     (micro.NoStreamError("a.b"), "no stream stores 'a.b': create one with the subject"),
     (

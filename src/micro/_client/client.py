@@ -14,17 +14,19 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from micro._client.directory import Directory
-from micro._client.publishing import Publishing
+from micro._client.publishing import Publishing, message_headers
 from micro._client.replies import Replies, Until
 from micro._client.requester import requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
-from micro._errors import PayloadTooLargeError, RemoteServiceError, StreamCaptureError
+from micro._errors import ConfigError, PayloadTooLargeError, RemoteServiceError, StreamCaptureError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
 from micro._published import publish
+from micro._streams.format import MAX_WINDOW
+from micro._streams.reading import Limits, Stream
 from micro._wire.client_state import latest
 from micro._wire.closing import check_open
 
@@ -263,6 +265,63 @@ class Client(Publishing):
             on_drift=on_drift,
             recheck=recheck,
         )
+
+    def stream(  # noqa: PLR0913 - each limits the stream in its own way
+        self,
+        subject: str,
+        payload: Any = UNSET,
+        *,
+        of: type[R],
+        timeout: float | None = None,
+        gap: float | None = 5.0,
+        window: int = 256,
+        lease: float = 0.9,
+        headers: dict[str, str] | None = None,
+        codec: Codec | None = None,
+    ) -> Stream[R]:
+        """Send a request to a streaming endpoint and read its items as they arrive.
+
+            async for row in client.stream("shop.rows", Query(limit=10), of=Row):
+                ...
+
+        Leaving the loop ends the generator at the service. The request is sent when the first
+        item is asked for. Services in other languages that answer with many messages and an empty
+        one at the end (ADR-47) are read as well, without flow control.
+
+        Args:
+            subject: The subject of the endpoint.
+            payload: A pydantic model, or anything else that pydantic writes as JSON; bytes are the
+                payload itself. Without it the payload is empty.
+            of: The type of the items, such as a model; `bytes` for the payloads themselves.
+            timeout: Seconds that the whole stream may take, also told to the service; no limit by
+                default, and inside a handler at most until its deadline.
+            gap: Seconds without an item, the first one included; None for no limit.
+            window: Items that the service sends ahead of the reader; 0 for no flow control.
+            lease: Seconds after which the service ends a stream whose reader is gone. A reader
+                whose event loop stands still for longer loses its stream.
+            headers: Further headers.
+            codec: The form of payload and items; JSON by default.
+
+        Raises:
+            RemoteServiceError: The service answered with an error, perhaps behind items.
+            StreamLostError: Items are missing, or the service is gone.
+            InvalidAnswerError: An item is not of the type.
+            ConfigError: A value is not acceptable.
+            nats.errors.NoRespondersError: No service listens on the subject.
+            nats.errors.TimeoutError: The stream, or an item, was late.
+        """
+        from micro._client import payloads  # imports pydantic
+
+        if not 0 <= window <= MAX_WINDOW or lease <= 0:
+            raise ConfigError(
+                f"invalid window {window!r} or lease {lease!r}: "
+                f"expected 0 to {MAX_WINDOW} items, seconds above 0"
+            )
+        told = message_headers(payloads.headers_of(headers, codec), None, None)
+        request = payloads.encode(payload, codec), told
+        limits = Limits(timeout, gap, window, lease)
+        read = payloads.reader_of(of, codec)
+        return Stream(self.__connected__, subject, request, read, limits)
 
     def request_many(
         self,

@@ -7,7 +7,9 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from micro._endpoint.dispatcher import CALLS, Dispatcher, Exchange
 from micro._endpoint.options import EndpointOptions
@@ -23,7 +25,13 @@ from micro._wire.frames import Message
 from micro._wire.paths import Path
 from micro._wire.subscription import Listener
 
+if TYPE_CHECKING:
+    from micro._streams.source import Source
+
 logger = logging.getLogger("micro.endpoint")
+
+RESPONSE_STREAM = "micro.response.stream"
+"""Metadata of an endpoint that answers with many messages; the schema is then that of an item."""
 
 
 class EndpointConfig(NamedTuple):
@@ -138,6 +146,7 @@ class ServedEndpoint:
         "_listener",
         "_path",
         "_schemas",
+        "_source",
         "_stopping",
         "config",
         "public",
@@ -151,6 +160,7 @@ class ServedEndpoint:
         self._home = home
         self._schemas = Schemas(bound)
         self._path = path
+        self._source: Source | None = None  # of a handler that streams
         self._dispatcher_made: Dispatcher | None = None
         self._listener = self._listen(path)
         self._former: tuple[Listener, ...] = ()  # on connections that are being left
@@ -186,7 +196,12 @@ class ServedEndpoint:
 
     def _exchange(self) -> Exchange:
         """Return how requests are made and answered."""
-        return CALLS
+        if not self._bound.streams:
+            return CALLS
+        from micro._streams.source import Source
+
+        self._source = Source(self._path)
+        return Exchange(partial(starmap, self._source.make))
 
     def receive(self, messages: list[Message]) -> None:
         """Take in requests; the listener calls it."""
@@ -218,6 +233,8 @@ class ServedEndpoint:
         self._former = (*self._former, former)
         self._path = path
         self._dispatcher.answer_through(path)
+        if self._source is not None:
+            self._source.move(path)
         await former.linger()
         await former.leave()
         await former.close()
@@ -231,6 +248,8 @@ class ServedEndpoint:
         """Finish the received requests within a number of seconds."""
         await asyncio.gather(*(each.close() for each in (self._listener, *self._former)))
         await self._dispatcher.drain(timeout)
+        if self._source is not None:
+            await self._source.close()
 
     async def abort(self) -> None:
         """Cancel the requests in flight and answer them with 503."""
@@ -258,11 +277,12 @@ class ServedEndpoint:
     def describe(self, *, schemas: bool = True) -> dict[str, Any]:
         """Return the endpoint's part of INFO; without `schemas` with hashes in their place."""
         config = self.config
+        streamed = {RESPONSE_STREAM: "true"} if self._bound.streams else {}
         return endpoint_info(
             config.name,
             config.subject,
             config.options.queue_group,
-            {**self._schemas.described(schemas=schemas), **config.metadata},
+            {**self._schemas.described(schemas=schemas), **streamed, **config.metadata},
         )
 
     async def refresh(self) -> None:
@@ -281,7 +301,8 @@ class ServedEndpoint:
 
     def details(self) -> dict[str, Any]:
         """Return the counters without a name in ADR-32."""
-        return {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+        own = {**self._dispatcher.load(), **self._dispatcher.counters.details()}
+        return own if self._source is None else {**own, "items": self._source.items}
 
     def measure(self) -> dict[str, Any]:
         """Return the endpoint's part of STATS, with the latest `data` of the statistics handler."""

@@ -18,11 +18,11 @@ import nats.errors
 from micro._backoff import Backoff
 from micro._errors import MicroError
 from micro._events.delivery import ACK
-from micro._events.posting import Post
 from micro._events.terms import Terms
 from micro._protocol.headers import DESCRIPTION, STATUS, decode_headers
 from micro._wire.frames import Message, Sink
 from micro._wire.paths import Path
+from micro._wire.posting import Post
 from micro._wire.subscription import Listener
 
 logger = logging.getLogger("micro.events")

@@ -15,11 +15,11 @@ from micro._errors import MicroError, Reject, ServiceError
 from micro._events.dead_letters import bury, letter_headers
 from micro._events.delivery import Delivery
 from micro._events.lanes import Lanes
-from micro._events.posting import Post
 from micro._events.terms import ACK_WAIT, Terms
 from micro._protocol.adr32 import one_line, received_error
 from micro._wire.frames import Headers
 from micro._wire.paths import Path, Reply
+from micro._wire.posting import Post
 
 logger = logging.getLogger("micro.events")
 

@@ -47,6 +47,7 @@ class BoundHandler(NamedTuple):
         direct: The handler as `(request) -> None` if it is raw and never waits.
         request: The form of the payload.
         response: The form of the answer.
+        streams: Whether it answers with many messages.
     """
 
     call: Handler
@@ -55,3 +56,4 @@ class BoundHandler(NamedTuple):
     direct: Callable[[Request], None] | None = None
     request: Form = PLAIN
     response: Form = PLAIN
+    streams: bool = False

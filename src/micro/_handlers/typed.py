@@ -3,6 +3,7 @@
     async def add(pair: Pair) -> int: ...
     async def find(query: Query, request: Request) -> list[Item]: ...
     async def now() -> datetime: ...
+    async def rows(query: Query) -> AsyncIterator[Row]: ...    # many answers: an async generator
     async def echo(request: Request) -> None: ...        # raw: answers with request.respond()
 
 The payload is JSON, except that a parameter or result of type `bytes` is the payload itself.
@@ -22,6 +23,7 @@ from micro._handlers.bound_handler import UNSET, BoundHandler
 from micro._handlers.codec import Codec
 from micro._handlers.request import DONE, Request
 from micro._handlers.returned import returns_a_value
+from micro._handlers.streaming import item_type
 from micro._handlers.threads import RunInThread
 
 AnyHandler = Callable[..., Any]
@@ -56,10 +58,14 @@ def bind(
     """
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
-    if inspect.isasyncgenfunction(handler):
-        name = getattr(handler, "__qualname__", repr(handler))
-        raise ConfigError(f"invalid handler {name!r}: expected one answer, not an async generator")
     payload, wants_request, result = signature_of(handler)
+    item = item_type(handler, result)
+    if item is not None:
+        from micro._handlers import typed_codecs
+
+        return typed_codecs.streaming(
+            handler, payload, item, wants_request=wants_request, codec=codec
+        )
     call = _asynchronous(handler, run_in_thread)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
         if returns_a_value(handler):

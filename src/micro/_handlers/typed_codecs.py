@@ -15,6 +15,7 @@ from micro._handlers.bound_handler import PLAIN, UNSET, BoundHandler, Form, Sche
 from micro._handlers.codec import CONTENT_TYPE, JSON, Codec
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request
+from micro._handlers.streaming import answer_with
 
 
 def typed(
@@ -48,6 +49,54 @@ def typed(
         handle = _checked(handle, decoder.form.codec)
     return BoundHandler(
         handle, decoder.schema, returned, request=decoder.form, response=encoder.form
+    )
+
+
+def streaming(
+    call: Callable[..., Any],
+    payload: Any,
+    item: Any,
+    *,
+    wants_request: bool,
+    codec: Codec | None = None,
+) -> BoundHandler:
+    """Return a handler that makes an asynchronous iterator, in the form that endpoints run.
+
+    Args:
+        call: The handler.
+        payload: The type of its payload; `UNSET` if it takes none.
+        item: The type of the items; `UNSET` if it is not annotated.
+        wants_request: Whether it takes the request, too.
+        codec: The form of payload and items; JSON by default.
+
+    Raises:
+        ConfigError: pydantic, or the codec, does not know a type.
+    """
+    encoder = encoder_of(Any if item is UNSET else item, codec)
+    decoder = None if payload is UNSET else decoder_of(payload, codec)
+    model, encode_model, encode = encoder.model, encoder.encode_model, encoder.encode
+
+    def encode_item(value: Any) -> bytes:
+        return encode_model(value) if value.__class__ is model else encode(value)
+
+    async def handle(request: Request) -> None:
+        arguments: list[Any] = [request] if wants_request else []
+        if decoder is not None:
+            try:
+                arguments.insert(0, decoder.decode(request.data()))
+            except decoder.invalid as error:
+                raise _refusal(error) from error
+        await answer_with(request, call(*arguments), encode_item)
+
+    asked = Decoder(bytes) if decoder is None else decoder
+    returned = no_schema if item is UNSET else encoder.schema
+    return BoundHandler(
+        handle if asked.form.codec is None else _checked(handle, asked.form.codec),
+        asked.schema,
+        returned,
+        request=asked.form,
+        response=encoder.form,
+        streams=True,
     )
 
 
@@ -114,7 +163,7 @@ def _checked(handle: Handler, codec: Codec) -> Handler:
 
     async def check(request: Request) -> None:
         if not codec.accepts(request.headers()):
-            raise ServiceError(415, f"unsupported content type: expected {codec.content_type}")
+            raise Reject(f"unsupported content type: expected {codec.content_type}", 415)
         await handle(request)
 
     return check

@@ -132,13 +132,16 @@ class FastTransport(Transport):
         target = _encode_subject(subject)
         self._send(b"%b %b" % (target, reply) if reply else target, data, headers)
 
-    def send(self, subject: bytes, data: bytes) -> None:
-        self._send(subject, data, None)
+    def send(self, subject: bytes, data: bytes, reply: bytes = b"", block: bytes = b"") -> None:
+        self._send(b"%b %b" % (subject, reply) if reply else subject, data, None, block)
 
-    def _send(self, target: bytes, data: bytes, headers: Mapping[str, str] | None) -> None:
+    def _send(
+        self, target: bytes, data: bytes, headers: Mapping[str, str] | None, block: bytes = b""
+    ) -> None:
         if len(target) > MAX_TARGET:
             raise LongSubjectError(len(target))
-        block = header_block(headers) if headers else b""
+        if headers:
+            block = header_block(headers)
         size = len(block) + len(data)
         if size > self._max_payload:
             raise PayloadTooLargeError(size, self._max_payload)

@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 
 from micro import _native
 from micro._errors import PayloadTooLargeError
-from micro._protocol.headers import check_headers
+from micro._protocol.headers import check_headers, decode_headers
 from micro._wire import fast_transport, nats_py
 from micro._wire.client_state import state_of
 from micro._wire.congestion import MAX_UNSENT, SMALL, CongestedError, Congestion
@@ -76,11 +76,10 @@ class Path(Protocol):
                 lack the right to publish to it.
         """
 
-    def send(self, subject: bytes, data: bytes) -> Awaitable[object] | None:
-        """Send a message without headers to a subject that the server has given.
-
-        See `publish`.
-        """
+    def send(
+        self, subject: bytes, data: bytes, reply: bytes = b"", block: bytes = b""
+    ) -> Awaitable[object] | None:
+        """Send a message whose subject and header block need no check; see `publish`."""
 
 
 def path_of(nc: NatsClient) -> Path:
@@ -173,8 +172,11 @@ class PublicPath:
             raise ServersSubjectError(subject)
         return self.publish(subject.decode(), data, headers)
 
-    def send(self, subject: bytes, data: bytes) -> Awaitable[object] | None:
-        return self.publish(subject.decode(), data)
+    def send(
+        self, subject: bytes, data: bytes, reply: bytes = b"", block: bytes = b""
+    ) -> Awaitable[object] | None:
+        headers = decode_headers(block) if block else None
+        return self.publish(subject.decode(), data, headers, reply)
 
     async def _wait(self, publishing: Coroutine[Any, Any, None], size: int) -> None:
         """Publish in a task, and wait until the server takes data again."""

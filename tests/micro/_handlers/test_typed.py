@@ -6,7 +6,7 @@ import asyncio
 import functools
 import json
 import threading
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, SkipValidation
 import micro
 from micro import ConfigError, Request, ServiceError
 from micro._handlers.typed import bind
-from micro.testing import RequestStub, make_request
+from micro.testing import RequestStub, as_handler, make_request
 
 
 class Pair(BaseModel):
@@ -355,12 +355,13 @@ async def test_threads_run_side_by_side(nc: NatsClient, caller: NatsClient) -> N
     assert [answer.data for answer in answers] == [b"1", b"1"]
 
 
-def test_async_generator_is_refused_when_it_is_declared() -> None:
-    async def stream(request: Request) -> Any:
-        yield b"part"
+def test_async_generator_is_a_handler_that_streams() -> None:
+    async def rows(request: Request) -> AsyncIterator[int]:
+        yield 1
 
-    with pytest.raises(ConfigError, match="expected one answer, not an async generator"):
-        bind(stream)
+    bound = bind(rows)
+    assert bound.streams
+    assert bound.response_schema() == {"type": "integer"}
 
 
 def test_error_data_that_is_not_bytes_is_refused() -> None:
@@ -386,3 +387,13 @@ async def test_answers_have_the_aliases_of_their_schema() -> None:
     for handler, answer in ((one, b'{"firstName":"Ada"}'), (several, b'[{"firstName":"Ada"}]')):
         assert (await call(handler)).response_data() == answer
         assert "firstName" in str(bind(handler).response_schema())
+
+
+async def test_streaming_handler_is_tested_without_a_server() -> None:
+    async def rows(count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    request = make_request("rows", b"3")
+    await as_handler(rows)(request)
+    assert request.response_items() == [b"0", b"1", b"2"]

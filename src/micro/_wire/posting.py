@@ -11,7 +11,7 @@ import nats.errors
 from micro._errors import MicroError
 from micro._wire.paths import Path
 
-logger = logging.getLogger("micro.events")
+logger = logging.getLogger("micro.path")
 
 
 class Post:
@@ -27,14 +27,10 @@ class Post:
         self.path = path
         self._sending: set[asyncio.Future[object]] = set()
 
-    def send(self, subject: bytes, data: bytes, reply: bytes = b"") -> None:
-        """Send a message."""
+    def send(self, subject: bytes, data: bytes, reply: bytes = b"", block: bytes = b"") -> None:
+        """Send a message; see `Path.send`."""
         try:
-            sending = (
-                self.path.publish(subject.decode(), data, None, reply)
-                if reply
-                else self.path.send(subject, data)
-            )
+            sending = self.path.send(subject, data, reply, block)
         except (nats.errors.Error, MicroError, OSError) as error:
             logger.debug("message to %r is lost: %s", subject, error)
             return

@@ -1,0 +1,1 @@
+"""Answers of many messages: their format, the sending of items, and the reading."""
