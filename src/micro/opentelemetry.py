@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 from micro import _extras
 from micro._client.client import Client, HasClient
 from micro._client.publishing import carriers
+from micro._client.request_payload import Payload, payload_of
 from micro._client.scoped import DEFAULT_MAX_WAIT
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
@@ -108,22 +109,23 @@ class TracedClient(Client):
     async def request(
         self,
         subject: str,
-        data: bytes | None = None,
+        data: Payload = None,
         headers: dict[str, str] | None = None,
         timeout: float = 1,
     ) -> Msg:
         """Send a request and return the answer; see `Client.request`."""
         carrier = dict(headers) if headers is not None else {}
+        payload = payload_of(data)
         with self._tracer.start_as_current_span(
             f"request {subject}",
             kind=SpanKind.CLIENT,
-            attributes=_attributes("request", "send", subject, data),
+            attributes=_attributes("request", "send", subject, payload),
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
             propagate.inject(carrier)
             with _failures(span, least_fault=0):
-                return await super().request(subject, data, carrier, timeout)
+                return await super().request(subject, payload, carrier, timeout)
 
 
 def _carry(headers: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from micro._client.directory import Directory
 from micro._client.publishing import Publishing, message_headers
 from micro._client.replies import Replies, Until
+from micro._client.request_payload import Payload, payload_of
 from micro._client.requester import requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
 from micro._errors import ConfigError, PayloadTooLargeError, RemoteServiceError, StreamCaptureError
@@ -102,7 +103,7 @@ class Client(Publishing):
     async def request(
         self,
         subject: str,
-        data: bytes | None = None,
+        data: Payload = None,
         headers: dict[str, str] | None = None,
         timeout: float = 1,
     ) -> Msg:
@@ -110,7 +111,7 @@ class Client(Publishing):
 
         Args:
             subject: The subject of the endpoint.
-            data: The payload.
+            data: The payload; a dict or a pydantic model is sent as JSON.
             headers: Further headers.
             timeout: Seconds to wait for the answer; inside a handler at most until its deadline.
                 The service receives it in the header `Micro-Timeout-Ms`.
@@ -122,9 +123,10 @@ class Client(Publishing):
             nats.errors.TimeoutError: No answer in time.
             ClosedError: The connection is closed; a `nats.errors.ConnectionClosedError`, too.
             PayloadTooLargeError: The request exceeds the server's `max_payload`.
-            ConfigError: A header cannot be sent, or the subject is too long.
+            ConfigError: A header cannot be sent, the subject is too long, or the payload is a text
+                or has no JSON.
         """
-        payload = b"" if data is None else data
+        payload = data if data.__class__ is bytes else payload_of(data)
         if self._nc.is_closed:
             self._follow()
             check_open(self._nc)

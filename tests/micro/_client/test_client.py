@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import nats
@@ -12,6 +13,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
+from pydantic import BaseModel, Field
 
 import micro
 from micro import ConfigError, PayloadTooLargeError, Request, ServiceError
@@ -270,3 +272,25 @@ async def test_a_closed_connection_is_a_closed_error(server: NatsServer) -> None
     assert isinstance(caught.value, nats.errors.ConnectionClosedError)
     with pytest.raises(micro.ClosedError):
         await client.ping()
+
+
+class Pair(BaseModel):
+    left: int = Field(alias="a")
+    at: datetime
+
+
+async def test_a_dict_or_a_model_is_sent_as_json(nc: NatsClient, caller: NatsClient) -> None:
+    client = micro.Client(caller)
+    at = datetime(2024, 1, 2, tzinfo=UTC)
+    async with micro.add_service(nc, "json", "1.0.0") as service:
+        await service.add_endpoint("echo", echo, "json.echo")
+        for data in ({"a": 1, "at": at}, Pair(a=1, at=at)):
+            answer = await client.request("json.echo", data)
+            assert json.loads(answer.data) == {"a": 1, "at": "2024-01-02T00:00:00Z"}
+        assert (await client.request("json.echo", memoryview(b"x"))).data == b"x"  # type: ignore[arg-type]  # works
+
+
+@pytest.mark.parametrize("data", ["text", {"a": object()}, {"a": b"\xff"}])
+async def test_a_payload_without_json_is_refused_with_its_type(nc: NatsClient, data: Any) -> None:
+    with pytest.raises(ConfigError, match=f"invalid payload of type '{type(data).__name__}'"):
+        await micro.Client(nc).request("nobody", data)
