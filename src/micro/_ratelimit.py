@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -42,6 +43,14 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
         self._last = now
         return self._tokens
+
+
+_PARTICULAR = re.compile(r'"[^"]*"|\d+')
+
+
+def kind_of(text: str) -> str:
+    """Return what errors of one kind have in common: their text without names and numbers."""
+    return _PARTICULAR.sub("", text)
 
 
 class LimitedLog:

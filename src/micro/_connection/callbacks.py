@@ -8,7 +8,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from micro._ratelimit import LimitedLog
+
 logger = logging.getLogger("micro.callbacks")
+
+MAX_WAITING = 1_000
+"""Limit on events that wait before error callbacks are left out."""
 
 
 class Callbacks:
@@ -18,6 +23,7 @@ class Callbacks:
         self._callbacks: defaultdict[str, list[Callable[..., Awaitable[None]]]] = defaultdict(list)
         self._queue: asyncio.Queue[tuple[str, tuple[Any, ...]]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._log = LimitedLog(logger)
 
     def add(self, event: str, callback: Callable[..., Awaitable[None]]) -> None:
         """Add a callback for an event."""
@@ -25,7 +31,12 @@ class Callbacks:
 
     def call(self, event: str, *arguments: Any) -> None:
         """Queue the callbacks of an event."""
-        if self._callbacks[event]:
+        if not self._callbacks[event]:
+            return
+        if event == "error" and self._queue.qsize() >= MAX_WAITING:  # anybody can cause errors
+            text = "error callback left out, since %d events wait"
+            self._log.log(logging.WARNING, "left out", text, MAX_WAITING)
+        else:
             self._queue.put_nowait((event, arguments))
             if self._task is None:
                 self._task = asyncio.create_task(self._run())
@@ -49,6 +60,12 @@ class Callbacks:
             for callback in tuple(self._callbacks[event]):
                 try:
                     await callback(*arguments)
-                except Exception:
-                    logger.exception("%s callback failed", event)
+                except Exception as error:  # noqa: BLE001 - of the user, logged
+                    self._failed(event, error)
             self._queue.task_done()
+
+    def _failed(self, event: str, error: Exception) -> None:
+        if event == "error":
+            self._log.log(logging.ERROR, event, "error callback failed", error=error)
+        else:
+            logger.error("%s callback failed", event, exc_info=error)

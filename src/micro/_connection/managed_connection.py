@@ -19,7 +19,7 @@ from micro._connection.first_connection import FirstConnection
 from micro._connection.handshake import Handshake
 from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConnectError, MicroError
-from micro._ratelimit import LimitedLog
+from micro._ratelimit import LimitedLog, kind_of
 from micro._wire import nats_py
 from micro._wire.client_state import state_of
 from micro._wire.fence import fence
@@ -171,7 +171,7 @@ class ManagedConnection:
     def error(self, error: Exception) -> None:
         """Pass on an asynchronous error of the connection."""
         reason = str(error) or type(error).__name__  # a time-out of asyncio has no text
-        self._log.log(logging.WARNING, reason, "connection: %s", reason)
+        self._log.log(logging.WARNING, kind_of(reason), "connection: %s", reason)
         self._callbacks.call("error", error)
 
     def disconnected(self, client: NatsClient) -> None:

@@ -21,6 +21,7 @@ from micro._handlers.middleware import fold
 from micro._handlers.threads import Threads
 from micro._handlers.typed import AnyHandler, bind
 from micro._protocol.adr32 import endpoint_info, endpoint_stats
+from micro._ratelimit import LimitedLog
 from micro._wire.frames import Message
 from micro._wire.paths import Path
 from micro._wire.subscription import Listener
@@ -144,6 +145,7 @@ class ServedEndpoint:
         "_former",
         "_home",
         "_listener",
+        "_log",
         "_path",
         "_schemas",
         "_source",
@@ -165,6 +167,7 @@ class ServedEndpoint:
         self._listener = self._listen(path)
         self._former: tuple[Listener, ...] = ()  # on connections that are being left
         self._data: Any = None
+        self._log: LimitedLog | None = None  # until something goes wrong
         self._stopping = False
 
     @property
@@ -294,8 +297,12 @@ class ServedEndpoint:
             data = handler(self.public)
             data = await data if inspect.isawaitable(data) else data
             json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
-        except Exception:
-            logger.exception("%s/%s: stats_handler failed", self.config.service, self.config.name)
+        except Exception as error:  # noqa: BLE001 - of the user, logged
+            if self._log is None:
+                self._log = LimitedLog(logger)
+            names = (self.config.service, self.config.name)
+            text = "%s/%s: stats_handler failed"
+            self._log.log(logging.ERROR, "stats_handler", text, *names, error=error)
             data = None
         self._data = data
 

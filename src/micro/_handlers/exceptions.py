@@ -8,8 +8,9 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from micro._errors import ConfigError, NoResponseError, RemoteServiceError, ServiceError
+from micro._ratelimit import LimitedLog
 
-logger = logging.getLogger("micro.exceptions")
+_log = LimitedLog(logging.getLogger("micro.exceptions"))
 
 ExceptionAnswer: TypeAlias = int | Callable[[Any], ServiceError]
 """A code, or a function that returns the answer to an exception.
@@ -61,11 +62,13 @@ def answer_to(error: BaseException, handlers: ExceptionHandlers) -> ServiceError
         return ServiceError(answer, _description(answer, error))
     try:
         made: object = answer(error)
-    except Exception:
-        logger.exception("the handler of %s failed", type(error).__name__)
+    except Exception as failure:  # noqa: BLE001 - of the user, logged
+        name = type(error).__name__
+        _log.log(logging.ERROR, f"{name} failed", "the handler of %s failed", name, error=failure)
         return None
     if not isinstance(made, ServiceError):
-        logger.error("the handler of %s returned no ServiceError", type(error).__name__)
+        name = type(error).__name__
+        _log.log(logging.ERROR, name, "the handler of %s returned no ServiceError", name)
         return None
     return made
 

@@ -139,8 +139,9 @@ class ServiceInstance:
             raise
         finally:
             self._stopping.set_result(None)
-            self._notices.call(self.config.done_handler, self._public, failure)
-            await self._notices.settle()
+            done = Notices(f"service {self._name}")  # it does not wait behind errors
+            done.call(self.config.done_handler, self._public, failure)
+            await asyncio.gather(done.settle(), self._notices.settle())
 
     async def _drain(self, pool: TaskPool, timeout: float) -> None:
         endpoints = [*self._endpoints.values(), *self._leaving]
