@@ -26,7 +26,7 @@ from micro._errors import (
     ServiceError,
 )
 from micro._handlers.exceptions import ExceptionHandlers, answer_to, check_exception_handlers
-from micro._handlers.middleware import Middleware, fold
+from micro._handlers.middleware import Middleware, check_middlewares, fold
 from micro._handlers.request import Handler, Request, Response
 from micro._handlers.streaming import Encode, StreamRequest
 from micro._handlers.typed import AnyHandler, bind
@@ -132,7 +132,7 @@ def as_handler(
         ConfigError: The handler is not acceptable.
     """
     answers = {} if exception_handlers is None else check_exception_handlers(exception_handlers)
-    run = fold(bind(handler).call, middlewares, exception_handlers=answers).call
+    run = fold(bind(handler).call, check_middlewares(middlewares), exception_handlers=answers).call
 
     async def call(request: Request) -> None:
         inner = RequestStub(request.subject(), request.data(), request.headers())

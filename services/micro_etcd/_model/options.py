@@ -9,6 +9,7 @@ from micro_etcd._model.values import (
     RangeRequestSortTarget,
     WatchCreateRequestFilterType,
 )
+from micro_etcd.errors import EtcdInvalidArgumentError
 
 
 class RangeOptions(NamedTuple):
@@ -47,6 +48,11 @@ class WatchOptions:
     filters: Sequence[WatchCreateRequestFilterType] = ()
     watch_id: int = 0
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        given: object = self.filters
+        if isinstance(given, str | bytes):
+            raise EtcdInvalidArgumentError(f"invalid filters {given!r}: expected a list")
 
 
 class Sortable(Protocol):

@@ -50,6 +50,7 @@ from micro_schema_registry._model.models import (
     canonical_text,
     check_id,
     check_if_exists,
+    check_references,
     check_version,
     parse_schema,
     schema_text,
@@ -337,7 +338,7 @@ class Operations(Catalog):
         listed = [
             ref.model_dump(by_alias=True)
             | {"groupId": group if ref.group_id is None else ref.group_id}
-            for ref in references
+            for ref in check_references(references)
         ]
         return {
             "artifactId": check_id("artifact_id", artifact_id),

@@ -32,6 +32,7 @@ from micro_schema_registry._model.models import (
     SchemaContent,
     canonical_text,
     check_if_exists,
+    check_references,
     check_version,
     is_possible_id,
     parse_schema,
@@ -271,7 +272,7 @@ def _content(
         raise InvalidSchemaError(artifact.artifact_id, error) from error
     complete = [
         reference.model_copy(update={"group_id": reference.group_id or artifact.group_id})
-        for reference in references
+        for reference in check_references(references)
     ]
     complete.sort(key=lambda reference: reference.model_dump_json())
     return Content(artifact_type=artifact_type, text=text, references=tuple(complete))

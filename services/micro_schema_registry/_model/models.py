@@ -219,6 +219,20 @@ def check_id(kind: str, value: str) -> str:
     return value
 
 
+def check_references(references: Sequence[Reference]) -> Sequence[Reference]:
+    """Return references if they are a collection.
+
+    Raises:
+        InvalidArgumentError: They are a text, or an entry is no `Reference`.
+    """
+    given: Sequence[object] = references
+    if isinstance(given, str | bytes) or not all(isinstance(each, Reference) for each in given):
+        raise InvalidArgumentError(
+            f"invalid references {references!r}: expected a list of Reference"
+        )
+    return references
+
+
 def check_version(expression: str) -> str:
     """Return a version expression: the name of a version, or `branch=<name>`.
 

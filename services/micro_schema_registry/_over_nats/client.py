@@ -30,6 +30,7 @@ from micro_schema_registry._model.models import (
     VersionState,
     check_id,
     check_if_exists,
+    check_references,
     check_state,
     check_version,
     check_window,
@@ -136,7 +137,7 @@ class NatsRegistryClient:
             artifact=check_id("artifact_id", artifact_id),
             content=schema_text(schema),
             type=artifact_type,
-            references=tuple(references),
+            references=tuple(check_references(references)),
             if_exists=if_exists,
             canonical=canonical,
             version=None if version is None else check_version(version),
@@ -162,7 +163,7 @@ class NatsRegistryClient:
             artifact=check_id("artifact_id", artifact_id),
             content=schema_text(schema),
             type=artifact_type,
-            references=tuple(references),
+            references=tuple(check_references(references)),
         )
         verdict = await self._caller.ask("check", draft, wire.Verdict)
         return CompatibilityResult(verdict.compatible, verdict.causes)

@@ -13,7 +13,7 @@ from micro._handlers.exceptions import (
     ExceptionHandlers,
     check_exception_handlers,
 )
-from micro._handlers.middleware import Middleware
+from micro._handlers.middleware import Middleware, check_middlewares
 from micro._protocol import subjects
 
 QUEUED_PER_RUNNING = 8
@@ -91,16 +91,13 @@ class EndpointOptions:
         if not given.keys() <= _NAMES:
             raise TypeError(f"unknown endpoint options {sorted(given.keys() - _NAMES)!r}")
         said = {name: value for name, value in given.items() if value is not None}
-        for name in ("middlewares", "reply_prefixes"):
-            if isinstance(said.get(name), str | bytes):
-                raise ConfigError(f"invalid {name} {said[name]!r}: expected a list")
         if "middlewares" in said:
-            said["middlewares"] = (*self.middlewares, *said["middlewares"])
+            said["middlewares"] = (*self.middlewares, *check_middlewares(said["middlewares"]))
         if "exception_handlers" in said:
             added = check_exception_handlers(said["exception_handlers"])
             said["exception_handlers"] = {**self.exception_handlers, **added}
         if "reply_prefixes" in said:
-            said["reply_prefixes"] = tuple(said["reply_prefixes"])
+            said["reply_prefixes"] = subjects.check_texts("reply_prefixes", said["reply_prefixes"])
         return replace(self, **said) if said else self
 
 

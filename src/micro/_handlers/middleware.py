@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
-from micro._errors import NoResponseError
+from micro._errors import ConfigError, NoResponseError
 from micro._handlers.exceptions import ExceptionHandlers, answer_to
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Handler, Request, Response
@@ -21,6 +21,21 @@ Middleware: TypeAlias = Callable[[Request, NextHandler], Awaitable[Response]]
 Call `next(request)` at most once and return its answer, changed or not, or another one. Errors of
 the next middleware or the handler are exceptions of `next`; an error answer is a `ServiceError`.
 """
+
+
+def check_middlewares(middlewares: object) -> tuple[Middleware, ...]:
+    """Return a checked collection of middlewares.
+
+    Raises:
+        ConfigError: It is no collection, or an entry cannot be called.
+    """
+    if isinstance(middlewares, str | bytes) or not isinstance(middlewares, Iterable):
+        raise ConfigError(f"invalid middlewares {middlewares!r}: expected a list")
+    checked = tuple(middlewares)
+    for middleware in checked:
+        if not callable(middleware):
+            raise ConfigError(f"invalid middleware {middleware!r}: expected a function")
+    return checked
 
 
 class Work(NamedTuple):

@@ -28,7 +28,7 @@ from micro._handlers.middleware import Middleware
 from micro._handlers.threads import MAX_THREADS
 from micro._program.background import Background
 from micro._program.last_resort import HURRY, MARGIN, LastResort
-from micro._program.stopping import Cancellation, StopSignals, grace_time
+from micro._program.stopping import Cancellation, StopSignals, grace_time, signals_to_trap
 from micro._service.declared import ServiceOptions, add_declared
 from micro._service.instance import DoneHandler, ErrorHandler
 from micro._service.service import Service, add_service
@@ -376,9 +376,10 @@ class Context(Publishing):
             ConfigError: A declaration is not acceptable.
             Exception: The setup function raised it.
         """
+        trapped = signals_to_trap(trap_signals)
         async with self:
-            if trap_signals:
-                self.trap_signal(*(trap_signals if isinstance(trap_signals, tuple) else ()))
+            if trapped is not None:
+                self.trap_signal(*trapped)
             await self.connect(*options)
             if not self.cancelled():
                 await self.wait_for(setup(self))

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -41,6 +41,25 @@ def grace_time(given: float | None) -> float:
     if not 0 <= seconds < math.inf:
         raise ConfigError(f"invalid grace time {value!r}: expected a number of seconds from 0")
     return seconds
+
+
+def signals_to_trap(trap_signals: object) -> tuple[signal.Signals, ...] | None:
+    """Return the signals to trap, empty for the default ones; None for none.
+
+    Raises:
+        ConfigError: The value is neither a bool nor a collection of signals.
+    """
+    if not trap_signals:
+        return None
+    if trap_signals is True:
+        return ()
+    if isinstance(trap_signals, Iterable) and not isinstance(trap_signals, str | bytes):
+        numbers = tuple(trap_signals)
+        if all(isinstance(number, signal.Signals) for number in numbers):
+            return numbers
+    raise ConfigError(
+        f"invalid trap_signals {trap_signals!r}: expected a bool or (signal.SIGTERM, ...)"
+    )
 
 
 class Cancellation(asyncio.Event):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 from micro._errors import ConfigError
@@ -41,6 +41,21 @@ def is_text(value: object) -> TypeGuard[str]:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_texts(kind: str, values: object) -> tuple[str, ...]:
+    """Return a checked collection of texts.
+
+    Raises:
+        ConfigError: It is a text, no collection, or has an entry that is no text.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ConfigError(f"invalid {kind} {values!r}: expected a list")
+    checked = tuple(values)
+    for value in checked:
+        if not is_text(value):
+            raise ConfigError(f"invalid {kind} {checked!r}: expected texts, not {value!r}")
+    return checked
 
 
 def check_description(description: object) -> str:
@@ -161,11 +176,14 @@ def check_metadata(metadata: Mapping[Any, Any] | None) -> dict[str, str]:
     """Return a copy of the metadata of a service or endpoint (ADR-33).
 
     Raises:
-        ConfigError: A key or value is not a string, a key is empty or begins with `_nats`, or keys
-            and values together exceed 128 KiB.
+        ConfigError: It is no mapping, a key or value is not a string, a key is empty or begins with
+            `_nats`, or keys and values together exceed 128 KiB.
     """
     if metadata is None:
         return {}
+    given: object = metadata
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"invalid metadata {metadata!r}: expected a dict of strings")
     size = 0
     for key, value in metadata.items():
         if not is_text(key) or not is_text(value):

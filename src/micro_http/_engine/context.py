@@ -1,6 +1,7 @@
 """RequestContext: the settings of one request and its count of retries."""
 
 import uuid
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from pickle import PicklingError
@@ -89,6 +90,12 @@ def require_positive(name: str, value: float | None, *, zero: bool = False) -> N
     if value is None or value > 0 or (zero and value == 0):
         return
     raise ConfigError(f"invalid {name} {value!r}: expected a number {'>=' if zero else '>'} 0")
+
+
+def require_collection(name: str, value: object) -> None:
+    """Refuse a text, which is a collection of characters, and anything that is no collection."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigError(f"invalid {name} {value!r}: expected a collection")
 
 
 def require_jitter(jitter: str) -> None:

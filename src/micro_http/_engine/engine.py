@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from micro_http._engine.breaker import Circuits, TokenBucket
-from micro_http._engine.context import RequestContext
+from micro_http._engine.context import RequestContext, require_collection
 from micro_http._engine.policy import IDEMPOTENT_METHODS, RetryPolicy
 from micro_http._errors import DeadlineExceededError
 from micro_http._httpx import POOL_TIMEOUTS, TRANSPORT_ERRORS, UNSENT_ERRORS, httpx
@@ -76,6 +76,7 @@ class Engine:
         self.clock = clock
         self.bucket = None if policy.budget is None else TokenBucket(policy.budget)
         self.circuits = None if policy.breaker is None else Circuits(policy.breaker)
+        require_collection("observers", observers)
         self._observers = tuple(observers)
 
     def execution(

@@ -1,10 +1,10 @@
 """RetryPolicy: the retries, time limits and protection of one client; two presets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from micro_http._engine.context import Jitter, require_jitter, require_positive
+from micro_http._engine.context import Jitter, require_collection, require_jitter, require_positive
 from micro_http._errors import ConfigError
 from micro_http._httpx import CONNECT_ERRORS, TRANSPORT_ERRORS, httpx
 
@@ -108,12 +108,16 @@ class RetryPolicy:
         for name in ("deadline", "try_timeout", "max_concurrency"):
             require_positive(name, getattr(self, name))
         require_jitter(self.jitter)
+        for name in ("retry_on", "statuses"):
+            require_collection(name, getattr(self, name))
         # A subclass of BaseException alone would let a cancellation be retried.
-        if not all(issubclass(kind, Exception) for kind in self.retry_on):
+        kinds: tuple[object, ...] = self.retry_on
+        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ConfigError(
                 f"invalid retry_on {self.retry_on!r}: expected subclasses of Exception"
             )
-        unknown = sorted(status for status in self.statuses if not 100 <= status <= 599)
+        given: Sequence[object] = sorted(self.statuses)
+        unknown = [each for each in given if not isinstance(each, int) or not 100 <= each <= 599]
         if unknown:
             raise ConfigError(f"invalid statuses {unknown!r}: expected numbers from 100 to 599")
 
