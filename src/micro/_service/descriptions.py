@@ -103,6 +103,10 @@ class Answers:
                 self._info = self._describe(schemas=False)
         return self._info
 
+    def complete(self) -> bytes:
+        """Return the answer to INFO with all schemas, however large it is."""
+        return self._describe(schemas=True)
+
     def measured(self) -> bytes:
         """Return the answer to STATS, with the last results of the statistics handlers."""
         endpoints = [each.measure() for each in self._of_kind(events=False)]

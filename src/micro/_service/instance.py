@@ -91,8 +91,15 @@ class ServiceInstance:
         self._stopping: asyncio.Future[None] | None = None
         self._notices = Notices(f"service {self._name}")
         self._captures = CaptureCheck(self._name)
+        self._rehearsing = False
         self.moves = False
         self._ending: asyncio.Task[None] | None = None
+
+    def rehearse(self) -> None:
+        """Take declarations from now on, without a server: nothing is subscribed or registered."""
+        self._rehearsing = True
+        self._home = Home(TaskPool(), self.config.threads, self._failed, self._forget)
+        self._path = path_of(self._nc)
 
     async def start(self) -> None:
         """Start the service; see `Service.start`."""
@@ -230,7 +237,7 @@ class ServiceInstance:
         self, config: EndpointConfig, handler: AnyHandler, make: Make = ServedEndpoint
     ) -> Endpoint:
         """Add an endpoint; see `Service.add_endpoint`."""
-        if self.config.contracts is not None:
+        if self.config.contracts is not None and not self._rehearsing:
             self._running()
             name = f"{config.group}.{config.name}" if config.group else config.name
             agreed = await self.config.contracts.metadata(
@@ -243,6 +250,8 @@ class ServiceInstance:
             raise ConfigError(f"service {self._name!r} already listens on {where!r}")
         endpoint = make(self._path, config, handler, home)
         self._endpoints[config.key] = endpoint
+        if self._rehearsing:
+            return endpoint.public
         try:
             await endpoint.start()
         except BaseException:

@@ -308,6 +308,11 @@ def has_jetstream(nc: NatsClient) -> bool:
     return bool(getattr(nc, "_server_info", {}).get("jetstream"))
 
 
+def asks_for_credentials(nc: NatsClient) -> bool:
+    """Return whether the connected server asks for credentials."""
+    return bool(getattr(nc, "_server_info", {}).get("auth_required"))
+
+
 def follow_cluster(nc: NatsClient) -> None:
     """Have a client forget discovered servers that have left the cluster. Once per connection.
 

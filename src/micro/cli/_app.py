@@ -11,7 +11,7 @@ from micro.cli._bench import bench
 from micro.cli._dashboard import dashboard
 from micro.cli._discover import info, ls, ping
 from micro.cli._doctor import doctor
-from micro.cli._documents import generate
+from micro.cli._documents import asyncapi, generate
 from micro.cli._exporter import exporter
 from micro.cli._flags import add_command, make_help
 from micro.cli._new.command import new
@@ -41,6 +41,7 @@ for command in (
     exporter,
     doctor,
     generate,
+    asyncapi,
 ):
     add_command(app, command)
 for service in (registry, etcd):

@@ -1,4 +1,4 @@
-"""`micro generate client`: documents made of what services say of themselves."""
+"""`micro generate client` and `micro asyncapi`: documents made of declarations."""
 
 from __future__ import annotations
 
@@ -53,18 +53,69 @@ def generate(
     execute(_client(connection, service, out), as_json=False)
 
 
+def asyncapi(
+    connection: Connection,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SERVICE|MODULE:SETUP",
+            help="Only this running service; or the program, which needs no server.",
+            autocompletion=complete_name,
+        ),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Write the AsyncAPI 3.0 document of running services, or of a program.
+
+    A program is imported as by `micro run`, and its setup function runs without a server: services
+    and endpoints are declared, and nothing is subscribed.
+
+    Examples:
+      micro asyncapi
+      micro asyncapi shop --out shop.json
+      micro asyncapi app:setup
+    """
+    if target is not None and ":" in target:
+        execute(_of_program(target, out), as_json=False)
+    else:
+        execute(_of_services(connection, target, out), as_json=False)
+
+
+async def _of_program(target: str, out: Path | None) -> None:
+    from micro._documents import asyncapi as documents
+    from micro._program.rehearsal import rehearse
+    from micro.cli._run.target import load_setup
+
+    infos = await rehearse(load_setup(target))
+    if not infos:
+        raise ConfigError(f"{target!r} adds no service")
+    _write(documents.as_text(documents.asyncapi(infos)), out)
+
+
+async def _of_services(connection: Connection, service: str | None, out: Path | None) -> None:
+    from micro._documents import asyncapi as documents
+
+    async with ToolConnection(connection.settings()) as link:
+        infos = await _infos(link, connection, service)
+        document = documents.of_server(link.nc, infos)
+    _write(documents.as_text(document), out)
+
+
 async def _client(connection: Connection, service: str, out: Path | None) -> None:
     from micro._documents.operations import newest
     from micro._documents.python_client import python_client
 
-    _write(python_client(newest(await _infos(connection, service))), out)
-
-
-async def _infos(connection: Connection, service: str | None) -> list[ServiceInfo]:
     async with ToolConnection(connection.settings()) as link:
-        infos = await Client(link.nc).info(
-            service, max_wait=connection.limit, max_interval=connection.stall
-        )
+        infos = await _infos(link, connection, service)
+    _write(python_client(newest(infos)), out)
+
+
+async def _infos(
+    link: ToolConnection, connection: Connection, service: str | None
+) -> list[ServiceInfo]:
+    infos = await Client(link.nc).info(
+        service, max_wait=connection.limit, max_interval=connection.stall
+    )
     if not infos:
         raise no_answer(link, service)
     return infos
