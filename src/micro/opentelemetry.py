@@ -1,4 +1,4 @@
-"""OpenTelemetry traces of requests (extra "opentelemetry").
+"""OpenTelemetry traces and metrics of requests (extra "opentelemetry").
 
     from micro.opentelemetry import TracedClient, trace_requests
 
@@ -14,10 +14,15 @@ Attributes, by the semantic conventions for messaging: `messaging.system` (nats)
 `messaging.operation.name` and `.type`, `messaging.destination.name` (the subject),
 `messaging.message.body.size` (bytes of the request), and `error.type` of a failed request: the code
 of the service error, or the name of the exception.
+
+Metrics have the same attributes but the size, and no subject where spans have a name of their own:
+`messaging.process.duration` of a service and `messaging.client.operation.duration` of a client are
+histograms in seconds, with the buckets of `micro.prometheus`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -29,6 +34,7 @@ from micro._client.client import Client, HasClient
 from micro._client.publishing import carriers
 from micro._client.request_payload import Payload, payload_of
 from micro._client.scoped import DEFAULT_MAX_WAIT
+from micro._endpoint.counters import BUCKETS
 from micro._errors import ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response
@@ -36,7 +42,8 @@ from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro._version import __version__
 
 try:
-    from opentelemetry import propagate, trace
+    from opentelemetry import metrics, propagate, trace
+    from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.propagators.textmap import Getter
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
@@ -45,12 +52,18 @@ except ModuleNotFoundError as error:
 
 __all__ = ["TracedClient", "trace_requests"]
 
+_DESTINATION = "messaging.destination.name"
+_SIZE = "messaging.message.body.size"
+
 LEAST_FAULT = 500
 """A lower code is the caller's fault, and no error of the span of the service."""
 
 
 def trace_requests(
-    name: str | None = None, *, tracer_provider: TracerProvider | None = None
+    name: str | None = None,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
 ) -> Middleware:
     """Return a middleware that makes a server span of each request.
 
@@ -61,8 +74,10 @@ def trace_requests(
         name: The name of the spans; `process` and the subject by default. Give a name to an
             endpoint with wildcards, as each subject would be a name of its own.
         tracer_provider: The provider of the tracer; the program's by default.
+        meter_provider: The provider of the meter; the program's by default.
     """
     tracer = _tracer(tracer_provider)
+    durations = _durations("messaging.process.duration", meter_provider)
 
     async def trace_request(request: Request, next: NextHandler) -> Response:
         subject = request.subject()
@@ -78,6 +93,7 @@ def trace_requests(
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span,
+            _measured(durations, attributes, named=name is not None),
             _failures(span, least_fault=LEAST_FAULT),
         ):
             return await next(request)
@@ -93,6 +109,7 @@ class TracedClient(Client):
         default_max_wait: The argument of `Client`.
         api_prefix: The argument of `Client`.
         tracer_provider: The provider of the tracer; the program's by default.
+        meter_provider: The provider of the meter; the program's by default.
     """
 
     def __init__(
@@ -102,9 +119,11 @@ class TracedClient(Client):
         api_prefix: str = DEFAULT_API_PREFIX,
         *,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         super().__init__(nc, default_max_wait, api_prefix)
         self._tracer = _tracer(tracer_provider)
+        self._durations = _durations("messaging.client.operation.duration", meter_provider)
 
     async def request(
         self,
@@ -116,16 +135,20 @@ class TracedClient(Client):
         """Send a request and return the answer; see `Client.request`."""
         carrier = dict(headers) if headers is not None else {}
         payload = payload_of(data)
-        with self._tracer.start_as_current_span(
-            f"request {subject}",
-            kind=SpanKind.CLIENT,
-            attributes=_attributes("request", "send", subject, payload),
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
+        attributes = _attributes("request", "send", subject, payload)
+        with (
+            self._tracer.start_as_current_span(
+                f"request {subject}",
+                kind=SpanKind.CLIENT,
+                attributes=attributes,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+            _measured(self._durations, attributes),
+            _failures(span, least_fault=0),
+        ):
             propagate.inject(carrier)
-            with _failures(span, least_fault=0):
-                return await super().request(subject, payload, carrier, timeout)
+            return await super().request(subject, payload, carrier, timeout)
 
 
 def _carry(headers: dict[str, str]) -> None:
@@ -156,15 +179,52 @@ def _failures(span: Span, *, least_fault: int) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        span.set_attribute("error.type", str(error.code))
+        span.set_attribute("error.type", _error_type(error))
         if error.code >= least_fault:
             span.set_status(Status(StatusCode.ERROR, error.description))
         raise
     except BaseException as error:
-        span.set_attribute("error.type", type(error).__name__)
+        span.set_attribute("error.type", _error_type(error))
         span.set_status(Status(StatusCode.ERROR, type(error).__name__))
         span.record_exception(error)
         raise
+
+
+@contextmanager
+def _measured(
+    durations: Histogram, attributes: Mapping[str, AttributeValue], *, named: bool = False
+) -> Iterator[None]:
+    """Record the seconds of a block, with the type of its error.
+
+    Args:
+        durations: The histogram.
+        attributes: The attributes of the span.
+        named: Whether the endpoint has a name of its own, as its subjects may be many.
+    """
+    omitted = {_SIZE, _DESTINATION} if named else {_SIZE}
+    labels = {key: value for key, value in attributes.items() if key not in omitted}
+    start = time.perf_counter()
+    try:
+        yield
+    except BaseException as error:
+        labels["error.type"] = _error_type(error)
+        raise
+    finally:
+        durations.record(time.perf_counter() - start, labels)
+
+
+def _error_type(error: BaseException) -> str:
+    return str(error.code) if isinstance(error, ServiceError) else type(error).__name__
+
+
+def _durations(name: str, provider: MeterProvider | None) -> Histogram:
+    meter = metrics.get_meter("micro", __version__, provider)
+    return meter.create_histogram(
+        name,
+        "s",
+        "Duration of requests.",
+        explicit_bucket_boundaries_advisory=BUCKETS,
+    )
 
 
 def _tracer(provider: TracerProvider | None) -> Tracer:
@@ -178,6 +238,6 @@ def _attributes(
         "messaging.system": "nats",
         "messaging.operation.name": operation,
         "messaging.operation.type": kind,
-        "messaging.destination.name": subject,
-        "messaging.message.body.size": 0 if data is None else len(data),
+        _DESTINATION: subject,
+        _SIZE: 0 if data is None else len(data),
     }

@@ -25,6 +25,11 @@ and queue_group. Services in other languages only have the metrics above the lin
     micro_endpoint_expired_total                   past their deadline: 504
     micro_endpoint_errors_by_code_total{code=...}
     micro_endpoint_latency_seconds{quantile=...}   of the latest requests
+    micro_endpoint_duration_seconds                a histogram since the start
+
+Quantiles of instances do not add up; histograms do, as all endpoints have the same buckets:
+
+    histogram_quantile(0.99, sum by (le) (rate(micro_endpoint_duration_seconds_bucket[5m])))
 
 `micro exporter` sees the metrics below the line from the first request of an endpoint on. The
 exporter also has `micro_discovery_up`: 1 if the NATS server answered the scrape.
@@ -34,7 +39,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -43,18 +48,25 @@ import nats.errors
 from micro import _extras
 from micro._client.client import Client
 from micro._client.rates import bounded, own_figures, shortened
+from micro._endpoint.counters import BUCKET_NAMES
 from micro._program.context import Context
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro._service.service import Service
 from micro._wire.fence import fence
 
 try:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-    from prometheus_client.registry import Collector
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector, CollectorRegistry
 except ModuleNotFoundError as error:
     raise _extras.missing(error, "micro.prometheus", "prometheus") from None
 
-__all__ = ["DiscoveryCollector", "ServiceCollector"]
+__all__ = ["ContextCollector", "DiscoveryCollector", "ServiceCollector", "make_exposition"]
 
 logger = logging.getLogger("micro.prometheus")
 
@@ -92,6 +104,42 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the current metrics."""
         yield from families((service.stats() for service in self._services), silent=NOTHING)
+
+
+class ContextCollector(Collector):
+    """The metrics of all services of a program, of later ones too.
+
+    Args:
+        context: The context of the program.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the current metrics."""
+        yield from families(service.stats() for service in self._context.services)
+
+
+def make_exposition(
+    context: Context, registry: CollectorRegistry | None = None
+) -> Callable[[str], tuple[bytes, str]]:
+    """Return a function that writes the metrics of a program in the format of an Accept header.
+
+    It may be called in another thread, and returns the text and its content type.
+
+    Args:
+        context: The context of the program.
+        registry: A registry with further metrics, to which those of the services are added.
+    """
+    chosen = CollectorRegistry() if registry is None else registry
+    chosen.register(ContextCollector(context))
+
+    def expose(accept: str) -> tuple[bytes, str]:
+        encode, content_type = choose_encoder(accept)
+        return encode(chosen), content_type
+
+    return expose
 
 
 class DiscoveryCollector(Collector):
@@ -184,6 +232,9 @@ class _EndpointFamilies:
         }
         self._codes = _counter("errors_by_code", "Errors, by their code.", "code")
         self._latency = _gauge("latency_seconds", "Time in the handler, by quantile.", "quantile")
+        self._durations = HistogramMetricFamily(
+            "micro_endpoint_duration_seconds", "Time in the handler.", labels=ENDPOINT_LABELS
+        )
 
     def add(self, instance: tuple[str, ...], endpoint: EndpointStats) -> None:
         names = (endpoint.name, endpoint.subject, endpoint.queue_group)
@@ -194,7 +245,9 @@ class _EndpointFamilies:
         self._requests.add_metric(labels, bounded(endpoint.num_requests))
         self._errors.add_metric(labels, bounded(endpoint.num_errors))
         self._seconds.add_metric(labels, bounded(endpoint.processing_time) * NANOSECONDS)
-        self._add_own(labels, own_figures(endpoint) or self._silent)
+        own = own_figures(endpoint) or self._silent
+        self._add_own(labels, own)
+        self._add_durations(labels, own.get("durations"), endpoint)
 
     def _add_own(self, labels: tuple[str, ...], own: Mapping[str, Any]) -> None:
         for key, family in self._own.items():
@@ -208,10 +261,23 @@ class _EndpointFamilies:
             if isinstance(own.get(key), int):
                 self._latency.add_metric((*labels, quantile), own[key] * NANOSECONDS)
 
+    def _add_durations(
+        self, labels: tuple[str, ...], counts: object, endpoint: EndpointStats
+    ) -> None:
+        if not isinstance(counts, dict):
+            return
+        buckets, total = [], 0
+        for name in BUCKET_NAMES:
+            count = counts.get(name)
+            total += count if isinstance(count, int) else 0
+            buckets.append((name, total))
+        seconds = bounded(endpoint.processing_time) * NANOSECONDS
+        self._durations.add_metric(labels, buckets, seconds)
+
     def all(self) -> Iterator[Metric]:
         yield from (self._requests, self._errors, self._seconds)
         yield from self._own.values()
-        yield from (self._codes, self._latency)
+        yield from (self._codes, self._latency, self._durations)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

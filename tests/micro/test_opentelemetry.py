@@ -10,6 +10,8 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -17,6 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import micro
 from micro import Request, ServiceError
+from micro._endpoint.counters import BUCKETS
 from micro.opentelemetry import TracedClient, trace_requests
 from micro.testing import NatsServer
 
@@ -119,6 +122,51 @@ async def test_both_sides_are_one_trace(
         "messaging.operation.type": "process",
     }
     assert {span.status.status_code for span in (ours, theirs)} == {StatusCode.UNSET}
+
+
+async def test_durations_are_measured_on_both_sides(nc: NatsClient, caller: NatsClient) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    plain, named = (
+        trace_requests(meter_provider=provider),
+        trace_requests("any", meter_provider=provider),
+    )
+    client = TracedClient(caller, meter_provider=provider)
+    async with micro.add_service(nc, "measured", "1.0.0") as service:
+        await service.add_endpoint("echo", echo, "measured.echo", middlewares=[plain])
+        await service.add_endpoint("refuse", refuse, "measured.refuse.*", middlewares=[named])
+        await client.request("measured.echo", b"", timeout=LONG)
+        with pytest.raises(ServiceError):
+            await client.request("measured.refuse.1", b"", timeout=LONG)
+
+    data: Any = reader.get_metrics_data()
+    points = {
+        (metric.name, point.attributes["messaging.operation.name"], point.attributes.get(key)): (
+            point
+        )
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        for key in ("messaging.destination.name", "error.type")
+    }
+    process, operation = "messaging.process.duration", "messaging.client.operation.duration"
+    assert set(points) == {
+        (process, "process", "measured.echo"),
+        (process, "process", None),
+        (process, "process", "404"),
+        (operation, "request", "measured.echo"),
+        (operation, "request", "measured.refuse.1"),
+        (operation, "request", None),
+        (operation, "request", "404"),
+    }
+    point = points[process, "process", "measured.echo"]
+    assert (point.count, point.explicit_bounds) == (1, BUCKETS)
+    assert 0 < point.sum <= points[operation, "request", "measured.echo"].sum
+
+
+async def echo(request: Request) -> None:
+    await request.respond(request.data())
 
 
 async def respond(request: Request) -> None:

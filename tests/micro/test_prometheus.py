@@ -90,6 +90,43 @@ async def test_the_services_of_this_process(nc: NatsClient, caller: NatsClient) 
     assert 0 < latency[0] <= latency[1] <= latency[2]
 
 
+async def test_histograms_of_instances_add_up(nc: NatsClient, caller: NatsClient) -> None:
+    async def wait(request: Request) -> None:
+        await asyncio.sleep(int(request.data()) / 1000)
+        await request.respond(b"")
+
+    async with (
+        micro.add_service(nc, "one", "1.0.0") as one,
+        micro.add_service(nc, "one", "1.0.0") as two,
+    ):
+        await one.add_endpoint("wait", wait, "histogram.one")
+        await two.add_endpoint("wait", wait, "histogram.two")
+        for subject, milliseconds in (("one", "0"), ("one", "30"), ("two", "120")):
+            await caller.request(f"histogram.{subject}", milliseconds.encode(), timeout=LONG)
+        text = await asyncio.to_thread(scrape, ServiceCollector(one, two))
+        one.reset()
+        empty = await asyncio.to_thread(scrape, ServiceCollector(one))
+
+    samples = [
+        (sample.labels, sample.name.rpartition("_")[2], sample.value)
+        for family in text_string_to_metric_families(text.decode())
+        if family.name == "micro_endpoint_duration_seconds"
+        for sample in family.samples
+    ]
+    at_most = {
+        float(labels["le"]): sum(v for other, _, v in samples if other.get("le") == labels["le"])
+        for labels, kind, _ in samples
+        if kind == "bucket"
+    }
+    total = {kind: sum(v for _, k, v in samples if k == kind) for kind in ("count", "sum")}
+    assert at_most[0.025] <= 1  # the others waited longer, the first one perhaps, too
+    assert at_most[0.1] <= 2
+    assert at_most[float("inf")] == total["count"] == 3
+    assert sorted(at_most.values()) == [at_most[bound] for bound in sorted(at_most)]
+    assert total["sum"] > 0.15
+    assert b"micro_endpoint_duration_seconds_bucket" not in empty
+
+
 def stats_of(id: str, *endpoints: dict[str, Any]) -> bytes:
     return json.dumps(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +17,23 @@ MAX_LAST_ERROR = 300
 RECENT = 512
 """Latest requests that the quantiles cover: enough for the 99th, and 20 KB of a busy endpoint."""
 
+BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Upper bounds in seconds of the histogram of times, for every endpoint, so that they add up."""
+
+BUCKET_NAMES = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
+"""The names of the buckets in `durations`, as Prometheus writes them."""
+
+_BOUNDS = tuple(round(bound * 1e9) for bound in BUCKETS)
+
 
 @accelerated
 class Tally:
     """The number of requests, and the times of their handlers in nanoseconds."""
 
-    __slots__ = ("_latest", "num_requests", "processing_time")
+    __slots__ = ("_buckets", "_latest", "num_requests", "processing_time")
 
     def __init__(self) -> None:
         self.clear()
@@ -29,15 +41,27 @@ class Tally:
     def clear(self) -> None:
         """Set everything to zero."""
         self.num_requests = self.processing_time = 0
+        self._buckets = [0] * len(BUCKET_NAMES)
         self._latest: deque[int] | None = None  # most endpoints of a large service are idle
 
     def handled(self, times: Sequence[int]) -> None:
         """Count requests whose handlers took these times."""
         self.num_requests += len(times)
-        self.processing_time += sum(times)
+        total = sum(times)
+        self.processing_time += total
         if self._latest is None:
             self._latest = deque(maxlen=RECENT)
         self._latest.extend(times)
+        # Quick handlers do not wait for a histogram.
+        if total <= _BOUNDS[0] or max(times) <= _BOUNDS[0]:
+            self._buckets[0] += len(times)
+            return
+        for elapsed in times:
+            self._buckets[bisect_left(_BOUNDS, elapsed)] += 1
+
+    def buckets(self) -> list[int]:
+        """Return the number of times in each bucket, the last one without an upper bound."""
+        return self._buckets.copy()
 
     def latest(self) -> list[int]:
         """Return the latest times, at most `RECENT` of them, in order."""
@@ -77,11 +101,17 @@ class EndpointCounters(Tally):
         last = len(times) - 1
         return {name: times[round(part * last)] for name, part in QUANTILES.items() if times}
 
+    def durations(self) -> dict[str, int]:
+        """Return the number of times in each bucket that has any, by its upper bound in seconds."""
+        named = zip(BUCKET_NAMES, self.buckets(), strict=True)
+        return {name: count for name, count in named if count}
+
     def details(self) -> dict[str, Any]:
-        """Return the counters without a name in ADR-32: refusals, error codes, quantiles."""
+        """Return the counters without a name in ADR-32: refusals, error codes, times."""
         return {
             "rejected": self.rejected,
             "expired": self.expired,
             "errors": {str(code): count for code, count in sorted(self.errors.items())},
             **self.quantiles(),
+            **({"durations": durations} if (durations := self.durations()) else {}),
         }

@@ -18,7 +18,7 @@ runs = st.lists(
 
 
 @given(runs)
-def test_any_times_have_the_same_sums_and_the_same_latest_ones(given_runs: list[Any]) -> None:
+def test_any_times_have_the_same_sums_buckets_and_latest_ones(given_runs: list[Any]) -> None:
     outcomes = []
     for make in (specification["Tally"], native.Tally):
         tally = make()
@@ -28,6 +28,8 @@ def test_any_times_have_the_same_sums_and_the_same_latest_ones(given_runs: list[
                 tally.clear()
             else:
                 tally.handled(list(times))
-            outcome.append((tally.num_requests, tally.processing_time, tally.latest()))
+            outcome.append(
+                (tally.num_requests, tally.processing_time, tally.latest(), tally.buckets())
+            )
         outcomes.append(outcome)
     assert outcomes[0] == outcomes[1]
