@@ -20,6 +20,7 @@ from typing import Any
 
 import nats
 import pytest
+import uvicorn
 from nats.aio.client import Client as NatsClient
 
 import micro
@@ -361,3 +362,24 @@ async def test_background_work(server: NatsServer, caller: NatsClient) -> None:
         answer = await micro.Client(caller).request("order", b"ann", timeout=LONG)
         assert answer.data == b"accepted"
     assert module.done == [b"new prices of ann"]
+
+
+async def test_fastapi_app(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request over HTTP to uvicorn becomes one over NATS."""
+    monkeypatch.setenv("NATS_URL", server.url)
+    web = uvicorn.Server(uvicorn.Config(load("fastapi_app").app, port=0, log_config=None))
+    serving = asyncio.create_task(web.serve())
+    try:
+        async with asyncio.timeout(LONG):
+            while not web.started:
+                await asyncio.sleep(0.02)
+        port = web.servers[0].sockets[0].getsockname()[1]
+        total = await asyncio.to_thread(http_get, port, "/sum?a=1&b=2")
+        refused = await asyncio.to_thread(http_get, port, "/sum?a=-1&b=2")
+        metrics = await asyncio.to_thread(http_get, port, "/internal/metrics")
+    finally:
+        web.should_exit = True
+        await serving
+    assert total == (200, "3")
+    assert refused == (422, '{"detail":"negative number"}')
+    assert 'micro_endpoint_requests_total{endpoint="add"' in metrics[1]

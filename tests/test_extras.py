@@ -12,6 +12,7 @@ MODULES = {
     "micro.prometheus": ("prometheus_client", "prometheus"),
     "micro.opentelemetry": ("opentelemetry", "opentelemetry"),
     "micro.adapters.msgpack": ("ormsgpack", "msgpack"),
+    "micro.adapters.fastapi": ("fastapi", "fastapi"),
     "micro.dashboard": ("starlette", "dashboard"),
 }
 
