@@ -138,7 +138,7 @@ class Runner:
             sending = self._reply(request.raw_reply, data, headers)
         except Exception as error:  # noqa: BLE001 - a handler may have answered anything
             return self.answer_instead(request, (data, headers), error)
-        return None if sending is None else self._confirm(sending, request, (data, headers))
+        return None if sending is None else self.confirm(sending, request, (data, headers))
 
     def answer_instead(
         self, request: NatsRequest, answer: Answer, error: Exception
@@ -147,9 +147,10 @@ class Runner:
         instead = self._outcomes.undeliverable(request, answer, error)
         return None if instead is None else self.answer(request, *instead)
 
-    async def _confirm(
+    async def confirm(
         self, sending: Awaitable[object], request: NatsRequest, answer: Answer
     ) -> None:
+        """Wait until an answer has been sent; send another one if it cannot be."""
         try:
             await sending
         except asyncio.CancelledError:

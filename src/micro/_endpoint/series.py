@@ -5,8 +5,9 @@ Everything unusual is in the other methods of the runner.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer
 from micro._handlers.typed import refuse_to_wait
 from micro._native import accelerated
+from micro._protocol import deadline
 from micro._wire.congestion import Congestion
 from micro._wire.paths import Reply
 from micro._wire.stepping import Steps
@@ -37,6 +39,11 @@ class Endings(Protocol):
         self, request: NatsRequest, data: bytes, headers: dict[str, str] | None = None
     ) -> Steps | None:
         """Answer a request."""
+
+    def confirm(
+        self, sending: Awaitable[object], request: NatsRequest, answer: Answer
+    ) -> Steps | None:
+        """Wait until an answer has been sent."""
 
     def answer_instead(
         self, request: NatsRequest, answer: Answer, error: Exception
@@ -75,18 +82,31 @@ class Series:
         self._reply = reply
         self._congestion = congestion
 
-    def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
+    def start(  # noqa: C901 - written for speed
+        self, task: PooledTask, requests: Iterable[NatsRequest]
+    ) -> Suspended | None:
         """Run requests until one suspends, its task is dirty, or the path congested; see `Job`."""
-        endings, congestion = self._endings, self._congestion
-        call, direct, times = endings.work.call, endings.work.direct, []
+        endings, reply, congestion = self._endings, self._reply, self._congestion
+        call, direct = endings.work.call, endings.work.direct
+        readers, times = deadline.readers, []
+        answered: list[bytes] = []  # one entry in the deque for each would cost more
         context, cancelling = task.context, task.task.cancelling
         arrival, began = endings.clock(), perf_counter_ns()
         started = began
         try:
             for request in requests:
                 try:
-                    if request.patience is not None or task.bound is not None:
+                    patience = request.patience
+                    if patience is None:
+                        if task.bound is not None:
+                            task.unbind()
+                    elif readers or request.deadline is not None:
                         task.bind(request, arrival, arrival + (started - began) / 1e9)
+                    else:
+                        request.deadline = arrival + patience
+                        if patience * 1e9 <= started - began:
+                            request.expired = True
+                            raise asyncio.CancelledError
                     if direct is None:
                         steps = call(request)
                         waits_for = next(steps.__await__(), _ENDED)  # cheaper than StopIteration
@@ -97,11 +117,20 @@ class Series:
                 except BaseException as error:  # noqa: BLE001 - the caller gets an answer in any case
                     sending = endings.fail(request, error, started)
                 else:
-                    sending = (
-                        endings.answer(request, data)
-                        if (data := request.sent) is not None and not request.sent_headers
-                        else endings.end(request, started)
-                    )
+                    if (data := request.sent) is None or request.sent_headers:
+                        sending = endings.end(request, started)
+                    else:  # most requests
+                        answered.append(subject := request.raw_reply)
+                        try:
+                            sent = reply(subject, data, None)
+                        except Exception as error:  # noqa: BLE001 - a handler may have answered anything
+                            sending = endings.answer_instead(request, (data, None), error)
+                        else:
+                            sending = (
+                                None
+                                if sent is None
+                                else endings.confirm(sent, request, (data, None))
+                            )
                 ended = perf_counter_ns()
                 times.append(ended - started)
                 if sending is not None and (rest := endings.begin_to_send(request, sending)):
@@ -111,4 +140,5 @@ class Series:
                 started = ended
         finally:
             endings.tally.handled(times)
+            endings.answered.extend(answered)
         return None

@@ -83,7 +83,7 @@ class PooledTask:
         task: The task.
         context: Its context, in which requests run.
         expected: A copy of the context as a request should leave it.
-        bound: The request whose deadline holds in the context.
+        bound: The request whose deadline holds in the context, if anything reads it there.
         job: The job that it ran last.
         suspended: The request that has suspended in it.
         excused: Whether no drain waits for that request.
@@ -128,16 +128,17 @@ class PooledTask:
         Raises:
             asyncio.CancelledError: The deadline has passed.
         """
-        if self.bound is not None:
-            self.bound.deadline = None
-        patience, deadline = request.patience, request.deadline
+        former, patience = self.bound, request.patience
+        if former is not None:
+            former.deadline = None
         if patience is None:
             self.unbind()
             return
+        deadline = request.deadline
         if deadline is None:
             deadline = request.deadline = arrival + patience
-        self.bound = request
         if _deadline.readers:
+            self.bound = request
             _deadline.current.set(request)
             self.expected = self.context.copy()
         if deadline <= now:

@@ -12,6 +12,7 @@ from micro._errors import AlreadyRespondedError
 from micro._handlers.request import DONE, Request, Response
 from micro._native import accelerated
 from micro._protocol import deadline
+from micro._protocol.deadline import ALONE, from_block, from_short_block
 from micro._protocol.headers import decode_headers
 
 Parts: TypeAlias = tuple[bytes, bytes, bytes, "bytes | dict[str, str] | None"]
@@ -76,9 +77,7 @@ class NatsRequest(Request):
         if headers is None:
             return
         if headers.__class__ is bytes:
-            short = len(headers) <= deadline.ALONE
-            read = deadline.from_short_block if short else deadline.from_block
-            self.patience = read(headers)
+            self.patience = (from_short_block if len(headers) <= ALONE else from_block)(headers)
         elif value := cast(dict[str, str], headers).get(deadline.HEADER):
             self.patience = deadline.from_value(value.encode())
 
