@@ -114,12 +114,14 @@ class Dispatcher:
 
     def admit(self, requests: Iterator[NatsRequest]) -> None:
         """Run, queue or refuse requests that have been made; see `receive`."""
-        self._run_queued()
+        queue = self._queue
+        if queue.arrivals:
+            self._run_queued()
         for request in requests:
-            if self._is_free() and not self._queue:
+            if not queue.arrivals and self._is_free():
                 if self._pool.run(self._runner, chain((request,), requests)):
                     self._active += 1
-            elif not self._queue.keep(request):
+            elif not queue.keep(request):
                 self.refuse(request)
         self._wait_for_path()
 
@@ -134,7 +136,7 @@ class Dispatcher:
         return self._active < self._max_in_flight and not self._congestion.on
 
     def _wait_for_path(self) -> None:
-        if self._queue and self._congestion.on and not self._refill_due:
+        if self._congestion.on and self._queue and not self._refill_due:
             self._refill_due = True
             self._congestion.when_over(self._refill)
 

@@ -22,6 +22,9 @@ class RequestQueue:
     Args:
         options: The options of the endpoint.
         late: Called with each request that has waited too long.
+
+    Attributes:
+        arrivals: The requests with the times of their arrival; looked at for each batch.
     """
 
     __slots__ = (
@@ -30,8 +33,8 @@ class RequestQueue:
         "_max_bytes",
         "_max_requests",
         "_max_seconds",
-        "_queue",
         "_timer",
+        "arrivals",
     )
 
     def __init__(self, options: EndpointOptions, late: Callable[[NatsRequest], None]) -> None:
@@ -39,48 +42,48 @@ class RequestQueue:
         self._max_bytes = options.pending_bytes_limit
         self._max_seconds = options.timeout
         self._late = late
-        self._queue = _NONE
+        self.arrivals = _NONE
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.arrivals)
 
     def keep(self, request: NatsRequest) -> bool:
         """Add a request; return False when there is no room for it."""
         size = self._bytes + len(request.data())
-        if len(self._queue) >= self._max_requests or size > self._max_bytes:
+        if len(self.arrivals) >= self._max_requests or size > self._max_bytes:
             return False
-        if self._queue is _NONE:
-            self._queue = deque()
+        if self.arrivals is _NONE:
+            self.arrivals = deque()
         now = asyncio.get_running_loop().time()
         request.arrived(now)
-        self._queue.append((request, now))
+        self.arrivals.append((request, now))
         self._bytes = size
         self._watch()
         return True
 
     def take(self) -> NatsRequest:
         """Remove and return the request that has waited longest."""
-        request, _ = self._queue.popleft()
+        request, _ = self.arrivals.popleft()
         self._bytes -= len(request.data())
         return request
 
     def take_all(self) -> Iterator[NatsRequest]:
         """Remove requests in order of arrival, each when it is asked for."""
-        while self._queue:
+        while self.arrivals:
             yield self.take()
 
     def _watch(self) -> None:
         limit = self._max_seconds
-        if limit is not None and self._timer is None and self._queue:
-            moment = self._queue[0][1] + limit
+        if limit is not None and self._timer is None and self.arrivals:
+            moment = self.arrivals[0][1] + limit
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(moment, self._hand_out_late_ones, limit)
 
     def _hand_out_late_ones(self, max_seconds: float) -> None:
         self._timer = None
         arrived_before = asyncio.get_running_loop().time() - max_seconds
-        while self._queue and self._queue[0][1] <= arrived_before:
+        while self.arrivals and self.arrivals[0][1] <= arrived_before:
             self._late(self.take())
         self._watch()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
 from typing import Any
 
 from micro._endpoint.counters import Tally
 from micro._endpoint.outcomes import Outcomes
 from micro._endpoint.series import Series
-from micro._endpoint.task_pool import PooledTask, Suspended
+from micro._endpoint.task_pool import Suspended
 from micro._handlers.middleware import Work
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer
@@ -39,6 +39,7 @@ class Runner:
         clock: The clock of the event loop.
         tally: The part of the counters that each request changes.
         answered: The reply subjects of the latest answers.
+        start: Runs requests until one suspends or its task is dirty; see `Job`.
     """
 
     def __init__(
@@ -63,15 +64,11 @@ class Runner:
     def answer_through(self, reply: Reply, congestion: Congestion) -> None:
         """Send answers in another way from now on."""
         self._reply = reply
-        self._series = Series(self, reply, congestion)
+        self.start = Series(self, reply, congestion).start
 
     def has_answered(self, subject: str) -> bool:
         """Return whether one of the latest answers went to a subject, given in lower case."""
         return any(reply.decode(errors="replace").lower() == subject for reply in self.answered)
-
-    def start(self, task: PooledTask, requests: Iterable[NatsRequest]) -> Suspended | None:
-        """Run requests until one suspends, its task is dirty, or the path congested; see `Job`."""
-        return self._series.start(task, requests)
 
     def suspended(
         self, request: NatsRequest, started: int, steps: Steps, waits_for: Any
