@@ -96,11 +96,11 @@ class Outcomes:
         self, request: NatsRequest, error: BaseException, started: int
     ) -> ServiceError | None:
         """Return the error that an exception of a handler means; log it."""
-        if isinstance(error, RemoteServiceError):
+        if isinstance(error, RemoteServiceError) and not request.is_late(error):
             answer = DEPENDENCY_FAILED
             text = "handler of %r passed on an error: %s"
             self._log.log("dependency", text, request, error, code=502, since_ns=started)
-        elif isinstance(error, ServiceError):
+        elif isinstance(error, ServiceError) and not isinstance(error, RemoteServiceError):
             answer = error
         elif request.is_late(error):
             self.counters.expired += 1

@@ -8,7 +8,7 @@ from itertools import starmap
 from types import SimpleNamespace
 from typing import TypeAlias, cast
 
-from micro._errors import AlreadyRespondedError
+from micro._errors import AlreadyRespondedError, RemoteServiceError
 from micro._handlers.request import DONE, Request, Response
 from micro._native import accelerated
 from micro._protocol import deadline
@@ -152,9 +152,16 @@ class NatsRequest(Request):
         """Return whether an error means that the time of the caller was over."""
         if isinstance(error, asyncio.CancelledError):
             return self.expired
-        # A request made by the handler inherits the deadline and may time out a moment earlier.
-        left = self.remaining() if isinstance(error, TimeoutError) else None
-        return left is not None and left <= 0
+        # A request made by the handler inherits the deadline and may time out a moment earlier. Its
+        # service knows the deadline in whole milliseconds, and may say so first.
+        if isinstance(error, TimeoutError):
+            earlier = 0.0
+        elif isinstance(error, RemoteServiceError) and error.code == 504:
+            earlier = deadline.PRECISION
+        else:
+            return False
+        left = self.remaining()
+        return left is not None and left <= earlier
 
 
 @accelerated

@@ -13,6 +13,9 @@ from typing import Protocol
 HEADER = "Micro-Timeout-Ms"
 """The header of the time-out; handlers do not see it."""
 
+PRECISION = 0.001
+"""Seconds that the value of the header may be less than the time-out."""
+
 LINE = b"\r\n" + HEADER.encode() + b":"
 """The beginning of the header's line in a header block."""
 

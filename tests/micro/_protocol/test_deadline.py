@@ -315,6 +315,22 @@ async def test_each_request_of_a_read_has_its_own_deadline(
             assert value is None or time is None or 0 < int(time) / 1000 - value < 20
 
 
+def test_a_remote_504_at_the_deadline_is_lateness_and_before_it_is_not() -> None:
+    """The service of an inner request knows the deadline in whole milliseconds."""
+
+    async def judge() -> list[bool]:
+        request = NatsRequest(b"s", b"r", b"", None)
+        now = asyncio.get_running_loop().time()
+        late = micro.RemoteServiceError(504, "deadline exceeded")
+        judged = [request.is_late(late)]
+        for left in (LONG, 0.0):
+            request.deadline = now + left
+            judged += [request.is_late(late), request.is_late(micro.RemoteServiceError(500, "x"))]
+        return judged
+
+    assert asyncio.run(judge()) == [False, False, False, True, False]
+
+
 async def test_a_request_of_a_handler_that_is_late_ends_in_504(
     service: micro.Service, nc: NatsClient, caller: NatsClient
 ) -> None:
