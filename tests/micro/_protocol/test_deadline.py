@@ -447,6 +447,7 @@ async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClien
     data = stats.endpoints[0].data
     quantiles = [data["micro"].pop(name) for name in ("p50_ns", "p95_ns", "p99_ns")]
     assert 0 < quantiles[0] <= quantiles[1] <= quantiles[2]
+    assert sum(data["micro"].pop("durations").values()) == 3
     assert data == {
         "micro": {
             "in_flight": 0,
