@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+from shop import app as shop
 
 import micro
 import micro_etcd
@@ -57,6 +58,10 @@ async def setup(ctx: micro.Context) -> None:
     await math.add_endpoint("add", add)
     await micro_schema_registry.setup(ctx)  # a registry in JetStream
     await micro_etcd.setup_embedded(ctx)  # an etcd of its own
+    try:
+        await shop.setup(ctx)  # orders, billing, and a mailer
+    except micro.MicroError as error:
+        print(f"The shop does not run, it needs JetStream: {error}")
 
 
 @contextlib.contextmanager

@@ -345,6 +345,20 @@ def test_tests_of_handlers() -> None:
     assert "6 passed" in process.stdout
 
 
+def test_shop_passes_its_own_tests_and_is_small() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "shop"],
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    files = (EXAMPLES / "shop").glob("*.py")
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 120
+
+
 def test_every_example_has_a_test() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("**/*.py"))
     untested = [
