@@ -28,8 +28,7 @@ from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefi
 from micro._published import publish
 from micro._streams.format import MAX_WINDOW
 from micro._streams.reading import Limits, Stream
-from micro._wire.client_state import latest
-from micro._wire.closing import check_open
+from micro._wire.client_state import check_open, latest
 
 if TYPE_CHECKING:
     from micro._client.drift import OnDrift

@@ -18,7 +18,7 @@ from micro._client.requester import in_time
 from micro._errors import PayloadTooLargeError
 from micro._published import publish
 from micro._wire import nats_py
-from micro._wire.closing import check_open
+from micro._wire.client_state import check_open
 from micro._wire.frames import Message
 from micro._wire.paths import path_of
 

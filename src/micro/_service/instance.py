@@ -22,7 +22,7 @@ from micro._service.descriptions import Answers, Identity
 from micro._service.discovery import Discovery
 from micro._service.notices import Notices
 from micro._wire import permissions
-from micro._wire.closing import when_closed
+from micro._wire.client_state import when_closed
 from micro._wire.fence import settle
 from micro._wire.paths import Path, path_of
 from micro._wire.permissions import Refusal
