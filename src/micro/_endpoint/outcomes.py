@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import nats.errors
 
+from micro._endpoint import forking
 from micro._endpoint.counters import EndpointCounters
 from micro._endpoint.request_log import RequestLog
 from micro._errors import DEPENDENCY_FAILED, NoResponseError, RemoteServiceError, ServiceError
@@ -74,6 +75,8 @@ class Outcomes:
 
     def failed(self, request: NatsRequest, error: BaseException, started: int) -> Answer | None:
         """Return the answer for an exception of a handler; log and count it."""
+        if forking.children:
+            forking.end_child(error)
         meant = answer_to(error, self._exception_handlers) if self._exception_handlers else None
         if meant is not None and not request.is_late(error):
             request.failure = meant

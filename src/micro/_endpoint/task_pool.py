@@ -17,6 +17,7 @@ from asyncio.tasks import (  # documented for programs with tasks of their own
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from micro._endpoint import forking
 from micro._handlers.nats_request import NatsRequest
 from micro._protocol import deadline as _deadline
 from micro._wire.stepping import Steps
@@ -195,6 +196,8 @@ class TaskPool:
                 task.context.run(task.unbind)
         finally:
             _leave_task(self._loop, task.task)
+        if forking.children:
+            forking.end_child()
         if suspended is not None:
             self._idle.pop()
             self._resume_later(task, suspended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,7 @@ class Threads:
         self._threads = 0
         self._calls = 0  # that wait or run
         self._ended_at = 0.0
+        self._pid = os.getpid()
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -86,6 +88,8 @@ class Threads:
                     result = call.context.run(call.function, *call.arguments)
                 except BaseException as raised:  # noqa: BLE001 - raised again in the handler
                     error = raised
+            if os.getpid() != self._pid:
+                os._exit(os.EX_SOFTWARE)  # the handler forked, and goes on in both processes
             try:
                 loop.call_soon_threadsafe(self._end, call.future, result, error)
             except RuntimeError:

@@ -167,6 +167,43 @@ def _release(number: signal.Signals, traps: StopSignals) -> None:
         loop.remove_signal_handler(number)
 
 
+class _Fork(threading.local):
+    mask: Iterable[signal.Signals | int] = ()
+    """The blocked signals of the thread before a fork."""
+
+
+_fork = _Fork()
+
+
+def _trapped_now() -> set[signal.Signals]:
+    loops = tuple(_trapping.values())
+    return {number for trapping in loops for number, traps in trapping.items() if traps}
+
+
+def _before_fork() -> None:
+    """Hold signals back: one that reached a child at once would go to the parent."""
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _trapped_now())
+
+
+def _in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _in_child() -> None:
+    """Give signals their usual effect: with Python 3.11 the event loop of the parent gets them."""
+    trapped = _trapped_now()
+    if trapped:
+        signal.set_wakeup_fd(-1)
+    for number in trapped:
+        usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
 def _received(loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
     for traps in tuple(_trapping[loop][number]):
         traps.received(number)

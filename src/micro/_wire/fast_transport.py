@@ -228,6 +228,10 @@ class FastTransport(Transport):
             self.congestion.end()
         stream.close()
 
+    def abandon(self) -> None:
+        """Send and receive nothing any more, and leave the connection as it is."""
+        self._stream = None
+
     def at_eof(self) -> bool:
         return self._stream is None or self._stream.ended
 
