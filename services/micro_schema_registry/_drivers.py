@@ -21,6 +21,8 @@ def run(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
     except StopIteration as end:
         value: T = end.value
         return value
+    finally:
+        steps.close()  # when it was interrupted
 
 
 async def run_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
@@ -37,3 +39,5 @@ async def run_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitabl
     except StopIteration as end:
         value: T = end.value
         return value
+    finally:
+        steps.close()  # when it was interrupted
