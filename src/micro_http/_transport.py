@@ -187,7 +187,7 @@ def _copy(request: httpx.Request) -> httpx.Request:
     """
     copy = httpx.Request.__new__(httpx.Request)
     vars(copy).update(vars(request))
-    copy.headers = request.headers.copy()
+    copy.headers = httpx.Headers(request.headers)
     copy.extensions = dict(request.extensions)
     return copy
 

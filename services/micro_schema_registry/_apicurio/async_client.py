@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from micro_http import AsyncRetryTransport, PerLoop, RetryPolicy, open_client, shared_ssl_context
 from micro_schema_registry._apicurio.auth import send_async
-from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
+from micro_schema_registry._apicurio.base_client import ApicurioClient, Cookies, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import AsyncFlights
 from micro_schema_registry._drivers import run_async
@@ -28,8 +29,14 @@ class _Through(httpx.AsyncBaseTransport):
         return await send_async(self._clients.get(), request, self._auth)
 
 
+class _Client(httpx.AsyncClient):
+    @cached_property
+    def cookies(self) -> httpx.Cookies:
+        return Cookies()
+
+
 def _new_client() -> httpx.AsyncClient:
-    return keep_alive(open_client(httpx.AsyncClient, verify=shared_ssl_context()))
+    return keep_alive(open_client(_Client, verify=shared_ssl_context()))
 
 
 class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from micro_http import RetryPolicy, RetryTransport, open_client, shared_ssl_context
 from micro_schema_registry._apicurio.auth import send
-from micro_schema_registry._apicurio.base_client import ApicurioClient, keep_alive
+from micro_schema_registry._apicurio.base_client import ApicurioClient, Cookies, keep_alive
 from micro_schema_registry._apicurio.rest import Call, Operation, Pause, Shared
 from micro_schema_registry._caching.single_flight import Flights
 from micro_schema_registry._drivers import run
@@ -26,6 +27,12 @@ class _Through(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return send(self._client, request, self._auth)
+
+
+class _Client(httpx.Client):
+    @cached_property
+    def cookies(self) -> httpx.Cookies:
+        return Cookies()
 
 
 class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
@@ -47,7 +54,7 @@ class ApicurioRegistryClient(ApicurioClient[httpx.Client]):
     def _connect(self, http_client: httpx.Client | None, policy: RetryPolicy) -> None:
         self._flights = Flights()
         if http_client is None:
-            http_client = keep_alive(open_client(httpx.Client, verify=shared_ssl_context()))
+            http_client = keep_alive(open_client(_Client, verify=shared_ssl_context()))
         self._client = http_client
         self._sender = RetryTransport(policy, transport=_Through(http_client, self._auth))
 

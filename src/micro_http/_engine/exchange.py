@@ -32,6 +32,11 @@ _SAFE = frozenset(
         "receive_response_body",
     )
 )
+_RESPONSE_HEADERS = frozenset(
+    f"{version}.receive_response_headers.{moment}"
+    for version in ("http11", "http2")
+    for moment in ("started", "complete")
+)
 _REQUEST_STARTED = frozenset(
     {"http11.send_request_headers.started", "http2.send_request_headers.started"}
 )
@@ -69,7 +74,9 @@ class Exchange:
         also = request.extensions.get("trace")
 
         async def trace(event: str, info: dict[str, Any]) -> None:
-            self._follow(event, info)
+            self.interruptible = event in _SAFE  # ten times for each request
+            if event in _RESPONSE_HEADERS:
+                self._note(event, info)
             if also is not None:
                 await also(event, info)
             if self.abandoned and (self.interruptible or event in _REQUEST_STARTED):
@@ -86,7 +93,8 @@ class Exchange:
         also = request.extensions.get("trace")
 
         def trace(event: str, info: dict[str, Any]) -> None:
-            self._follow(event, info)
+            if event in _RESPONSE_HEADERS:
+                self._note(event, info)
             if also is not None:
                 also(event, info)
 
@@ -96,12 +104,12 @@ class Exchange:
         request.extensions["trace"] = trace
         request.extensions[_KEY] = self
 
-    def _follow(self, event: str, info: dict[str, Any]) -> None:
-        self.interruptible = event in _SAFE
-        if event.endswith("receive_response_headers.started"):
+    def _note(self, event: str, info: dict[str, Any]) -> None:
+        """Note the head of a response that begins or has been received."""
+        if event.endswith(".started"):
             request = info["request"]  # the response of a proxy or token server does not count
             self._counts = request.method != b"CONNECT" and _ASIDE not in request.extensions
-        elif event.endswith("receive_response_headers.complete") and self._counts:
+        elif self._counts and event.endswith(".complete"):
             self.answered = True
 
 
