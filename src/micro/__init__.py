@@ -53,6 +53,7 @@ from micro._handlers.request import Handler, Request, Response
 from micro._handlers.typed import cheap
 from micro._program.context import Context
 from micro._program.run import run
+from micro._protocol.deadline import unbound_context
 from micro._published import publish
 from micro._service.declared import DeclaredGroup, DeclaredService, endpoint, group, service
 from micro._service.groups import Group
@@ -132,6 +133,7 @@ __all__ = [
     "options",
     "run",
     "service",
+    "unbound_context",
 ]
 
 # Names that services do not need are imported when they are first used: the models need pydantic,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+from micro import unbound_context
 from micro_etcd.errors import EtcdDeadlineExceededError, EtcdError, EtcdUnavailableError
 
 MAX_OPERATIONS = 128  # etcd's default --max-txn-ops
@@ -82,9 +83,8 @@ class GetBatcher(Generic[V]):
         items = list(waiting.items())
         for start in range(0, len(items), size):
             batch = dict(items[start : start + size])
-            task = asyncio.create_task(
-                self._single(batch) if len(batch) == 1 else self._many(batch)
-            )
+            reading = self._single(batch) if len(batch) == 1 else self._many(batch)
+            task = asyncio.create_task(reading, context=unbound_context())
             self._sending.add(task)
             task.add_done_callback(partial(self._sent, batch))
 

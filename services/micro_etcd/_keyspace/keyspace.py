@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Generic
 
+from micro import unbound_context
 from micro_etcd._keyspace.leadership import lead
 from micro_etcd._keyspace.live_config import LiveConfig, M, live_config
 from micro_etcd._keyspace.lock import HeldLock, hold_lock
@@ -117,7 +118,7 @@ class KeySpace(KeyReader[T], Generic[T]):
 
         The task fails with EtcdLeaseNotFoundError once the lease is gone.
         """
-        return asyncio.create_task(self._keep_alive(id, interval))
+        return asyncio.create_task(self._keep_alive(id, interval), context=unbound_context())
 
     # ---- watches
 

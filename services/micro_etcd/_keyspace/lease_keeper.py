@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from micro import unbound_context
 from micro_etcd._model.protocols import LeaseStore
 from micro_etcd._model.values import LeaseInfo
 from micro_etcd.errors import EtcdError, EtcdLeaseNotFoundError
@@ -44,7 +45,7 @@ class LeaseKeeper:
         self._capped = False
         self._ended = False
         self._lost = asyncio.Event()
-        self._task = asyncio.create_task(self._renew())
+        self._task = asyncio.create_task(self._renew(), context=unbound_context())
 
     @classmethod
     async def start(
@@ -82,7 +83,7 @@ class LeaseKeeper:
         self._deadline = sent + ttl
         self._capped = True
         await self._stop_task()
-        self._task = asyncio.create_task(self._renew())
+        self._task = asyncio.create_task(self._renew(), context=unbound_context())
 
     async def stop(self) -> None:
         """Stop renewing and revoke the lease, with its keys; idempotent.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from micro import unbound_context
 from micro_etcd._model.events import WatchBatch
 from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.options import WatchOptions
@@ -129,7 +130,7 @@ async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncItera
     """
     config = LiveConfig(model, prefix)
     config.load(*await _read(store, prefix))
-    task = asyncio.create_task(_follow(store, prefix, config))
+    task = asyncio.create_task(_follow(store, prefix, config), context=unbound_context())
     try:
         yield config
     finally:

@@ -11,7 +11,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from micro import Response
+from micro import Response, unbound_context
 from micro_etcd._backoff import backoff
 from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.values import WatchEventType
@@ -109,7 +109,7 @@ class _Reader:
 
     async def start(self) -> None:
         if self._task is None and not self._closed:
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run(), context=unbound_context())
         await self._started.wait()
         if self._error is not None and not self.batches:
             raise self._error

@@ -24,7 +24,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from micro import Client, MicroError, Request, Response, ServiceError
+from micro import Client, MicroError, Request, Response, ServiceError, unbound_context
 from micro_etcd._direct.watch import EventStream
 from micro_etcd._model.events import Event, WatchBatch
 from micro_etcd._model.options import WatchOptions
@@ -105,7 +105,7 @@ class WatchEndpoints:
             instance=self._instance,
             heartbeat_s=body.heartbeat_s,
         )
-        task = asyncio.create_task(feed.run())
+        task = asyncio.create_task(feed.run(), context=unbound_context())
         self.started += 1
         self._served[feed.id] = feed, task, view.token
         task.add_done_callback(lambda _: self._ended(feed.id, view.token))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
+from micro import unbound_context
 from micro_schema_registry._errors import ClosedError
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ class AsyncFlights:
         """Return the value of the fetch under way for the key, or of a new one."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, fetch)))
+            task = asyncio.create_task(self._fly(key, fetch), context=unbound_context())
+            flight = self._flights[key] = _Flight(task)
             flight.task.add_done_callback(_seen)
         landed = asyncio.get_running_loop().create_future()
         flight.waiters.add(landed)

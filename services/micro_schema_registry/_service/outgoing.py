@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from micro import unbound_context
+
 _LIMIT = 8 * 1024 * 1024
 _SMALL = 16 * 1024
 """Answers up to this many bytes are not counted: a round trip costs more than they do."""
@@ -36,7 +38,7 @@ class Outgoing:
                 await self._room.wait()
             self._bytes += size
         if self._confirming is None or self._confirming.done():
-            self._confirming = asyncio.create_task(self._until_taken())
+            self._confirming = asyncio.create_task(self._until_taken(), context=unbound_context())
 
     async def aclose(self) -> None:
         """Stop waiting for the server."""

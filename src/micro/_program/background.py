@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -26,9 +25,8 @@ class Background:
         if self._closed:
             work.close()
             raise StoppedError("cannot start background work: the context has ended")
-        context = contextvars.copy_context()
-        context.run(deadline.current.set, None)
-        task = asyncio.get_running_loop().create_task(work, context=context)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work, context=deadline.unbound_context())
         self._tasks[task] = drain
         task.add_done_callback(self._ended)
         return task

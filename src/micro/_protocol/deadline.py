@@ -6,7 +6,7 @@ Micro-Timeout-Ms: 1500      the caller waits 1,500 ms more, counted from the sen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
 from typing import Protocol
 
@@ -41,6 +41,18 @@ def inherited() -> float | None:
     """Return the deadline of the request that the caller works on, None without one."""
     bound = current.get()
     return None if bound is None else bound.deadline
+
+
+def unbound_context() -> Context:
+    """Return a copy of the context of the caller without the deadline of its request.
+
+    Give it to tasks whose work several requests share, or that outlives one:
+
+        asyncio.create_task(work(), context=micro.unbound_context())
+    """
+    context = copy_context()
+    context.run(current.set, None)
+    return context
 
 
 _MAX_DIGITS = 12

@@ -1,6 +1,7 @@
 """Watches over NATS lose and repeat nothing, and leave nothing behind, whoever dies or dawdles."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from tests.micro_etcd.service import Instance, ask, instance, process, refusal
 
+import micro
 from micro_etcd import (
     EtcdClient,
     EtcdCommunicator,
@@ -464,3 +466,27 @@ async def test_options_of_a_watch_pass_through(
         values = [(await anext(stream)).events[0].kv.value for _ in range(2)]
     stream.close()
     assert values == [b"1", b"2"]
+
+
+async def test_heartbeats_outlive_the_deadline_of_the_request_for_the_watch(
+    serving: Instance, caller: NatsClient
+) -> None:
+    """A `micro.Client` tells the service how long it waits for the answer, and no longer."""
+    inbox = caller.new_inbox()
+    subscription = await caller.subscribe(inbox)
+    client = micro.Client(caller)
+    body = {"key": "k", "deliver": inbox, "heartbeat_s": 0.1}
+    patience = 0.5
+    answer = await client.request(
+        "etcd.app.watch.start", json.dumps(body).encode(), timeout=patience
+    )
+    end = asyncio.get_running_loop().time() + 2 * patience
+    beats = 0
+    while asyncio.get_running_loop().time() < end or beats < 3:
+        message = await subscription.next_msg(SECONDS)
+        headers = message.headers or {}
+        assert "Etcd-Heartbeat" in headers
+        assert headers["Etcd-Watch"] == json.loads(answer.data)["watch_id"]
+        await caller.publish(message.reply, headers={"Etcd-Ack": headers["Etcd-Seq"]})
+        beats += 1
+    assert serving.service.watches == 1
