@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test test-all test-others test-units check format docs bench soak clean native test-native native-fuzz native-miri
+.PHONY: help run test test-all test-others test-others-quick test-units test-units-quick check format docs bench soak clean native test-native native-fuzz native-miri
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -65,6 +65,19 @@ test-others: ## the tests of the framework, of HTTP and of compatibility verdict
 test-units: $(VENV)/dev
 	$(BIN)/pytest -n 2 -q tests/micro tests/micro_http tests/micro_schema_registry/_compatibility \
 	  --ignore tests/micro/cli --ignore tests/micro/dashboard
+
+$(VENV)/units: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli,msgpack,nkeys,server,schema-registry]' --group units
+	@touch $@
+
+test-others-quick: ## a part of that for CI: requests, errors, signals and compatibility verdicts
+	.ci/each-python test-units-quick 3.12 3.13
+
+test-units-quick: $(VENV)/units
+	$(BIN)/pytest -n 2 -q tests/micro/_protocol tests/micro/_handlers tests/micro/_endpoint tests/micro/_service \
+	  tests/micro/test_errors.py tests/micro/test_signatures.py tests/runtime/test_forks.py tests/micro_schema_registry/_compatibility
 
 PEERS := benchmarks/.build/venv
 $(PEERS)/done:
