@@ -23,7 +23,7 @@ histograms in seconds, with the buckets of `micro.prometheus`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from nats.aio.client import Client as NatsClient
@@ -35,7 +35,7 @@ from micro._client.publishing import carriers
 from micro._client.request_payload import Payload, payload_of
 from micro._client.scoped import DEFAULT_MAX_WAIT
 from micro._endpoint.counters import BUCKETS
-from micro._errors import ServiceError
+from micro._errors import DEPENDENCY_FAILED, RemoteServiceError, ServiceError
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response
 from micro._protocol.subjects import DEFAULT_API_PREFIX
@@ -93,8 +93,8 @@ def trace_requests(
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span,
-            _measured(durations, attributes, named=name is not None),
-            _failures(span, least_fault=LEAST_FAULT),
+            _measured(durations, attributes, told=_answer_to, named=name is not None),
+            _failures(span, told=_answer_to, least_fault=LEAST_FAULT),
         ):
             return await next(request)
 
@@ -174,14 +174,30 @@ class _Headers(Getter[Mapping[str, str]]):
 _HEADERS = _Headers()
 
 
+Told = Callable[[BaseException], BaseException]
+"""Return the error that an exception means."""
+
+
+def _itself(error: BaseException) -> BaseException:
+    return error
+
+
+def _answer_to(error: BaseException) -> BaseException:
+    """Return the answer for an exception of a handler, which may be the error of a dependency."""
+    return DEPENDENCY_FAILED if isinstance(error, RemoteServiceError) else error
+
+
 @contextmanager
-def _failures(span: Span, *, least_fault: int) -> Iterator[None]:
+def _failures(span: Span, *, told: Told = _itself, least_fault: int) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        span.set_attribute("error.type", _error_type(error))
-        if error.code >= least_fault:
-            span.set_status(Status(StatusCode.ERROR, error.description))
+        answer = told(error)
+        span.set_attribute("error.type", _error_type(answer))
+        if isinstance(answer, ServiceError) and answer.code >= least_fault:
+            span.set_status(Status(StatusCode.ERROR, answer.description))
+        if answer is not error:
+            span.record_exception(error)
         raise
     except BaseException as error:
         span.set_attribute("error.type", _error_type(error))
@@ -192,13 +208,18 @@ def _failures(span: Span, *, least_fault: int) -> Iterator[None]:
 
 @contextmanager
 def _measured(
-    durations: Histogram, attributes: Mapping[str, AttributeValue], *, named: bool = False
+    durations: Histogram,
+    attributes: Mapping[str, AttributeValue],
+    *,
+    told: Told = _itself,
+    named: bool = False,
 ) -> Iterator[None]:
     """Record the seconds of a block, with the type of its error.
 
     Args:
         durations: The histogram.
         attributes: The attributes of the span.
+        told: Returns the error that an exception means.
         named: Whether the endpoint has a name of its own, as its subjects may be many.
     """
     omitted = {_SIZE, _DESTINATION} if named else {_SIZE}
@@ -207,7 +228,7 @@ def _measured(
     try:
         yield
     except BaseException as error:
-        labels["error.type"] = _error_type(error)
+        labels["error.type"] = _error_type(told(error))
         raise
     finally:
         durations.record(time.perf_counter() - start, labels)

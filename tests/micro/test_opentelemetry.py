@@ -235,6 +235,31 @@ async def test_what_fails(
     assert span.status.status_code is StatusCode.ERROR
 
 
+async def test_the_error_of_a_dependency_is_the_cause_in_the_span_of_the_service(
+    nc: NatsClient, service: micro.Service, client: TracedClient, traces: Traces
+) -> None:
+    """The caller gets 502 without its text; the span has both."""
+    inner = micro.Client(nc)
+
+    async def missing(request: Request) -> None:
+        raise ServiceError(404, "no such thing")
+
+    async def passes(request: Request) -> None:
+        await inner.request("traced.missing", timeout=LONG)
+
+    async with micro.add_service(nc, "untraced", "1.0.0") as other:
+        await other.add_endpoint("missing", missing, "traced.missing")
+        await service.add_endpoint("passes", passes, "traced.passes")
+        with pytest.raises(ServiceError, match="service error 502: dependency failed"):
+            await client.request("traced.passes", timeout=LONG)
+    span = traces.one(SpanKind.SERVER)
+    assert described(span)["error.type"] == "502"
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.status.description == "dependency failed"
+    (event,) = span.events
+    assert "service error 404: no such thing" in str(dict(event.attributes or {}))
+
+
 async def test_nobody_answers(client: TracedClient, traces: Traces) -> None:
     with pytest.raises(nats.errors.NoRespondersError):
         await client.request("traced.nobody", timeout=LONG)
