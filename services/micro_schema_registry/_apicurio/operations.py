@@ -336,8 +336,12 @@ class Operations(Catalog):
         if content.content.lstrip().startswith(("http://", "https://")):
             raise InvalidArgumentError("a schema cannot be a URL: the registry would fetch it")
         listed = [
-            ref.model_dump(by_alias=True)
-            | {"groupId": group if ref.group_id is None else ref.group_id}
+            {
+                "name": ref.name,
+                "groupId": group if ref.group_id is None else ref.group_id,
+                "artifactId": ref.artifact_id,
+                "version": ref.version,
+            }
             for ref in check_references(references)
         ]
         return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from micro_schema_registry._errors import Cause, InvalidArgumentError
@@ -53,10 +53,16 @@ class CachedSchema:
 
 
 class _Wire(BaseModel):
-    """Immutable models of the camelCase JSON of Apicurio; unknown members are ignored."""
+    """Immutable models, read from the camelCase JSON of Apicurio or by the names of their fields.
+
+    They are written by these names. Unknown members are ignored.
+    """
 
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
+        frozen=True,
+        alias_generator=AliasGenerator(validation_alias=to_camel),
+        populate_by_name=True,
+        extra="ignore",
     )
 
     @model_validator(mode="before")
