@@ -72,25 +72,30 @@ def blocking(client: ApicurioRegistryClient) -> None:
 
 
 @pytest.mark.parametrize("use_id", ["globalId", "contentId"])
-async def test_avro_values_come_back(new_registry: NewRegistry, use_id: Any) -> None:
+async def test_avro_values_come_back_in_each_wire_format(
+    new_registry: NewRegistry, use_id: Any
+) -> None:
     writer, reader = await new_registry(), await new_registry()
     await register_avro(writer)
-    write = AsyncAvroSerializer(
-        writer,
-        "user",
-        schema=USER,
-        auto_register=True,
-        references=[TO_ADDRESS, TO_COUNTRY],
-        wire_format=WireFormat.NATS_HEADERS,
-        use_id=use_id,
-    )
-
-    message = await write.serialize(VALUE, CTX)
     read = AsyncAvroDeserializer(reader, use_id=use_id)
+    latest = AsyncAvroDeserializer(
+        reader, use_id=use_id, artifact_id="user", use_latest_version=True
+    )
+    for wire_format in WireFormat:
+        write = AsyncAvroSerializer(
+            writer,
+            "user",
+            schema=USER,
+            auto_register=True,
+            references=[TO_ADDRESS, TO_COUNTRY],
+            wire_format=wire_format,
+            use_id=use_id,
+        )
 
-    assert await read(message.payload, CTX, headers=message.headers) == VALUE
-    latest = AsyncAvroDeserializer(reader, artifact_id="user", use_latest_version=True)
-    assert await latest(message.payload, CTX, headers=message.headers) == VALUE
+        message = await write.serialize(VALUE, CTX)
+
+        assert await read(message.payload, CTX, headers=message.headers) == VALUE
+        assert await latest(message.payload, CTX, headers=message.headers) == VALUE
 
 
 async def test_a_reader_schema_may_refer_to_others(registry: SchemaRegistry) -> None:
@@ -238,6 +243,7 @@ async def test_the_blocking_classes_follow_references(apicurio_url: str, group_i
 
 PROTO = 'syntax = "proto3";\nimport "common.proto";\nmessage User { common.Name name = 1; }\n'
 COMMON = 'syntax = "proto3";\npackage common;\nmessage Name { string first = 1; }\n'
+TO_COMMON = Reference(name="common.proto", artifact_id="common", version="1")
 
 
 async def test_protobuf_schemas_are_registered_with_their_imports(
@@ -247,14 +253,13 @@ async def test_protobuf_schemas_are_registered_with_their_imports(
     await registry.set_rule("VALIDITY", "FULL")
     await registry.set_rule("COMPATIBILITY", "BACKWARD")
     await registry.register_schema("common", COMMON, artifact_type="PROTOBUF")
-    reference = Reference(name="common.proto", artifact_id="common", version="1")
 
     for text in (PROTO, PROTO.replace("}", "string mail = 2; }")):
         verdict = await registry.check_compatibility(
-            "user", text, artifact_type="PROTOBUF", references=[reference]
+            "user", text, artifact_type="PROTOBUF", references=[TO_COMMON]
         )
         registered = await registry.register_schema(
-            "user", text, artifact_type="PROTOBUF", references=[reference]
+            "user", text, artifact_type="PROTOBUF", references=[TO_COMMON]
         )
 
         assert verdict, verdict.causes
@@ -362,3 +367,10 @@ async def test_the_service_validates_across_documents(
         assert not await validate(order, BAD)
         assert await validate(user.global_id, VALUE)
         assert not await validate(user.global_id, VALUE | {"born": "XX"})
+        await registry.register_schema("common", COMMON, artifact_type="PROTOBUF")
+        person = await registry.register_schema(
+            "person", PROTO, artifact_type="PROTOBUF", references=[TO_COMMON]
+        )
+        assert await validate(person.global_id, {"name": {"first": "Ada"}})
+        for wrong in [{"name": {"first": 1}}, {"surname": "Ada"}, None]:
+            assert not await validate(person.global_id, wrong)

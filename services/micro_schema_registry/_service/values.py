@@ -1,4 +1,4 @@
-"""Checks of JSON values against JSON and Avro schemas, in processes of their own."""
+"""Checks of JSON values against JSON, Avro and Protobuf schemas, in processes of their own."""
 
 import io
 import json
@@ -12,7 +12,12 @@ from micro_schema_registry._drivers import run_async
 from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._model.models import IdType
 from micro_schema_registry._model.protocol import SchemaRegistry
-from micro_schema_registry._references import Steps, complete_avro
+from micro_schema_registry._references import (
+    ReferencedSchemas,
+    Steps,
+    complete_avro,
+    schemas_of_content,
+)
 from micro_schema_registry._wire.models import ContentAnswer
 
 _KEPT = 100
@@ -44,7 +49,8 @@ class ValueChecks:
         """Return the reasons why a value is invalid, none if it is valid.
 
         An Avro value is the JSON that fastavro encodes: a string is no `bytes`, a member of a union
-        is given by its value. Schemas that the schema refers to are fetched from the registry.
+        is given by its value. A Protobuf value is the JSON form of the first message of the file.
+        Schemas that the schema refers to are fetched from the registry.
 
         Raises:
             InvalidArgumentError: The type of schema has no check, or the schema itself is invalid.
@@ -63,8 +69,15 @@ class ValueChecks:
 def _completing(schema: ContentAnswer, id_type: IdType, value: int | str) -> Steps[_Complete]:
     # Apicurio does not tell the type of content by content id.
     kind = schema.type or "AVRO"
+    if kind == "PROTOBUF":
+        imports: dict[str, str] = {}
+        if "import" in schema.content:
+            imports = _imports((yield from schemas_of_content(id_type, value)))
+        return _Complete(kind, schema.content, json.dumps(imports))
     if kind not in {"AVRO", "JSON"}:
-        raise ValueError(f"cannot check values against {kind} schemas: expected AVRO or JSON")
+        raise ValueError(
+            f"cannot check values against {kind} schemas: expected AVRO, JSON or PROTOBUF"
+        )
     loaded = json.loads(schema.content)
     if kind == "AVRO":
         complete = yield from complete_avro(loaded, id_type, value)
@@ -76,12 +89,26 @@ def _completing(schema: ContentAnswer, id_type: IdType, value: int | str) -> Ste
     return _Complete(kind, schema.content, json.dumps(references))
 
 
+def _imports(others: ReferencedSchemas) -> dict[str, str]:
+    """Return the files that a file imports, directly or not, by their import paths."""
+    found: dict[str, str] = {}
+    waiting = list(others.direct)
+    while waiting:
+        reference = waiting.pop()
+        if reference.name not in found:
+            found[reference.name], nested = others.get(reference)
+            waiting += nested
+    return found
+
+
 def _causes(complete: _Complete, value: Any) -> tuple[Cause, ...]:
     return _compiled(complete)(value)
 
 
 @lru_cache(maxsize=_KEPT)
 def _compiled(complete: _Complete) -> Callable[[Any], tuple[Cause, ...]]:
+    if complete.kind == "PROTOBUF":
+        return _protobuf(complete.schema, json.loads(complete.references))
     schema = json.loads(complete.schema)
     if complete.kind == "JSON":
         from micro_schema_registry.json_schema import JsonSchemaValidator
@@ -100,6 +127,34 @@ def _compiled(complete: _Complete) -> Callable[[Any], tuple[Cause, ...]]:
             fastavro.schemaless_writer(io.BytesIO(), parsed, value, strict_allow_default=True)
         except Exception as error:  # noqa: BLE001 - fastavro has no error of its own for values
             return (Cause(str(error) or type(error).__name__),)
+        return ()
+
+    return check
+
+
+def _protobuf(content: str, imports: dict[str, str]) -> Callable[[Any], tuple[Cause, ...]]:
+    """Return a check of the JSON form of the first message that a file declares."""
+    from google.protobuf.json_format import ParseDict, ParseError
+    from google.protobuf.message import EncodeError
+    from google.protobuf.message_factory import GetMessageClass
+
+    from micro_schema_registry._compatibility.proto_file import parse_proto
+
+    file = parse_proto(content, imports)
+    first = next(file.messages(), None)
+    if first is None:
+        raise ValueError("cannot check values: expected a Protobuf schema with a message")
+    kind = GetMessageClass(first)
+
+    def check(value: Any) -> tuple[Cause, ...]:
+        if not isinstance(value, dict):
+            return (Cause("expected an object"),)
+        message = kind()
+        try:
+            ParseDict(value, message, descriptor_pool=file.pool)
+            message.SerializeToString()  # for required fields
+        except (EncodeError, ParseError, TypeError, AttributeError) as error:
+            return (Cause(str(error)),)
         return ()
 
     return check

@@ -186,8 +186,7 @@ async def test_info_says_that_the_registry_answers(ask: Caller) -> None:
 async def test_problems_say_what_is_wrong(ask: Caller) -> None:
     await register(ask, "user", USER)
     await ask("rules.set", artifact="user", rule="COMPATIBILITY", config="BACKWARD")
-    proto = 'syntax = "proto3"; message A {}'
-    made = await ask("register", artifact="proto", content=proto, type="PROTOBUF")
+    made = await ask("register", artifact="query", content="type Query", type="GRAPHQL")
 
     code, missing = await ask.problem("get", artifact="nope")
     assert (code, missing["type"]) == (404, "not-found")
@@ -210,7 +209,7 @@ async def test_problems_say_what_is_wrong(ask: Caller) -> None:
     code, wrong = await ask.problem("by-id", global_id=1, content_id=1)
     assert wrong["title"] == "expected exactly one of global_id, content_id and sha256"
     code, wrong = await ask.problem("validate", global_id=made["global_id"], value=1)
-    assert wrong["title"].startswith("cannot check values against PROTOBUF schemas")
+    assert wrong["title"].startswith("cannot check values against GRAPHQL schemas")
     code, off = await ask.problem("delete", artifact="user")
     assert (code, off["type"]) == (405, "refused")
 
