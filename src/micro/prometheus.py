@@ -80,6 +80,18 @@ COUNTERS = {
     "rejected": "Requests that were refused.",
     "expired": "Requests that were past their deadline.",
 }
+CONSUMER_GAUGES = {
+    "lag": "Messages of the stream that the consumer has not delivered.",
+    "ack_pending": "Messages that all instances have not settled.",
+    "redelivered": "Messages that are delivered more than once, and not settled.",
+    "open": "Messages that this instance has not settled.",
+}
+CONSUMER_COUNTERS = {
+    "acked": "Messages that were acknowledged.",
+    "retried": "Failures after which a message comes again.",
+    "terminated": "Messages that were given up.",
+    "dead_lettered": "Messages that were given up and stored as dead letters.",
+}
 QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
 
 NOTHING = dict.fromkeys((*GAUGES, *COUNTERS), 0)
@@ -212,7 +224,7 @@ def families(
         labels = tuple(map(shortened, key))
         info.add_metric(labels, 1)
         started.add_metric(labels, stats.started.timestamp())
-        for endpoint in stats.endpoints:
+        for endpoint in stats.handlers:
             endpoints.add(labels, endpoint)
     yield info
     yield started
@@ -229,6 +241,10 @@ class _EndpointFamilies:
         self._own: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
             **{key: _gauge(key, text) for key, text in GAUGES.items()},
             **{key: _counter(key, text) for key, text in COUNTERS.items()},
+        }
+        self._consumer: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
+            **{key: _gauge(f"consumer_{key}", text) for key, text in CONSUMER_GAUGES.items()},
+            **{key: _counter(f"consumer_{key}", text) for key, text in CONSUMER_COUNTERS.items()},
         }
         self._codes = _counter("errors_by_code", "Errors, by their code.", "code")
         self._latency = _gauge("latency_seconds", "Time in the handler, by quantile.", "quantile")
@@ -253,6 +269,10 @@ class _EndpointFamilies:
         for key, family in self._own.items():
             if isinstance(own.get(key), int):
                 family.add_metric(labels, own[key])
+        consumer = own.get("consumer")
+        for key, count in (consumer if isinstance(consumer, dict) else {}).items():
+            if key in self._consumer:
+                self._consumer[key].add_metric(labels, count)
         codes = own.get("errors")
         for code, count in (codes if isinstance(codes, dict) else {}).items():
             if isinstance(count, int):
@@ -277,6 +297,7 @@ class _EndpointFamilies:
     def all(self) -> Iterator[Metric]:
         yield from (self._requests, self._errors, self._seconds)
         yield from self._own.values()
+        yield from (family for family in self._consumer.values() if family.samples)
         yield from (self._codes, self._latency, self._durations)
 
 

@@ -57,6 +57,12 @@ def own_figures(endpoint: EndpointStats) -> dict[str, Any]:
     return _sane(own, MAX_FIGURES) if isinstance(own, dict) else {}
 
 
+def consumer_figures(endpoint: EndpointStats) -> dict[str, int]:
+    """Return the figures of a JetStream consumer; empty for everything else."""
+    figures = own_figures(endpoint).get("consumer")
+    return figures if isinstance(figures, dict) else {}
+
+
 def _sane(figures: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return the integers within bounds, and the first level of dicts of them."""
     sane: dict[str, Any] = {}

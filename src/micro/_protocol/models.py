@@ -182,6 +182,11 @@ class ServiceInfo(PingInfo):
     type: str = INFO_TYPE
     """The type of the answer."""
 
+    @property
+    def handlers(self) -> list[EndpointInfo]:
+        """The endpoints, and behind them the subscribers and consumers."""
+        return [*self.endpoints, *self.events]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of the answer; `events` is left out when there are none."""
         return self.model_dump(mode="json", exclude=None if self.events else {"events"})
@@ -198,6 +203,11 @@ class ServiceStats(PingInfo):
     """The counters of each subscriber and consumer; not part of ADR-32."""
     type: str = STATS_TYPE
     """The type of the answer."""
+
+    @property
+    def handlers(self) -> list[EndpointStats]:
+        """The counters of endpoints, and behind them those of subscribers and consumers."""
+        return [*self.endpoints, *self.events]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of the answer; `data` is left out when unset."""

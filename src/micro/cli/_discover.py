@@ -87,12 +87,19 @@ async def _ls(connection: Connection, as_json: bool) -> None:
     if as_json:
         print_json(services)
         return
+    counts = ["Instances", "Endpoints"]
+    if any("events" in service for service in services):
+        counts.append("Events")
     rows = [
-        (s["name"], s["version"], str(len(s["instances"])), str(s["endpoints"]), s["description"])
-        for s in services
+        (one["name"], one["version"], *_counted(one, counts), one["description"])
+        for one in services
     ]
-    columns = ("Service", "Version", "Instances", "Endpoints", "Description")
-    print_rows(rows, *columns, right=("Instances", "Endpoints"))
+    print_rows(rows, "Service", "Version", *counts, "Description", right=counts)
+
+
+def _counted(service: dict[str, Any], columns: list[str]) -> list[str]:
+    values = {"events": 0, **service, "instances": len(service["instances"])}
+    return [str(values[column.lower()]) for column in columns]
 
 
 def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
@@ -105,6 +112,7 @@ def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
                 "version": info.version,
                 "description": info.description,
                 "endpoints": len(info.endpoints),
+                **({"events": len(info.events)} if info.events else {}),
                 "instances": [],
             },
         )
@@ -157,7 +165,10 @@ def _print_info(info: ServiceInfo, schema: SchemaForm) -> None:
         print_line(f"  {key}: {value}")
     rows = [(f"  {end.name}", end.subject, end.queue_group) for end in info.endpoints]
     print_rows(rows, "  Endpoint", "Subject", "Queue group")
-    for endpoint in info.endpoints:
+    if info.events:
+        events = [(f"  {one.name}", one.subject, one.queue_group) for one in info.events]
+        print_rows(events, "  Event handler", "Subject", "Queue group")
+    for endpoint in info.handlers:
         for key, value in endpoint.metadata.items():
             if schema is SchemaForm.raw or not key.endswith(SCHEMA_SUFFIX):
                 print_line(f"  {endpoint.name}  {key}: {value}")

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
-from micro._client.rates import Rate, own_figures, rate_between, shortened
+from micro._client.rates import Rate, consumer_figures, own_figures, rate_between, shortened
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
@@ -25,6 +25,13 @@ _Key = tuple[str, str, str]
 _NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
 _LIVE = ("p50", "p95", "p99", "In flight", "Queued", "Refused")
 """Columns that only services made with micro fill."""
+_CONSUMER = {
+    "Lag": "lag",
+    "Ack pending": "ack_pending",
+    "Redelivered": "redelivered",
+    "Dead letters": "dead_lettered",
+}
+"""Columns of JetStream consumers, and their figures."""
 
 Interval = Annotated[
     float,
@@ -46,7 +53,7 @@ class Look:
         return {
             (service.id, endpoint.name, endpoint.subject): endpoint
             for service in self.services
-            for endpoint in service.endpoints
+            for endpoint in service.handlers
         }
 
     def rates(self, before: Look) -> dict[_Key, Rate]:
@@ -152,30 +159,49 @@ async def _look(client: Client, name: str | None, connection: Connection) -> Loo
 
 
 def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
-    table = make_table("Service", "Instance", "Endpoint", *_NUMBERS, "Last error", right=_NUMBERS)
+    more = _consumer_columns(look)
+    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *more, "Last error")
+    table = make_table(*columns, right=(*_NUMBERS, *more))
     for service in look.services:
-        for endpoint in service.endpoints:
+        for endpoint in service.handlers:
             rate = rates.get((service.id, endpoint.name, endpoint.subject))
-            add_row(table, (service.name, service.id, *_cells(endpoint, rate)))
+            *counters, error = _cells(endpoint, rate)
+            figures = _consumption(endpoint, more)
+            add_row(table, (service.name, service.id, *counters, *figures, error))
     return table
+
+
+def _consumer_columns(look: Look) -> tuple[str, ...]:
+    """Return the columns of JetStream consumers; none while there are none."""
+    handlers = (one for service in look.services for one in service.events)
+    return tuple(_CONSUMER) if any(consumer_figures(one) for one in handlers) else ()
+
+
+def _consumption(endpoint: EndpointStats, columns: Iterable[str]) -> Iterable[str]:
+    figures = consumer_figures(endpoint)
+    for column in columns:
+        count = figures.get(_CONSUMER[column])
+        yield "-" if count is None else f"{count:,}"
 
 
 def live_table(
     look: Look, rates: Mapping[_Key, Rate], *, busiest_first: bool = False, rows: int | None = None
 ) -> Table:
     """Return a table with percentiles and load, of the first `rows` endpoints or all."""
-    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, "Last error")
-    table = make_table(*columns, right=(*_NUMBERS, *_LIVE))
+    more = _consumer_columns(look)
+    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, *more, "Last error")
+    table = make_table(*columns, right=(*_NUMBERS, *_LIVE, *more))
     selected = [
         (service, endpoint, rates.get((service.id, endpoint.name, endpoint.subject)))
         for service in look.services
-        for endpoint in service.endpoints
+        for endpoint in service.handlers
     ]
     if busiest_first:
         selected.sort(key=lambda row: 0.0 if row[2] is None else -row[2].requests)
     for service, endpoint, rate in selected[:rows]:
         *counters, error = _cells(endpoint, rate)
-        add_row(table, (service.name, service.id, *counters, *_load(endpoint), error))
+        figures = (*_load(endpoint), *_consumption(endpoint, more))
+        add_row(table, (service.name, service.id, *counters, *figures, error))
     return table
 
 
@@ -211,7 +237,7 @@ def _plain(look: Look, rates: Mapping[_Key, Rate] | None) -> list[dict[str, Any]
     if rates is None:
         return plain
     for service in plain:
-        for endpoint in service["endpoints"]:
+        for endpoint in (*service["endpoints"], *service.get("events", ())):
             rate = rates.get((service["id"], endpoint["name"], endpoint["subject"]))
             endpoint["requests_per_second"] = None if rate is None else round(rate.requests, 3)
             endpoint["errors_per_second"] = None if rate is None else round(rate.errors, 3)

@@ -45,7 +45,7 @@ class Look:
     def counters(self, key: _Instance) -> dict[_Endpoint, EndpointStats]:
         """Return the counters of the endpoints of an instance; the first of a name counts."""
         if key not in self._counters:
-            endpoints = self.stats[key].endpoints
+            endpoints = self.stats[key].handlers
             self._counters[key] = {(each.name, each.subject): each for each in reversed(endpoints)}
         return self._counters[key]
 
@@ -99,7 +99,7 @@ def _service(
 def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]:
     stats, rtt = look.stats.get(key), look.rtts.get(key)
     found = look.infos[key] if stats is None else stats
-    endpoints = [] if stats is None else stats.endpoints
+    endpoints = [] if stats is None else stats.handlers
     rate = _sum_rates(_rate(key, endpoint, look, before) for endpoint in endpoints)
     return {
         "id": found.id,
@@ -116,13 +116,13 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
 def _endpoints(
     keys: list[_Instance], infos: list[ServiceInfo], look: Look, before: Look | None
 ) -> Generator[None, None, list[dict[str, Any]]]:
-    described = {(one.name, one.subject): one for info in infos for one in info.endpoints}
+    described = {(one.name, one.subject): one for info in infos for one in info.handlers}
     yield
     counted: dict[_Endpoint, list[tuple[EndpointStats, Rate | None]]] = {
         endpoint: [] for endpoint in described
     }
     for number, key in enumerate(keys):
-        for one in look.stats[key].endpoints if key in look.stats else ():
+        for one in look.stats[key].handlers if key in look.stats else ():
             rate = _rate(key, one, look, before)
             counted.setdefault((one.name, one.subject), []).append((one, rate))
         if number % STEP == STEP - 1:
