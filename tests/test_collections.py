@@ -53,6 +53,12 @@ def test_declarations_of_micro(declare: Callable[[], object], message: str) -> N
     assert str(caught.value) == message
 
 
+async def test_delays_of_a_consumer() -> None:
+    service = micro.add_service(NatsClient(), "s", "1.0.0")
+    with pytest.raises(micro.ConfigError, match="invalid backoff"):
+        await service.add_consumer("c", echo, stream="S", backoff=TEXT)
+
+
 async def test_signals_to_trap() -> None:
     async def setup(context: micro.Context) -> None:
         return

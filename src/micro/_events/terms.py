@@ -56,7 +56,8 @@ class Terms:
             raise ConfigError(f"invalid ack_wait {self.ack_wait!r}: expected seconds above 0")
         if self.max_deliver is not None and self.max_deliver < 1:
             raise ConfigError(f"invalid max_deliver {self.max_deliver!r}: expected at least 1")
-        if not self.backoff or min(self.backoff) < 0:
+        delays: tuple[object, ...] = self.backoff
+        if not delays or not all(isinstance(each, int | float) and each >= 0 for each in delays):
             raise ConfigError(
                 f"invalid backoff {list(self.backoff)!r}: expected seconds from 0, at least one"
             )
