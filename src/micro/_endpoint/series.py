@@ -91,6 +91,7 @@ class Series:
         readers, times = deadline.readers, []
         answered: list[bytes] = []  # one entry in the deque for each would cost more
         context, cancelling = task.context, task.task.cancelling
+        expected, bound = task.expected, task.bound is not None
         arrival, began = endings.clock(), perf_counter_ns()
         started = began
         try:
@@ -98,10 +99,15 @@ class Series:
                 try:
                     patience = request.patience
                     if patience is None:
-                        if task.bound is not None:
+                        if bound:
                             task.unbind()
+                            expected, bound = task.expected, False
                     elif readers or request.deadline is not None:
-                        task.bind(request, arrival, arrival + (started - began) / 1e9)
+                        bound = True
+                        try:
+                            task.bind(request, arrival, arrival + (started - began) / 1e9)
+                        finally:
+                            expected = task.expected
                     else:
                         request.deadline = arrival + patience
                         if patience * 1e9 <= started - began:
@@ -135,7 +141,7 @@ class Series:
                 times.append(ended - started)
                 if sending is not None and (rest := endings.begin_to_send(request, sending)):
                     return rest
-                if context != task.expected or cancelling() or congestion.on:
+                if context != expected or cancelling() or congestion.on:
                     return None
                 started = ended
         finally:

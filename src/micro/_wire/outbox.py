@@ -60,17 +60,16 @@ class Outbox:
 
     def reply(self, subject: bytes, data: bytes, headers: Headers = None) -> None:
         """Send an answer; see `Path.reply`."""
-        if not subject:
-            return
-        if subject[0] == DOLLAR:
-            raise ServersSubjectError(subject)
         size = len(data)
-        if size <= self.room and not headers and len(subject) <= MAX_TARGET:  # most answers
+        usual = 0 < len(subject) <= MAX_TARGET and subject[0] != DOLLAR
+        if usual and size <= self.room and not headers:  # most answers
             self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
             self.payload_bytes = unsent = self.payload_bytes + size
             if unsent > PORTION:
                 self._relieve()
-        else:
+        elif subject:
+            if subject[0] == DOLLAR:
+                raise ServersSubjectError(subject)
             self._send(subject, data, headers)
 
     def add(self, target: bytes, block: bytes, data: bytes) -> None:
