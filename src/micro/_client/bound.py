@@ -164,22 +164,24 @@ def _call(
     client, drift, (endpoint, declared) = binding.client, binding.drift, place
     form = None if encoder is None else encoder.form.headers
     headers = {**(form or {}), **(binding.headers or {})} or None
-    decode = payloads.Reader(decoder)
+    decode, timeout = payloads.Reader(decoder), binding.timeout
+
+    async def send(subject: str, data: bytes) -> Any:
+        answer = await client.request(subject, data, headers, timeout)
+        return decode(answer.data, subject)
 
     async def call(*arguments: Any, **named: Any) -> Any:
-        value = argument_of(*arguments, **named)
-        data = b"" if encoder is None else payloads.written(encoder, value)
-        if drift is not None:
+        if encoder is None or named or len(arguments) != 1:
+            arguments = (argument_of(*arguments, **named),)
+        data = b"" if encoder is None else payloads.written(encoder, arguments[0])
+        if drift is not None and drift.is_due(endpoint):
             await drift.before(endpoint)
-
-        async def send(subject: str) -> Any:
-            answer = await client.request(subject, data, headers, binding.timeout)
-            return decode(answer.data, subject)
-
         try:
             if declared:
-                return await send(declared)
-            return await client.__directory__.calling(binding.service, endpoint, send)
+                return await send(declared, data)
+            return await client.__directory__.calling(
+                binding.service, endpoint, lambda subject: send(subject, data)
+            )
         except (RemoteServiceError, InvalidAnswerError) as error:
             of_payload = isinstance(error, InvalidAnswerError) or error.code == INVALID_REQUEST
             if drift is not None and of_payload:

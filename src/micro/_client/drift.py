@@ -86,14 +86,19 @@ class DriftCheck:
         """Add an endpoint; the subject is empty for an endpoint that is found by its name."""
         self._expected[endpoint, subject] = expected
 
+    def is_due(self, endpoint: str) -> bool:
+        """Return whether `before` has something to do."""
+        if self._on_drift == "ignore":
+            return False
+        late = asyncio.get_running_loop().time() >= self._next_look
+        return late or not self._instances or endpoint in self._failures
+
     async def before(self, endpoint: str) -> None:
         """Compare the schemas before a call, if that is due.
 
         Raises:
             ContractDriftError: No instance fits the client.
         """
-        if self._on_drift == "ignore":
-            return
         now = asyncio.get_running_loop().time()
         if not self._instances:
             await self._look()
