@@ -215,8 +215,23 @@ def encoder_of(result: Any, codec: Codec | None = None) -> Encoder:
     is_model = isinstance(result, type) and issubclass(result, BaseModel)
     # A result of exactly the declared model was validated when it was made.
     model = result if is_model else UNSET
-    encode_model = partial(to_json, by_alias=True)  # as in the schema
+    # The aliases of the schema; without any, the argument would only cost time.
+    encode_model = partial(to_json, by_alias=True) if _has_alias(adapter.core_schema) else to_json
     return Encoder(encode, lambda: _schema(adapter, "serialization"), model, encode_model)
+
+
+def _has_alias(schema: Any) -> bool:
+    """Return whether a core schema of pydantic has an alias for answers."""
+    waiting = [schema]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if each.get("serialization_alias") or each.get("alias"):
+                return True
+            waiting.extend(each.values())
+        elif isinstance(each, list | tuple):
+            waiting.extend(each)
+    return False
 
 
 def _data_schema(kind: Any, mode: str) -> Schema:
