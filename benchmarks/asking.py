@@ -24,7 +24,6 @@ async def ask(url: str, kind: str, concurrency: int, seconds: float) -> dict[str
 
     nc = NatsClient()
     if kind != "nats-py":
-        os.environ[fast_transport.VARIABLE] = kind
         fast_transport.install(nc, [url])
     await nc.connect(url)
     client = micro.Client(nc)
@@ -74,13 +73,14 @@ def main() -> None:
 
 def compare(url: str, concurrency: int, count: int, seconds: float) -> None:
     own = [sys.executable, __file__, "--seconds", str(seconds), "--ask", url]
-    commands = {kind: [*own, kind, str(concurrency)] for kind in ("nats-py", "fast", "public")}
+    commands = {kind: [*own, kind, str(concurrency)] for kind in ("nats-py", *kit.paths())}
     if (go := kit.go_peer()) is not None:
         commands["nats.go"] = [go, "client", url, SUBJECT, str(concurrency), str(seconds)]
     results: kit.Results = {}
     for number, name in kit.rounds(list(commands), count):
         command = kit.pinned(kit.SERVICE_CORE, commands[name])
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        environment = {**os.environ, **kit.environment(name)} if name in kit.PATHS else None
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         results[number, name] = json.loads(done.stdout)
     kit.table(
         f"{concurrency} concurrent requests, 64 B",

@@ -134,9 +134,12 @@ def wait_for_answer(port: int, subject: str, payload: bytes = b"", timeout: floa
     raise SystemExit(f"nobody answers on {subject}")
 
 
-def has_native() -> bool:
-    """Return whether the accelerator is installed."""
-    return find_spec("natsmicro_native") is not None
+PATHS = ("native", "fast", "public")
+
+
+def paths() -> tuple[str, ...]:
+    """Return the paths that can be measured; "native" only where the accelerator is installed."""
+    return PATHS if find_spec("natsmicro_native") is not None else PATHS[1:]
 
 
 def environment(path: str) -> dict[str, str]:

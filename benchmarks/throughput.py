@@ -11,7 +11,6 @@ import kit
 
 OURS = [kit.OWN, str(kit.PEERS / "ours.py")]
 NATS_PY = [kit.OWN, str(kit.PEERS / "nats_py.py")]
-PATHS = ("native", "fast", "public") if kit.has_native() else ("fast", "public")
 ORDER = '{"id":1,"name":"a name","quantity":3,"price":9.5,"tags":["a","b","c"],"note":null}'
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -28,7 +27,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 
 def add_services(services: kit.Services, quick: bool) -> list[str]:
     services.add("nats-py subscription", NATS_PY, "raw")
-    for path in PATHS:
+    for path in kit.paths():
         services.add(path, OURS, "echo", path=path)
         services.add(f"{path} 3 middlewares", OURS, "echo", "middlewares", path=path)
         services.add(f"{path} cheap", OURS, "cheap", path=path)
@@ -95,7 +94,7 @@ def typed(count: int, seconds: float, base: str) -> None:
     results: kit.Results = {}
     with kit.server() as server, kit.Services(server.port) as services:
         services.add(base, NATS_PY, "raw")
-        for path in PATHS:
+        for path in kit.paths():
             arguments = ("typed", "middlewares")
             services.add(f"{path} typed", OURS, *arguments, path=path, payload=ORDER.encode())
         names = list(services.pids)
