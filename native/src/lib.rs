@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 mod known;
 mod outbox;
 mod request;
+mod response;
 mod series;
 mod splitter;
 mod tally;
@@ -18,6 +19,8 @@ mod natsmicro_native {
     use super::outbox::Outbox;
     #[pymodule_export]
     use super::request::{NatsRequest, decode_headers, requests_of};
+    #[pymodule_export]
+    use super::response::Response;
     #[pymodule_export]
     use super::series::Series;
     #[pymodule_export]

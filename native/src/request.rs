@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 
 use crate::known;
+use crate::response::Response;
 
 #[pyclass(subclass, module = "micro._handlers.nats_request")]
 #[derive(Default)]
@@ -160,6 +161,18 @@ impl NatsRequest {
         }
         request.sent = Some(data.unbind());
         Ok(known::DONE.get(py)?.clone())
+    }
+
+    fn answered<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Response>> {
+        let py = slf.py();
+        let request = slf.borrow();
+        let sent = request.sent.as_ref().map(|sent| sent.bind(py).clone());
+        let headers = request.sent_headers.as_ref().map(|headers| headers.bind(py).clone());
+        drop(request);
+        let sent = sent.unwrap_or_else(|| py.None().into_bound(py));
+        let response = Bound::new(py, Response::of(&sent, headers.as_ref())?)?;
+        slf.borrow_mut().response = Some(response.clone().into_any().unbind());
+        Ok(response)
     }
 
     #[getter]

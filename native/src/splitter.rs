@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use natsmicro_wire::frames::{Message, Receiver, Splitter};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -56,7 +58,27 @@ impl FrameSplitter {
     }
 
     fn feed(&self, data: &Bound<'_, PyBytes>) -> PyResult<()> {
-        let py = data.py();
+        self.split(data.py(), data.as_bytes())
+    }
+
+    fn feed_from(&self, py: Python<'_>, buffer: PyBuffer<u8>, size: usize) -> PyResult<()> {
+        if !buffer.is_c_contiguous() || size > buffer.len_bytes() {
+            return Err(PyValueError::new_err("size beyond the end of the buffer"));
+        }
+        // SAFETY: `buffer` keeps the memory alive and of this size, and `size` is within it. Only
+        // the event loop writes to it, between two calls: the sinks never see the buffer.
+        let data = unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), size) };
+        self.split(py, data)
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.routes)?;
+        visit.call(&self.others)
+    }
+}
+
+impl FrameSplitter {
+    fn split(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         let mut splitter = std::mem::take(&mut *self.splitter.lock().unwrap());
         let mut delivery = Delivery {
             owner: self,
@@ -67,15 +89,10 @@ impl FrameSplitter {
             known: None,
             subject: None,
         };
-        let split = splitter.feed(data.as_bytes(), &mut delivery);
+        let split = splitter.feed(data, &mut delivery);
         *self.splitter.lock().unwrap() = splitter;
         split?;
         delivery.hand_over()
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        visit.call(&self.routes)?;
-        visit.call(&self.others)
     }
 }
 

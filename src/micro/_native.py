@@ -82,7 +82,7 @@ def _complete(native: type, specified: tuple[type, ...]) -> None:
     for each in specified:
         for name, value in vars(each).items():
             missing = not name.startswith("__") and name not in vars(native)
-            if missing and isinstance(value, FunctionType | property):
+            if missing and isinstance(value, FunctionType | classmethod | property):
                 setattr(native, name, value)
         if isinstance(each, ABCMeta):
             each.register(native)

@@ -116,7 +116,7 @@ def _innermost(handler: Handler, exception_handlers: ExceptionHandlers) -> NextH
             raise answer from failure
         if received.sent is None:
             raise NoResponseError("handler did not respond")
-        response = received.response = Response(received.sent, received.sent_headers)
+        response = received.answered()
         if received.sent_headers is not None:
             error = response.error()
             if error is not None:

@@ -142,6 +142,12 @@ class NatsRequest(Request):
         """The reply subject; empty when the caller wants no answer."""
         return self.raw_reply.decode(errors="replace")
 
+    def answered(self) -> Response:
+        """Return the answer of the handler, in the form that middlewares see and change."""
+        assert self.sent is not None  # noqa: S101 - what a caller has checked
+        response = self.response = Response(self.sent, self.sent_headers)
+        return response
+
     def given(self) -> Response | None:
         """Return the answer so far, as middlewares have changed it; None when there is none."""
         if self.response is None and self.sent is not None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias, cast
 
 from micro._errors import ServiceError
+from micro._native import accelerated
 from micro._protocol.adr32 import (
     ERROR,
     ERROR_CODE,
@@ -119,6 +120,7 @@ Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
 """A function that processes a request."""
 
 
+@accelerated
 class Response:
     """The answer to a request, as middlewares read and change it.
 

@@ -71,6 +71,10 @@ class FrameSplitter:
         if rest < len(data):
             self._parts.append(data[rest:])
 
+    def feed_from(self, buffer: memoryview, size: int) -> None:
+        """Take the next bytes of the stream from a buffer, which is not kept."""
+        self.feed(bytes(buffer[:size]))
+
     def _split(self, data: bytes) -> int:
         """Process all complete frames; return the position of the incomplete one."""
         routes, others, find = self._routes, self.others, data.find

@@ -82,16 +82,16 @@ class Stream(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(bytes(self._buffer[:nbytes]))
-
-    def _received(self, data: bytes) -> None:
         if not self.live:
-            self._early += data
+            self._early += self._buffer[:nbytes]
             self._wake()
             return
+        self._pass_on(self._buffer, nbytes)
+
+    def _pass_on(self, buffer: memoryview, size: int) -> None:
         owner, splitter = self._owner, self._splitter
         owner.batch_begins()
-        splitter.feed(data)
+        splitter.feed_from(buffer, size)
         owner.batch_ends(splitter.messages, splitter.payload_bytes)
         splitter.messages = splitter.payload_bytes = 0
         if splitter.others:
@@ -194,7 +194,7 @@ class Stream(asyncio.BufferedProtocol):
         self.live = True
         self._owner.writable()
         if early:
-            self._received(early)
+            self._pass_on(memoryview(early), len(early))
 
     async def _change(self) -> None:
         self._changed = self._loop.create_future()

@@ -67,8 +67,14 @@ def outcome(splitter: Any, routes: dict[bytes, Any], stream: list[bytes]) -> lis
         del routes[OURS[1]]
 
     routes[OURS[1]] = once
-    for piece in stream:
-        splitter.feed(piece)
+    buffer = memoryview(bytearray(1000))
+    for number, piece in enumerate(stream):
+        if number % 2 and len(piece) <= len(buffer):
+            buffer[: len(piece)] = piece
+            splitter.feed_from(buffer, len(piece))
+            buffer[: len(piece)] = bytes(len(piece))
+        else:
+            splitter.feed(piece)
         seen.append((splitter.messages, splitter.payload_bytes, list(splitter.others)))
         splitter.others.clear()
         splitter.messages = splitter.payload_bytes = 0
@@ -82,3 +88,9 @@ def test_any_pieces_of_any_stream_have_the_same_outcome(stream: list[bytes]) -> 
         routes: dict[bytes, Any] = {}
         outcomes.append(outcome(make(routes), routes, stream))
     assert outcomes[0] == outcomes[1]
+
+
+def test_a_size_beyond_the_buffer_is_an_error() -> None:
+    splitter = native.FrameSplitter({})
+    with pytest.raises(ValueError, match="beyond the end"):
+        splitter.feed_from(memoryview(bytes(3)), 4)
