@@ -46,18 +46,28 @@ class Server:
         self.arrived = asyncio.Event()
         self.port = 0
         self._hung = asyncio.Event()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         self._hung.set()
         self._server.close()
+        for writer in self._connections.values():
+            writer.transport.abort()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.ensure_future(self._serve(reader, writer))
+        self._connections[connection] = writer
+        connection.add_done_callback(self._connections.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -169,5 +179,6 @@ async def serving(protocol: Protocol) -> AsyncIterator[str]:
 
     async with await asyncio.start_server(connected, "127.0.0.1", 0, backlog=1024) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()  # no connection comes whose handler would not begin
         if connections:
             await asyncio.wait(connections, timeout=10)
