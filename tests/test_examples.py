@@ -397,3 +397,28 @@ async def test_fastapi_app(server: NatsServer, monkeypatch: pytest.MonkeyPatch) 
     assert total == (200, "3")
     assert refused == (422, '{"detail":"negative number"}')
     assert 'micro_endpoint_requests_total{endpoint="add"' in metrics[1]
+
+
+async def test_events(caller: NatsClient) -> None:
+    module = load("events")
+    with nats_server(jetstream=True) as server:
+        async with running(module, server) as context:
+            client = micro.Client(context)
+            order = {"number": 13, "email": "a@b.example"}
+            assert await client.call("place", order, returns=int, timeout=LONG) == 1
+            assert await client.call("place", order, returns=int, timeout=LONG) == 1
+            bad = {"number": 14, "email": "nowhere"}
+            assert await client.call("place", bad, returns=int, timeout=LONG) == 2
+            await client.publish("shop.opened")
+            async with asyncio.timeout(LONG):
+                while len(module.heard) < 2 or not module.sent:
+                    await asyncio.sleep(0.02)
+    assert module.sent == [13]
+    assert sorted(module.heard) == ["dead.mail", "shop.opened"]
+
+
+async def test_streams(server: NatsServer) -> None:
+    module = load("streams")
+    async with running(module, server) as context:
+        row = await module.first_above(micro.Client(context), 1_000)
+    assert (row.number, row.square) == (32, 1024)
