@@ -117,6 +117,9 @@ class Dispatcher:
         queue = self._queue
         if queue.arrivals:
             self._run_queued()
+        # Most batches end here, without the iterator that gives back the first request.
+        if not queue.arrivals and self._is_free() and self._pool.run(self._runner, requests):
+            self._active += 1
         for request in requests:
             if not queue.arrivals and self._is_free():
                 if self._pool.run(self._runner, chain((request,), requests)):

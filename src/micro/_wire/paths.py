@@ -98,6 +98,12 @@ def reply_anywhere(path: Path) -> Reply:
     return reply
 
 
+def _check_length(subject: str, reply: bytes) -> None:
+    length = len(subject.encode()) + len(reply)
+    if length > MAX_TARGET:
+        raise LongSubjectError(length)
+
+
 class _Turn:
     """Collects the messages of one turn of the event loop: nats-py reads inside a task."""
 
@@ -146,8 +152,8 @@ class PublicPath:
         reply: bytes = b"",
     ) -> Awaitable[object] | None:
         nc, size = self.nc, len(data)
-        if (length := len(subject.encode()) + len(reply)) > MAX_TARGET:
-            raise LongSubjectError(length)
+        if len(subject) + len(reply) > MAX_TARGET // 4:  # a character has up to four bytes
+            _check_length(subject, reply)
         if headers:  # nats-py would not count them, the server does
             size += check_headers(headers)
         if size > nc.max_payload:
