@@ -18,7 +18,7 @@ from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ServiceError
 from micro.cli._completion import complete_endpoint, complete_name
-from micro.cli._flags import Connection, Json, parse_duration
+from micro.cli._flags import Discovery, Json, parse_duration
 from micro.cli._output import (
     NoAnswerError,
     add_row,
@@ -113,7 +113,7 @@ class Bench:
 
 
 def bench(  # noqa: PLR0913 - flags of a command
-    connection: Connection,
+    connection: Discovery,
     service: Annotated[
         str, typer.Argument(metavar="SERVICE", autocompletion=complete_name, help="The service.")
     ],
@@ -148,7 +148,7 @@ def bench(  # noqa: PLR0913 - flags of a command
 
 
 async def _bench(  # noqa: PLR0913 - the arguments of the command
-    connection: Connection,
+    connection: Discovery,
     service: str,
     endpoint: str,
     payload: bytes,
@@ -158,7 +158,7 @@ async def _bench(  # noqa: PLR0913 - the arguments of the command
 ) -> None:
     console = make_console()
     async with ToolConnection(connection.settings()) as link:
-        client = Client(link.nc)
+        client = connection.client(link.nc)
         subject = await look_up(link, service, endpoint, connection)
         run = Bench(client, subject, payload, connection.limit)
         live = Live(_table(run.result()), console=console, auto_refresh=False)

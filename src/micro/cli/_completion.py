@@ -10,11 +10,11 @@ from pathlib import Path
 import nats.errors
 import typer
 
-from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import MicroError
 from micro._protocol.models import ServiceInfo
-from micro.cli._flags import Connection
+from micro._protocol.subjects import DEFAULT_API_PREFIX
+from micro.cli._flags import Discovery
 
 WAIT = 0.3
 """Seconds that the completion of a shell waits for services."""
@@ -65,16 +65,17 @@ def _setups(path: Path) -> Iterable[str]:
 def _running(context: typer.Context, service: str | None = None) -> list[ServiceInfo]:
     given = {name: context.params.get(name) for name in ("server", "user", "password", "creds")}
     given |= {name: context.params.get(name) for name in ("nkey", "context")}
-    connection = Connection(**given, timeout=WAIT)
+    prefix = context.params.get("prefix") or DEFAULT_API_PREFIX
+    connection = Discovery(**given, timeout=WAIT, prefix=prefix)
     try:
         return asyncio.run(_ask(connection, service))
     except (MicroError, nats.errors.Error, OSError):
         return []
 
 
-async def _ask(connection: Connection, service: str | None) -> list[ServiceInfo]:
+async def _ask(connection: Discovery, service: str | None) -> list[ServiceInfo]:
     async with ToolConnection(connection.settings()) as link:
-        return await Client(link.nc).info(service, max_wait=connection.limit)
+        return await connection.client(link.nc).info(service, max_wait=connection.limit)
 
 
 def _starting(incomplete: str, words: Iterable[str]) -> list[str]:

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError, MicroError
 from micro._protocol.models import PingInfo, ServiceInfo
 from micro.cli._completion import complete_name
-from micro.cli._flags import Connection, Json
+from micro.cli._flags import Discovery, Json
 from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
 from micro.cli._payloads.schema_table import fields_of
 
@@ -28,7 +27,7 @@ Name = Annotated[
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance of it.")]
 
 
-def ls(connection: Connection, as_json: Json = False) -> None:
+def ls(connection: Discovery, as_json: Json = False) -> None:
     """List the running services.
 
     Examples:
@@ -38,7 +37,7 @@ def ls(connection: Connection, as_json: Json = False) -> None:
     execute(_ls(connection, as_json), as_json=as_json)
 
 
-def ping(connection: Connection, name: Name = None, as_json: Json = False) -> None:
+def ping(connection: Discovery, name: Name = None, as_json: Json = False) -> None:
     """Measure the round trip time to each instance.
 
     Examples:
@@ -57,7 +56,7 @@ class SchemaForm(StrEnum):
 
 
 def info(
-    connection: Connection,
+    connection: Discovery,
     name: Name = None,
     id: Id = None,
     schema: Annotated[
@@ -76,9 +75,9 @@ def info(
     execute(_info(connection, name, id, schema, as_json), as_json=as_json)
 
 
-async def _ls(connection: Connection, as_json: bool) -> None:
+async def _ls(connection: Discovery, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        instances = await Client(link.nc).info(
+        instances = await connection.client(link.nc).info(
             max_wait=connection.limit, max_interval=connection.stall
         )
     if link.complaints and not instances:
@@ -120,9 +119,9 @@ def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
     return list(services.values())
 
 
-async def _ping(connection: Connection, name: str | None, as_json: bool) -> None:
+async def _ping(connection: Discovery, name: str | None, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
-        pings = Client(link.nc).ping_iter(
+        pings = connection.client(link.nc).ping_iter(
             name, max_wait=connection.limit, max_interval=connection.stall
         )
         start = time.perf_counter()
@@ -138,10 +137,10 @@ async def _ping(connection: Connection, name: str | None, as_json: bool) -> None
 
 
 async def _info(
-    connection: Connection, name: str | None, id: str | None, schema: SchemaForm, as_json: bool
+    connection: Discovery, name: str | None, id: str | None, schema: SchemaForm, as_json: bool
 ) -> None:
     async with ToolConnection(connection.settings()) as link:
-        client = Client(link.nc)
+        client = connection.client(link.nc)
         answers = await client.info(name, max_wait=connection.limit, max_interval=connection.stall)
     instances = sorted((info for info in answers if id is None or info.id == id), key=_order)
     if not instances:

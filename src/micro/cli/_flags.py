@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
+from nats.aio.client import Client as NatsClient
 
 from micro import options
+from micro._client.client import Client
 from micro._connection.credentials import creds, nkey
 from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConfigError
+from micro._protocol.subjects import DEFAULT_API_PREFIX
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
@@ -154,10 +157,29 @@ class Connection:
         return resolve(given, os.environ)
 
 
+@dataclass(frozen=True)
+class Discovery(Connection):
+    """The flags of a command that finds services: also the prefix of their discovery subjects."""
+
+    prefix: Annotated[
+        str,
+        typer.Option(
+            "--prefix",
+            metavar="SUBJECT",
+            help="Prefix of the discovery subjects of the services.",
+            rich_help_panel="Connection",
+        ),
+    ] = DEFAULT_API_PREFIX
+
+    def client(self, nc: NatsClient) -> Client:
+        """Return a client that finds the services of the prefix."""
+        return Client(nc, api_prefix=self.prefix)
+
+
 def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any) -> None:
     """Add a function to the command line; its docstring is the help.
 
-    A parameter `connection: Connection` becomes one flag per field.
+    A parameter `connection`, a `Connection` or `Discovery`, becomes one flag per field.
     """
     app.command(help=make_help(command), **settings)(_with_connection(command))
 
@@ -173,12 +195,13 @@ def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     if "connection" not in own.parameters:
         return command
-    fields = inspect.signature(Connection, eval_str=True).parameters
+    kind = own.parameters["connection"].annotation
+    fields = inspect.signature(kind, eval_str=True).parameters
     others = [param for name, param in own.parameters.items() if name != "connection"]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        connection = Connection(**{name: values.pop(name) for name in fields})
+        connection = kind(**{name: values.pop(name) for name in fields})
         command(**values, connection=connection)
 
     parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*others, *fields.values())]

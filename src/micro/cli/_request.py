@@ -14,7 +14,6 @@ import nats.errors
 import typer
 from nats.aio.msg import Msg
 
-from micro._client.client import Client
 from micro._client.replies import Until
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
@@ -22,7 +21,7 @@ from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
 from micro.cli._completion import complete_name, complete_target
 from micro.cli._discover import no_answer
-from micro.cli._flags import Connection, Json
+from micro.cli._flags import Discovery, Json
 from micro.cli._output import (
     Exit,
     NoAnswerError,
@@ -67,7 +66,7 @@ class _Wanted:
 
 
 def request(  # noqa: PLR0913 - flags of a command
-    connection: Connection,
+    connection: Discovery,
     target: Annotated[
         str,
         typer.Argument(
@@ -137,7 +136,7 @@ def request(  # noqa: PLR0913 - flags of a command
     execute(_request(connection, wanted, as_json), as_json=as_json)
 
 
-async def _request(connection: Connection, wanted: _Wanted, as_json: bool) -> None:
+async def _request(connection: Discovery, wanted: _Wanted, as_json: bool) -> None:
     wanted.message(1)  # mistakes are told before anything else
     single = wanted.count == 1 and wanted.replies == 1
     async with ToolConnection(connection.settings()) as link:
@@ -154,9 +153,9 @@ async def _request(connection: Connection, wanted: _Wanted, as_json: bool) -> No
 
 
 async def _answers(
-    link: ToolConnection, subject: str, wanted: _Wanted, number: int, connection: Connection
+    link: ToolConnection, subject: str, wanted: _Wanted, number: int, connection: Discovery
 ) -> AsyncGenerator[Msg, None]:
-    client = Client(link.nc)
+    client = connection.client(link.nc)
     payload, headers = wanted.message(number)
     try:
         if wanted.replies == 1:
@@ -204,14 +203,14 @@ LOOK_UP_STALL = 0.3
 """Seconds without a further answer that end the search for a subject."""
 
 
-async def look_up(link: ToolConnection, service: str, endpoint: str, connection: Connection) -> str:
+async def look_up(link: ToolConnection, service: str, endpoint: str, connection: Discovery) -> str:
     """Ask a service for the subject of an endpoint.
 
     Raises:
         NoAnswerError: No instance answered, or none has this endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
-    client = Client(link.nc)
+    client = connection.client(link.nc)
     instances = await client.info(service, connection.limit, max_interval=LOOK_UP_STALL)
     if not instances:
         raise no_answer(link, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -16,10 +17,12 @@ from rich.table import Table
 from micro._client.client import Client
 from micro._client.rates import Rate, consumer_figures, own_figures, rate_between, shortened
 from micro._connection.tool_connection import ToolConnection
+from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
-from micro.cli._flags import Connection, Json, parse_duration
+from micro.cli._flags import Discovery, Json, parse_duration
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
+from micro.cli._top.rows import full_name
 
 _Key = tuple[str, str, str]
 _NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
@@ -66,7 +69,7 @@ class Look:
 
 
 def stats(
-    connection: Connection,
+    connection: Discovery,
     name: Name = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Update until Ctrl-C.")] = False,
     interval: Interval = 1.0,
@@ -91,26 +94,54 @@ def stats(
 
 
 def top(
-    connection: Connection, name: Name = None, interval: Interval = 1.0, as_json: Json = False
+    connection: Discovery, name: Name = None, interval: Interval = 1.0, as_json: Json = False
 ) -> None:
-    """Show the busiest endpoints in a live table, by requests per second.
+    """Show the busiest endpoints, by requests per second, until q or Ctrl-C.
 
-    Percentiles cover the latest requests, and only services made with micro. With --json it prints
-    a line per update.
+    In a terminal, s sorts by another column, / filters, i shows the instances, and Enter the
+    details of an endpoint. Percentiles cover the latest requests, and only services made with
+    micro; that of several instances is the greatest. With --json, or into a pipe, it prints a line
+    or a table per update.
 
     Examples:
       micro top
       micro top echo --interval 500ms
       micro top --json | jq '.[].endpoints[].requests_per_second'
     """
-    execute(
-        _watch(connection, name, interval, as_json=as_json, busiest_first=True), as_json=as_json
+    interactive = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    work = (
+        _run_app(connection, name, interval)
+        if interactive
+        else _watch(connection, name, interval, as_json=as_json, busiest_first=True)
     )
+    execute(work, as_json=as_json)
 
 
-async def _once(connection: Connection, name: str | None, as_json: bool) -> None:
+async def _run_app(connection: Discovery, name: str | None, interval: float) -> None:
+    try:
+        from micro.cli._top.app import Sight, TopApp
+    except ModuleNotFoundError as error:
+        if error.name != "textual":
+            raise
+        raise ConfigError("micro top needs textual: pip install 'natsmicro[cli]'") from None
     async with ToolConnection(connection.settings()) as link:
-        look = await _look(Client(link.nc), name, connection)
+        client = connection.client(link.nc)
+        before: Look | None = None
+
+        async def look() -> Sight:
+            nonlocal before
+            now = await _look(client, name, connection)
+            rates = {} if before is None else now.rates(before)
+            before = now
+            return Sight(now.services, rates)
+
+        app = TopApp(look, interval=interval, problem=link.problem)
+        await app.run_async()
+
+
+async def _once(connection: Discovery, name: str | None, as_json: bool) -> None:
+    async with ToolConnection(connection.settings()) as link:
+        look = await _look(connection.client(link.nc), name, connection)
     if not look.services:
         raise no_answer(link, name)
     if as_json:
@@ -120,7 +151,7 @@ async def _once(connection: Connection, name: str | None, as_json: bool) -> None
 
 
 async def _watch(
-    connection: Connection,
+    connection: Discovery,
     name: str | None,
     interval: float,
     *,
@@ -129,7 +160,7 @@ async def _watch(
 ) -> None:
     console = make_console()
     async with ToolConnection(connection.settings()) as link:
-        client = Client(link.nc)
+        client = connection.client(link.nc)
         before: Look | None = None
         with (
             Live(console=console, auto_refresh=False)
@@ -152,7 +183,7 @@ async def _watch(
                 await next_look
 
 
-async def _look(client: Client, name: str | None, connection: Connection) -> Look:
+async def _look(client: Client, name: str | None, connection: Discovery) -> Look:
     answers = await client.stats(name, connection.limit, max_interval=connection.stall)
     services = sorted(answers, key=lambda stats: (stats.name, stats.version, stats.id))
     return Look(time.monotonic(), tuple(services))
@@ -163,11 +194,13 @@ def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
     columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *more, "Last error")
     table = make_table(*columns, right=(*_NUMBERS, *more))
     for service in look.services:
+        names = _names(service)
         for endpoint in service.handlers:
             rate = rates.get((service.id, endpoint.name, endpoint.subject))
             *counters, error = _cells(endpoint, rate)
             figures = _consumption(endpoint, more)
-            add_row(table, (service.name, service.id, *counters, *figures, error))
+            shown = names[endpoint.name, endpoint.subject]
+            add_row(table, (service.name, service.id, shown, *counters, *figures, error))
     return table
 
 
@@ -201,8 +234,20 @@ def live_table(
     for service, endpoint, rate in selected[:rows]:
         *counters, error = _cells(endpoint, rate)
         figures = (*_load(endpoint), *_consumption(endpoint, more))
-        add_row(table, (service.name, service.id, *counters, *figures, error))
+        shown = _names(service)[endpoint.name, endpoint.subject]
+        add_row(table, (service.name, service.id, shown, *counters, *figures, error))
     return table
+
+
+def _names(service: ServiceStats) -> dict[tuple[str, str], str]:
+    """Return the names of endpoints, with their subjects where a name occurs several times."""
+    subjects: dict[str, set[str]] = {}
+    for each in service.handlers:
+        subjects.setdefault(each.name, set()).add(each.subject)
+    return {
+        (each.name, each.subject): full_name(each.name, each.subject, subjects[each.name])
+        for each in service.handlers
+    }
 
 
 def _load(endpoint: EndpointStats) -> Iterable[str]:
@@ -215,7 +260,6 @@ def _load(endpoint: EndpointStats) -> Iterable[str]:
 
 def _cells(endpoint: EndpointStats, rate: Rate | None) -> Iterable[str]:
     return (
-        endpoint.name,
         f"{endpoint.num_requests:,}",
         "-" if rate is None else f"{rate.requests:,.1f}",
         f"{endpoint.num_errors:,}",

@@ -321,6 +321,27 @@ def test_an_endpoint_on_several_subjects_is_not_guessed() -> None:
         find_subject([info], "s", "a")
 
 
+def test_services_under_another_prefix_are_found(cli: Cli) -> None:
+    (cli.folder / "other.py").write_text(
+        "async def setup(ctx):\n"
+        "    async def hi(name: str) -> str:\n"
+        "        return 'hi ' + name\n"
+        "    service = await ctx.add_service('away', '1.0.0', api_prefix='OPS')\n"
+        "    await service.add_endpoint('hi', hi)\n"
+    )
+    running = cli.start("run", "other:setup")
+    running.line("is set up")
+    found = cli.quick("ls", "--prefix", "OPS", "--json").json
+    asked = cli.quick("request", "--service", "away", "hi", '"Ann"', "--prefix", "OPS")
+    hidden = cli.quick("info", "away")
+
+    assert [service["name"] for service in found] == ["away"]
+    assert asked.out == '"hi Ann"'
+    assert hidden.code == 3
+    assert cli.quick("stats", "away", "--prefix", "OPS").code == 0
+    assert running.stop() == 0
+
+
 # --- connection and help ------------------------------------------------------------------------
 
 

@@ -83,3 +83,11 @@ def test_the_busiest_come_first() -> None:
     assert [row[2] for row in rows(look, rates)[1:]] == ["idle", "new", "busy", "some"]
     first = [row[2] for row in rows(look, rates, busiest_first=True, rows=2)[1:]]
     assert first == ["busy", "some"]
+
+
+def test_endpoints_of_one_name_are_told_apart() -> None:
+    first, second = (dict(endpoint("get"), subject=f"{group}.get") for group in "ab")
+
+    table = rows(several(first, second, endpoint("put")), {})
+    assert [" ".join(row[2:4]) for row in table[1:3]] == ["get (a.get)", "get (b.get)"]
+    assert table[3][2] == "put"

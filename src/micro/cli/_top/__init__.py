@@ -1,0 +1,1 @@
+"""The command `top`: the busiest endpoints in a terminal application."""
