@@ -9,7 +9,10 @@ since the name of an attacker may point here (DNS rebinding), and a request from
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePath
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -28,13 +31,11 @@ from micro.dashboard._watch import Watch
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """The largest `max_payload` of a nats-server."""
 
-PAGE = {
-    "/": ("index.html", "text/html"),
-    "/style.css": ("style.css", "text/css"),
-    "/app.js": ("app.js", "text/javascript"),
-    "/form.js": ("form.js", "text/javascript"),
-    "/dom.js": ("dom.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+CONTENT_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
 }
 
 PROTECTION = {
@@ -76,16 +77,24 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
     routes = [
         Route("/api/state", state, methods=["GET"]),
         Route("/api/request", send, methods=["POST"]),
-        *(_static(path, name, content_type) for path, (name, content_type) in PAGE.items()),
+        *_page(files("micro.dashboard").joinpath("page")),
     ]
     return Guard(Starlette(routes=routes), host=host)
 
 
-def _static(path: str, name: str, content_type: str) -> Route:
-    text = files("micro.dashboard").joinpath("page", name).read_text("utf-8")
+def _page(folder: Traversable, prefix: str = "/") -> Iterator[Route]:
+    """Return the routes of the files of a folder; `index.html` is the folder itself."""
+    for file in folder.iterdir():
+        if file.is_dir():
+            yield from _page(file, f"{prefix}{file.name}/")
+        else:
+            name = "" if file.name == "index.html" else file.name
+            yield _static(prefix + name, file.read_text("utf-8"), PurePath(file.name).suffix)
 
+
+def _static(path: str, text: str, suffix: str) -> Route:
     async def get(request: Request) -> Response:
-        return Response(text, media_type=content_type)
+        return Response(text, media_type=CONTENT_TYPES[suffix])
 
     return Route(path, get, methods=["GET"])
 

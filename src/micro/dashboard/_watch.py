@@ -13,6 +13,7 @@ import nats.errors
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import PingInfo
+from micro.dashboard._missing import Roll
 from micro.dashboard._overview import Look, overview_in_steps
 
 MAX_WAIT = 1.0
@@ -42,11 +43,13 @@ class Watch:
         self._client = Client(source.nc)
         self._lock = asyncio.Lock()
         self._look: Look | None = None
+        self._roll = Roll()
         self._asked_at = float("-inf")
         self._state: dict[str, Any] = {
             "interval_ms": round(interval * 1000),
             "looked_at_ms": None,
             "services": [],
+            "missing": [],
         }
 
     async def state(self) -> dict[str, Any]:
@@ -73,7 +76,13 @@ class Watch:
         if look is None:
             return problem
         services = await _in_turns(overview_in_steps(look, self._look))
-        self._state |= {"services": services, "looked_at_ms": round(time.time() * 1000)}
+        now = time.time()
+        missing = self._roll.call(look, now)
+        self._state |= {
+            "services": services,
+            "missing": missing,
+            "looked_at_ms": round(now * 1000),
+        }
         self._look = look
         return self._source.complaints[-1] if self._source.complaints else None
 

@@ -32,6 +32,9 @@ PACKAGES = ("chromium", "chromium-driver")
 COMMAND = (sys.executable, "-m", "micro.cli", "dashboard", "--port=0", "--interval=200ms", "--json")
 
 
+SERVICES = (sys.executable, str(Path(__file__).parent / "services.py"))
+
+
 def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("NATS_")}
 
@@ -170,3 +173,33 @@ def page(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """Open a browser with an empty profile."""
     with browser(*chromium, str(tmp_path_factory.mktemp("chromium"))) as window:
         yield window
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with nats_server() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def address(server: str) -> Iterator[str]:
+    with running(*COMMAND, f"--server={server}") as line:
+        yield json.loads(line)["url"]
+
+
+@pytest.fixture
+def opened(page: Browser, address: str) -> Iterator[Browser]:
+    """Open the page as a new visitor; a message on the console fails the test."""
+    page.resize(1440, 900)
+    page.driver.get(address)
+    page.run("localStorage.clear()")
+    page.driver.get(address)
+    page.console()
+    yield page
+    assert page.console() == []
+
+
+@pytest.fixture(scope="module")
+def shop(server: str) -> Iterator[None]:
+    with running(*SERVICES, "shop", server):
+        yield

@@ -1,4 +1,4 @@
-"""Services for the page, each a process: `services.py shop|hostile URL`."""
+"""Services for the page, each a process: `services.py shop URL [VERSION]` or `hostile URL`."""
 
 import asyncio
 import json
@@ -19,9 +19,25 @@ class Item(BaseModel):
     quantity: int = 1
 
 
+class Card(BaseModel):
+    kind: Literal["card"] = "card"
+    number: int
+
+
+class Invoice(BaseModel):
+    kind: Literal["invoice"] = "invoice"
+    days: int = Field(examples=[30])
+
+
+class Address(BaseModel):
+    city: str
+
+
 class Order(BaseModel):
     customer: str
     items: list[Item]
+    payment: Card | Invoice | None = Field(default=None, discriminator="kind")
+    billing: Address | None = None
     shipping: Literal["standard", "express"] = "standard"
     gift: bool = False
     note: str | None = None
@@ -37,10 +53,14 @@ async def echo(request: micro.Request) -> None:
     await request.respond(request.data(), headers=request.headers())
 
 
-async def shop(url: str) -> None:
-    async with await nats.connect(url) as nc, micro.add_service(nc, "shop", "1.2.3") as service:
+async def shop(url: str, version: str = "1.2.3") -> None:
+    about = {"team": "blue"}
+    async with (
+        await nats.connect(url) as nc,
+        micro.add_service(nc, "shop", version, metadata=about) as service,
+    ):
         await service.add_endpoint("place", place)
-        await service.add_endpoint("echo", echo)
+        await service.add_endpoint("echo", echo, metadata={"owner": "ada"})
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -66,4 +86,4 @@ async def hostile(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"shop": shop, "hostile": hostile}[sys.argv[1]](sys.argv[2]))
+    asyncio.run({"shop": shop, "hostile": hostile}[sys.argv[1]](*sys.argv[2:]))

@@ -10,6 +10,7 @@ import pytest
 
 from micro._client.rates import MAX_COUNT
 from micro._protocol.models import EndpointInfo, EndpointStats, ServiceInfo, ServiceStats
+from micro.dashboard._missing import KEPT_SECONDS, Roll
 from micro.dashboard._overview import Look, overview
 
 STARTED = datetime(2026, 1, 2, tzinfo=UTC)
@@ -127,3 +128,35 @@ def test_the_newest_version_describes_the_service() -> None:
     assert service["endpoints"][0]["metadata"] == {"from": "1.10.0"}
     assert service["endpoints"][0]["num_requests"] == 0
     assert service["instances"][0]["started"] is None
+
+
+def missing(roll: Roll, now: float, *ids: str) -> list[str]:
+    return [one["id"] for one in roll.call(look(now, *map(stats, ids)), now)]
+
+
+def test_an_instance_without_two_answers_in_a_row_is_missing() -> None:
+    roll = Roll()
+
+    assert missing(roll, 0, "a", "b") == []
+    assert missing(roll, 2, "a") == []
+    assert missing(roll, 4, "a", "b") == []  # one answer was late
+    assert missing(roll, 6, "a") == []
+    assert missing(roll, 8, "a") == ["b"]
+    assert missing(roll, 10, "a", "b") == []
+
+
+def test_a_restarted_instance_is_not_missing() -> None:
+    roll = Roll()
+
+    assert missing(roll, 0, "a", "b") == []
+    assert missing(roll, 2, "a", "c") == []
+    assert missing(roll, 4, "a", "c") == []
+
+
+def test_a_missing_instance_is_forgotten_in_the_end() -> None:
+    roll = Roll()
+
+    assert missing(roll, 0, "a") == []
+    assert missing(roll, 2) == []
+    assert missing(roll, KEPT_SECONDS) == ["a"]
+    assert missing(roll, KEPT_SECONDS + 1) == []
