@@ -150,6 +150,26 @@ async def test_declared(server: NatsServer, caller: NatsClient) -> None:
     }
 
 
+async def test_typed_calls(
+    server: NatsServer,
+    caller: NatsClient,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = load("typed_calls")
+    async with running(module, server):
+        await module.calls(micro.Client(caller))
+    assert capsys.readouterr().out.splitlines() == [
+        "item='tea' count=1",
+        "number=1 item='tea'",
+        "2",
+        "1",
+        "400 [['item'], ['count']]",
+        "404 no order of milk",
+    ]
+
+
 async def test_groups(server: NatsServer, caller: NatsClient) -> None:
     module = load("groups")
     client = micro.Client(caller)
