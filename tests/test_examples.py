@@ -150,6 +150,17 @@ async def test_declared(server: NatsServer, caller: NatsClient) -> None:
     }
 
 
+async def test_resources(
+    server: NatsServer, caller: NatsClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("resources")
+    async with running(module, server):
+        client = micro.Client(caller)
+        assert await client.call("take", module.Item(name="tea", count=2), returns=int) == 3
+        assert await code(client, "take", b'{"name": "milk"}') == 404
+    assert capsys.readouterr().out == "transaction closed\n" * 2
+
+
 async def test_typed_calls(
     server: NatsServer,
     caller: NatsClient,

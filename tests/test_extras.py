@@ -11,6 +11,7 @@ MODULES = {
     "micro_http": ("httpx", "http"),
     "micro.prometheus": ("prometheus_client", "prometheus"),
     "micro.opentelemetry": ("opentelemetry", "opentelemetry"),
+    "micro.adapters.dishka": ("dishka", "dishka"),
     "micro.adapters.msgpack": ("ormsgpack", "msgpack"),
     "micro.adapters.fastapi": ("fastapi", "fastapi"),
     "micro.dashboard": ("starlette", "dashboard"),
