@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "http_standing_still.py"
 KINDS = {
     "resilient",
@@ -17,12 +19,13 @@ KINDS = {
 }
 
 
+@pytest.mark.timeout(300)
 def test_four_hundred_callers_leave_the_whole_pool_when_the_server_goes_on() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--seconds", "0.6", "--patience", "0.3"],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=280,
         check=False,
     )
 
