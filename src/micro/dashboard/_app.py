@@ -25,6 +25,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from micro._connection.tool_connection import ToolConnection
+from micro._documents.asyncapi import as_text, of_server
+from micro._errors import ConfigError
 from micro.dashboard._ask import Ask, ask
 from micro.dashboard._watch import Watch
 
@@ -74,8 +76,18 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
             raise HTTPException(400, _first(error)) from None
         return JSONResponse(await ask(source, question))
 
+    async def document(request: Request) -> Response:
+        infos = await watch.infos(request.query_params.get("service"))
+        if not infos:
+            raise HTTPException(404, "no such service runs")
+        try:
+            return Response(as_text(of_server(source.nc, infos)), media_type="application/json")
+        except ConfigError as error:
+            raise HTTPException(409, str(error)) from None
+
     routes = [
         Route("/api/state", state, methods=["GET"]),
+        Route("/api/asyncapi.json", document, methods=["GET"]),
         Route("/api/request", send, methods=["POST"]),
         *_page(files("micro.dashboard").joinpath("page")),
     ]

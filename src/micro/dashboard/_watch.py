@@ -12,7 +12,7 @@ import nats.errors
 
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
-from micro._protocol.models import PingInfo
+from micro._protocol.models import PingInfo, ServiceInfo
 from micro.dashboard._missing import Roll
 from micro.dashboard._overview import Look, overview_in_steps
 
@@ -61,6 +61,12 @@ class Watch:
                 self._state |= {"server": self._source.describe(), "problem": problem}
                 self._asked_at = time.monotonic()
         return self._state
+
+    async def infos(self, service: str | None) -> list[ServiceInfo]:
+        """Return the INFO of the instances of a service, or of all services."""
+        await self.state()
+        known = {} if self._look is None else self._look.infos
+        return [info for (name, _), info in known.items() if service in (None, name)]
 
     async def _refresh(self) -> str | None:
         """Update the state and return the problem; without an answer, keep the last services."""

@@ -251,3 +251,27 @@ async def test_the_documented_permissions_suffice() -> None:
 
     assert reply["data"] == "x"
     assert refusal["description"] == 'permissions violation for publish to "payroll.pay"'
+
+
+async def test_the_asyncapi_document_of_a_service_is_offered(
+    nc: NatsClient, dashboard: Dashboard
+) -> None:
+    async with (
+        micro.add_service(nc, "math", "1.0.0", "Adds") as service,
+        micro.add_service(nc, "other", "1.0.0"),
+    ):
+        await service.add_endpoint("add", add)
+        await dashboard.until(
+            lambda state: [len(one["endpoints"]) for one in state["services"]] == [1, 0]
+        )
+        one = await dashboard.get("/api/asyncapi.json?service=math")
+        every = await dashboard.get("/api/asyncapi.json")
+        absent = await dashboard.get("/api/asyncapi.json?service=nobody")
+        page = await dashboard.get("/api.html?service=math")
+
+    document = json.loads(one.text)
+    assert document["info"] == {"title": "math", "version": "1.0.0", "description": "Adds"}
+    assert document["operations"]["math.add"]["reply"]
+    assert json.loads(every.text)["info"]["title"] == "NATS services"
+    assert (absent.status, absent.text) == (404, "no such service runs")
+    assert '<script type="module" src="/api.js">' in page.text

@@ -44,6 +44,7 @@ export function serviceView(service, selected, state, redraw) {
     el("h2", {}, service.name, " ", service.versions.map((one) => el("span.tag", { key: one }, one))),
     service.description ? el("p.description", {}, service.description) : null,
     metadataView(service.metadata),
+    el("p", {}, el("a", { href: `/api.html?service=${encodeURIComponent(service.name)}` }, "API document")),
     tiles([
       ["Requests per second", [count(total(service.instances, "requests_per_second")), chart(service)]],
       ["Errors per second", count(errors), errors > 0 ? "bad" : null],
