@@ -194,3 +194,16 @@ def test_every_control_has_a_name(opened: Browser) -> None:
     ]
     assert seen == controls
     assert unnamed == []
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_api_of_a_service_is_a_page_with_a_download(opened: Browser) -> None:
+    opened.run("location.hash = '#/shop'")
+    opened.until(lambda: "API document" in opened.text("main"))
+    opened.run("document.querySelector('a[href*=\"api.html\"]').click()")
+    opened.until(lambda: "shop.place" in opened.text("main"))
+    link = opened.run("return document.querySelector('a[download]').getAttribute('href')")
+
+    assert link == "/api/asyncapi.json?service=shop"
+    assert "InvalidMembers" in opened.text("main")
+    assert opened.console() == []
