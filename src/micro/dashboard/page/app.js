@@ -12,6 +12,7 @@ import { rememberRates, serviceList } from "./services.js";
 
 const $ = (id) => document.getElementById(id);
 let state = null; // the last answer of /api/state
+let shownNames = []; // the selection on the page
 let answers = true; // whether /api/state answered the last time
 
 async function follow() {
@@ -35,7 +36,8 @@ async function follow() {
 }
 
 function render() {
-  const [name, endpointName, subject] = selection();
+  shownNames = selection();
+  const [name, endpointName, subject] = shownNames;
   const services = state?.services ?? [];
   const service = services.find((one) => one.name === name);
   const endpoint = service?.endpoints.find((one) => one.name === endpointName && one.subject === subject);
@@ -95,8 +97,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("main").focus();
 });
 addEventListener("hashchange", () => {
+  const [before] = shownNames;
   render();
-  $("main").scrollTop = 0;
+  if (shownNames[0] !== before) $("main").scrollTop = 0;
 });
 listenToArrows();
 showTheme();

@@ -19,7 +19,7 @@ export function showEndpoint(service, endpoint, state) {
   const hidden = endpoint === undefined;
   if (hidden && shown?.place === location.hash) return; // the endpoint is gone: keep the input
   if (hidden) {
-    if ($("panel").contains(document.activeElement)) linkTo(shown?.place).focus();
+    if ($("panel").contains(document.activeElement)) linkTo(shown.place).focus();
     $("panel").hidden = true;
     shown = null;
     return;
@@ -40,8 +40,11 @@ export function showEndpoint(service, endpoint, state) {
   if (isNew && !matchMedia("(max-width: 700px)").matches) shown.form.focus();
 }
 
-const linkTo = (place) =>
-  [...document.querySelectorAll("main a.go")].find((one) => one.getAttribute("href") === place) ?? $("main");
+/** Return the link to a closed endpoint while its service is still shown, else the pane. */
+function linkTo(place) {
+  const links = place.startsWith(`${location.hash}/`) ? [...document.querySelectorAll("main a.go")] : [];
+  return links.find((one) => one.getAttribute("href") === place) ?? $("main");
+}
 
 function facts(service, endpoint) {
   const own = endpoint.own;
