@@ -13,6 +13,7 @@ from micro._errors import ConfigError, InvalidAnswerError, RemoteServiceError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
 from micro._handlers.declared import endpoints_of, public_methods, service_of
+from micro._handlers.streaming import item_type
 from micro._handlers.typed import is_request, signature_of
 from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of, encoder_of
 from micro._protocol.subjects import check_name
@@ -46,7 +47,7 @@ class Binding(NamedTuple):
 class BoundClient:
     """The endpoints of a service as methods; made by `Client.bind`."""
 
-    def __init__(self, name: str, methods: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
+    def __init__(self, name: str, methods: Mapping[str, Callable[..., Any]]) -> None:
         self.__name = name
         vars(self).update(methods)
 
@@ -80,7 +81,7 @@ def bind(  # noqa: PLR0913 - options, all keyword-only
     drift = DriftCheck(client, name, on_drift, recheck) if name else None
     binding = Binding(client, name, timeout, headers, drift)
     inherited = None if declared is None else declared.options.get("codec")
-    methods: dict[str, Callable[..., Awaitable[Any]]] = {}
+    methods: dict[str, Callable[..., Any]] = {}
     for method in endpoints or public_methods(api):
         mark = endpoints.get(method)
         place = (method, "") if mark is None else (mark.name, mark.subject)
@@ -99,13 +100,16 @@ def bind(  # noqa: PLR0913 - options, all keyword-only
 
 def _method(
     function: Callable[..., Any], place: tuple[str, str], binding: Binding, codec: Codec | None
-) -> Callable[..., Awaitable[Any]] | None:
+) -> Callable[..., Any] | None:
     """Return the method that calls an endpoint; None for a raw handler, which has no types."""
     own = MethodType(function, object())  # without self
     payload, wants_request, result = signature_of(own)
     if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
         return None
     _refuse_defaults(own)
+    item = item_type(function, result)
+    if item is not None:
+        return _stream(binding, place, _argument_of(own, payload is not UNSET), item, codec)
     returns = Any if result is UNSET else result
     decoder = decoder_of(returns, codec) if returns not in (None, type(None)) else None
     encoder = None if payload is UNSET else encoder_of(payload, codec)
@@ -150,6 +154,29 @@ def _argument_of(function: Callable[..., Any], takes_one: bool) -> Callable[...,
         given = signature.bind(*arguments, **named)
         given.apply_defaults()
         return given.arguments[first] if takes_one else UNSET
+
+    return read
+
+
+def _stream(
+    binding: Binding,
+    place: tuple[str, str],
+    argument_of: Callable[..., Any],
+    item: Any,
+    codec: Codec | None,
+) -> Callable[..., Any]:
+    """Return the method that reads the items of a streaming endpoint."""
+    endpoint, subject = place
+    if not subject:
+        raise ConfigError(
+            f"invalid endpoint {endpoint!r}: a stream needs a subject, declare it by micro.endpoint"
+        )
+    of = Any if item is UNSET else item
+    headers = dict(binding.headers) if binding.headers else None
+
+    def read(*arguments: Any, **named: Any) -> Any:
+        value = argument_of(*arguments, **named)
+        return binding.client.stream(subject, value, of=of, headers=headers, codec=codec)
 
     return read
 

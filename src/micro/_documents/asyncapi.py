@@ -146,7 +146,10 @@ class _Writer:
                     "error": {"$ref": "#/components/messages/ServiceError"},
                 },
             }
-            self._operation(key, service, operation)["reply"] = {
+            written = self._operation(key, service, operation)
+            if operation.streams:
+                written["x-stream"] = True
+            written["reply"] = {
                 "channel": _channel(f"{key}.reply"),
                 "messages": [_message(f"{key}.reply", each) for each in ("response", "error")],
             }

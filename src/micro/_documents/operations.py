@@ -43,6 +43,7 @@ class Operation(NamedTuple):
         request: The requests.
         response: The answers.
         metadata: Its metadata without schemas.
+        streams: Whether it answers with many messages.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Operation(NamedTuple):
     request: Payload
     response: Payload
     metadata: dict[str, str]
+    streams: bool
 
 
 def operations_of(info: ServiceInfo) -> list[Operation]:
@@ -87,6 +89,7 @@ def _operation(endpoint: EndpointInfo) -> Operation:
             for key, value in metadata.items()
             if not key.startswith((REQUEST, RESPONSE)) and key != "description"
         },
+        metadata.get(f"{RESPONSE}stream") == "true",
     )
 
 

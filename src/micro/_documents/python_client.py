@@ -17,6 +17,7 @@ _CODECS = {
 }
 _MODULES = ("datetime", "decimal", "ipaddress", "pathlib", "uuid")
 _TYPING = {
+    "_AsyncIterator": "from collections.abc import AsyncIterator as _AsyncIterator",
     "_Annotated": "from typing import Annotated as _Annotated",
     "_Any": "from typing import Any as _Any",
     "_Literal": "from typing import Literal as _Literal",
@@ -107,7 +108,11 @@ def _protocol(info: ServiceInfo, api: str, methods: list[str]) -> str:
 def _method(operation: Operation, models: Models, taken: set[str]) -> str:
     request, codec = _annotation(operation.request, models, is_request=True)
     response, other = _annotation(operation.response, models, is_request=False)
-    raw = operation.request.schema is None and operation.response.schema is None
+    raw = (
+        not operation.streams
+        and operation.request.schema is None
+        and operation.response.schema is None
+    )
     payload = ", payload: bytes" if raw else "" if request is None else f", payload: {request}"
     name = identifier(operation.name)
     if name in taken:
@@ -117,9 +122,12 @@ def _method(operation: Operation, models: Models, taken: set[str]) -> str:
     if codec or other:
         options.append(f"codec={codec or other}")
     docstring = f"        {_docstring(operation.description)}\n" if operation.description else ""
+    returned, definition = response or "bytes", "async def"
+    if operation.streams:
+        returned, definition = f"_AsyncIterator[{returned}]", "def"
     return (
         f"    @_micro.endpoint({', '.join(options)})\n"
-        f"    async def {name}(self{payload}) -> {response or 'bytes'}:\n{docstring}        ..."
+        f"    {definition} {name}(self{payload}) -> {returned}:\n{docstring}        ..."
     )
 
 

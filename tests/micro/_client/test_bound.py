@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import nats.errors
@@ -60,6 +61,34 @@ class Shop(ShopApi):
     @micro.endpoint
     async def raw(self, request: Request) -> None:
         await request.respond(b"raw")
+
+
+class RowsApi(Protocol):
+    @micro.endpoint(codec=msgpack.codec)
+    def rows(self, query: int) -> AsyncIterator[Receipt]: ...
+
+
+@micro.service("rows", "1.0.0")
+class Rows(RowsApi):
+    async def rows(self, query: int) -> AsyncIterator[Receipt]:
+        for number in range(query):
+            yield Receipt(number=number)
+
+
+class Unplaced(Protocol):
+    def rows(self, query: int) -> AsyncIterator[int]: ...
+
+
+@pytest.mark.parametrize("api", [RowsApi, Rows])
+async def test_streaming_endpoints_are_read_item_by_item(nc: NatsClient, api: Any) -> None:
+    async with micro.Context(nc) as ctx:
+        await ctx.connect()
+        await ctx.add(Rows)
+        bound: RowsApi = micro.Client(nc).bind(api)
+
+        assert [row.number async for row in bound.rows(3)] == [0, 1, 2]
+        with pytest.raises(ConfigError, match="a stream needs a subject"):
+            micro.Client(nc).bind(Unplaced, service="rows")
 
 
 class Undeclared(Protocol):

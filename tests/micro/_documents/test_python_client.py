@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import types
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ async def now() -> int:
     return 5
 
 
+async def rows(count: int) -> AsyncIterator[kinds.Inner]:
+    for number in range(count):
+        yield kinds.Inner(a=number)
+
+
 async def raw(request: micro.Request) -> None:
     await request.respond(b"raw")
 
@@ -124,7 +130,7 @@ async def test_generated_client_calls_the_service(nc: NatsClient) -> None:
         group = service.add_group("every")
         await group.add_endpoint("echo", echo, metadata={"description": "Return it."})
         await group.add_endpoint("odd", odd, codec=msgpack.codec)
-        for handler in (same, now, raw):
+        for handler in (same, now, raw, rows):
             await group.add_endpoint(handler.__name__, handler)
         await group.add_group("again").add_endpoint("now", now)
         await group.add_endpoint("all", raw, subject="*.all")
@@ -163,6 +169,7 @@ async def test_generated_client_calls_the_service(nc: NatsClient) -> None:
         assert await bound.same(b"\xff") == b"\xff"
         assert (await bound.now(), await bound.every_now()) == (5, 5)
         assert await bound.raw(b"") == b"raw"
+        assert [each.a async for each in bound.rows(2)] == [0, 1]
         assert module.EveryThing.__doc__ == "Has everything."
         assert module.EveryThing.echo.__doc__ == "Return it."
 
