@@ -67,6 +67,10 @@ async def every_kind(service: micro.Service, nc: NatsClient) -> None:
     await group.add_group("v2").add_endpoint("add", add, queue_group="")
 
 
+async def only_events(service: micro.Service, nc: NatsClient) -> None:
+    await service.add_subscriber("hear", "heard.by.us", echo, metadata={"own": "1"})
+
+
 async def after_requests(service: micro.Service, nc: NatsClient) -> None:
     await every_kind(service, nc)
     for subject in ("echo", "another.echo", "plain", "wide.x.y", "blocking"):
@@ -145,6 +149,7 @@ async def large(service: micro.Service, nc: NatsClient) -> None:
     [
         no_endpoints,
         every_kind,
+        only_events,
         after_requests,
         after_errors,
         after_overload,
@@ -163,6 +168,8 @@ async def test_raw_answers_obey_the_schemas(prepare: Prepare, nc: NatsClient) ->
     for (verb, level), body in answers.items():
         check(verb, body)
         assert body["id"] == service.id, (verb, level)
+        events = body["metadata"].pop("micro.events", "[]")
+        assert len(json.loads(events)) == (0 if verb == "PING" else len(service.info().events))
         assert body["metadata"] == metadata
         if verb != "PING":
             assert len(body["endpoints"]) == len(service.info().endpoints)

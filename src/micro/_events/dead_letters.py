@@ -39,9 +39,10 @@ def letter_headers(terms: Terms, delivery: Delivery, reason: str) -> Mapping[str
     """Return the headers of a dead letter: the original ones, and its history.
 
     Headers that direct JetStream, such as an expected sequence, do not apply to the letter. Its
-    identifier is made of the stream, the sequence and the consumer, so that a repeated attempt
-    stores it once.
+    identifier is made of the stream, the sequence, the consumer and the time of the message, so
+    that a repeated attempt stores it once. A stream that is made again repeats its sequences.
     """
+    metadata = delivery.metadata
     original = {
         name: value
         for name, value in delivery.headers().items()
@@ -49,7 +50,14 @@ def letter_headers(terms: Terms, delivery: Delivery, reason: str) -> Mapping[str
     }
     return {
         **original,
-        MSG_ID: f"{terms.stream}.{delivery.stream_sequence}.{terms.durable}",
+        MSG_ID: ".".join(
+            (
+                terms.stream,
+                str(metadata.stream_sequence),
+                terms.durable,
+                str(metadata.timestamp_ns),
+            )
+        ),
         REASON: reason,
         COUNT: str(delivery.delivered),
         SUBJECT: delivery.subject(),

@@ -20,8 +20,9 @@ ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 SUCCESS_CODE = "Nats-Service-Success-Code"
 
-EVENTS = "events"
-"""The field of INFO and STATS that has the handlers of events; no part of ADR-32."""
+EVENTS = "micro.events"
+"""Metadata of INFO and STATS: the handlers of events as a JSON array, each in the form of an
+endpoint. A field of its own would break strict readers of ADR-32."""
 REQUEST = "micro.request."
 RESPONSE = "micro.response."
 SCHEMA = "schema"
@@ -84,25 +85,35 @@ def info(
     of: Mapping[str, Any],
     description: str,
     endpoints: list[dict[str, Any]],
-    events: list[dict[str, Any]],
+    events: str = "",
 ) -> dict[str, Any]:
     """Return the answer to INFO of an identity.
 
     Handlers of events are not among the endpoints, since nobody can send them requests.
+
+    Args:
+        of: The identity.
+        description: The description of the service.
+        endpoints: Its endpoints.
+        events: The JSON array of its handlers of events; empty for none.
     """
-    body = {"type": INFO_TYPE, **of, "description": description, "endpoints": endpoints}
-    return {**body, EVENTS: events} if events else body
+    body = {"type": INFO_TYPE, **_with_events(of, events)}
+    return {**body, "description": description, "endpoints": endpoints}
 
 
 def stats(
     of: Mapping[str, Any],
     started: datetime,
     endpoints: list[dict[str, Any]],
-    events: list[dict[str, Any]],
+    events: str = "",
 ) -> dict[str, Any]:
     """Return the answer to STATS of an identity; see `info` for the events."""
-    body = {"type": STATS_TYPE, **of, "started": format_time(started), "endpoints": endpoints}
-    return {**body, EVENTS: events} if events else body
+    body = {"type": STATS_TYPE, **_with_events(of, events)}
+    return {**body, "started": format_time(started), "endpoints": endpoints}
+
+
+def _with_events(of: Mapping[str, Any], events: str) -> Mapping[str, Any]:
+    return {**of, "metadata": {**of["metadata"], EVENTS: events}} if events else of
 
 
 def format_time(moment: datetime) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from micro._protocol.adr32 import INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
+from micro._protocol.adr32 import EVENTS, INFO_TYPE, PING_TYPE, STATS_TYPE, format_time
 from micro._published import publish
 
 MAX_COUNT = 2**63 - 1
@@ -155,6 +155,18 @@ class EndpointStats(_Model):
         return self.model_dump(mode="json", exclude={"data"} if self.data is None else None)
 
 
+E = TypeVar("E", EndpointInfo, EndpointStats)
+
+
+def _read_events(metadata: Mapping[str, str], model: type[E]) -> list[E]:
+    """Return the handlers of events in metadata; none if they cannot be read."""
+    try:
+        listed = json.loads(metadata.get(EVENTS, "[]"))
+        return [model.model_validate(each) for each in listed] if isinstance(listed, list) else []
+    except (ValueError, RecursionError):
+        return []
+
+
 class PingInfo(_Model):
     """The answer to PING."""
 
@@ -169,6 +181,11 @@ class PingInfo(_Model):
     type: str = PING_TYPE
     """The type of the answer."""
 
+    @property
+    def own_metadata(self) -> dict[str, str]:
+        """The metadata without the handlers of events that it carries."""
+        return {key: value for key, value in self.metadata.items() if key != EVENTS}
+
 
 class ServiceInfo(PingInfo):
     """The answer to INFO."""
@@ -177,19 +194,18 @@ class ServiceInfo(PingInfo):
     """The description of the service."""
     endpoints: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
     """All endpoints of the instance."""
-    events: Annotated[list[EndpointInfo], _Liberal(_read_list)] = Field(default_factory=list)
-    """Its subscribers and consumers, which nobody can send requests to; not part of ADR-32."""
     type: str = INFO_TYPE
     """The type of the answer."""
+
+    @property
+    def events(self) -> list[EndpointInfo]:
+        """Its subscribers and consumers, which nobody can send requests to; not part of ADR-32."""
+        return _read_events(self.metadata, EndpointInfo)
 
     @property
     def handlers(self) -> list[EndpointInfo]:
         """The endpoints, and behind them the subscribers and consumers."""
         return [*self.endpoints, *self.events]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the answer; `events` is left out when there are none."""
-        return self.model_dump(mode="json", exclude=None if self.events else {"events"})
 
 
 class ServiceStats(PingInfo):
@@ -199,10 +215,13 @@ class ServiceStats(PingInfo):
     """When the instance was started, or its counters were reset."""
     endpoints: Annotated[list[EndpointStats], _Liberal(_read_list)] = Field(default_factory=list)
     """The counters of each endpoint."""
-    events: Annotated[list[EndpointStats], _Liberal(_read_list)] = Field(default_factory=list)
-    """The counters of each subscriber and consumer; not part of ADR-32."""
     type: str = STATS_TYPE
     """The type of the answer."""
+
+    @property
+    def events(self) -> list[EndpointStats]:
+        """The counters of each subscriber and consumer; not part of ADR-32."""
+        return _read_events(self.metadata, EndpointStats)
 
     @property
     def handlers(self) -> list[EndpointStats]:
@@ -211,9 +230,8 @@ class ServiceStats(PingInfo):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of the answer; `data` is left out when unset."""
-        plain = self.model_dump(mode="json", exclude={"endpoints", "events"})
-        body = {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
-        return {**body, "events": [each.as_dict() for each in self.events]} if self.events else body
+        plain = self.model_dump(mode="json", exclude={"endpoints"})
+        return {**plain, "endpoints": [endpoint.as_dict() for endpoint in self.endpoints]}
 
 
 publish(EndpointInfo, EndpointStats, PingInfo, ServiceInfo, ServiceStats)

@@ -75,11 +75,11 @@ class Answers:
     async def stats(self) -> bytes:
         """Return the answer to STATS, with fresh results of the statistics handlers."""
         if self._stats is None or (self._time.rest() > 0 and self._fresh.take()):
-            empty = _encode(adr32.stats(self._identity, self.started, [], []))  # ends with []}
-            endpoints = [part async for part in self._measure(events=False)]
             events = [part async for part in self._measure(events=True)]
-            last = b'],"%b":[%b]}' % (adr32.EVENTS.encode(), b",".join(events)) if events else b"]}"
-            self._stats = b"%b%b%b" % (empty[:-2], b",".join(endpoints), last)
+            told = f"[{','.join(part.decode() for part in events)}]" if events else ""
+            empty = _encode(adr32.stats(self._identity, self.started, [], told))  # ends with []}
+            endpoints = [part async for part in self._measure(events=False)]
+            self._stats = b"%b%b]}" % (empty[:-2], b",".join(endpoints))
         return self._stats
 
     async def _measure(self, *, events: bool) -> AsyncIterator[bytes]:
@@ -111,7 +111,7 @@ class Answers:
         """Return the answer to STATS, with the last results of the statistics handlers."""
         endpoints = [each.measure() for each in self._of_kind(events=False)]
         events = [each.measure() for each in self._of_kind(events=True)]
-        return _encode(adr32.stats(self._identity, self.started, endpoints, events))
+        return _encode(adr32.stats(self._identity, self.started, endpoints, _text(events)))
 
     def _of_kind(self, *, events: bool) -> list[ServedEndpoint]:
         """Return the endpoints, or the handlers of events."""
@@ -120,7 +120,12 @@ class Answers:
     def _describe(self, *, schemas: bool) -> bytes:
         endpoints = [each.describe(schemas=schemas) for each in self._of_kind(events=False)]
         events = [each.describe(schemas=schemas) for each in self._of_kind(events=True)]
-        return _encode(adr32.info(self._identity, self._description, endpoints, events))
+        return _encode(adr32.info(self._identity, self._description, endpoints, _text(events)))
+
+
+def _text(events: list[dict[str, Any]]) -> str:
+    """Return handlers of events as a JSON array; empty for none."""
+    return json.dumps(events, separators=(",", ":")) if events else ""
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -160,7 +160,7 @@ def _print_info(info: ServiceInfo, schema: SchemaForm) -> None:
     print_line(f"{info.name} {info.version}  instance {info.id}", style="bold")
     if info.description:
         print_line(f"  {info.description}")
-    for key, value in info.metadata.items():
+    for key, value in info.own_metadata.items():
         print_line(f"  {key}: {value}")
     rows = [(f"  {end.name}", end.subject, end.queue_group) for end in info.endpoints]
     print_rows(rows, "  Endpoint", "Subject", "Queue group")

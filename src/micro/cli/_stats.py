@@ -277,7 +277,11 @@ def _duration(ns: int) -> str:
 
 def _plain(look: Look, rates: Mapping[_Key, Rate] | None) -> list[dict[str, Any]]:
     """Return STATS as JSON, with the two rates of each endpoint if known."""
-    plain = [service.as_dict() for service in look.services]
+    plain = [
+        {**service.as_dict(), **({"events": [one.as_dict() for one in events]} if events else {})}
+        for service in look.services
+        for events in (service.events,)
+    ]
     if rates is None:
         return plain
     for service in plain:

@@ -89,7 +89,7 @@ def _service(
     return {
         "name": name,
         "description": "" if newest is None else newest.description,
-        "metadata": {} if newest is None else newest.metadata,
+        "metadata": {} if newest is None else newest.own_metadata,
         "versions": sorted({one["version"] for one in instances}, key=_version),
         "instances": instances,
         "endpoints": (yield from _endpoints(keys, infos, look, before)),
@@ -104,7 +104,7 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
     return {
         "id": found.id,
         "version": found.version,
-        "metadata": found.metadata,
+        "metadata": found.own_metadata,
         "started": None if stats is None else format_time(stats.started),
         "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
         "num_requests": sum(bounded(endpoint.num_requests) for endpoint in endpoints),

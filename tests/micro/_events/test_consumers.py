@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import nats
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 import micro
 from micro import ConfigError, Delivery, Reject, Request
+from micro.testing import nats_server
 
 LONG = 30.0
 """Seconds that no test takes unless something is wrong."""
@@ -119,9 +121,10 @@ async def test_message_that_always_fails_becomes_a_dead_letter(
         letter = await js.get_last_msg("DEAD", "dead.mail")
         stats = shop.stats().events[0].data["micro"]["consumer"]
     assert letter.data == b'{"number": 7}'
-    assert letter.headers == {
+    headers = dict(letter.headers or {})
+    assert headers.pop("Nats-Msg-Id").startswith("ORDERS.1.shop-mail.")
+    assert headers == {
         "Trace": "t1",
-        "Nats-Msg-Id": "ORDERS.1.shop-mail",
         "Micro-Dead-Letter-Reason": "internal error",
         "Micro-Dead-Letter-Deliveries": str(max_deliver),
         "Micro-Dead-Letter-Subject": "orders.new",
@@ -143,10 +146,11 @@ async def test_rejected_message_is_given_up_at_once(
         raise Reject("no such customer")
 
     async with micro.add_service(nc, "shop", "1.0.0") as shop:
-        await shop.add_consumer("mail", handle, stream="ORDERS", dead_letter="dead.mail")
+        subject = f"dead.{len(payload)}"
+        await shop.add_consumer("mail", handle, stream="ORDERS", dead_letter=subject)
         await js.publish("orders.new", payload)
         await settled(js, "shop-mail")
-        letter = await js.get_last_msg("DEAD", "dead.mail")
+        letter = await js.get_last_msg("DEAD", subject)
     assert letter.data == payload
     assert (letter.headers or {})["Micro-Dead-Letter-Reason"] == reason
     assert (letter.headers or {})["Micro-Dead-Letter-Deliveries"] == "1"
@@ -369,3 +373,48 @@ async def test_consumer_is_shown_apart_from_the_endpoints(
         "ack_pending": 0,
         "redelivered": 0,
     }
+
+
+async def test_consumer_needs_only_the_documented_permissions() -> None:
+    seen: list[int] = []
+
+    async def handle(order: Order) -> None:
+        seen.append(order.number)
+        raise Reject("never")
+
+    allowed = (
+        "$JS.API.CONSUMER.INFO.ORDERS.shop-mail",
+        "$JS.API.CONSUMER.CREATE.ORDERS.shop-mail",
+        "$JS.API.CONSUMER.MSG.NEXT.ORDERS.shop-mail",
+        "$JS.ACK.ORDERS.shop-mail.>",
+        "$JS.API.STREAM.NAMES",
+        "dead.mail",
+    )
+    config = f"""
+    jetstream {{}}
+    no_auth_user: root
+    authorization {{ users = [
+      {{ user: root, password: x }}
+      {{ user: shop, password: x, permissions {{
+        subscribe {{ allow: ["_INBOX.shop.>", "$SRV.>"] }}
+        publish {{ allow: {json.dumps(allowed)} }}
+      }} }}
+    ] }}"""
+    with nats_server(config=config, jetstream=True) as server:
+        admin = await nats.connect(server.url)
+        js = admin.jetstream()
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await js.add_stream(name="DEAD", subjects=["dead.>"])
+        async with micro.Context() as ctx:
+            await ctx.connect(
+                micro.options.servers(server.url),
+                micro.options.user_password("shop", "x"),
+                micro.options.inbox_prefix("_INBOX.shop"),
+            )
+            shop = await ctx.add_service("shop", "1.0.0")
+            await shop.add_consumer("mail", handle, stream="ORDERS", dead_letter="dead.mail")
+            await publish(js, 3)
+            await settled(js, "shop-mail")
+        assert seen == [0, 1, 2]
+        assert (await js.stream_info("DEAD")).state.messages == 3
+        await admin.close()
