@@ -21,10 +21,18 @@ from nats.js.errors import (
 )
 
 from micro_schema_registry._backoff import pauses
-from micro_schema_registry._errors import Problem, RegistryConnectionError, RequestRefusedError
+from micro_schema_registry._errors import (
+    InvalidArgumentError,
+    Problem,
+    RegistryConnectionError,
+    RequestRefusedError,
+)
 
 T = TypeVar("T")
 logger = logging.getLogger("micro.registry")
+MAX_NAME = 252
+"""Characters of a bucket; its stream has three more, and JetStream takes 255."""
+
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _STREAM_NAME_IN_USE = 10058
 _STREAM_NOT_FOUND = 10059
@@ -76,6 +84,10 @@ class Bucket:
         self._nc = nc
         self._name = name
         self._stream = f"KV_{name}"
+        if len(name) > MAX_NAME:
+            raise InvalidArgumentError(
+                f"invalid bucket name of {len(name)} characters: expected at most {MAX_NAME}"
+            )
         self._prefix = f"$KV.{name}."
         self._replicas = replicas
         self._timeout = timeout

@@ -22,6 +22,9 @@ HANDLER_LIMIT = 600.0
 BACKOFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before the next attempts; the last entry repeats."""
 
+MAX_JS_NAME = 255
+"""Characters of the name of a stream or consumer that JetStream takes."""
+
 MAX_ACK_PENDING = 10_000
 """Messages that all instances together may have unsettled."""
 
@@ -79,8 +82,12 @@ def check_js_name(kind: str, name: object) -> str:
     """Return the checked name of a stream or consumer.
 
     Raises:
-        ConfigError: The name is empty, or has white space, a dot, a wildcard or a slash.
+        ConfigError: The name is empty, too long, or has white space, a dot, a wildcard or a slash.
     """
+    if isinstance(name, str) and len(name) > MAX_JS_NAME:
+        raise ConfigError(
+            f"invalid {kind} name of {len(name)} characters: expected at most {MAX_JS_NAME}"
+        )
     if isinstance(name, str) and name and name.isprintable() and not set(name) & set(" .*>/\\"):
         return name
     raise ConfigError(

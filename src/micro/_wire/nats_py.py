@@ -281,9 +281,11 @@ def _never_wait_for_flusher(nc: NatsClient) -> None:
 
     async def flush_once(force_flush: bool = False) -> Any:
         queue: asyncio.Queue[Any] | None = nc._flush_queue
-        if force_flush or queue is None or queue.empty():
-            return await flush(force_flush)
-        return None
+        flusher: asyncio.Task[Any] | None = getattr(nc, "_flusher_task", None)
+        alive = flusher is not None and not flusher.done()
+        if alive and not force_flush and queue is not None and not queue.empty():
+            return None
+        return await flush(force_flush)
 
     nc._flush_pending = flush_once  # type: ignore[method-assign]  # once for all commands
 

@@ -12,6 +12,7 @@ from nats.aio.client import Client as NatsClient
 import micro
 from micro import ConfigError, Request, Until
 from micro.testing import NatsServer
+from micro_schema_registry import EmbeddedRegistry, InvalidArgumentError
 
 from ..path_kit import PATHS, Connect, connections
 
@@ -125,3 +126,12 @@ async def test_long_reply_subject_is_counted_and_the_service_goes_on(
     assert answered.data == b"y"
     assert stats.data["micro"]["errors"] == {"400": 2}
     assert stats.last_error == "400:reply subject too long"
+
+
+async def test_long_names_of_streams_and_buckets_are_refused(nc: NatsClient) -> None:
+    service = micro.add_service(nc, "s", "1.0.0")
+    for stream, durable in ((TOO_LONG, "d"), ("S", TOO_LONG)):
+        with pytest.raises(ConfigError, match="name of 4096 characters: expected at most 255"):
+            await service.add_consumer("c", echo, stream=stream, durable=durable)
+    with pytest.raises(InvalidArgumentError, match="expected at most 252"):
+        EmbeddedRegistry(nc, "group", bucket=TOO_LONG)
