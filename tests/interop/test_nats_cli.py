@@ -43,6 +43,7 @@ async def test_nats_command_shows_and_calls_our_service(
             "echo", echo, metadata={"kind": "raw"}, stats_handler=lambda endpoint: {"load": 0.5}
         )
         await service.add_group("pots").add_endpoint("refuse", refuse, queue_group="")
+        await service.add_subscriber("hear", "heard.by.us", refuse)
         with pytest.raises(micro.ServiceError):
             await micro.Client(nc).request("pots.refuse", timeout=10)
         info, stats = service.info().as_dict(), service.stats().as_dict()
@@ -61,7 +62,10 @@ async def test_nats_command_shows_and_calls_our_service(
         answer = await nats_cli("micro", "request", "ours", "echo", "hello", "--raw")
 
     assert listed == named == [info]
-    stats["endpoints"][0]["data"]["load"] = 0.5  # measured at the request for STATS
+    # Measured at the request for STATS; without it an unused endpoint has no data.
+    data = counted[0]["endpoints"][0]["data"]
+    assert data["load"] == 0.5
+    stats["endpoints"][0]["data"] = data
     assert counted == [stats]
     assert one == {"info": info, "stats": stats}
     assert pinged.decode().startswith(f"ours {service.id}")
