@@ -31,6 +31,10 @@ from micro.pytest_plugin import MicroApp
 
 PRICES = {"tea": 3}
 
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # trio may be installed
+
 async def setup(ctx, prices=PRICES):
     async def price(request):
         await request.respond(str(prices[request.data().decode()]).encode())
