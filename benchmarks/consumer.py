@@ -93,7 +93,7 @@ async def faststream(run: Run) -> None:
         stream=JStream("BENCH", declare=False),
         pull_sub=PullSub(batch_size=100),
     )
-    async def handle(event: bytes) -> None:
+    async def handle(event: dict[str, str]) -> None:
         run.handled()
 
     await broker.start()
