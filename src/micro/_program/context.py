@@ -399,6 +399,7 @@ class Context(Publishing):
     ) -> bool | None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._grace
+        self._cancel.set()  # who waits for the stop goes first, so that its requests end
         try:
             # First of all: a handler may use something that was entered after its service.
             await asyncio.gather(*(service.stop(self._grace) for service in self._services))

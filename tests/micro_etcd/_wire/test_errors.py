@@ -73,7 +73,12 @@ def test_an_error_crosses_the_wire(
 def test_every_error_of_the_package_is_in_the_table() -> None:
     named = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     kinds = {kind for kind in named if issubclass(kind, EtcdError)}
-    assert kinds - {EtcdError} <= {row[0] for row in TABLE}
+    assert kinds - {EtcdError, errors.EtcdClosedError} <= {row[0] for row in TABLE}
+
+
+def test_a_closed_client_of_the_service_is_an_unavailable_etcd() -> None:
+    answer = wire.to_service_error(errors.EtcdClosedError("connection closed"))
+    assert type(wire.from_service_error(answer, write=False)) is errors.EtcdUnavailableError
 
 
 def test_numbers_cross_too() -> None:

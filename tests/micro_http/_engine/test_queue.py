@@ -83,14 +83,14 @@ async def test_many_requests_at_once_are_all_answered(
 async def test_the_size_of_the_pool_is_the_width_of_the_queue() -> None:
     server = Slow(0.5)
     async with serving(server) as url:
-        for limits, policy, expected in [
-            (httpx.Limits(max_connections=3), RetryPolicy(), 3),
-            (httpx.Limits(max_connections=3), RetryPolicy(max_concurrency=2), 2),
-            (httpx.Limits(), RetryPolicy(), 150),
+        for limits, policy, count, expected in [
+            (httpx.Limits(max_connections=3), RetryPolicy(), 6, 3),
+            (httpx.Limits(max_connections=3), RetryPolicy(max_concurrency=2), 6, 2),
+            (httpx.Limits(), RetryPolicy(), 150, 150),
         ]:
             server.most = 0
             async with AsyncResilientClient(policy, limits=limits) as client:
-                await asyncio.gather(*[await client.get(url) for _ in range(150)])
+                await asyncio.gather(*[await client.get(url) for _ in range(count)])
 
             assert server.most == expected
 
