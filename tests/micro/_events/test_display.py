@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from nats.aio.client import Client as NatsClient
 from prometheus_client import CollectorRegistry, generate_latest
-from typer.testing import CliRunner
 
 import micro
 from micro import Reject, Request
-from micro.cli._app import app
 from micro.dashboard._overview import Look, overview
 from micro.prometheus import ServiceCollector
 from micro.testing import NatsServer
@@ -46,22 +47,29 @@ async def shop(nc: NatsClient, caller: NatsClient) -> Any:
 
 
 async def run(server: NatsServer, *arguments: str) -> str:
-    command = [*arguments, "--server", server.url, "--timeout", "10s"]
-    done = await asyncio.to_thread(
-        CliRunner().invoke, app, command, env={"COLUMNS": "250", "NO_COLOR": "1"}
+    command = [*arguments, "--server", server.url, "--timeout", "5s"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "micro.cli", *command),
+        env={**os.environ, "COLUMNS": "250", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
     )
-    assert done.exit_code == 0, done.output
-    return done.output
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
 
 
 async def test_command_line_shows_events(js_server: NatsServer, shop: micro.Service) -> None:
-    listed = json.loads(await run(js_server, "ls", "--json"))
-    assert [(each["endpoints"], each["events"]) for each in listed] == [(0, 2)]
-    assert "Events" in await run(js_server, "ls")
-    described = await run(js_server, "info", "display")
+    listed, table, described, counted = await asyncio.gather(
+        run(js_server, "ls", "--json"),  # each waits its whole time-out for further instances
+        run(js_server, "ls"),
+        run(js_server, "info", "display"),
+        run(js_server, "stats", "display"),
+    )
+
+    assert [(each["endpoints"], each["events"]) for each in json.loads(listed)] == [(0, 2)]
+    assert "Events" in table
     assert "Event handler" in described
     assert "micro.stream: ORDERS" in described
-    counted = await run(js_server, "stats", "display")
     assert "Dead letters" in counted
     assert "422:never" in counted
 
