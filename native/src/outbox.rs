@@ -172,6 +172,7 @@ impl Outbox {
     ) -> PyResult<()> {
         let py = subject.py();
         let name = subject.as_bytes();
+        let size = data.len()? as i64; // first, as in Python: a wrong type is an error in any case
         if name.is_empty() {
             return Ok(());
         }
@@ -182,7 +183,6 @@ impl Outbox {
             Some(headers) => !headers.is_truthy()?,
             None => true,
         };
-        let size = data.len()? as i64;
         let fits = size <= self.room() && name.len() <= MAX_TARGET;
         if plain && fits && self.push(name, &as_bytes(data)?)? {
             return Ok(());
