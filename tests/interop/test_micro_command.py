@@ -41,7 +41,7 @@ async def test_micro_command_shows_and_calls_their_service(peer: Peer, url: str)
         (_, listed), (_, info), (_, stats), (done, total), (failed, refused) = await asyncio.gather(
             shown(url, "ls", "--timeout=3"),  # it waits for further instances
             shown(url, "info", "interop", id, "--timeout=20"),
-            shown(url, "stats", "interop", "--timeout=20"),
+            shown(url, "stats", "interop", "--timeout=5"),
             shown(
                 url, "request", "--service", "interop", "add", '{"a": 19, "b": 23}', "--timeout=20"
             ),
@@ -69,7 +69,7 @@ async def test_micro_exporter_exports_their_service(peer: Peer, url: str) -> Non
         await context.connect(options.servers(url))
         await micro.Client(context.client).request("math.v1.add", b'{"a": 1, "b": 2}', timeout=20)
         registry = CollectorRegistry()
-        registry.register(DiscoveryCollector(context, "interop", max_wait=20))
+        registry.register(DiscoveryCollector(context, "interop", max_wait=5))
         text = (await asyncio.to_thread(generate_latest, registry)).decode()
 
     labels = f'instance="{id}",service="interop",version="2.1.0-rc.1+build.7"'

@@ -140,11 +140,19 @@ async def _info(
     connection: Discovery, name: str | None, id: str | None, schema: SchemaForm, as_json: bool
 ) -> None:
     async with ToolConnection(connection.settings()) as link:
-        client = connection.client(link.nc)
-        answers = await client.info(name, max_wait=connection.limit, max_interval=connection.stall)
-    instances = sorted((info for info in answers if id is None or info.id == id), key=_order)
+        infos = connection.client(link.nc).info_iter(
+            name, max_wait=connection.limit, max_interval=connection.stall
+        )
+        instances = []
+        async with infos as answers:
+            async for info in answers:
+                if id is None or info.id == id:
+                    instances.append(info)
+                if info.id == id:  # ids are unique: no other instance answers to this one
+                    break
     if not instances:
         raise no_answer(link, name, id)
+    instances.sort(key=_order)
     if as_json:
         print_json([info.as_dict() for info in instances])
         return

@@ -55,6 +55,13 @@ async def test_the_commands_list_an_instance_450_ms_away(
     assert {each["id"] for each in done.json} == set(DELAYS)
 
 
+async def test_info_about_one_instance_ends_with_its_answer(cli: Cli, instances: None) -> None:
+    """A command that waited out its time would take five minutes."""
+    done = await asyncio.to_thread(cli.quick, "info", "slow", "far", "--json", "--timeout", "300")
+
+    assert [each["id"] for each in done.json] == ["far"]
+
+
 async def test_ls_counts_an_instance_450_ms_away(cli: Cli, instances: None) -> None:
     done = await asyncio.to_thread(cli.quick, "ls", "--json")
 
