@@ -32,6 +32,14 @@ from typing import Any
 class MicroError(Exception):
     """Base class of every error of micro."""
 
+    __match_args__: tuple[str, ...] = ()
+    """The attributes that `__init__` takes in this order; a pickle has them."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self.__match_args__:
+            return super().__reduce__()
+        return type(self), tuple(getattr(self, name) for name in self.__match_args__)
+
 
 class ConfigError(MicroError, ValueError):
     """A name, subject, option or handler is not acceptable."""
@@ -64,13 +72,12 @@ class PayloadTooLargeError(MicroError, ValueError):
         limit: The server's limit in bytes.
     """
 
+    __match_args__ = ("size", "limit")
+
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"message of {size} bytes exceeds the server's max_payload of {limit}")
         self.size = size
         self.limit = limit
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.size, self.limit)
 
 
 class ConnectError(MicroError, ConnectionError):
@@ -84,6 +91,8 @@ class PermissionDeniedError(MicroError):
         subjects: The refused subjects.
     """
 
+    __match_args__ = ("subjects", "owner")
+
     def __init__(self, subjects: tuple[str, ...], owner: str) -> None:
         names = ", ".join(repr(subject) for subject in subjects)
         super().__init__(
@@ -92,9 +101,6 @@ class PermissionDeniedError(MicroError):
         )
         self.subjects = subjects
         self.owner = owner
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.subjects, self.owner)
 
 
 class IncompatibleContractError(MicroError):
@@ -106,15 +112,14 @@ class IncompatibleContractError(MicroError):
         causes: The reasons, one for each place in the schema.
     """
 
+    __match_args__ = ("service", "artifact", "causes")
+
     def __init__(self, service: str, artifact: str, causes: tuple[str, ...]) -> None:
         reasons = "; ".join(causes) or "the registry gives no reason"
         super().__init__(f"{artifact!r} of service {service!r} breaks its contract: {reasons}")
         self.service = service
         self.artifact = artifact
         self.causes = causes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.service, self.artifact, self.causes)
 
 
 class ContractDriftError(MicroError):
@@ -125,6 +130,8 @@ class ContractDriftError(MicroError):
         endpoint: The name of the endpoint.
         drifts: The differences, each naming a member, by instance: its id and version.
     """
+
+    __match_args__ = ("service", "endpoint", "drifts")
 
     def __init__(self, service: str, endpoint: str, drifts: Mapping[str, Sequence[str]]) -> None:
         reasons = "; ".join(
@@ -141,9 +148,6 @@ class ContractDriftError(MicroError):
         """Return the same error anew, to raise it once more."""
         return ContractDriftError(self.service, self.endpoint, self.drifts)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.service, self.endpoint, self.drifts)
-
 
 class InvalidAnswerError(MicroError, ValueError):
     """An answer is not of the type that the caller of `Client.call` expects.
@@ -153,15 +157,14 @@ class InvalidAnswerError(MicroError, ValueError):
         errors: The invalid members as pydantic lists them, each with `type`, `loc` and `msg`.
     """
 
+    __match_args__ = ("subject", "errors")
+
     def __init__(self, subject: str, errors: Sequence[Mapping[str, Any]]) -> None:
         first = _described(errors[0]) if errors else "no reason given"
         more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
         super().__init__(f"answer from {subject!r} is not of the expected type: {first}{more}")
         self.subject = subject
         self.errors = [dict(each) for each in errors]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.subject, self.errors)
 
 
 class StreamCaptureError(MicroError):
@@ -172,6 +175,8 @@ class StreamCaptureError(MicroError):
         stream: The stream that captures it.
     """
 
+    __match_args__ = ("subject", "stream")
+
     def __init__(self, subject: str, stream: str) -> None:
         super().__init__(
             f"stream {stream!r} captures {subject!r}, and its acknowledgement arrived instead of "
@@ -179,9 +184,6 @@ class StreamCaptureError(MicroError):
         )
         self.subject = subject
         self.stream = stream
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.subject, self.stream)
 
 
 class StreamLostError(MicroError):
@@ -192,13 +194,12 @@ class StreamLostError(MicroError):
         reason: What is missing.
     """
 
+    __match_args__ = ("subject", "reason")
+
     def __init__(self, subject: str, reason: str) -> None:
         super().__init__(f"the stream from {subject!r} is broken: {reason}")
         self.subject = subject
         self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.subject, self.reason)
 
 
 class JetStreamError(MicroError):
@@ -210,14 +211,13 @@ class JetStreamError(MicroError):
         description: The text of the server.
     """
 
+    __match_args__ = ("code", "err_code", "description")
+
     def __init__(self, code: int, err_code: int, description: str) -> None:
         super().__init__(f"JetStream error {err_code}: {description}")
         self.code = code
         self.err_code = err_code
         self.description = description
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.code, self.err_code, self.description)
 
 
 class NoStreamError(JetStreamError):
@@ -227,13 +227,12 @@ class NoStreamError(JetStreamError):
         subject: The subject.
     """
 
+    __match_args__ = ("subject",)
+
     def __init__(self, subject: str) -> None:
         super().__init__(503, 0, f"no stream stores {subject!r}")
         self.args = (f"no stream stores {subject!r}: create one with the subject",)
         self.subject = subject
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.subject,)
 
 
 class ExpectationError(JetStreamError):
@@ -258,6 +257,7 @@ class ServiceError(MicroError):
         ConfigError: The description is empty, or the code is not a positive number.
     """
 
+    __match_args__ = ("code", "description", "subject", "data", "headers")
     _LEAST_CODE = 1
 
     def __init__(
@@ -302,9 +302,6 @@ class ServiceError(MicroError):
         where = f" (from {self.subject!r})" if self.subject else ""
         return f"service error {self.code}: {self.description}{where}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.code, self.description, self.subject, self.data, self.headers)
-
 
 class Reject(ServiceError):  # noqa: N818 - the documented name, which says what raising it does
     """The refusal of a message that its handler will never take.
@@ -323,6 +320,8 @@ class Reject(ServiceError):  # noqa: N818 - the documented name, which says what
         ConfigError: The description is empty, or the code is not a positive number.
     """
 
+    __match_args__ = ("description", "code", "subject", "data", "headers")
+
     def __init__(
         self,
         description: str,
@@ -333,9 +332,6 @@ class Reject(ServiceError):  # noqa: N818 - the documented name, which says what
     ) -> None:
         super().__init__(code, description, subject, data, headers)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.description, self.code, self.subject, self.data, self.headers)
-
 
 class RemoteServiceError(ServiceError):
     """An error answer that `Client.request` received.
@@ -345,10 +341,6 @@ class RemoteServiceError(ServiceError):
     """
 
     _LEAST_CODE = 0  # services in other languages send it
-
-
-DEPENDENCY_FAILED = ServiceError(502, "dependency failed")
-"""The answer of a handler that lets a `RemoteServiceError` pass."""
 
 
 def _described(error: Mapping[str, Any]) -> str:

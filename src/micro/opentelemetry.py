@@ -35,7 +35,8 @@ from micro._client.publishing import carriers
 from micro._client.request_payload import Payload, payload_of
 from micro._client.scoped import DEFAULT_MAX_WAIT
 from micro._endpoint.counters import BUCKETS
-from micro._errors import DEPENDENCY_FAILED, RemoteServiceError, ServiceError
+from micro._errors import RemoteServiceError, ServiceError
+from micro._handlers.exceptions import DEPENDENCY_FAILED
 from micro._handlers.middleware import Middleware, NextHandler
 from micro._handlers.request import Request, Response
 from micro._protocol.subjects import DEFAULT_API_PREFIX

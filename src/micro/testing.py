@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from micro._errors import (
-    DEPENDENCY_FAILED,
     ConfigError,
     MicroError,
     NoResponseError,
     RemoteServiceError,
     ServiceError,
 )
-from micro._handlers.exceptions import ExceptionHandlers, answer_to, check_exception_handlers
+from micro._handlers.exceptions import (
+    DEPENDENCY_FAILED,
+    ExceptionHandlers,
+    answer_to,
+    check_exception_handlers,
+)
 from micro._handlers.middleware import Middleware, check_middlewares, fold
 from micro._handlers.request import Handler, Request, Response
 from micro._handlers.streaming import Encode, StreamRequest

@@ -10,8 +10,8 @@ import nats.errors
 from micro._endpoint import forking
 from micro._endpoint.counters import EndpointCounters
 from micro._endpoint.request_log import RequestLog
-from micro._errors import DEPENDENCY_FAILED, NoResponseError, RemoteServiceError, ServiceError
-from micro._handlers.exceptions import ExceptionHandlers, answer_to
+from micro._errors import NoResponseError, RemoteServiceError, ServiceError
+from micro._handlers.exceptions import DEPENDENCY_FAILED, ExceptionHandlers, answer_to
 from micro._handlers.nats_request import NatsRequest
 from micro._handlers.request import Answer, Response
 from micro._protocol.adr32 import one_line, received_error

@@ -22,6 +22,9 @@ the code, since such a text may say more than a caller should know.
 ExceptionHandlers: TypeAlias = Mapping[type[Exception], ExceptionAnswer]
 """The answers by the types of exceptions; the nearest base class counts."""
 
+DEPENDENCY_FAILED = ServiceError(502, "dependency failed")
+"""The answer of a handler that lets a `RemoteServiceError` pass."""
+
 LEAST_FAULT = 500
 
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 
-from micro._errors import DEPENDENCY_FAILED, RemoteServiceError, ServiceError
+from micro._errors import RemoteServiceError, ServiceError
+from micro._handlers.exceptions import DEPENDENCY_FAILED
 from micro._handlers.middleware import NextHandler
 from micro._handlers.request import Request, Response
 from micro.cli._output import clean
