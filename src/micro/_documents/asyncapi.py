@@ -88,7 +88,8 @@ def of_server(nc: NatsClient, infos: Iterable[ServiceInfo]) -> dict[str, Any]:
     """
     url = nc.connected_url
     servers = [] if url is None else [f"{url.hostname}:{url.port}"]
-    return asyncapi(infos, servers=servers, secured=nats_py.asks_for_credentials(nc))
+    secured = bool(nats_py.server_info(nc).get("auth_required"))
+    return asyncapi(infos, servers=servers, secured=secured)
 
 
 def _info(services: list[ServiceInfo]) -> dict[str, Any]:

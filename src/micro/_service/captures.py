@@ -39,7 +39,8 @@ class CaptureCheck:
 
     def add(self, nc: NatsClient, endpoint: str, subject: str) -> None:
         """Look up the subject of an endpoint."""
-        if self._left <= 0 or subject.startswith("$") or not nats_py.has_jetstream(nc):
+        has_jetstream = nats_py.server_info(nc).get("jetstream")  # the account may lack it
+        if self._left <= 0 or subject.startswith("$") or not has_jetstream:
             return
         self._left -= 1
         self._waiting.append((endpoint, subject))

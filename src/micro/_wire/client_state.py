@@ -26,7 +26,6 @@ class ClientState:
     """The state of one client; it never refers to the client itself, which could not end then.
 
     Attributes:
-        guarded: Whether its decoding is guarded, see `nats_py.guard`.
         expectations: One for each subscription that is being made.
         watchers: Methods that are called with each refusal.
         dependants: Methods that are called when it is closed for good.
@@ -45,7 +44,6 @@ class ClientState:
         "dependants",
         "end",
         "expectations",
-        "guarded",
         "keeper",
         "outstanding",
         "pings",
@@ -56,7 +54,6 @@ class ClientState:
     )
 
     def __init__(self) -> None:
-        self.guarded = False
         self.expectations: list[Expectation] = []
         self.watchers: list[WeakMethod[Watcher]] = []
         self.dependants: list[WeakMethod[Callable[[], None]]] = []

@@ -24,7 +24,6 @@ from nats.aio.transport import Transport
 
 from micro._protocol.headers import decode_headers
 from micro._protocol.subjects import check_length
-from micro._wire.client_state import state_of
 from micro._wire.frames import Message
 
 logger = logging.getLogger("micro.transport")
@@ -39,20 +38,8 @@ _CLIENT: dict[str, Any] = {
 }
 _CLIENT_METHODS = ("_send_unsubscribe", "_process_headers")
 _QUEUE = "_pending_queue"
-_TRANSPORT_METHODS = frozenset(
-    [
-        "connect",
-        "connect_tls",
-        "write",
-        "writelines",
-        "read",
-        "readline",
-        "drain",
-        "wait_closed",
-        "close",
-        "at_eof",
-        "__bool__",
-    ]
+_TRANSPORT = (  # its abstract methods
+    "connect connect_tls write writelines read readline drain wait_closed close at_eof __bool__"
 )
 
 
@@ -69,7 +56,7 @@ def unusable(nc: NatsClient) -> str | None:
         return "Subscription._id"
     if not isinstance(getattr(subscription, _QUEUE, None), asyncio.Queue):
         return f"Subscription.{_QUEUE}"
-    if Transport.__abstractmethods__ != _TRANSPORT_METHODS:
+    if not takes_transport(nc):
         return "Transport"
     return None if gives_messages_at_once() else "Subscription.future"
 
@@ -184,7 +171,7 @@ def put_transport(nc: NatsClient, transport: Transport) -> None:
 
 def takes_transport(nc: NatsClient) -> bool:
     """Return whether a client uses a transport of ours."""
-    return hasattr(nc, "_transport") and Transport.__abstractmethods__ == _TRANSPORT_METHODS
+    return hasattr(nc, "_transport") and Transport.__abstractmethods__ == set(_TRANSPORT.split())
 
 
 def max_pending_size(nc: NatsClient) -> int:
@@ -201,73 +188,70 @@ def take_pending(nc: NatsClient) -> list[bytes]:
     return pending
 
 
+def _wrap(nc: NatsClient, name: str, around: Callable[[Any], Callable[..., Any]]) -> None:
+    """Replace a method of a client, if it has that, by one around it; once for each client."""
+    method = getattr(nc, name, None)
+    if method is not None and not hasattr(method, _MARK):
+        replacement = around(method)
+        setattr(replacement, _MARK, True)
+        setattr(nc, name, replacement)
+
+
+_MARK = "__micro__"
+
+
 def watch_errors(nc: NatsClient, record: Callable[[NatsClient, Exception], None]) -> None:
     """Call `record` with each asynchronous error, before the error callback of the client's owner.
 
     The public API keeps only the last error. A second call for a client does nothing.
     """
-    callback = getattr(nc, "_error_cb", None)
-    if callback is not None and not isinstance(callback, _Watch):
-        nc._error_cb = _Watch(nc, record, callback)
 
+    def around(call: Callable[[Exception], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def record_and_call(error: Exception) -> None:
+            record(nc, error)
+            await call(error)
 
-class _Watch:
-    def __init__(
-        self,
-        nc: NatsClient,
-        record: Callable[[NatsClient, Exception], None],
-        following: Callable[[Exception], Awaitable[None]],
-    ) -> None:
-        self._nc = nc
-        self._record = record
-        self._following = following
+        return record_and_call
 
-    async def __call__(self, error: Exception) -> None:
-        self._record(self._nc, error)
-        await self._following(error)
+    _wrap(nc, "_error_cb", around)
 
 
 def guard(nc: NatsClient) -> None:
-    """Keep the reading of nats-py alive when it fails to read a message.
+    """Keep the reading of nats-py alive when it fails to read a message. Once per client.
 
-    Headers are then read by our own rules, and a message that cannot be built is left out. Once per
-    connection; a second call does nothing.
+    Headers are then read by our own rules, and a message that cannot be built is left out.
     """
-    state = state_of(nc)
-    if state.guarded:
-        return
-    state.guarded = True
+
+    def around_build(build: Callable[..., Msg | None]) -> Callable[..., Msg | Message | None]:
+        def build_or_skip(
+            sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+        ) -> Msg | Message | None:
+            if getattr(nc._subs.get(sid), "_future", None).__class__ is _Inlet:
+                return subject, reply, data, headers  # making a `Msg` costs more than all of ours
+            try:
+                return build(sid, subject, reply, data, headers)
+            except UnicodeDecodeError as error:
+                logger.debug("%r: message left out: %s", subject, error)
+                return None
+
+        return build_or_skip
+
+    def around_headers(process: Callable[[Any], _Headers]) -> Callable[[Any], _Headers]:
+        async def process_or_decode(headers: bytes) -> dict[str, str] | None:
+            try:
+                return await process(headers)
+            except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
+                return decode_headers(headers)
+
+        return lambda headers: process_or_decode(headers) if headers else process(headers)
+
     _never_wait_for_flusher(nc)
-    build = getattr(nc, "_build_message", None)
-    process: Callable[[Any], Coroutine[Any, Any, dict[str, str] | None]] | None = getattr(
-        nc, "_process_headers", None
-    )
-    if build is None or process is None or not hasattr(nc, "_subs"):
-        return
+    if hasattr(nc, "_subs") and hasattr(nc, "_build_message"):
+        _wrap(nc, "_build_message", around_build)
+        _wrap(nc, "_process_headers", around_headers)
 
-    def build_or_skip(
-        sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg | Message | None:
-        if getattr(nc._subs.get(sid), "_future", None).__class__ is _Inlet:
-            return subject, reply, data, headers  # making a `Msg` costs more than all of ours
-        try:
-            built: Msg | None = build(sid, subject, reply, data, headers)
-        except UnicodeDecodeError as error:
-            logger.debug("%r: message left out: %s", subject, error)
-            return None
-        return built
 
-    async def process_or_decode(headers: bytes) -> dict[str, str] | None:
-        try:
-            return await process(headers)
-        except (ValueError, IndexError):  # UnicodeDecodeError is a ValueError
-            return decode_headers(headers)
-
-    def process_any(headers: Any) -> Coroutine[Any, Any, dict[str, str] | None]:
-        return process_or_decode(headers) if headers else process(headers)
-
-    nc._build_message = build_or_skip  # type: ignore[method-assign]  # once for all messages
-    nc._process_headers = process_any  # type: ignore[method-assign]  # once for all messages
+_Headers = Coroutine[Any, Any, dict[str, str] | None]
 
 
 def _never_wait_for_flusher(nc: NatsClient) -> None:
@@ -275,19 +259,20 @@ def _never_wait_for_flusher(nc: NatsClient) -> None:
 
     nats-py does so itself for messages, but not for SUB and UNSUB.
     """
-    flush: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(nc, "_flush_pending", None)
-    if flush is None or not hasattr(nc, "_flush_queue"):
-        return
 
-    async def flush_once(force_flush: bool = False) -> Any:
-        queue: asyncio.Queue[Any] | None = nc._flush_queue
-        flusher: asyncio.Task[Any] | None = getattr(nc, "_flusher_task", None)
-        alive = flusher is not None and not flusher.done()
-        if alive and not force_flush and queue is not None and not queue.empty():
-            return None
-        return await flush(force_flush)
+    def around(flush: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def flush_once(force_flush: bool = False) -> Any:
+            queue: asyncio.Queue[Any] | None = nc._flush_queue
+            flusher: asyncio.Task[Any] | None = getattr(nc, "_flusher_task", None)
+            alive = flusher is not None and not flusher.done()
+            if alive and not force_flush and queue is not None and not queue.empty():
+                return None
+            return await flush(force_flush)
 
-    nc._flush_pending = flush_once  # type: ignore[method-assign]  # once for all commands
+        return flush_once
+
+    if hasattr(nc, "_flush_queue"):
+        _wrap(nc, "_flush_pending", around)
 
 
 def abandonment(nc: NatsClient) -> str | None:
@@ -305,14 +290,9 @@ def is_deaf(nc: NatsClient) -> bool:
     return nc.is_connected and task is not None and task.done()
 
 
-def has_jetstream(nc: NatsClient) -> bool:
-    """Return whether the server of a client has JetStream; the account may lack it."""
-    return bool(getattr(nc, "_server_info", {}).get("jetstream"))
-
-
-def asks_for_credentials(nc: NatsClient) -> bool:
-    """Return whether the connected server asks for credentials."""
-    return bool(getattr(nc, "_server_info", {}).get("auth_required"))
+def server_info(nc: NatsClient) -> dict[str, Any]:
+    """Return the INFO of the connected server."""
+    return getattr(nc, "_server_info", {})
 
 
 def follow_cluster(nc: NatsClient) -> None:
@@ -320,48 +300,45 @@ def follow_cluster(nc: NatsClient) -> None:
 
     nats-py only adds the servers of an INFO. An INFO without any says nothing.
     """
-    process: Callable[..., Coroutine[Any, Any, None]] | None = getattr(nc, "_process_info", None)
-    if (
-        process is None
-        or not hasattr(nc, "_server_pool")
-        or process.__name__ == "process_and_prune"
-    ):
-        return
 
-    async def process_and_prune(info: dict[str, Any], initial_connection: bool = False) -> None:
-        await process(info, initial_connection)
-        known = set(info.get("connect_urls") or ())
-        if known:
-            nc._server_pool[:] = [
-                server
-                for server in nc._server_pool
-                if not server.discovered
-                or server is nc._current_server
-                or server.uri.netloc in known
-            ]
+    def around(process: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def process_and_prune(info: dict[str, Any], initial_connection: bool = False) -> None:
+            await process(info, initial_connection)
+            known = set(info.get("connect_urls") or ())
+            if known:
+                nc._server_pool[:] = [
+                    server
+                    for server in nc._server_pool
+                    if not server.discovered
+                    or server is nc._current_server
+                    or server.uri.netloc in known
+                ]
 
-    nc._process_info = process_and_prune  # type: ignore[method-assign]  # once, for all its INFO
+        return process_and_prune
+
+    if hasattr(nc, "_server_pool"):
+        _wrap(nc, "_process_info", around)
 
 
-TRANSIENT_ERRORS = ("maximum subscriptions exceeded",)
-"""Errors of the server after which it keeps the connection, and nats-py closes it."""
+LIMIT_REACHED = "maximum subscriptions exceeded"
+"""An error of the server after which it keeps the connection, and nats-py closes it."""
 
 
 def keep_open(nc: NatsClient) -> None:
     """Have a client report errors after which the server keeps the connection. Once per client."""
-    process: Callable[..., Coroutine[Any, Any, None]] | None = getattr(nc, "_process_err", None)
-    if process is None or process.__name__ == "process_or_report":
-        return
 
-    async def process_or_report(err_msg: str) -> None:
-        if not any(text in err_msg.lower() for text in TRANSIENT_ERRORS):
-            await process(err_msg)
-            return
-        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
-        nc._err = error
-        await nc._error_cb(error)
+    def around(process: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def process_or_report(err_msg: str) -> None:
+            if LIMIT_REACHED not in err_msg.lower():
+                await process(err_msg)
+                return
+            error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+            nc._err = error
+            await nc._error_cb(error)
 
-    nc._process_err = process_or_report  # type: ignore[method-assign]  # once, for all its errors
+        return process_or_report
+
+    _wrap(nc, "_process_err", around)
 
 
 async def subscribe_again(nc: NatsClient, subscription: Subscription) -> None:

@@ -17,7 +17,6 @@ from micro._wire.client_state import state_of
 _REFUSED = re.compile(
     r'permissions violation for (publish|subscription) to "([^"]+)"(?:.*\(sid "(\d+)"\))?'
 )
-_LIMIT = "maximum subscriptions exceeded"
 
 
 class Refusal(NamedTuple):
@@ -37,7 +36,9 @@ class Refusal(NamedTuple):
         """Return the error for a subscription that was refused."""
         if self.subject is not None:
             return PermissionDeniedError((subject,), owner)
-        return ConnectError(f"{owner}: the server refuses the subscription: {_LIMIT}")
+        return ConnectError(
+            f"{owner}: the server refuses the subscription: {nats_py.LIMIT_REACHED}"
+        )
 
 
 Watcher = Callable[[Refusal], None]
@@ -46,7 +47,7 @@ Watcher = Callable[[Refusal], None]
 def refusal(text: str) -> Refusal | None:
     """Return the refusal in the text of an error, None for other errors."""
     text = text.lower()
-    if _LIMIT in text:
+    if nats_py.LIMIT_REACHED in text:
         return Refusal("subscription", None)
     violation = _REFUSED.search(text)
     if violation is None:
