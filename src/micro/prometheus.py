@@ -51,6 +51,7 @@ from micro._client.rates import bounded, own_figures, shortened
 from micro._endpoint.counters import BUCKET_NAMES
 from micro._program.context import Context
 from micro._protocol.models import EndpointStats, ServiceStats
+from micro._protocol.subjects import DEFAULT_API_PREFIX, check_prefix
 from micro._service.service import Service
 from micro._wire.fence import fence
 
@@ -164,14 +165,21 @@ class DiscoveryCollector(Collector):
         context: The connected context.
         service: The name of the only service to ask; all services by default.
         max_wait: Seconds to wait for answers.
+        api_prefix: Prefix of the discovery subjects of the services.
     """
 
     def __init__(
-        self, context: Context, service: str | None = None, *, max_wait: float = 1.0
+        self,
+        context: Context,
+        service: str | None = None,
+        *,
+        max_wait: float = 1.0,
+        api_prefix: str = DEFAULT_API_PREFIX,
     ) -> None:
         self._context = context
         self._service = service
         self._max_wait = max_wait
+        self._api_prefix = check_prefix("API prefix", api_prefix)
         self._loop = asyncio.get_running_loop()
 
     def collect(self) -> Iterator[Metric]:
@@ -194,7 +202,7 @@ class DiscoveryCollector(Collector):
         nc = self._context.client  # another one after a replacement
         if not nc.is_connected:
             raise ConnectionError("not connected")
-        answers = await Client(nc).stats(self._service, self._max_wait)
+        answers = await Client(nc, api_prefix=self._api_prefix).stats(self._service, self._max_wait)
         if not answers:  # no service runs, or the server hangs
             await fence(nc, self._max_wait, reconnects=False)
         return answers

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from micro.cli._flags import Connection, Json, parse_duration
+from micro.cli._flags import Discovery, Json, parse_duration
 from micro.cli._output import Exit, execute, fail, print_json
 
 
 def dashboard(
-    connection: Connection,
+    connection: Discovery,
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
@@ -64,6 +64,7 @@ def dashboard(
             interval=interval,
             ready=ready,
             max_wait=connection.timeout,
+            api_prefix=connection.prefix,
         )
 
     execute(run(), as_json=as_json)

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import ServiceInfo
 from micro.cli._completion import complete_name
 from micro.cli._discover import no_answer
-from micro.cli._flags import Connection
+from micro.cli._flags import Discovery
 from micro.cli._output import execute
 
 Service = Annotated[
@@ -36,7 +35,7 @@ class Kind(StrEnum):
 
 
 def generate(
-    connection: Connection,
+    connection: Discovery,
     kind: Annotated[Kind, typer.Argument(metavar="client", help="What to generate.")],
     service: Service,
     out: Out = None,
@@ -54,7 +53,7 @@ def generate(
 
 
 def asyncapi(
-    connection: Connection,
+    connection: Discovery,
     target: Annotated[
         str | None,
         typer.Argument(
@@ -92,7 +91,7 @@ async def _of_program(target: str, out: Path | None) -> None:
     _write(documents.as_text(documents.asyncapi(infos)), out)
 
 
-async def _of_services(connection: Connection, service: str | None, out: Path | None) -> None:
+async def _of_services(connection: Discovery, service: str | None, out: Path | None) -> None:
     from micro._documents import asyncapi as documents
 
     async with ToolConnection(connection.settings()) as link:
@@ -101,7 +100,7 @@ async def _of_services(connection: Connection, service: str | None, out: Path | 
     _write(documents.as_text(document), out)
 
 
-async def _client(connection: Connection, service: str, out: Path | None) -> None:
+async def _client(connection: Discovery, service: str, out: Path | None) -> None:
     from micro._documents.operations import newest
     from micro._documents.python_client import python_client
 
@@ -111,9 +110,9 @@ async def _client(connection: Connection, service: str, out: Path | None) -> Non
 
 
 async def _infos(
-    link: ToolConnection, connection: Connection, service: str | None
+    link: ToolConnection, connection: Discovery, service: str | None
 ) -> list[ServiceInfo]:
-    infos = await Client(link.nc).info(
+    infos = await connection.client(link.nc).info(
         service, max_wait=connection.limit, max_interval=connection.stall
     )
     if not infos:

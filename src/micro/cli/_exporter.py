@@ -15,7 +15,7 @@ from micro._errors import ConfigError
 from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Context
 from micro.cli._completion import complete_name
-from micro.cli._flags import Address, Connection, parse_address
+from micro.cli._flags import Address, Discovery, parse_address
 from micro.cli._output import execute, print_line
 
 GATHER = 1.0
@@ -27,7 +27,7 @@ TIMEOUT = 10.0
 
 
 def exporter(
-    connection: Connection,
+    connection: Discovery,
     listen: Annotated[
         Address,
         typer.Option(
@@ -59,20 +59,21 @@ def exporter(
     execute(_export(connection, listen, service, retry), as_json=False)
 
 
-async def _export(
-    connection: Connection, listen: Address, service: str | None, retry: bool
-) -> None:
+async def _export(connection: Discovery, listen: Address, service: str | None, retry: bool) -> None:
     context = Context()
 
     async def setup(ctx: Context) -> None:
-        port = await serve(ctx, listen, service, max_wait=connection.timeout or GATHER)
+        max_wait = connection.timeout or GATHER
+        port = await serve(ctx, listen, service, max_wait=max_wait, api_prefix=connection.prefix)
         print_line(f"metrics of the services at http://{listen.host}:{port}/metrics")
 
     given = [options.name("micro exporter"), options.selected_context(), options.retry(retry)]
     await context.run_forever(setup, *given, *connection.options(), trap_signals=True)
 
 
-async def serve(context: Context, listen: Address, service: str | None, *, max_wait: float) -> int:
+async def serve(
+    context: Context, listen: Address, service: str | None, *, max_wait: float, api_prefix: str
+) -> int:
     """Serve metrics until the context ends, and return the port.
 
     Raises:
@@ -91,7 +92,8 @@ async def serve(context: Context, listen: Address, service: str | None, *, max_w
             "micro exporter needs prometheus-client: pip install 'natsmicro[prometheus]'"
         ) from None
     registry = CollectorRegistry()
-    registry.register(DiscoveryCollector(context, service, max_wait=max_wait))
+    collector = DiscoveryCollector(context, service, max_wait=max_wait, api_prefix=api_prefix)
+    registry.register(collector)
     turn = asyncio.Lock()  # one scrape at a time, so that they need one thread
 
     async def metrics(headers: Mapping[str, str]) -> Answer:

@@ -12,6 +12,7 @@ import uvicorn
 from micro._connection.settings import Settings
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import MicroError
+from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro.dashboard._app import make_app
 from micro.dashboard._watch import Watch
 
@@ -24,7 +25,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - each is a flag of the command
     settings: Settings,
     *,
     host: str,
@@ -32,6 +33,7 @@ async def serve(
     interval: float,
     ready: Callable[[str], None],
     max_wait: float | None = None,
+    api_prefix: str = DEFAULT_API_PREFIX,
 ) -> None:
     """Serve the dashboard until cancelled.
 
@@ -44,13 +46,15 @@ async def serve(
         interval: Seconds between two updates.
         ready: Called with the URL of the page.
         max_wait: Seconds to wait for answers; one second by default, less if no more arrive.
+        api_prefix: Prefix of the discovery subjects of the services.
 
     Raises:
         MicroError: The address cannot be listened on.
         ConnectError: A server refuses us, or the connection is closed for good.
     """
     source = ToolConnection(settings)
-    app = make_app(Watch(source, interval=interval, max_wait=max_wait), source, host=host)
+    watch = Watch(source, interval=interval, max_wait=max_wait, api_prefix=api_prefix)
+    app = make_app(watch, source, host=host)
     config = uvicorn.Config(
         app,
         http="h11",

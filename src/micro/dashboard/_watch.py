@@ -13,6 +13,7 @@ import nats.errors
 from micro._client.client import Client
 from micro._connection.tool_connection import ToolConnection
 from micro._protocol.models import PingInfo, ServiceInfo
+from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro.dashboard._missing import Roll
 from micro.dashboard._overview import Look, overview_in_steps
 
@@ -31,16 +32,22 @@ class Watch:
         source: The connection.
         interval: Seconds that a state is valid, so that several pages ask no more than one.
         max_wait: Seconds to wait for answers; one second by default, less if no more arrive.
+        api_prefix: Prefix of the discovery subjects of the services.
     """
 
     def __init__(
-        self, source: ToolConnection, *, interval: float, max_wait: float | None = None
+        self,
+        source: ToolConnection,
+        *,
+        interval: float,
+        max_wait: float | None = None,
+        api_prefix: str = DEFAULT_API_PREFIX,
     ) -> None:
         self._max_wait = MAX_WAIT if max_wait is None else max_wait
         self._stall = STALL if max_wait is None else None
         self._interval = interval
         self._source = source
-        self._client = Client(source.nc)
+        self._client = Client(source.nc, api_prefix=api_prefix)
         self._lock = asyncio.Lock()
         self._look: Look | None = None
         self._roll = Roll()

@@ -18,6 +18,7 @@ from micro.cli._request import find_subject
 from micro.testing import NatsServer, nats_server
 
 from .conftest import Cli, Running
+from .test_exporter import fetch, scrape
 
 pytestmark = pytest.mark.usefixtures("service")
 
@@ -339,7 +340,16 @@ def test_services_under_another_prefix_are_found(cli: Cli) -> None:
     assert asked.out == '"hi Ann"'
     assert hidden.code == 3
     assert cli.quick("stats", "away", "--prefix", "OPS").code == 0
-    assert running.stop() == 0
+    document = cli.quick("asyncapi", "--prefix", "OPS").json
+    assert [each["address"] for each in document["channels"].values()].count("hi") == 1
+    assert "class Away" in cli.quick("generate", "client", "away", "--prefix", "OPS").out
+    exporter = cli.start("exporter", "--listen", "127.0.0.1:0", "--prefix", "OPS")
+    assert 'service="away"' in scrape(exporter.line("http://"))
+    page = cli.start("dashboard", "--port", "0", "--json", "--prefix", "OPS")
+    url = json.loads(page.line("url"))["url"]
+    while '"name":"away"' not in fetch(url + "api/state"):  # the page is served before it connects
+        pass
+    assert (running.stop(), exporter.stop(), page.stop()) == (0, 0, 0)
 
 
 # --- connection and help ------------------------------------------------------------------------

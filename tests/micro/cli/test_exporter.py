@@ -19,9 +19,13 @@ def scrape(line: str) -> str:
     """Fetch the metrics from the address in a line."""
     url = re.search(r"http://\S+", line)
     assert url is not None
-    with urllib.request.urlopen(url[0], timeout=60) as answer:
+    return fetch(url[0], "text/plain")
+
+
+def fetch(url: str, content_type: str = "application/json") -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert answer.status == 200
-        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert answer.headers["Content-Type"].startswith(content_type)
         text = answer.read().decode()
         assert isinstance(text, str)
         return text
