@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from nats.aio.client import Client as NatsClient
 
 from micro._client.publishing import Publishing
-from micro._connection.callbacks import Callbacks
 from micro._connection.managed_connection import ManagedConnection
 from micro._connection.settings import ConnectOption
-from micro._errors import ConfigError, MicroError, StoppedError
+from micro._errors import StoppedError
 from micro._handlers.exceptions import (
     ExceptionAnswer,
     ExceptionHandlers,
@@ -26,30 +24,24 @@ from micro._handlers.exceptions import (
 )
 from micro._handlers.middleware import Middleware
 from micro._handlers.threads import MAX_THREADS
-from micro._program.background import Background
-from micro._program.last_resort import HURRY, MARGIN, LastResort
-from micro._program.stopping import Cancellation, StopSignals, grace_time, signals_to_trap
+from micro._program.coordination import Coordinating
+from micro._program.lifetime import Lifetime
+from micro._program.stopping import signals_to_trap
 from micro._service.declared import ServiceOptions, add_declared
 from micro._service.instance import DoneHandler, ErrorHandler
 from micro._service.service import Service, add_service
 
 if TYPE_CHECKING:
     from micro._endpoint.options import EndpointDefaults
-    from micro._program.coordination import Leadership, LiveSettings, Model, SharedStore
     from micro._service.contracts import ContractRegistry, OnIncompatible
 
-logger = logging.getLogger("micro.context")
-
 T = TypeVar("T")
-
-MIN_EXIT = 0.2
-"""Seconds that entered contexts have for their exits, however long the services take to stop."""
 
 Check = Callable[[], Awaitable[object] | object]
 """A readiness check, sync or async; it fails if it raises or returns False."""
 
 
-class Context(Publishing):
+class Context(Publishing, Coordinating):
     """A program that runs services, and the owner of its connection.
 
     An async context manager. At its end all services stop at the same time, without losing a
@@ -77,26 +69,16 @@ class Context(Publishing):
         exception_handlers: ExceptionHandlers | None = None,
     ) -> None:
         self._exception_handlers = check_exception_handlers(exception_handlers or {})
-        self.__last_resort__ = LastResort()
+        self.__lifetime__ = Lifetime(grace)
         self.__middlewares__: tuple[Middleware, ...] = ()  # of the tool that runs the program
-        self._grace = grace_time(grace)
-        self._callbacks = Callbacks()
         self._connection = ManagedConnection(
             NatsClient() if client is None else client,
-            self._callbacks,
-            move=self._move,
-            lost=self._lost,
+            self.__lifetime__.callbacks,
+            move=self.__lifetime__.move,
+            lost=self.__lifetime__.fail,
         )
-        self._stack = AsyncExitStack()
-        self._services: list[Service] = []
-        self._background = Background()
-        self._store: SharedStore | None = None
         self._checks: dict[str, Check] = {}
-        self._cancel = Cancellation()
-        self._failure: MicroError | None = None
         self._connected = False
-        self._hurried: asyncio.Future[Any] | None = None
-        self._signals = StopSignals(stopping=self.cancelled, stop=self._stop, hurry=self._hurry)
 
     @property
     def client(self) -> NatsClient:
@@ -109,7 +91,7 @@ class Context(Publishing):
     @property
     def services(self) -> tuple[Service, ...]:
         """The services that were added."""
-        return tuple(self._services)
+        return tuple(self.__lifetime__.services)
 
     @property
     def checks(self) -> Mapping[str, Check]:
@@ -141,19 +123,19 @@ class Context(Publishing):
 
     def add_disconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for the loss of the connection."""
-        self._callbacks.add("disconnected", callback)
+        self.__lifetime__.callbacks.add("disconnected", callback)
 
     def add_reconnected_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for a successful reconnect."""
-        self._callbacks.add("reconnected", callback)
+        self.__lifetime__.callbacks.add("reconnected", callback)
 
     def add_closed_callback(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Add a callback for the final close of the connection."""
-        self._callbacks.add("closed", callback)
+        self.__lifetime__.callbacks.add("closed", callback)
 
     def add_error_callback(self, callback: Callable[[Exception], Awaitable[None]]) -> None:
         """Add a callback for the asynchronous errors of the connection."""
-        self._callbacks.add("error", callback)
+        self.__lifetime__.callbacks.add("error", callback)
 
     async def connect(self, *options: ConnectOption) -> None:
         """Connect to the NATS server; return early if the context is cancelled.
@@ -167,7 +149,7 @@ class Context(Publishing):
         """
         if self._connected:
             return
-        self._stack.push_async_callback(self._connection.close)
+        self.__lifetime__.stack.push_async_callback(self._connection.close)
         if self.client.is_connected:
             self._connection.adopt()
         else:
@@ -231,7 +213,7 @@ class Context(Publishing):
         )
         service.__instance__.moves = True
         await self.enter(service)
-        self._services.append(service)
+        self.__lifetime__.services.append(service)
         return service
 
     async def add(self, service: object, **options: Unpack[ServiceOptions]) -> Service:
@@ -253,22 +235,20 @@ class Context(Publishing):
 
     def reset(self) -> None:
         """Reset the counters of all services."""
-        for service in self._services:
+        for service in self.__lifetime__.services:
             service.reset()
 
     def cancel(self) -> None:
         """Cancel the context: `wait` returns, `run_forever` ends."""
-        self._cancel.set()
-        if self.__last_resort__.kept:
-            self.__last_resort__.arm(self._grace + MARGIN)
+        self.__lifetime__.cancel()
 
     def cancelled(self) -> bool:
         """Return whether the context was cancelled."""
-        return self._cancel.is_set()
+        return self.__lifetime__.cancelled.is_set()
 
     async def wait(self) -> None:
         """Wait until the context is cancelled."""
-        await self._cancel.wait()
+        await self.__lifetime__.cancelled.wait()
 
     async def wait_for(self, coro: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine; cancel it, without an error, when the context is cancelled.
@@ -276,7 +256,7 @@ class Context(Publishing):
         Raises:
             Exception: The coroutine raised it.
         """
-        await self._cancel.bound(coro)
+        await self.__lifetime__.cancelled.bound(coro)
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, drain: bool = False) -> asyncio.Task[Any]:
         """Start background work: a task that ends with the context; a failure is logged.
@@ -291,7 +271,7 @@ class Context(Publishing):
         Raises:
             StoppedError: The context has ended.
         """
-        return self._background.spawn(work, drain=drain)
+        return self.__lifetime__.background.spawn(work, drain=drain)
 
     def push(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Add a callback, sync or async, to run when the context ends."""
@@ -301,50 +281,16 @@ class Context(Publishing):
             if inspect.isawaitable(outcome):
                 await outcome
 
-        self._stack.push_async_callback(call)
+        self.__lifetime__.stack.push_async_callback(call)
 
     async def enter(self, async_context: AbstractAsyncContextManager[T]) -> T:
         """Enter an async context manager that is left when the context ends."""
-        return await self._stack.enter_async_context(async_context)
-
-    def use_store(self, store: SharedStore) -> None:
-        """Use a store that many processes share for `config` and `leader`."""
-        self._store = store
-
-    async def config(self, prefix: str, model: type[Model]) -> LiveSettings[Model]:
-        """Read settings and keep them up to date until the context ends.
-
-        Args:
-            prefix: The prefix of the keys: `<prefix><field>`, `<prefix><field>/<field>`.
-            model: The pydantic model of the settings.
-
-        Raises:
-            ConfigError: `use_store` was not called.
-            pydantic.ValidationError: The settings are not valid. Later invalid settings only
-                count as rejected.
-        """
-        return await self.enter(self._shared_store().config(prefix, model))
-
-    def leader(self, name: str) -> AbstractAsyncContextManager[Leadership]:
-        """Return a context manager whose body runs in one process at a time.
-
-        Entering waits for the leadership. Its loss cancels the body, and leaving then raises the
-        error of the store.
-
-        Raises:
-            ConfigError: `use_store` was not called.
-        """
-        return self._shared_store().leader(name)
+        return await self.__lifetime__.stack.enter_async_context(async_context)
 
     def _around(self, middlewares: Iterable[Middleware] | None) -> Iterable[Middleware] | None:
         if not self.__middlewares__:
             return middlewares
         return (*self.__middlewares__, *(() if middlewares is None else middlewares))
-
-    def _shared_store(self) -> SharedStore:
-        if self._store is None:
-            raise ConfigError("the context has no shared store: call use_store first")
-        return self._store
 
     def trap_signal(self, *signals: signal.Signals) -> None:
         """Cancel the context on these signals, by default SIGINT and SIGTERM.
@@ -353,7 +299,7 @@ class Context(Publishing):
         signal has its usual effect. If a stop takes longer than the grace time plus two seconds,
         the log names the tasks and threads that it waits for, and the process ends.
         """
-        self._signals.trap(*signals)
+        self.__lifetime__.signals.trap(*signals)
 
     async def run_forever(
         self,
@@ -384,11 +330,11 @@ class Context(Publishing):
             if not self.cancelled():
                 await self.wait_for(setup(self))
             await self.wait()
-            if self._failure is not None:
-                raise self._failure
+            if self.__lifetime__.failure is not None:
+                raise self.__lifetime__.failure
 
     async def __aenter__(self) -> Self:
-        self.__last_resort__.loop = asyncio.get_running_loop()
+        self.__lifetime__.last_resort.loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -397,51 +343,4 @@ class Context(Publishing):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._grace
-        self._cancel.set()  # who waits for the stop goes first, so that its requests end
-        try:
-            # First of all: a handler may use something that was entered after its service.
-            await asyncio.gather(*(service.stop(self._grace) for service in self._services))
-            await self._background.close(end - loop.time())
-        finally:
-            try:
-                until = max(end, loop.time() + MIN_EXIT)
-                suppressed = await self._exit(until, exc_type, exc, traceback)
-            finally:
-                self._signals.release()
-                self._services.clear()
-                await self._callbacks.close()
-                if not self.__last_resort__.kept:
-                    self.__last_resort__.disarm()
-        return suppressed
-
-    async def _exit(self, until: float, *error: Any) -> bool | None:
-        """Leave everything that was entered, and cancel what does not end in time."""
-        limit = asyncio.timeout_at(until)
-        try:
-            async with limit:
-                return await self._stack.__aexit__(*error)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            logger.error("entered contexts did not exit within the grace time: cancelled")
-            return None
-
-    def _stop(self) -> None:
-        self.__last_resort__.arm(self._grace + MARGIN)
-        self.cancel()
-
-    def _hurry(self) -> None:
-        self.__last_resort__.arm(HURRY)
-        self._hurried = asyncio.gather(
-            *(service.__instance__.abort() for service in self._services)
-        )
-
-    async def _move(self, client: NatsClient) -> None:
-        await asyncio.gather(*(service.__instance__.move(client) for service in self._services))
-
-    def _lost(self, error: MicroError) -> None:
-        logger.error("%s", error)
-        self._failure = error
-        self.cancel()
+        return await self.__lifetime__.end(exc_type, exc, traceback)

@@ -91,7 +91,7 @@ def run_process(
 
     async def start() -> None:
         context = Context(client, grace=grace)
-        context.__last_resort__ = last_resort
+        context.__lifetime__.last_resort = last_resort
         await main(context)
 
     try:
