@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
 
 import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from micro._client.directory import Directory
+from micro._client.discovering import Discovering
 from micro._client.publishing import Publishing, message_headers
 from micro._client.replies import Replies, Until
 from micro._client.request_payload import Payload, payload_of
 from micro._client.requester import requester_of
-from micro._client.scoped import DEFAULT_MAX_WAIT, InstanceClient, ServiceClient
+from micro._client.scoped import DEFAULT_MAX_WAIT, CallOptions, InstanceClient, ServiceClient
 from micro._errors import ConfigError, PayloadTooLargeError, RemoteServiceError, StreamCaptureError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
-from micro._protocol.subjects import DEFAULT_API_PREFIX, check_name, check_prefix, control_subject
+from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro._published import publish
 from micro._streams.format import MAX_WINDOW
 from micro._streams.reading import Limits, Stream
@@ -32,11 +31,7 @@ from micro._wire.client_state import check_open, latest
 
 if TYPE_CHECKING:
     from micro._client.drift import OnDrift
-    from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
 
-logger = logging.getLogger("micro.client")
-
-M = TypeVar("M", bound="PingInfo")
 R = TypeVar("R")
 A = TypeVar("A")
 
@@ -54,7 +49,7 @@ class HasClient(Protocol):
         """The NATS client."""
 
 
-class Client(Publishing):
+class Client(Publishing, Discovering):
     """A client that calls endpoints and discovers services (ADR-32).
 
     The discovery methods take three limits and end at the first one reached: `max_wait` seconds in
@@ -78,8 +73,7 @@ class Client(Publishing):
         api_prefix: str = DEFAULT_API_PREFIX,
     ) -> None:
         self._nc = nc if isinstance(nc, NatsClient) else nc.client
-        self.default_max_wait = default_max_wait
-        self.api_prefix = check_prefix("API prefix", api_prefix)
+        super().__init__(default_max_wait, api_prefix)
         self._requester = requester_of(self._nc)
         # For the clients of one service, and not part of the interface.
         self.__directory__ = Directory(self)
@@ -148,14 +142,7 @@ class Client(Publishing):
 
     @overload
     async def call(
-        self,
-        subject: str,
-        payload: Any = ...,
-        *,
-        returns: type[R],
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        self, subject: str, payload: Any = ..., *, returns: type[R], **options: Unpack[CallOptions]
     ) -> R: ...
 
     @overload
@@ -165,21 +152,12 @@ class Client(Publishing):
         payload: Any = ...,
         *,
         returns: None = ...,
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        **options: Unpack[CallOptions],
     ) -> None: ...
 
     @overload
     async def call(
-        self,
-        subject: str,
-        payload: Any = ...,
-        *,
-        returns: Any,
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        self, subject: str, payload: Any = ..., *, returns: Any, **options: Unpack[CallOptions]
     ) -> Any: ...
 
     async def call(
@@ -258,13 +236,7 @@ class Client(Publishing):
         from micro._client import bound
 
         return bound.bind(
-            api,
-            self,
-            service,
-            timeout=timeout,
-            headers=headers,
-            on_drift=on_drift,
-            recheck=recheck,
+            api, self, service, timeout=timeout, headers=headers, on_drift=on_drift, recheck=recheck
         )
 
     def stream(  # noqa: PLR0913 - each limits the stream in its own way
@@ -345,90 +317,6 @@ class Client(Publishing):
         limits = Until(max_wait=self.default_max_wait) if until is None else until
         return Replies(self.nc, subject, data, headers, until=limits)
 
-    async def ping(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[PingInfo]:
-        """Ping all instances of one service, or of all services.
-
-        Raises:
-            ConfigError: The service name is not acceptable.
-        """
-        async with self.ping_iter(service, max_wait, max_count, max_interval) as answers:
-            return [answer async for answer in answers]
-
-    async def info(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[ServiceInfo]:
-        """Get the INFO of all instances of one service, or of all services.
-
-        Raises:
-            ConfigError: The service name is not acceptable.
-        """
-        async with self.info_iter(service, max_wait, max_count, max_interval) as answers:
-            return [answer async for answer in answers]
-
-    async def stats(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> list[ServiceStats]:
-        """Get the STATS of all instances of one service, or of all services.
-
-        Raises:
-            ConfigError: The service name is not acceptable.
-        """
-        async with self.stats_iter(service, max_wait, max_count, max_interval) as answers:
-            return [answer async for answer in answers]
-
-    def ping_iter(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[PingInfo]]:
-        """Ping instances and yield each answer as it arrives."""
-        from micro._protocol.models import PingInfo  # takes longer to import than all the rest
-
-        replies = self._ask("PING", service, max_wait, max_count, max_interval)
-        return _read(replies, PingInfo)
-
-    def info_iter(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceInfo]]:
-        """Get the INFO of instances and yield each answer as it arrives."""
-        from micro._protocol.models import ServiceInfo
-
-        replies = self._ask("INFO", service, max_wait, max_count, max_interval)
-        return _read(replies, ServiceInfo)
-
-    def stats_iter(
-        self,
-        service: str | None = None,
-        max_wait: float | None = None,
-        max_count: int | None = None,
-        max_interval: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[ServiceStats]]:
-        """Get the STATS of instances and yield each answer as it arrives."""
-        from micro._protocol.models import ServiceStats
-
-        replies = self._ask("STATS", service, max_wait, max_count, max_interval)
-        return _read(replies, ServiceStats)
-
     def service(self, service: str) -> ServiceClient:
         """Return a client for the instances of one service.
 
@@ -444,41 +332,6 @@ class Client(Publishing):
             ConfigError: The name or the id is not acceptable.
         """
         return InstanceClient(self, service, id)
-
-    def _ask(
-        self,
-        verb: str,
-        service: str | None,
-        max_wait: float | None,
-        max_count: int | None,
-        max_interval: float | None,
-    ) -> Replies:
-        name = None if service is None else check_name("service", service)
-        until = Until(
-            max_wait=self.default_max_wait if max_wait is None else max_wait,
-            max_count=max_count,
-            max_interval=max_interval,
-        )
-        return self.request_many(control_subject(verb, self.api_prefix, name), until=until)
-
-
-@asynccontextmanager
-async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator[M]]:
-    async def answers() -> AsyncIterator[M]:
-        async for message in replies:
-            try:
-                answer = model.model_validate_json(message.data)
-            except ValueError as error:
-                logger.warning("unreadable %s: %s", model.__name__, _first_line(error))
-            else:
-                yield answer
-
-    async with replies:
-        yield answers()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 publish(Client)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
@@ -20,6 +20,14 @@ R = TypeVar("R")
 
 DEFAULT_MAX_WAIT = 0.5
 """Seconds to wait for answers to a question of discovery."""
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of `Client.call` and `ServiceClient.call`, for their overloads."""
+
+    timeout: float
+    headers: dict[str, str] | None
+    codec: Codec | None
 
 
 class ServiceClient:
@@ -85,14 +93,7 @@ class ServiceClient:
 
     @overload
     async def call(
-        self,
-        endpoint: str,
-        payload: Any = ...,
-        *,
-        returns: type[R],
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        self, endpoint: str, payload: Any = ..., *, returns: type[R], **options: Unpack[CallOptions]
     ) -> R: ...
 
     @overload
@@ -102,21 +103,12 @@ class ServiceClient:
         payload: Any = ...,
         *,
         returns: None = ...,
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        **options: Unpack[CallOptions],
     ) -> None: ...
 
     @overload
     async def call(
-        self,
-        endpoint: str,
-        payload: Any = ...,
-        *,
-        returns: Any,
-        timeout: float = ...,
-        headers: dict[str, str] | None = ...,
-        codec: Codec | None = ...,
+        self, endpoint: str, payload: Any = ..., *, returns: Any, **options: Unpack[CallOptions]
     ) -> Any: ...
 
     async def call(
