@@ -15,6 +15,7 @@ from micro._connection.settings import ConnectOption
 from micro._errors import ConfigError, MicroError
 from micro._program.announcement import announce, default_logging
 from micro._program.context import Context
+from micro._program.failure import trim_uncaught
 from micro._program.last_resort import LastResort, end_with_main_thread, log_stuck_threads
 
 logger = logging.getLogger("micro.run")
@@ -34,7 +35,8 @@ def run(
     logging until then, log lines of micro from level INFO go to standard error.
 
     An error of micro, such as an unreachable server, ends the process with one line on standard
-    error and exit code 1. Ctrl-C without a trap stops the program, too, with exit code 130.
+    error and exit code 1. The traceback of any other exception begins with the frames of the
+    program. Ctrl-C without a trap stops the program, too, with exit code 130.
 
     Args:
         setup: An async function of the context that adds services.
@@ -70,6 +72,9 @@ def run(
         run_process(main, client=client, grace=grace)
     except MicroError as error:
         raise SystemExit(f"micro: {error}") from error
+    except Exception as error:
+        trim_uncaught(error)
+        raise
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
 

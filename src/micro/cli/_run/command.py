@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from micro._errors import ConfigError, MicroError
+from micro._program.failure import print_failure
 from micro.cli._completion import complete_setup
 from micro.cli._flags import Address, Connection, parse_address, parse_duration
 from micro.cli._output import Exit, fail
-from micro.cli._run.failure import print_failure
 from micro.cli._run.program import LogLevel, Loop, Program
 from micro.cli._run.supervisor import Supervisor
 

@@ -11,8 +11,8 @@ import sys
 import threading
 
 from micro._errors import ConfigError, MicroError
+from micro._program.failure import print_failure
 from micro.cli._output import Exit
-from micro.cli._run.failure import print_failure
 from micro.cli._run.program import Program
 
 
