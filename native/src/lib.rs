@@ -3,9 +3,11 @@
 
 use pyo3::prelude::*;
 
+mod answer;
 mod known;
 mod outbox;
 mod request;
+mod requester;
 mod response;
 mod series;
 mod splitter;
@@ -19,6 +21,8 @@ mod natsmicro_native {
     use super::outbox::Outbox;
     #[pymodule_export]
     use super::request::{NatsRequest, decode_headers, requests_of};
+    #[pymodule_export]
+    use super::requester::Requester;
     #[pymodule_export]
     use super::response::Response;
     #[pymodule_export]

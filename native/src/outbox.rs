@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
+use natsmicro_wire::push_number;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -11,6 +12,13 @@ use crate::known;
 
 /// Bytes of payloads in one portion; see `micro/_wire/congestion.py`.
 const PORTION: usize = 1 << 20;
+
+/// Bytes from which messages are refused, and of those that never are; see there.
+const MAX_UNSENT: usize = 24 << 20;
+const SMALL: usize = 1 << 10;
+
+/// Messages of a turn after which some leave at once; see `micro/_wire/fast_transport.py`.
+const MANY: usize = 128;
 
 /// Bytes of a subject that fits in a control line; see `micro/_wire/outbox.py`.
 const MAX_TARGET: usize = 4096 - b"12345678 12345678 ".len();
@@ -43,19 +51,23 @@ impl Load {
         }
     }
 
-    fn add(&mut self, target: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
+    fn add(&mut self, target: &[u8], reply: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
         let payload = data.as_bytes();
         let tail = self.tail();
         let before = tail.len();
-        tail.reserve(target.len() + block.len() + payload.len().min(LARGE) + 64);
+        tail.reserve(target.len() + reply.len() + block.len() + payload.len().min(LARGE) + 64);
         tail.extend_from_slice(if block.is_empty() { b"PUB " } else { b"HPUB " });
         tail.extend_from_slice(target);
+        if !reply.is_empty() {
+            tail.push(b' ');
+            tail.extend_from_slice(reply);
+        }
         if !block.is_empty() {
             tail.push(b' ');
-            push_number(tail, block.len());
+            push_number(tail, block.len() as u64);
         }
         tail.push(b' ');
-        push_number(tail, block.len() + payload.len());
+        push_number(tail, (block.len() + payload.len()) as u64);
         tail.extend_from_slice(b"\r\n");
         tail.extend_from_slice(block);
         if payload.len() < LARGE {
@@ -72,36 +84,23 @@ impl Load {
     }
 }
 
-fn push_number(bytes: &mut Vec<u8>, mut number: usize) {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(&digits[start..]);
-}
-
 #[derive(Default)]
 struct State {
     /// Each but the last has more than one portion.
     loads: VecDeque<Load>,
     room: i64,
+    turn: i64,
     count: usize,
     payload_bytes: usize,
 }
 
 impl State {
-    fn add(&mut self, target: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
+    fn add(&mut self, target: &[u8], reply: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
         if self.loads.back().is_none_or(|load| load.size > PORTION) {
             self.loads.push_back(Load::default());
         }
         if let Some(load) = self.loads.back_mut() {
-            load.add(target, block, data);
+            load.add(target, reply, block, data);
         }
         self.count += 1;
         self.payload_bytes += data.as_bytes().len();
@@ -127,8 +126,37 @@ impl Outbox {
         if !usual || data.as_bytes().len() as i64 > state.room {
             return Ok(false);
         }
-        state.add(subject, b"", data);
+        state.add(subject, b"", b"", data);
         let relieve = state.payload_bytes > PORTION;
+        drop(state);
+        if relieve {
+            self.relieve.call0(data.py())?;
+        }
+        Ok(true)
+    }
+
+    /// Returns whether messages may be added without a question to the path.
+    pub fn is_open(&self) -> bool {
+        self.state().turn >= 0
+    }
+
+    /// Adds a message of this turn that needs no checks; returns false for any other one.
+    pub fn publish(
+        &self,
+        subject: &[u8],
+        reply: &[u8],
+        block: &[u8],
+        data: &Bound<'_, PyBytes>,
+    ) -> PyResult<bool> {
+        let mut state = self.state();
+        let size = block.len() + data.as_bytes().len();
+        let much = state.payload_bytes + size > MAX_UNSENT && size > SMALL;
+        if much || size as i64 > state.turn || subject.len() + 1 + reply.len() > MAX_TARGET {
+            return Ok(false);
+        }
+        state.add(subject, reply, block, data);
+        let many = state.room < 0 && state.count.is_multiple_of(MANY);
+        let relieve = many || state.payload_bytes > PORTION;
         drop(state);
         if relieve {
             self.relieve.call0(data.py())?;
@@ -141,7 +169,11 @@ impl Outbox {
 impl Outbox {
     #[new]
     fn new(send: Py<PyAny>, relieve: Py<PyAny>) -> Self {
-        Outbox { state: Mutex::new(State { room: -1, ..Default::default() }), send, relieve }
+        Outbox {
+            state: Mutex::new(State { room: -1, turn: -1, ..Default::default() }),
+            send,
+            relieve,
+        }
     }
 
     #[getter]
@@ -152,6 +184,16 @@ impl Outbox {
     #[setter(room)]
     fn set_room(&self, size: i64) {
         self.state().room = size;
+    }
+
+    #[getter]
+    fn turn(&self) -> i64 {
+        self.state().turn
+    }
+
+    #[setter(turn)]
+    fn set_turn(&self, size: i64) {
+        self.state().turn = size;
     }
 
     #[getter]
@@ -197,7 +239,7 @@ impl Outbox {
         data: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let data = as_bytes(data)?;
-        self.state().add(target.as_bytes(), block.as_bytes(), &data);
+        self.state().add(target.as_bytes(), b"", block.as_bytes(), &data);
         Ok(())
     }
 
@@ -235,7 +277,7 @@ impl Outbox {
 
     fn clear(&self) {
         let mut state = self.state();
-        *state = State { room: state.room, ..Default::default() };
+        *state = State { room: state.room, turn: state.turn, ..Default::default() };
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -134,9 +134,8 @@ impl<'py> Batch<'_, 'py> {
             let ended = self.clock.elapsed();
             self.times.push(ended - started);
             if let Some(sending) = sending {
-                let rest = self
-                    .endings
-                    .call_method1(intern!(py, "begin_to_send"), (&request, sending))?;
+                let rest =
+                    self.endings.call_method1(intern!(py, "begin_to_send"), (&request, sending))?;
                 if !rest.is_none() {
                     return Ok(Some(rest));
                 }

@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
+from micro._native import accelerated
 from micro._protocol import deadline as _deadline
 from micro._protocol.headers import STATUS
 from micro._wire import nats_py, permissions
@@ -25,6 +26,7 @@ LEAST_PAUSE = 0.005
 """Seconds at least between two checks for late requests."""
 
 
+@accelerated
 class Requester:
     """The requests of one connection; the number at the end of its subject identifies an answer.
 
@@ -43,6 +45,11 @@ class Requester:
         self._waiting: dict[bytes, tuple[asyncio.Future[Msg], float]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next_look = math.inf
+
+    @property
+    def outstanding(self) -> int:
+        """The number of requests without an answer."""
+        return len(self._waiting)
 
     async def request(
         self,

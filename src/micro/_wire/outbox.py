@@ -41,10 +41,12 @@ class Outbox:
 
     Attributes:
         room: The largest payload that `reply` adds; -1 outside of a batch.
+        turn: The largest message that the accelerated `Requester` adds by itself, until the end of
+            this turn of the event loop; -1 if it must ask the path.
         payload_bytes: The size of all payloads.
     """
 
-    __slots__ = ("_frames", "_relieve", "_send", "payload_bytes", "room")
+    __slots__ = ("_frames", "_relieve", "_send", "payload_bytes", "room", "turn")
 
     def __init__(
         self, send: Callable[[bytes, bytes, Headers], None], relieve: Callable[[], None]
@@ -53,7 +55,7 @@ class Outbox:
         self._send = send
         self._relieve = relieve
         self.payload_bytes = 0
-        self.room = -1
+        self.room = self.turn = -1
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -44,7 +44,7 @@ async def nc(connect: Connect, server: NatsServer) -> AsyncIterator[NatsClient]:
 
 
 def waiting(requester: Requester) -> int:
-    return len(requester._waiting)
+    return requester.outstanding
 
 
 async def test_first_requests_at_the_same_time_share_one_inbox(nc: NatsClient) -> None:
