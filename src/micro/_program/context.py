@@ -8,7 +8,6 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from nats.aio.client import Client as NatsClient
@@ -337,10 +336,5 @@ class Context(Publishing, Coordinating):
         self.__lifetime__.last_resort.loop = asyncio.get_running_loop()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self.__lifetime__.end(exc_type, exc, traceback)
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self.__lifetime__.end(*error)
