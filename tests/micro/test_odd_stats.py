@@ -15,7 +15,7 @@ from micro._endpoint.counters import MAX_LAST_ERROR, EndpointCounters
 from micro._protocol.models import ServiceInfo, ServiceStats
 from micro.cli._output import make_console
 from micro.cli._stats import Look as CliLook
-from micro.cli._stats import live_table
+from micro.cli._stats import endpoint_table
 from micro.dashboard._overview import Look, overview_in_steps
 from micro.prometheus import families
 
@@ -57,7 +57,7 @@ def test_no_tool_fails_or_grows(odd: ServiceStats) -> None:
     look = Look(1.0, {}, {(each.name, each.id): each for each in (odd, stats("good"))}, {})
     assert len(json.dumps(run(look))) < 5_000
 
-    table = live_table(CliLook(1.0, (odd, stats("good"))), {})
+    table = endpoint_table(CliLook(1.0, (odd, stats("good"))), {})
     console = make_console()
     with console.capture() as shown:
         console.print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,26 +15,18 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
-from micro._client.rates import Rate, consumer_figures, own_figures, rate_between, shortened
+from micro._client.rates import Rate, consumer_figures, rate_between, shortened
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
 from micro.cli._flags import Discovery, Json, parse_duration
 from micro.cli._output import add_row, execute, make_console, make_table, print_json
-from micro.cli._top.rows import full_name
+from micro.cli._top.columns import duration
+from micro.cli._top.rows import ORDERS, EndpointKey, Row, rows_of
 
-_Key = tuple[str, str, str]
-_NUMBERS = ("Requests", "Req/s", "Errors", "Err/s", "Average")
-_LIVE = ("p50", "p95", "p99", "In flight", "Queued", "Refused")
-"""Columns that only services made with micro fill."""
-_CONSUMER = {
-    "Lag": "lag",
-    "Ack pending": "ack_pending",
-    "Redelivered": "redelivered",
-    "Dead letters": "dead_lettered",
-}
-"""Columns of JetStream consumers, and their figures."""
+Cell = Callable[[Row], str]
+"""Return the text of a row in one column."""
 
 Interval = Annotated[
     float,
@@ -51,7 +43,7 @@ class Look:
     at: float
     services: tuple[ServiceStats, ...]
 
-    def counters(self) -> dict[_Key, EndpointStats]:
+    def counters(self) -> dict[EndpointKey, EndpointStats]:
         """Return the counters of each endpoint of each instance."""
         return {
             (service.id, endpoint.name, endpoint.subject): endpoint
@@ -59,7 +51,7 @@ class Look:
             for endpoint in service.handlers
         }
 
-    def rates(self, before: Look) -> dict[_Key, Rate]:
+    def rates(self, before: Look) -> dict[EndpointKey, Rate]:
         """Return the rates since `before` of the endpoints in both."""
         old, seconds = before.counters(), self.at - before.at
         rates = {
@@ -147,7 +139,7 @@ async def _once(connection: Discovery, name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(_plain(look, None))
     else:
-        make_console().print(_table(look, {}))
+        make_console().print(endpoint_table(look, {}, COUNTERS))
 
 
 async def _watch(
@@ -174,10 +166,10 @@ async def _watch(
                 if as_json:
                     print_json(_plain(look, rates))
                 elif live is None:
-                    console.print(live_table(look, rates, busiest_first=busiest_first))
+                    console.print(endpoint_table(look, rates, busiest_first=busiest_first))
                 else:
-                    rows = console.height - 2 if busiest_first else None
-                    table = live_table(look, rates, busiest_first=busiest_first, rows=rows)
+                    limit = console.height - 2 if busiest_first else None
+                    table = endpoint_table(look, rates, busiest_first=busiest_first, limit=limit)
                     live.update(table, refresh=True)
                 before = look
                 await next_look
@@ -189,93 +181,69 @@ async def _look(client: Client, name: str | None, connection: Discovery) -> Look
     return Look(time.monotonic(), tuple(services))
 
 
-def _table(look: Look, rates: Mapping[_Key, Rate]) -> Table:
-    more = _consumer_columns(look)
-    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *more, "Last error")
-    table = make_table(*columns, right=(*_NUMBERS, *more))
-    for service in look.services:
-        names = _names(service)
-        for endpoint in service.handlers:
-            rate = rates.get((service.id, endpoint.name, endpoint.subject))
-            *counters, error = _cells(endpoint, rate)
-            figures = _consumption(endpoint, more)
-            shown = names[endpoint.name, endpoint.subject]
-            add_row(table, (service.name, service.id, shown, *counters, *figures, error))
-    return table
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
-def _consumer_columns(look: Look) -> tuple[str, ...]:
-    """Return the columns of JetStream consumers; none while there are none."""
-    handlers = (one for service in look.services for one in service.events)
-    return tuple(_CONSUMER) if any(consumer_figures(one) for one in handlers) else ()
+def _consumed(figure: str) -> Cell:
+    return lambda row: _count(consumer_figures(row.parts[0].endpoint).get(figure))
 
 
-def _consumption(endpoint: EndpointStats, columns: Iterable[str]) -> Iterable[str]:
-    figures = consumer_figures(endpoint)
-    for column in columns:
-        count = figures.get(_CONSUMER[column])
-        yield "-" if count is None else f"{count:,}"
+NAMES: dict[str, Cell] = {
+    "Service": lambda row: row.service,
+    "Instance": lambda row: row.parts[0].service.id,
+    "Endpoint": lambda row: row.name,
+}
+COUNTERS: dict[str, Cell] = {
+    "Requests": lambda row: _count(row.requests),
+    "Req/s": lambda row: "-" if row.rate is None else f"{row.rate.requests:,.1f}",
+    "Errors": lambda row: _count(row.errors),
+    "Err/s": lambda row: "-" if row.rate is None else f"{row.rate.errors:,.1f}",
+    "Average": lambda row: duration(row.parts[0].endpoint.average_processing_time),
+}
+LIVE: dict[str, Cell] = {
+    **COUNTERS,
+    "p50": lambda row: duration(row.worst("p50_ns")),
+    "p95": lambda row: duration(row.worst("p95_ns")),
+    "p99": lambda row: duration(row.worst("p99_ns")),
+    "In flight": lambda row: _count(row.total("in_flight")),
+    "Queued": lambda row: _count(row.total("queued")),
+    "Refused": lambda row: _count(row.total("rejected")),
+}
+"""The counters, and the percentiles and load of services made with micro."""
+
+LAST: dict[str, Cell] = {"Last error": lambda row: shortened(row.last_error)}
+CONSUMERS: dict[str, Cell] = {
+    "Lag": _consumed("lag"),
+    "Ack pending": _consumed("ack_pending"),
+    "Redelivered": _consumed("redelivered"),
+    "Dead letters": _consumed("dead_lettered"),
+}
+"""The columns of JetStream consumers, shown while there are any."""
 
 
-def live_table(
-    look: Look, rates: Mapping[_Key, Rate], *, busiest_first: bool = False, rows: int | None = None
+def endpoint_table(
+    look: Look,
+    rates: Mapping[EndpointKey, Rate],
+    numbers: Mapping[str, Cell] = LIVE,
+    *,
+    busiest_first: bool = False,
+    limit: int | None = None,
 ) -> Table:
-    """Return a table with percentiles and load, of the first `rows` endpoints or all."""
-    more = _consumer_columns(look)
-    columns = ("Service", "Instance", "Endpoint", *_NUMBERS, *_LIVE, *more, "Last error")
-    table = make_table(*columns, right=(*_NUMBERS, *_LIVE, *more))
-    selected = [
-        (service, endpoint, rates.get((service.id, endpoint.name, endpoint.subject)))
-        for service in look.services
-        for endpoint in service.handlers
-    ]
+    """Return a table with these columns of numbers, of the first `limit` endpoints or all."""
+    rows = rows_of(look.services, rates, per_instance=True)
     if busiest_first:
-        selected.sort(key=lambda row: 0.0 if row[2] is None else -row[2].requests)
-    for service, endpoint, rate in selected[:rows]:
-        *counters, error = _cells(endpoint, rate)
-        figures = (*_load(endpoint), *_consumption(endpoint, more))
-        shown = _names(service)[endpoint.name, endpoint.subject]
-        add_row(table, (service.name, service.id, shown, *counters, *figures, error))
+        rows.sort(key=ORDERS["requests/s"])
+    if any(consumer_figures(one) for service in look.services for one in service.events):
+        numbers = {**numbers, **CONSUMERS}
+    columns = {**NAMES, **numbers, **LAST}
+    table = make_table(*columns, right=tuple(numbers))
+    for row in rows[:limit]:
+        add_row(table, (cell(row) for cell in columns.values()))
     return table
 
 
-def _names(service: ServiceStats) -> dict[tuple[str, str], str]:
-    """Return the names of endpoints, with their subjects where a name occurs several times."""
-    subjects: dict[str, set[str]] = {}
-    for each in service.handlers:
-        subjects.setdefault(each.name, set()).add(each.subject)
-    return {
-        (each.name, each.subject): full_name(each.name, each.subject, subjects[each.name])
-        for each in service.handlers
-    }
-
-
-def _load(endpoint: EndpointStats) -> Iterable[str]:
-    values = own_figures(endpoint)
-    for key in ("p50_ns", "p95_ns", "p99_ns"):
-        yield _duration(values[key]) if isinstance(values.get(key), int) else "-"
-    for key in ("in_flight", "queued", "rejected"):
-        yield f"{values[key]:,}" if isinstance(values.get(key), int) else "-"
-
-
-def _cells(endpoint: EndpointStats, rate: Rate | None) -> Iterable[str]:
-    return (
-        f"{endpoint.num_requests:,}",
-        "-" if rate is None else f"{rate.requests:,.1f}",
-        f"{endpoint.num_errors:,}",
-        "-" if rate is None else f"{rate.errors:,.1f}",
-        _duration(endpoint.average_processing_time),
-        shortened(endpoint.last_error),
-    )
-
-
-def _duration(ns: int) -> str:
-    if ns < 1_000_000:
-        return f"{ns / 1_000:.1f} us"
-    return f"{ns / 1_000_000:.1f} ms" if ns < 1_000_000_000 else f"{ns / 1_000_000_000:.2f} s"
-
-
-def _plain(look: Look, rates: Mapping[_Key, Rate] | None) -> list[dict[str, Any]]:
+def _plain(look: Look, rates: Mapping[EndpointKey, Rate] | None) -> list[dict[str, Any]]:
     """Return STATS as JSON, with the two rates of each endpoint if known."""
     plain = [
         {**service.as_dict(), **({"events": [one.as_dict() for one in events]} if events else {})}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from micro._client.rates import Rate
 from micro._protocol.models import ServiceStats
-from micro.cli._stats import Look, live_table
+from micro.cli._stats import Look, endpoint_table
 
 KEY = ("i1", "add", "math.add")
 
@@ -43,7 +43,7 @@ def test_a_single_look_has_no_rates() -> None:
 
 def rows(*arguments: Any, **keywords: Any) -> list[list[str]]:
     console = Console(width=400, file=io.StringIO())
-    console.print(live_table(*arguments, **keywords))
+    console.print(endpoint_table(*arguments, **keywords))
     assert isinstance(console.file, io.StringIO)
     return [line.split() for line in console.file.getvalue().splitlines()]
 
@@ -57,7 +57,7 @@ def endpoint(name: str, data: Any = None) -> dict[str, Any]:
     return {"name": name, "subject": name, "num_requests": 1, "data": data}
 
 
-def test_a_live_table_has_percentiles_and_load_where_they_are_known() -> None:
+def test_a_endpoint_table_has_percentiles_and_load_where_they_are_known() -> None:
     own = {"p50_ns": 1500, "p95_ns": 2_000_000, "p99_ns": 3_000_000_000, "rejected": 1234}
     look = several(
         endpoint("ours", {"micro": {**own, "in_flight": 3, "queued": 2}}),
@@ -81,7 +81,7 @@ def test_the_busiest_come_first() -> None:
     }
 
     assert [row[2] for row in rows(look, rates)[1:]] == ["idle", "new", "busy", "some"]
-    first = [row[2] for row in rows(look, rates, busiest_first=True, rows=2)[1:]]
+    first = [row[2] for row in rows(look, rates, busiest_first=True, limit=2)[1:]]
     assert first == ["busy", "some"]
 
 

@@ -36,7 +36,7 @@ def duration(ns: int | None) -> str:
     if ns is None:
         return "-"
     if ns < 1_000_000:
-        return f"{ns / 1_000:.0f} us"
+        return f"{ns / 1_000:.1f} us"
     return f"{ns / 1_000_000:.1f} ms" if ns < 1_000_000_000 else f"{ns / 1_000_000_000:.2f} s"
 
 

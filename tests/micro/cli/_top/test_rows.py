@@ -113,7 +113,7 @@ def test_numbers_are_short(value: int | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(None, "-"), (900, "1 us"), (1_500_000, "1.5 ms"), (2_000_000_000, "2.00 s")],
+    [(None, "-"), (900, "0.9 us"), (1_500_000, "1.5 ms"), (2_000_000_000, "2.00 s")],
 )
 def test_durations_have_units(ns: int | None, text: str) -> None:
     assert duration(ns) == text
