@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from micro.cli._flags import Discovery, Json, parse_duration
-from micro.cli._output import Exit, execute, fail, print_json
+from micro.cli._output import Exit, fail, print_json
 
 
-def dashboard(
+async def dashboard(
     connection: Discovery,
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on; 0.0.0.0 for all.")
@@ -55,19 +55,16 @@ def dashboard(
         if not _is_loopback(host):
             typer.echo("everyone who reaches this address can send requests to services", err=True)
 
-    async def run() -> None:
-        settings = connection.settings()._replace(retry=True)
-        await serve(
-            settings,
-            host=host,
-            port=port,
-            interval=interval,
-            ready=ready,
-            max_wait=connection.timeout,
-            api_prefix=connection.prefix,
-        )
-
-    execute(run(), as_json=as_json)
+    settings = connection.settings()._replace(retry=True)
+    await serve(
+        settings,
+        host=host,
+        port=port,
+        interval=interval,
+        ready=ready,
+        max_wait=connection.timeout,
+        api_prefix=connection.prefix,
+    )
 
 
 def _is_loopback(host: str) -> bool:

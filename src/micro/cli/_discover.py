@@ -14,7 +14,7 @@ from micro._errors import ConfigError, MicroError
 from micro._protocol.models import PingInfo, ServiceInfo
 from micro.cli._completion import complete_name
 from micro.cli._flags import Discovery, Json
-from micro.cli._output import NoAnswerError, execute, print_json, print_line, print_rows
+from micro.cli._output import NoAnswerError, print_json, print_line, print_rows
 from micro.cli._payloads.schema_table import fields_of
 
 SCHEMA_SUFFIX = ".schema"
@@ -27,55 +27,13 @@ Name = Annotated[
 Id = Annotated[str | None, typer.Argument(metavar="ID", help="Only this instance of it.")]
 
 
-def ls(connection: Discovery, as_json: Json = False) -> None:
+async def ls(connection: Discovery, as_json: Json = False) -> None:
     """List the running services.
 
     Examples:
       micro ls
       micro ls --server nats://10.0.0.1:4222 --json
     """
-    execute(_ls(connection, as_json), as_json=as_json)
-
-
-def ping(connection: Discovery, name: Name = None, as_json: Json = False) -> None:
-    """Measure the round trip time to each instance.
-
-    Examples:
-      micro ping
-      micro ping echo --timeout 500ms
-    """
-    execute(_ping(connection, name, as_json), as_json=as_json)
-
-
-class SchemaForm(StrEnum):
-    """The form of the schemas of endpoints."""
-
-    table = "table"
-    raw = "raw"
-    none = "none"
-
-
-def info(
-    connection: Discovery,
-    name: Name = None,
-    id: Id = None,
-    schema: Annotated[
-        SchemaForm, typer.Option("--schema", help="The form of the schemas of endpoints.")
-    ] = SchemaForm.table,
-    as_json: Json = False,
-) -> None:
-    """Show the endpoints, subjects, metadata and schemas of services.
-
-    Examples:
-      micro info
-      micro info echo
-      micro info echo --schema raw
-      micro info echo VMKS6MHK1A3NX9OB6ZL5AB --json
-    """
-    execute(_info(connection, name, id, schema, as_json), as_json=as_json)
-
-
-async def _ls(connection: Discovery, as_json: bool) -> None:
     async with ToolConnection(connection.settings()) as link:
         instances = await connection.client(link.nc).info(
             max_wait=connection.limit, max_interval=connection.stall
@@ -94,6 +52,75 @@ async def _ls(connection: Discovery, as_json: bool) -> None:
         for one in services
     ]
     print_rows(rows, "Service", "Version", *counts, "Description", right=counts)
+
+
+async def ping(connection: Discovery, name: Name = None, as_json: Json = False) -> None:
+    """Measure the round trip time to each instance.
+
+    Examples:
+      micro ping
+      micro ping echo --timeout 500ms
+    """
+    async with ToolConnection(connection.settings()) as link:
+        pings = connection.client(link.nc).ping_iter(
+            name, max_wait=connection.limit, max_interval=connection.stall
+        )
+        start = time.perf_counter()
+        async with pings as replies:
+            answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
+    if not answers:
+        raise no_answer(link, name)
+    if as_json:
+        print_json([{**reply.as_dict(), "rtt_ms": round(rtt, 3)} for reply, rtt in answers])
+        return
+    rows = [(reply.name, reply.version, reply.id, f"{rtt:.2f} ms") for reply, rtt in answers]
+    print_rows(rows, "Service", "Version", "Instance", "RTT", right=("RTT",))
+
+
+class SchemaForm(StrEnum):
+    """The form of the schemas of endpoints."""
+
+    table = "table"
+    raw = "raw"
+    none = "none"
+
+
+async def info(
+    connection: Discovery,
+    name: Name = None,
+    id: Id = None,
+    schema: Annotated[
+        SchemaForm, typer.Option("--schema", help="The form of the schemas of endpoints.")
+    ] = SchemaForm.table,
+    as_json: Json = False,
+) -> None:
+    """Show the endpoints, subjects, metadata and schemas of services.
+
+    Examples:
+      micro info
+      micro info echo
+      micro info echo --schema raw
+      micro info echo VMKS6MHK1A3NX9OB6ZL5AB --json
+    """
+    async with ToolConnection(connection.settings()) as link:
+        infos = connection.client(link.nc).info_iter(
+            name, max_wait=connection.limit, max_interval=connection.stall
+        )
+        instances = []
+        async with infos as answers:
+            async for info in answers:
+                if id is None or info.id == id:
+                    instances.append(info)
+                if info.id == id:  # ids are unique: no other instance answers to this one
+                    break
+    if not instances:
+        raise no_answer(link, name, id)
+    instances.sort(key=_order)
+    if as_json:
+        print_json([info.as_dict() for info in instances])
+        return
+    for info in instances:
+        _print_info(info, schema)
 
 
 def _counted(service: dict[str, Any], columns: list[str]) -> list[str]:
@@ -117,47 +144,6 @@ def _by_version(instances: Iterable[ServiceInfo]) -> list[dict[str, Any]]:
         )
         service["instances"].append(info.id)
     return list(services.values())
-
-
-async def _ping(connection: Discovery, name: str | None, as_json: bool) -> None:
-    async with ToolConnection(connection.settings()) as link:
-        pings = connection.client(link.nc).ping_iter(
-            name, max_wait=connection.limit, max_interval=connection.stall
-        )
-        start = time.perf_counter()
-        async with pings as replies:
-            answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
-    if not answers:
-        raise no_answer(link, name)
-    if as_json:
-        print_json([{**reply.as_dict(), "rtt_ms": round(rtt, 3)} for reply, rtt in answers])
-        return
-    rows = [(reply.name, reply.version, reply.id, f"{rtt:.2f} ms") for reply, rtt in answers]
-    print_rows(rows, "Service", "Version", "Instance", "RTT", right=("RTT",))
-
-
-async def _info(
-    connection: Discovery, name: str | None, id: str | None, schema: SchemaForm, as_json: bool
-) -> None:
-    async with ToolConnection(connection.settings()) as link:
-        infos = connection.client(link.nc).info_iter(
-            name, max_wait=connection.limit, max_interval=connection.stall
-        )
-        instances = []
-        async with infos as answers:
-            async for info in answers:
-                if id is None or info.id == id:
-                    instances.append(info)
-                if info.id == id:  # ids are unique: no other instance answers to this one
-                    break
-    if not instances:
-        raise no_answer(link, name, id)
-    instances.sort(key=_order)
-    if as_json:
-        print_json([info.as_dict() for info in instances])
-        return
-    for info in instances:
-        _print_info(info, schema)
 
 
 def _order(instance: PingInfo) -> tuple[str, str, str]:

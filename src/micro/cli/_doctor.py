@@ -21,7 +21,7 @@ from micro._service.service import Service, add_service
 from micro._wire import nats_py, permissions
 from micro._wire.fence import fence
 from micro.cli._flags import STALL, Connection, Json
-from micro.cli._output import Exit, execute, print_json, print_line
+from micro.cli._output import Exit, print_json, print_line
 
 SERVICE = "micro-doctor"
 _ROUND_TRIPS = 5
@@ -54,7 +54,7 @@ class Finding:
     fix: str = ""
 
 
-def doctor(connection: Connection, as_json: Json = False) -> None:
+async def doctor(connection: Connection, as_json: Json = False) -> None:
     """Check connection, permissions and discovery, and name a fix for each fault.
 
     The exit code is 1 if a check failed; a warning is no failure.
@@ -71,7 +71,7 @@ def doctor(connection: Connection, as_json: Json = False) -> None:
         if not as_json:
             _print(finding)
 
-    execute(_examine(connection, note), as_json=as_json)
+    await _examine(connection, note)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if any(finding.status is Status.failed for finding in findings):

@@ -14,7 +14,6 @@ from micro._protocol.models import ServiceInfo
 from micro.cli._completion import complete_name
 from micro.cli._discover import no_answer
 from micro.cli._flags import Discovery
-from micro.cli._output import execute
 
 Service = Annotated[
     str,
@@ -34,7 +33,7 @@ class Kind(StrEnum):
     client = "client"
 
 
-def generate(
+async def generate(
     connection: Discovery,
     kind: Annotated[Kind, typer.Argument(metavar="client", help="What to generate.")],
     service: Service,
@@ -49,10 +48,15 @@ def generate(
       micro generate client shop --out shop.py
       micro generate client shop | diff shop.py -
     """
-    execute(_client(connection, service, out), as_json=False)
+    from micro._documents.operations import newest
+    from micro._documents.python_client import python_client
+
+    async with ToolConnection(connection.settings()) as link:
+        infos = await _infos(link, connection, service)
+    _write(python_client(newest(infos)), out)
 
 
-def asyncapi(
+async def asyncapi(
     connection: Discovery,
     target: Annotated[
         str | None,
@@ -74,39 +78,19 @@ def asyncapi(
       micro asyncapi shop --out shop.json
       micro asyncapi app:setup
     """
+    from micro._documents import asyncapi as documents
+
     if target is not None and ":" in target:
-        execute(_of_program(target, out), as_json=False)
+        from micro._program.rehearsal import rehearse
+        from micro.cli._run.target import load_setup
+
+        if not (infos := await rehearse(load_setup(target))):
+            raise ConfigError(f"{target!r} adds no service")
+        document = documents.asyncapi(infos)
     else:
-        execute(_of_services(connection, target, out), as_json=False)
-
-
-async def _of_program(target: str, out: Path | None) -> None:
-    from micro._documents import asyncapi as documents
-    from micro._program.rehearsal import rehearse
-    from micro.cli._run.target import load_setup
-
-    infos = await rehearse(load_setup(target))
-    if not infos:
-        raise ConfigError(f"{target!r} adds no service")
-    _write(documents.as_text(documents.asyncapi(infos)), out)
-
-
-async def _of_services(connection: Discovery, service: str | None, out: Path | None) -> None:
-    from micro._documents import asyncapi as documents
-
-    async with ToolConnection(connection.settings()) as link:
-        infos = await _infos(link, connection, service)
-        document = documents.of_server(link.nc, infos)
+        async with ToolConnection(connection.settings()) as link:
+            document = documents.of_server(link.nc, await _infos(link, connection, target))
     _write(documents.as_text(document), out)
-
-
-async def _client(connection: Discovery, service: str, out: Path | None) -> None:
-    from micro._documents.operations import newest
-    from micro._documents.python_client import python_client
-
-    async with ToolConnection(connection.settings()) as link:
-        infos = await _infos(link, connection, service)
-    _write(python_client(newest(infos)), out)
 
 
 async def _infos(

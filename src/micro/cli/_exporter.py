@@ -16,7 +16,7 @@ from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Context
 from micro.cli._completion import complete_name
 from micro.cli._flags import Address, Discovery, parse_address
-from micro.cli._output import execute, print_line
+from micro.cli._output import print_line
 
 GATHER = 1.0
 """Seconds that a scrape waits for answers without `--timeout`."""
@@ -26,7 +26,7 @@ TIMEOUT = 10.0
 """Seconds that a connection may take beyond the time of a scrape."""
 
 
-def exporter(
+async def exporter(
     connection: Discovery,
     listen: Annotated[
         Address,
@@ -56,10 +56,6 @@ def exporter(
       micro exporter --listen :9100 --service echo --server nats://10.0.0.1:4222
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="micro: %(message)s")
-    execute(_export(connection, listen, service, retry), as_json=False)
-
-
-async def _export(connection: Discovery, listen: Address, service: str | None, retry: bool) -> None:
     context = Context()
 
     async def setup(ctx: Context) -> None:

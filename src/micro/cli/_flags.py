@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from micro._connection.credentials import creds, nkey
 from micro._connection.settings import ConnectOption, Settings, resolve
 from micro._errors import ConfigError
 from micro._protocol.subjects import DEFAULT_API_PREFIX
+from micro.cli._output import execute
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
@@ -176,22 +177,34 @@ class Discovery(Connection):
         return Client(nc, api_prefix=self.prefix)
 
 
-def add_command(app: typer.Typer, command: Callable[..., None], **settings: Any) -> None:
+def add_command(
+    app: typer.Typer, command: Callable[..., Awaitable[None] | None], **settings: Any
+) -> None:
     """Add a function to the command line; its docstring is the help.
 
-    A parameter `connection`, a `Connection` or `Discovery`, becomes one flag per field.
+    A parameter `connection`, a `Connection` or `Discovery`, becomes one flag per field. An async
+    function runs in an event loop, and its errors become exit codes, see `execute`.
     """
-    app.command(help=make_help(command), **settings)(_with_connection(command))
+    run = _executed(command) if inspect.iscoroutinefunction(command) else command
+    app.command(help=make_help(command), **settings)(_with_connection(run))
 
 
-def make_help(command: Callable[..., None]) -> str:
+def make_help(command: Callable[..., object]) -> str:
     """Return a docstring in the form of typer: a line per paragraph, examples unchanged."""
     text, examples, rest = (inspect.getdoc(command) or "").partition("Examples:\n")
     lines = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
     return lines + (f"\b\n{examples}{rest}" if examples else "")
 
 
-def _with_connection(command: Callable[..., None]) -> Callable[..., None]:
+def _executed(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        execute(command(**values), as_json=values.get("as_json", False))
+
+    return run
+
+
+def _with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
     own = inspect.signature(command, eval_str=True)
     if "connection" not in own.parameters:
         return command

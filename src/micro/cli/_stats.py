@@ -21,7 +21,7 @@ from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
 from micro.cli._flags import Discovery, Json, parse_duration
-from micro.cli._output import add_row, execute, make_console, make_table, print_json
+from micro.cli._output import add_row, make_console, make_table, print_json
 from micro.cli._top.columns import duration
 from micro.cli._top.rows import ORDERS, EndpointKey, Row, rows_of
 
@@ -60,7 +60,7 @@ class Look:
         return {key: rate for key, rate in rates.items() if rate is not None}
 
 
-def stats(
+async def stats(
     connection: Discovery,
     name: Name = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Update until Ctrl-C.")] = False,
@@ -77,15 +77,20 @@ def stats(
       micro stats echo --watch --interval 500ms
       micro stats --json
     """
-    work = (
-        _watch(connection, name, interval, as_json=as_json)
-        if watch
-        else _once(connection, name, as_json)
-    )
-    execute(work, as_json=as_json)
+    if watch:
+        await _watch(connection, name, interval, as_json=as_json)
+        return
+    async with ToolConnection(connection.settings()) as link:
+        look = await _look(connection.client(link.nc), name, connection)
+    if not look.services:
+        raise no_answer(link, name)
+    if as_json:
+        print_json(_plain(look, None))
+    else:
+        make_console().print(endpoint_table(look, {}, COUNTERS))
 
 
-def top(
+async def top(
     connection: Discovery, name: Name = None, interval: Interval = 1.0, as_json: Json = False
 ) -> None:
     """Show the busiest endpoints, by requests per second, until q or Ctrl-C.
@@ -100,13 +105,10 @@ def top(
       micro top echo --interval 500ms
       micro top --json | jq '.[].endpoints[].requests_per_second'
     """
-    interactive = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    work = (
-        _run_app(connection, name, interval)
-        if interactive
-        else _watch(connection, name, interval, as_json=as_json, busiest_first=True)
-    )
-    execute(work, as_json=as_json)
+    if not as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        await _run_app(connection, name, interval)
+    else:
+        await _watch(connection, name, interval, as_json=as_json, busiest_first=True)
 
 
 async def _run_app(connection: Discovery, name: str | None, interval: float) -> None:
@@ -129,17 +131,6 @@ async def _run_app(connection: Discovery, name: str | None, interval: float) -> 
 
         app = TopApp(look, interval=interval, problem=link.problem)
         await app.run_async()
-
-
-async def _once(connection: Discovery, name: str | None, as_json: bool) -> None:
-    async with ToolConnection(connection.settings()) as link:
-        look = await _look(connection.client(link.nc), name, connection)
-    if not look.services:
-        raise no_answer(link, name)
-    if as_json:
-        print_json(_plain(look, None))
-    else:
-        make_console().print(endpoint_table(look, {}, COUNTERS))
 
 
 async def _watch(
