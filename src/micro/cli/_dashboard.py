@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from micro.cli._flags import Discovery, Json, parse_duration
+from micro.cli._flags import Discovery, Interval, Json
 from micro.cli._output import Exit, fail, print_json
 
 
@@ -20,12 +20,7 @@ async def dashboard(
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 for a free one.")
     ] = 8032,
-    interval: Annotated[
-        float,
-        typer.Option(
-            "--interval", metavar="TIME", parser=parse_duration, help="Time between two updates."
-        ),
-    ] = 2.0,
+    interval: Interval = 2.0,
     as_json: Json = False,
 ) -> None:
     """Serve a web page that shows all services, live, and sends requests to them.

@@ -15,7 +15,7 @@ from micro._errors import ConfigError
 from micro._http_server import Answer, HttpServer, Route
 from micro._program.context import Context
 from micro.cli._completion import complete_name
-from micro.cli._flags import Address, Discovery, parse_address
+from micro.cli._flags import Address, Discovery, Retry, parse_address
 from micro.cli._output import print_line
 
 GATHER = 1.0
@@ -43,9 +43,7 @@ async def exporter(
             "--service", metavar="NAME", help="Only this service.", autocompletion=complete_name
         ),
     ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Wait for a server that does not run yet.")
-    ] = False,
+    retry: Retry = False,
 ) -> None:
     """Serve the counters of all services to Prometheus, until Ctrl-C or SIGTERM.
 

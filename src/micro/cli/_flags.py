@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -70,6 +71,13 @@ Timeout = Annotated[
         "of it, by default until no further answer arrives for a second.",
         show_default=False,
         rich_help_panel="Connection",
+    ),
+]
+
+Interval = Annotated[
+    float,
+    typer.Option(
+        "--interval", metavar="TIME", parser=parse_duration, help="Time between two updates."
     ),
 ]
 
@@ -158,6 +166,38 @@ class Connection:
         return resolve(given, os.environ)
 
 
+Retry = Annotated[bool, typer.Option("--retry", help="Wait for a server that does not run yet.")]
+
+
+class LogLevel(StrEnum):
+    """The lowest level of log lines to show."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+@dataclass(frozen=True)
+class Serving(Connection):
+    """The flags of a command that runs services: also their health checks and their log."""
+
+    retry: Retry = False
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="The lowest level of log lines to show.")
+    ] = LogLevel.info
+    health: Annotated[
+        Address | None,
+        typer.Option(
+            "--health",
+            metavar="HOST:PORT",
+            parser=parse_address,
+            help="Serve /healthz and /readyz; for a single process.",
+        ),
+    ] = None
+    log_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False
+
+
 @dataclass(frozen=True)
 class Discovery(Connection):
     """The flags of a command that finds services: also the prefix of their discovery subjects."""
@@ -182,7 +222,7 @@ def add_command(
 ) -> None:
     """Add a function to the command line; its docstring is the help.
 
-    A parameter `connection`, a `Connection` or `Discovery`, becomes one flag per field. An async
+    A parameter `connection`, a `Connection` of any kind, becomes one flag per field. An async
     function runs in an event loop, and its errors become exit codes, see `execute`.
     """
     run = _executed(command) if inspect.iscoroutinefunction(command) else command

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from micro._errors import ConfigError, MicroError
-from micro.cli._flags import Address, Connection, parse_address
+from micro.cli._flags import Serving
 from micro.cli._output import Exit, fail
-from micro.cli._run.program import LogLevel, Program
+from micro.cli._run.program import Program
 
 # Flags of the service, and --help, go to its own parser.
 SETTINGS: dict[str, Any] = {
@@ -23,27 +23,8 @@ SETTINGS: dict[str, Any] = {
     "add_help_option": False,
 }
 
-Health = Annotated[
-    Address | None,
-    typer.Option(
-        "--health", metavar="HOST:PORT", parser=parse_address, help="Serve /healthz and /readyz."
-    ),
-]
-Retry = Annotated[bool, typer.Option("--retry", help="Wait for a server that does not run yet.")]
-Level = Annotated[
-    LogLevel, typer.Option("--log-level", help="The lowest level of log lines to show.")
-]
-LogJson = Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")]
 
-
-def registry(
-    call: typer.Context,
-    connection: Connection,
-    health: Health = None,
-    retry: Retry = False,
-    log_level: Level = LogLevel.info,
-    as_json: LogJson = False,
-) -> None:
+def registry(call: typer.Context, connection: Serving) -> None:
     """Run the schema registry as a NATS service.
 
     Its flags follow below with --help.
@@ -52,25 +33,10 @@ def registry(
       micro registry --server nats://10.0.0.1:4222 --health :8080
       micro registry --url http://registry:8080/apis/registry/v3 --json
     """
-    program = Program(
-        "micro registry",
-        connection,
-        retry=retry,
-        log_level=log_level,
-        log_json=as_json,
-        health=health,
-    )
-    _serve("micro_schema_registry.__main__", program, call)
+    _serve("micro_schema_registry.__main__", Program("micro registry", connection), call)
 
 
-def etcd(
-    call: typer.Context,
-    connection: Connection,
-    health: Health = None,
-    retry: Retry = False,
-    log_level: Level = LogLevel.info,
-    as_json: LogJson = False,
-) -> None:
+def etcd(call: typer.Context, connection: Serving) -> None:
     """Serve etcd to the callers of a NATS server, namespace by namespace.
 
     Its flags follow below with --help.
@@ -79,15 +45,7 @@ def etcd(
       micro etcd --embedded
       micro etcd --config etcd.toml --server nats://10.0.0.1:4222 --health :8080
     """
-    program = Program(
-        "micro etcd",
-        connection,
-        retry=retry,
-        log_level=log_level,
-        log_json=as_json,
-        health=health,
-    )
-    _serve("micro_etcd.__main__", program, call)
+    _serve("micro_etcd.__main__", Program("micro etcd", connection), call)
 
 
 def _serve(module: str, program: Program, call: typer.Context) -> None:

@@ -20,20 +20,13 @@ from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
-from micro.cli._flags import Discovery, Json, parse_duration
+from micro.cli._flags import Discovery, Interval, Json
 from micro.cli._output import add_row, make_console, make_table, print_json
 from micro.cli._top.columns import duration
 from micro.cli._top.rows import ORDERS, EndpointKey, Row, rows_of
 
 Cell = Callable[[Row], str]
 """Return the text of a row in one column."""
-
-Interval = Annotated[
-    float,
-    typer.Option(
-        "--interval", metavar="TIME", parser=parse_duration, help="Time between two updates."
-    ),
-]
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,6 @@ def test_fields_are_in_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def _program() -> Program:
-    from micro.cli._flags import Connection
+    from micro.cli._flags import Serving
 
-    return Program("app:setup", Connection(), log_json=True)
+    return Program("app:setup", Serving(log_json=True))

@@ -11,14 +11,14 @@ import typer
 from micro._errors import ConfigError, MicroError
 from micro._program.failure import print_failure
 from micro.cli._completion import complete_setup
-from micro.cli._flags import Address, Connection, parse_address, parse_duration
+from micro.cli._flags import Serving, parse_duration
 from micro.cli._output import Exit, fail
-from micro.cli._run.program import LogLevel, Loop, Program
+from micro.cli._run.program import Loop, Program
 from micro.cli._run.supervisor import Supervisor
 
 
 def run(  # noqa: PLR0913 - flags of a command
-    connection: Connection,
+    connection: Serving,
     target: Annotated[
         str,
         typer.Argument(
@@ -35,21 +35,6 @@ def run(  # noqa: PLR0913 - flags of a command
         bool, typer.Option("--reload", help="Replace the processes when a source file changes.")
     ] = False,
     loop: Annotated[Loop, typer.Option("--loop", help="The event loop.")] = Loop.asyncio,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Wait for a server that does not run yet.")
-    ] = False,
-    log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="The lowest level of log lines to show.")
-    ] = LogLevel.info,
-    health: Annotated[
-        Address | None,
-        typer.Option(
-            "--health",
-            metavar="HOST:PORT",
-            parser=parse_address,
-            help="Serve /healthz and /readyz; for a single process.",
-        ),
-    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +53,6 @@ def run(  # noqa: PLR0913 - flags of a command
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, a line each.")] = False,
 ) -> None:
     """Run services until Ctrl-C or SIGTERM; no request is lost at the end.
 
@@ -84,12 +68,12 @@ def run(  # noqa: PLR0913 - flags of a command
       micro run app:setup --json --health :8080
       kill -HUP PID    # replaces the workers one by one, with new code
     """
-    if health is not None and (workers is not None or reload):
+    if connection.health is not None and (workers is not None or reload):
         fail(
             "--health is for a single process: no --workers, no --reload", Exit.USAGE, as_json=False
         )
     logged = reload if access_log is None else access_log
-    program = Program(target, connection, loop, retry, log_level, as_json, health, grace, logged)
+    program = Program(target, connection, loop, grace, logged)
     program.configure_logging()
     try:
         if workers is None and not reload:

@@ -18,7 +18,7 @@ from micro._errors import ConfigError
 from micro._program.announcement import announce
 from micro._program.context import Context
 from micro._program.run import run_process
-from micro.cli._flags import Address, Connection
+from micro.cli._flags import Serving
 from micro.cli._run.access_log import log_request
 from micro.cli._run.target import Setup, load_setup
 
@@ -32,38 +32,21 @@ class Loop(StrEnum):
     uvloop = "uvloop"
 
 
-class LogLevel(StrEnum):
-    """The lowest level of log lines to show."""
-
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
-
-
 @dataclass(frozen=True)
 class Program:
     """A setup function and the way to run it.
 
     Attributes:
         target: `module:attribute` of the setup function.
-        connection: The connection flags.
+        connection: The flags of the connection, the log and the health checks.
         loop: The event loop to run in.
-        retry: Whether to wait for a server that does not run yet.
-        log_level: The lowest level of log lines to show.
-        log_json: Whether log lines are JSON objects.
-        health: The address of the health checks; for a single process.
         grace: Seconds that a stop may take, see `Context`; None for the default.
         access_log: Whether each request is logged.
     """
 
     target: str
-    connection: Connection
+    connection: Serving
     loop: Loop = Loop.asyncio
-    retry: bool = False
-    log_level: LogLevel = LogLevel.info
-    log_json: bool = False
-    health: Address | None = None
     grace: float | None = None
     access_log: bool = False
 
@@ -75,16 +58,15 @@ class Program:
     def from_json(cls, line: str) -> Self:
         """Parse a line of `to_json`."""
         values = json.loads(line)
-        values["connection"] = Connection(**values["connection"])
-        values["loop"] = Loop(values["loop"])
-        values["log_level"] = LogLevel(values["log_level"])
-        return cls(**values)
+        return cls(**{**values, "connection": Serving(**values["connection"])})
 
     def configure_logging(self) -> None:
         """Write log lines to standard error."""
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_JsonFormatter() if self.log_json else logging.Formatter(_FORMAT))
-        logging.basicConfig(level=self.log_level.value.upper(), handlers=[handler])
+        handler.setFormatter(
+            _JsonFormatter() if self.connection.log_json else logging.Formatter(_FORMAT)
+        )
+        logging.basicConfig(level=self.connection.log_level.upper(), handlers=[handler])
 
     def serve(
         self, on_ready: Callable[[], None] | None = None, *, setup: Setup | None = None
@@ -104,13 +86,13 @@ class Program:
 
         async def set_up(context: Context) -> None:
             is_set_up = asyncio.Event()
-            if self.health is not None:
+            if (health := self.connection.health) is not None:
                 from micro.health import HealthServer
 
                 context.add_check("setup", is_set_up.is_set)
-                server = HealthServer(context, self.health.host, self.health.port)
+                server = HealthServer(context, health.host, health.port)
                 await context.enter(server)
-                logger.info("health at http://%s:%d/healthz", self.health.host, server.port)
+                logger.info("health at http://%s:%d/healthz", health.host, server.port)
             await chosen(context)
             is_set_up.set()
             announce(context, ending=f"{self.target} is set up; Ctrl-C stops it")
@@ -120,14 +102,14 @@ class Program:
         async def main(context: Context) -> None:
             if self.access_log:
                 context.__middlewares__ = (log_request,)
-            given = [options.retry(self.retry), *self.connection.options()]
+            given = [options.retry(self.connection.retry), *self.connection.options()]
             await context.run_forever(set_up, *given, trap_signals=True)
 
         run_process(main, grace=self.grace, loop_factory=new_loop)
         logger.info("%s has stopped", self.target)
 
     def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
-        if self.loop is Loop.asyncio:
+        if self.loop == Loop.asyncio:
             return None
         try:
             factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(

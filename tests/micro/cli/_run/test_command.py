@@ -16,7 +16,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from micro.cli._flags import Connection
+from micro.cli._flags import Serving
 from micro.cli._run.program import Program
 from micro.testing import NatsServer, free_port, nats_server
 
@@ -276,7 +276,7 @@ def test_a_secret_given_as_a_flag_is_not_passed_on_in_the_arguments(cli: Cli) ->
 
 
 def test_a_program_does_not_show_its_secrets() -> None:
-    connection = Connection(server="nats://u:s3cr3t@h", user="s3cr3t", password="s3cr3t")
+    connection = Serving(server="nats://u:s3cr3t@h", user="s3cr3t", password="s3cr3t")
     program = Program("app:setup", connection)
 
     assert "s3cr3t" not in repr(program)
