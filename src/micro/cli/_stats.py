@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
-from micro._client.rates import Rate, consumer_figures, rate_between, shortened
+from micro._client.rates import Rate, Row, consumer_figures, rate_between, shortened
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
@@ -23,7 +23,7 @@ from micro.cli._discover import Name, no_answer
 from micro.cli._flags import Discovery, Interval, Json
 from micro.cli._output import add_row, make_console, make_table, print_json
 from micro.cli._top.columns import duration
-from micro.cli._top.rows import ORDERS, EndpointKey, Row, rows_of
+from micro.cli._top.rows import ORDERS, EndpointKey, rows_of
 
 Cell = Callable[[Row], str]
 """Return the text of a row in one column."""

@@ -6,17 +6,16 @@ slowest instance stands for all. `own` is null for endpoints of services not mad
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from micro._client.rates import Rate, bounded, own_figures, rate_between, shortened
+from micro._client.rates import Part, Rate, Row, bounded, rate_between, shortened, total_rate
 from micro._protocol.adr32 import format_time
 from micro._protocol.models import EndpointStats, ServiceInfo, ServiceStats
 
 SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
-MAX_CODES = 64
 MAX_DIGITS = 18
 STEP = 200
 """Instances in one step of an overview."""
@@ -50,21 +49,13 @@ class Look:
         return self._counters[key]
 
 
-def overview(look: Look, before: Look | None) -> list[dict[str, Any]]:
-    """Return all services by name, with their instances and endpoints."""
-    steps = overview_in_steps(look, before)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            services: list[dict[str, Any]] = end.value
-            return services
-
-
 def overview_in_steps(
     look: Look, before: Look | None
 ) -> Generator[None, None, list[dict[str, Any]]]:
-    """Return what `overview` does, in steps that each take a few milliseconds."""
+    """Return all services by name, with their instances and endpoints.
+
+    A generator of steps that each take a few milliseconds.
+    """
     names: dict[str, list[_Instance]] = {}
     for key in sorted(look.infos.keys() | look.stats.keys()):
         names.setdefault(key[0], []).append(key)
@@ -100,7 +91,7 @@ def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]
     stats, rtt = look.stats.get(key), look.rtts.get(key)
     found = look.infos[key] if stats is None else stats
     endpoints = [] if stats is None else stats.handlers
-    rate = _sum_rates(_rate(key, endpoint, look, before) for endpoint in endpoints)
+    rate = total_rate(_rate(key, endpoint, look, before) for endpoint in endpoints)
     return {
         "id": found.id,
         "version": found.version,
@@ -118,13 +109,12 @@ def _endpoints(
 ) -> Generator[None, None, list[dict[str, Any]]]:
     described = {(one.name, one.subject): one for info in infos for one in info.handlers}
     yield
-    counted: dict[_Endpoint, list[tuple[EndpointStats, Rate | None]]] = {
-        endpoint: [] for endpoint in described
-    }
+    counted: dict[_Endpoint, list[Part]] = {endpoint: [] for endpoint in described}
     for number, key in enumerate(keys):
-        for one in look.stats[key].handlers if key in look.stats else ():
-            rate = _rate(key, one, look, before)
-            counted.setdefault((one.name, one.subject), []).append((one, rate))
+        if key in look.stats:
+            for one in look.stats[key].handlers:
+                part = Part(look.stats[key], one, _rate(key, one, look, before))
+                counted.setdefault((one.name, one.subject), []).append(part)
         if number % STEP == STEP - 1:
             yield
     endpoints = []
@@ -135,42 +125,29 @@ def _endpoints(
                 "name": name,
                 "subject": subject,
                 "metadata": {} if endpoint is None else endpoint.metadata,
-                **_totals([stats for stats, _ in parts]),
-                **_plain(_sum_rates(rate for _, rate in parts)),
+                **_totals(Row("", tuple(parts), name)),
             }
         )
         yield
     return endpoints
 
 
-def _totals(parts: list[EndpointStats]) -> dict[str, Any]:
-    requests = sum(bounded(part.num_requests) for part in parts)
-    time = sum(bounded(part.processing_time) for part in parts)
-    own = [figures for part in parts if (figures := own_figures(part))]
-    return {
-        "queue_groups": sorted({shortened(part.queue_group) for part in parts if part.queue_group}),
-        "num_requests": requests,
-        "num_errors": sum(bounded(part.num_errors) for part in parts),
-        "average_ns": time // requests if requests else None,
-        "last_error": shortened(next((part.last_error for part in parts if part.last_error), "")),
-        "own": _own(own) if own else None,
+def _totals(row: Row) -> dict[str, Any]:
+    groups = {shortened(part.endpoint.queue_group) for part in row.parts}
+    own = {
+        **{key: row.total(key) or 0 for key in SUMMED},
+        **{key: row.worst(key) for key in QUANTILES},
+        "errors": row.codes(),
     }
-
-
-def _own(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {key: sum(_counts(parts, key)) for key in SUMMED}
-    found |= {key: max(_counts(parts, key), default=None) for key in QUANTILES}
-    errors: dict[str, int] = {}
-    for part in parts:
-        codes = part.get("errors")
-        for code, count in codes.items() if isinstance(codes, dict) else ():
-            if isinstance(count, int) and (code in errors or len(errors) < MAX_CODES):
-                errors[code] = errors.get(code, 0) + bounded(count)
-    return {**found, "errors": errors}
-
-
-def _counts(parts: list[dict[str, Any]], key: str) -> list[int]:
-    return [bounded(part[key]) for part in parts if isinstance(part.get(key), int)]
+    return {
+        "queue_groups": sorted(groups - {""}),
+        "num_requests": row.requests,
+        "num_errors": row.errors,
+        "average_ns": row.average_ns if row.requests else None,
+        "last_error": row.last_error,
+        "own": own if any(part.figures for part in row.parts) else None,
+        **_plain(row.rate),
+    }
 
 
 def _rate(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -> Rate | None:
@@ -179,11 +156,6 @@ def _rate(key: _Instance, now: EndpointStats, look: Look, before: Look | None) -
         return None
     old = before.counters(key).get((now.name, now.subject))
     return rate_between(old, now, look.at - before.at)
-
-
-def _sum_rates(rates: Iterable[Rate | None]) -> Rate | None:
-    known = [rate for rate in rates if rate is not None]
-    return sum(known[1:], known[0]) if known else None
 
 
 def _plain(rate: Rate | None) -> dict[str, float | None]:

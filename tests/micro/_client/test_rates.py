@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from micro._client.rates import MAX_COUNT, Rate, bounded, own_figures, rate_between
+from micro._client.rates import MAX_COUNT, Rate, bounded, own_figures, rate_between, total_rate
 from micro._protocol.models import EndpointStats
 
 
@@ -34,8 +34,9 @@ def test_rates_are_per_second(
 
 
 def test_rates_add_up() -> None:
-    assert Rate(1.0, 0.5) + Rate(2.0, 0.25) == Rate(3.0, 0.75)
-    assert Rate(1.0, 0.5) + None == Rate(1.0, 0.5)
+    assert total_rate([Rate(1.0, 0.5), Rate(2.0, 0.25)]) == Rate(3.0, 0.75)
+    assert total_rate([Rate(1.0, 0.5), None]) == Rate(1.0, 0.5)
+    assert total_rate([None]) is None
 
 
 @pytest.mark.parametrize("data", [None, 7, [], {}, {"micro": 7}, {"other": {}}])

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as NatsClient
 from prometheus_client import CollectorRegistry, generate_latest
+from tests.micro.dashboard.overviews import overview
 
 import micro
 from micro import Reject, Request
-from micro.dashboard._overview import Look, overview
+from micro.dashboard._overview import Look
 from micro.prometheus import ServiceCollector
 from micro.testing import NatsServer
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.micro.dashboard.overviews import overview
 
 from micro._client.rates import MAX_COUNT
 from micro._protocol.models import EndpointInfo, EndpointStats, ServiceInfo, ServiceStats
 from micro.dashboard._missing import KEPT_SECONDS, Roll
-from micro.dashboard._overview import Look, overview
+from micro.dashboard._overview import Look
 
 STARTED = datetime(2026, 1, 2, tzinfo=UTC)
 

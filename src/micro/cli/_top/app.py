@@ -17,11 +17,11 @@ from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from micro._client.rates import Rate
+from micro._client.rates import Rate, Row
 from micro._protocol.models import ServiceStats
 from micro.cli._output import clean
 from micro.cli._top.columns import cells, duration, fitting, number
-from micro.cli._top.rows import ORDERS, EndpointKey, Row, chosen, rows_of
+from micro.cli._top.rows import ORDERS, EndpointKey, chosen, rows_of
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from micro._client.rates import shortened
+from micro._client.rates import Row, shortened
 from micro.cli._output import clean
-from micro.cli._top.rows import Row
 
 GAP = 2
 """Cells beside a column."""

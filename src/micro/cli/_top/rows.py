@@ -2,104 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from micro._client.rates import Rate, own_figures
-from micro._protocol.models import EndpointStats, ServiceStats
+from micro._client.rates import Part, Rate, Row
+from micro._protocol.models import ServiceStats
 
 EndpointKey = tuple[str, str, str]
 """The id of an instance, the name of an endpoint and its subject."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """An endpoint of one instance."""
-
-    service: ServiceStats
-    endpoint: EndpointStats
-    rate: Rate | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """An endpoint of some instances.
-
-    Attributes:
-        key: The identity of the row from one look to the next.
-        parts: The endpoint of each instance, at least one.
-        name: The name of the endpoint, with its subject if the service has another of that name.
-    """
-
-    key: str
-    parts: tuple[Part, ...]
-    name: str
-
-    @property
-    def service(self) -> str:
-        """The name of the service."""
-        return self.parts[0].service.name
-
-    @property
-    def subject(self) -> str:
-        """The subject of the endpoint."""
-        return self.parts[0].endpoint.subject
-
-    @property
-    def instance(self) -> str:
-        """The id of the only instance, or their number."""
-        return self.parts[0].service.id if len(self.parts) == 1 else f"{len(self.parts)} instances"
-
-    @property
-    def requests(self) -> int:
-        """Requests of all instances."""
-        return sum(part.endpoint.num_requests for part in self.parts)
-
-    @property
-    def errors(self) -> int:
-        """Errors of all instances."""
-        return sum(part.endpoint.num_errors for part in self.parts)
-
-    @property
-    def rate(self) -> Rate | None:
-        """The rates of all instances together, None before the second look."""
-        known = [part.rate for part in self.parts if part.rate is not None]
-        return sum(known[1:], known[0]) if known else None
-
-    @property
-    def average_ns(self) -> int:
-        """The average time in the handler."""
-        spent = sum(part.endpoint.processing_time for part in self.parts)
-        return spent // self.requests if self.requests else 0
-
-    @property
-    def last_error(self) -> str:
-        """The last error of the instance with the most."""
-        worst = max(self.parts, key=lambda part: part.endpoint.num_errors)
-        return worst.endpoint.last_error
-
-    def total(self, figure: str) -> int | None:
-        """Return the sum of a figure of micro over the instances that have it."""
-        values = self._values(figure)
-        return sum(values) if values else None
-
-    def worst(self, figure: str) -> int | None:
-        """Return the greatest value of a figure of micro, as percentiles do not add up."""
-        return max(self._values(figure), default=None)
-
-    def codes(self) -> dict[str, int]:
-        """Return the number of errors by code."""
-        codes: Counter[str] = Counter()
-        for part in self.parts:
-            given = own_figures(part.endpoint).get("errors")
-            codes.update(given if isinstance(given, dict) else {})
-        return dict(codes.most_common())
-
-    def _values(self, figure: str) -> list[int]:
-        figures = (own_figures(part.endpoint).get(figure) for part in self.parts)
-        return [value for value in figures if isinstance(value, int)]
 
 
 def rows_of(
