@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from micro.testing import free_port
 from micro_http import AsyncEvent, AsyncResilientClient, EventType
 
 
@@ -124,10 +124,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture
 def refused_port() -> int:
     """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_port()
 
 
 class Log:

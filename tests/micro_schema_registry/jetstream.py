@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 import threading
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import nats
 from nats.aio.client import Client
+
+from micro.testing import free_port
 
 _READY = b"Server is ready"
 _START_TIMEOUT = 20.0
@@ -124,14 +125,6 @@ def cluster(folder: Path) -> Iterator[list[JetStreamServer]]:
     finally:
         for server in servers:
             server.kill()
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 async def _ignore(error: Exception) -> None:

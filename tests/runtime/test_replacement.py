@@ -199,9 +199,18 @@ def lame_cluster() -> Iterator[list[tuple[NatsServer, int]]]:
         ]
 
 
+def monitored(monitoring: int, page: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{monitoring}/{page}") as answer:
+        return json.load(answer)
+
+
+def server_id(monitoring: int) -> str:
+    id: str = monitored(monitoring, "varz")["server_id"]
+    return id
+
+
 def connections(monitoring: int, name: str) -> list[int]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{monitoring}/connz") as answer:
-        known = json.load(answer)["connections"]
+    known = monitored(monitoring, "connz")["connections"]
     return [one["cid"] for one in known if one.get("name") == name]
 
 
@@ -214,11 +223,8 @@ async def test_a_lame_duck_notice_to_one_client_leaves_one_connection(path: str)
             await eventually(lambda: _async(len(ctx.client.servers) == 2), WITHIN)
             cid = connections(monitoring, "duck")[0]
             async with await nats.connect(first.url, user="sys", password="sys") as system:
-                variables = await system.request("$SYS.REQ.SERVER.PING.IDZ", timeout=2)
-                servers = [json.loads(variables.data)]
-                for server in servers:
-                    subject = f"$SYS.REQ.SERVER.{server['id']}.LDM"
-                    await system.request(subject, json.dumps({"cid": cid}).encode(), timeout=2)
+                subject = f"$SYS.REQ.SERVER.{server_id(monitoring)}.LDM"
+                await system.request(subject, json.dumps({"cid": cid}).encode(), timeout=2)
 
             async def one_left() -> bool:
                 found = [cid for _, port in nodes for cid in connections(port, "duck")]

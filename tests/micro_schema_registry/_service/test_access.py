@@ -16,8 +16,9 @@ import pytest
 from nats.aio.client import Client
 from tests.micro.certificates import write_certificates
 from tests.micro_schema_registry.conftest import running
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
+from tests.micro_schema_registry.jetstream import JetStreamServer
 
+from micro.testing import free_port
 from micro_schema_registry import (
     NatsRegistryClient,
     RegistryConnectionError,

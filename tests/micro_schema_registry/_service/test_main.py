@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port, single
+from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
+from micro.testing import free_port
 from micro_schema_registry import (
     EmbeddedRegistry,
     NatsRegistryClient,

@@ -13,8 +13,9 @@ import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.apicurio import server_process
 from tests.micro_schema_registry.conftest import running
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port
+from tests.micro_schema_registry.jetstream import JetStreamServer
 
+from micro.testing import free_port
 from micro_schema_registry import (
     CacheOptions,
     NatsRegistryClient,

@@ -11,9 +11,10 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from tests.micro_schema_registry.conftest import running
-from tests.micro_schema_registry.jetstream import JetStreamServer, free_port, single
+from tests.micro_schema_registry.jetstream import JetStreamServer, single
 
 import micro
+from micro.testing import free_port
 from micro_schema_registry import (
     CacheOptions,
     EmbeddedRegistry,
@@ -230,7 +231,9 @@ async def test_unreadable_stored_data_is_503_without_its_text_and_is_logged(
     await register(ask, "user", USER)
     await ask("rules.set", rule="VALIDITY", config="FULL")
     stored = await nc.jetstream().key_value(bucket)
-    keys = {key.partition(".")[0]: key for key in await stored.keys()}
+    info = await nc.jetstream().stream_info(f"KV_{bucket}", subjects_filter=">")
+    assert info.state.subjects is not None
+    keys = {subject.split(".")[2]: subject.split(".", 2)[2] for subject in info.state.subjects}
     revision = await stored.put(keys[kind], value)
     if kind == "v":  # slots are read only where the head is behind
         await nc.jetstream().purge_stream(f"KV_{bucket}", subject=f"$KV.{bucket}.{keys['h']}")
