@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Tests at once. They wait for servers half of the time, so that three are quickest on two cores.
+WORKERS ?= 3
 
 .PHONY: help run test test-all test-others test-others-quick test-units test-units-quick check format docs bench soak clean native test-native native-fuzz native-miri
 help: ## show this list
@@ -40,8 +42,8 @@ format: $(VENV)/dev ## rewrite the sources in the project's format, and the samp
 	$(BIN)/python .ci/samples.py
 
 test: check $(VENV)/docs ## everything: check, then the tests on real servers, those of the framework on both transport paths
-	MICRO_NATIVE=0 $(BIN)/pytest -n 2
-	MICRO_NATIVE=0 MICRO_TRANSPORT=public $(BIN)/pytest -n 2 tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
+	MICRO_NATIVE=0 $(BIN)/pytest -n $(WORKERS)
+	MICRO_NATIVE=0 MICRO_TRANSPORT=public $(BIN)/pytest -n $(WORKERS) tests/micro tests/runtime --ignore tests/micro/cli --ignore tests/micro/dashboard \
 	  --ignore tests/micro/_endpoint/test_task_pool.py --ignore tests/micro/_wire/test_fast_transport.py # these take both paths
 
 NATIVE := $(shell find native -name '*.rs' -o -name '*.toml' -o -name Cargo.lock | grep -v /target/)
