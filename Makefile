@@ -106,7 +106,7 @@ soak: $(VENV)/dev ## departures that lose nothing, five times; random faults und
 	$(BIN)/python -m tests.micro_etcd.soak --seconds 300
 
 docs: $(VENV)/docs ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
 clean: ## remove the environment and every build product
-	rm -rf $(VENV) benchmarks/.build benchmarks/peers/node_modules build dist site .pytest_cache .mypy_cache .ruff_cache .coverage native/target native/fuzz/target
+	rm -rf $(VENV) benchmarks/.build benchmarks/peers/node_modules build dist site .pytest_cache .mypy_cache .ruff_cache .cache .coverage native/target native/fuzz/target
