@@ -13,11 +13,11 @@ from micro._service.service import Service
 logger = logging.getLogger("micro.run")
 
 MAX_LISTED = 10
-"""Limit on the endpoints of a service that are listed."""
+"""Limit on the endpoints and event handlers of a service that are listed."""
 
 
 def announce(context: Context, *, ending: str) -> None:
-    """Log the server, the services and their endpoints.
+    """Log the server, the services, their endpoints and their event handlers.
 
     Args:
         context: The context, after its setup.
@@ -35,17 +35,13 @@ def announce(context: Context, *, ending: str) -> None:
 def _announce_service(service: Service, place: str) -> None:
     info = service.info()
     fields = {"service": info.name, "version": info.version, "instance": info.id}
-    count = len(info.endpoints)
-    logger.info(
-        "service %s %s on %s: %d %s",
-        info.name,
-        info.version,
-        place,
-        count,
-        "endpoint" if count == 1 else "endpoints",
-        extra=fields,
-    )
-    listed = info.endpoints[:MAX_LISTED]
+    counts = [_counted(len(info.endpoints), "endpoint")]
+    if info.events:
+        counts.append(_counted(len(info.events), "event handler"))
+    what = ", ".join(counts)
+    logger.info("service %s %s on %s: %s", info.name, info.version, place, what, extra=fields)
+    count = len(info.handlers)
+    listed = info.handlers[:MAX_LISTED]
     width = max((len(endpoint.name) for endpoint in listed), default=0)
     for endpoint in listed:
         logger.info(
@@ -56,6 +52,10 @@ def _announce_service(service: Service, place: str) -> None:
         )
     if count > MAX_LISTED:
         logger.info("  and %d more: micro info %s", count - MAX_LISTED, info.name, extra=fields)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextmanager
