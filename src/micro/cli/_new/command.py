@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
+import shlex
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -58,7 +61,27 @@ def new(
         return
     for path in written:
         typer.echo(f"  {path}")
-    typer.echo(f"\nNext: cd {target}, and read README.md; `pytest` runs the tests", err=True)
+    typer.echo("\nNext:", err=True)
+    for command in _next_commands(target):
+        typer.echo(f"  {command}", err=True)
+
+
+def _next_commands(target: Path) -> list[str]:
+    """Return the commands that run the tests of a new project."""
+    commands = [f"cd {shlex.quote(str(target))}"]
+    origin = _origin()
+    if origin is not None:
+        commands.append(f"pip wheel --no-deps --wheel-dir wheels {shlex.quote(origin)}")
+    return [*commands, "pip install --find-links wheels -e '.[test]'", "pytest"]
+
+
+def _origin() -> str | None:
+    """Return the address that natsmicro was installed from; None if from a package index."""
+    try:
+        direct = distribution("natsmicro").read_text("direct_url.json")  # PEP 610
+    except PackageNotFoundError:
+        return None
+    return None if direct is None else str(json.loads(direct)["url"])
 
 
 def _write(source: Traversable, target: Path, values: dict[str, str]) -> list[Path]:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from micro import __version__
 from micro.cli._app import app
 
+ROOT = Path(__file__).parents[4]
+
 
 def make(*arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, ["new", *arguments])
@@ -77,6 +79,29 @@ def test_its_image_runs_a_command_that_exists(project: Path) -> None:
     module = project / "src" / target.partition(":")[0].replace(".", os.sep)
     assert module.with_suffix(".py").is_file()
     assert {flag for flag in flags if flag.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("of", ["a project", "the repository"])
+def test_an_image_passes_the_linter_of_images(project: Path, of: str) -> None:
+    image = (project if of == "a project" else ROOT / "k8s") / "Dockerfile"
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run(
+        [linter, "--no-color", image], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_next_commands_install_natsmicro_from_where_it_came(tmp_path: Path) -> None:
+    code, output = make("shop", "--folder", str(tmp_path / "a folder"))
+
+    assert code == 0
+    assert output.endswith(
+        f"\nNext:\n  cd '{tmp_path}/a folder'\n"
+        f"  pip wheel --no-deps --wheel-dir wheels file://{ROOT}\n"
+        "  pip install --find-links wheels -e '.[test]'\n"
+        "  pytest\n"
+    )
 
 
 @pytest.mark.parametrize(
