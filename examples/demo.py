@@ -110,11 +110,12 @@ async def dashboard(url: str) -> AsyncIterator[str]:
 
 def print_trials(page: str, url: str) -> None:
     command = os.path.relpath(Path(sys.executable).with_name("micro"))
-    to = "" if url in (os.environ.get("NATS_URL"), DEFAULT_URL) else f" --server {url}"
     print(f"\nDashboard: {page}")
     print("Try in another terminal, in this folder:")
+    if url != DEFAULT_URL:
+        print(f"  export NATS_URL={url}")
     for arguments, comment in TRIALS:
-        print(f"  {f'{command} {arguments}{to}':<45} # {comment}")
+        print(f"  {f'{command} {arguments}':<45} # {comment}")
     print("Ctrl-C stops.", flush=True)
 
 

@@ -44,9 +44,9 @@ async def setup(ctx: micro.Context) -> None:
     await service.add_consumer(
         "mail",
         mail,
-        stream="ORDERS",
+        stream="NEW_ORDERS",
         subjects="orders.new",
-        ensure_stream={"subjects": ["orders.>"]},
+        ensure_stream=True,
         max_deliver=5,
         backoff=[0.1, 1, 10],
         dead_letter="dead.mail",

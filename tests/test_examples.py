@@ -367,7 +367,6 @@ def test_tests_of_handlers() -> None:
             "test_shop.py",
         ],
         cwd=EXAMPLES,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
         capture_output=True,
         text=True,
         check=False,
@@ -380,7 +379,6 @@ def test_shop_passes_its_own_tests_and_is_small() -> None:
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "shop"],
         cwd=EXAMPLES,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""The shop on a real server: `PYTHONPATH=examples pytest examples/shop`."""
+"""The shop on a real server: `pytest shop` in the folder `examples`."""
 
 import pytest
 from shop.api import Order
