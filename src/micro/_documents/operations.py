@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from micro._errors import ConfigError
 from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA
 from micro._protocol.models import EndpointInfo, ServiceInfo
+from micro._protocol.subjects import version_order
 
 
 class Payload(NamedTuple):
@@ -67,12 +67,8 @@ def operations_of(info: ServiceInfo) -> list[Operation]:
 
 def newest(infos: Iterable[ServiceInfo]) -> ServiceInfo:
     """Return the instance of the newest version, of several the one with the least id."""
-    return max(sorted(infos, key=lambda each: each.id, reverse=True), key=_version)
-
-
-def _version(info: ServiceInfo) -> tuple[Any, ...]:
-    numbers, dash, rest = info.version.partition("+")[0].partition("-")
-    return [int(part[:18]) for part in re.findall(r"[0-9]+", numbers)], not dash, rest
+    by_id = sorted(infos, key=lambda each: each.id, reverse=True)
+    return max(by_id, key=lambda each: version_order(each.version))
 
 
 def _operation(endpoint: EndpointInfo) -> Operation:

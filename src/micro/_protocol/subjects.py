@@ -114,6 +114,13 @@ def check_version(version: object) -> str:
     return version
 
 
+def version_order(version: str) -> tuple[Any, ...]:
+    """Return a key that orders versions, also unusual ones; a pre-release precedes its release."""
+    numbers, dash, rest = version.partition("+")[0].partition("-")
+    parts = (part[:18] for part in numbers.split("."))
+    return [int(part) if part.isdecimal() else 0 for part in parts], not dash, rest
+
+
 def check_subject(subject: object, *, allow_wildcards: bool = False) -> str:
     """Return a checked subject for an endpoint.
 

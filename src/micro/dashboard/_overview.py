@@ -13,10 +13,10 @@ from typing import Any
 from micro._client.rates import Part, Rate, Row, bounded, rate_between, shortened, total_rate
 from micro._protocol.adr32 import format_time
 from micro._protocol.models import EndpointStats, ServiceInfo, ServiceStats
+from micro._protocol.subjects import version_order
 
 SUMMED = ("in_flight", "queued", "rejected", "expired")
 QUANTILES = ("p50_ns", "p95_ns", "p99_ns")
-MAX_DIGITS = 18
 STEP = 200
 """Instances in one step of an overview."""
 
@@ -74,14 +74,15 @@ def _service(
         if number % STEP == STEP - 1:
             yield
     # The newest version describes the service.
-    infos = sorted((look.infos[key] for key in keys if key in look.infos), key=_by_version)
+    infos = [look.infos[key] for key in keys if key in look.infos]
+    infos.sort(key=lambda info: version_order(info.version))
     yield
     newest = infos[-1] if infos else None
     return {
         "name": name,
         "description": "" if newest is None else newest.description,
         "metadata": {} if newest is None else newest.own_metadata,
-        "versions": sorted({one["version"] for one in instances}, key=_version),
+        "versions": sorted({one["version"] for one in instances}, key=version_order),
         "instances": instances,
         "endpoints": (yield from _endpoints(keys, infos, look, before)),
     }
@@ -163,14 +164,3 @@ def _plain(rate: Rate | None) -> dict[str, float | None]:
         "requests_per_second": None if rate is None else round(rate.requests, 2),
         "errors_per_second": None if rate is None else round(rate.errors, 2),
     }
-
-
-def _by_version(info: ServiceInfo) -> tuple[Any, ...]:
-    return _version(info.version)
-
-
-def _version(text: str) -> tuple[Any, ...]:
-    """Order versions by their numbers; a pre-release comes before its release."""
-    numbers, dash, rest = text.partition("+")[0].partition("-")
-    parts = [part[:MAX_DIGITS] for part in numbers.split(".")]
-    return [int(part) if part.isdecimal() else 0 for part in parts], not dash, rest
