@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from micro._connection.secrets import Function, Given, Source, check_given, shown
+from micro._connection.secrets import Function, Given, Source, shown
 from micro._errors import ConfigError
 
 # The block of a value that nsc or nk decorates with lines of dashes, as Go reads it.
@@ -45,8 +45,6 @@ class UserPassword(Credentials):
     kind = "user and password"
 
     def __init__(self, user: str | Function, password: Given) -> None:
-        for value, what in ((user, "user"), (password, "password")):
-            check_given(value, what)
         self.user = Source(user, "user")
         self.password = Source(password, "password")
 
@@ -65,7 +63,6 @@ class Token(Credentials):
     kind = "token"
 
     def __init__(self, value: Given) -> None:
-        check_given(value, "token")
         self.value = Source(value, "token")
 
     def check(self) -> None:
@@ -82,7 +79,6 @@ class Creds(Credentials):
     kind = "credentials file"
 
     def __init__(self, value: Given) -> None:
-        check_given(value, self.kind)
         self._source = Source(value, self.kind)
 
     def check(self) -> None:
@@ -114,8 +110,7 @@ class Nkey(Credentials):
     """The seed of a user nkey, with or without the lines of dashes around it."""
 
     def __init__(self, value: Given) -> None:
-        check_given(value, "nkey seed")
-        is_file = Source(value, "").path is not None
+        is_file = Source(value, "nkey seed").path is not None
         self.kind = "nkey file" if is_file else "nkey seed"  # type: ignore[misc]  # of this instance
         self._source = Source(value, self.kind)
 
@@ -142,8 +137,6 @@ class UserJwt(Credentials):
     kind = "JWT"
 
     def __init__(self, token: Given, seed: Given) -> None:
-        for value, what in ((token, "user JWT"), (seed, "nkey seed of the JWT")):
-            check_given(value, what)
         self._token = Source(token, "user JWT")
         self._seed = Source(seed, "nkey seed of the JWT")
 

@@ -36,9 +36,13 @@ class FirstConnection:
 
     nats-py repeats its attempts after any error. Here a refusal ends the attempt, and so does an
     absent server without `retry`.
+
+    Attributes:
+        made: Whether the client has connected.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.made = False
         self._settings = settings
         self._errors: list[BaseException] = []
         self._hopeless = asyncio.Event()
@@ -106,6 +110,7 @@ class FirstConnection:
         if nc.is_closed:  # by an error of the server that came after it accepted the client
             self._errors += [] if nc.last_error is None else [nc.last_error]
             raise ConnectError(self._reason())
+        self.made = True
         if nc.connected_url is not None:
             keywords["reconnect_to_server_handler"].used(nc.connected_url.netloc)
 

@@ -119,10 +119,35 @@ class ManagedConnection:
         self, client: NatsClient, settings: Settings, servers: Sequence[str] | None = None
     ) -> None:
         transports.install(client, settings)
-        events = _Events(self, client, FirstConnection(settings))
-        await events.first.make(client, events.callbacks(), servers)
-        events.connected = True
+        first = FirstConnection(settings)
+        await first.make(client, self._callbacks_of(client, first), servers)
         self._note_server(client)
+
+    def _callbacks_of(
+        self, client: NatsClient, first: FirstConnection
+    ) -> dict[str, Callable[..., Awaitable[None]]]:
+        """Return the callbacks of a client; short, because nats-py awaits them where it reads."""
+
+        def of(event: Callable[[NatsClient], None]) -> Callable[[], Awaitable[None]]:
+            async def call() -> None:
+                event(client)
+
+            return call
+
+        async def on_error(error: Exception) -> None:
+            (self.error if first.made else first.failed)(error)
+
+        async def on_closed() -> None:
+            if first.made:
+                self._closed(client)
+
+        return {
+            "error_cb": on_error,
+            "disconnected_cb": of(self._disconnected),
+            "reconnected_cb": of(self._reconnected),
+            "closed_cb": on_closed,
+            "lame_duck_mode_cb": of(self._lame_duck),
+        }
 
     def _note_server(self, client: NatsClient) -> None:
         url = client.connected_url
@@ -143,7 +168,7 @@ class ManagedConnection:
             if self._replacing:
                 continue
             if client.is_closed:
-                self.closed(client)  # without an event: closed while it was taken over
+                self._closed(client)  # without an event: closed while it was taken over
             elif (reason := nats_py.abandonment(client)) is not None:
                 logger.error("nats-py has stopped reconnecting: %s", reason)
                 await _shut(client)
@@ -174,14 +199,14 @@ class ManagedConnection:
         self._log.log(logging.WARNING, kind_of(reason), "connection: %s", reason)
         self._callbacks.call("error", error)
 
-    def disconnected(self, client: NatsClient) -> None:
+    def _disconnected(self, client: NatsClient) -> None:
         """Pass on that the connection is lost."""
         if client is self._client:
             if not self._closing:
                 logger.warning("disconnected from the server")
             self._callbacks.call("disconnected")
 
-    def reconnected(self, client: NatsClient) -> None:
+    def _reconnected(self, client: NatsClient) -> None:
         """Pass on that the connection is back; services return to it from another server."""
         if client is self._client:
             self._note_server(client)
@@ -190,7 +215,7 @@ class ManagedConnection:
             if self._bridge is not None:
                 self._spawn(self._return(self._bridge))
 
-    def closed(self, client: NatsClient) -> None:
+    def _closed(self, client: NatsClient) -> None:
         """Replace a connection that nats-py closed, unless its attempts are limited."""
         if client is not self._client or self._settings is None or self._replacing:
             return
@@ -206,7 +231,7 @@ class ManagedConnection:
             self._callbacks.call("closed")
             self._lost(ConnectError(f"the connection is closed for good: {reason}"))
 
-    def lame_duck(self, client: NatsClient) -> None:
+    def _lame_duck(self, client: NatsClient) -> None:
         """Leave a server that has announced its shutdown."""
         if client is self._client and self._bridge is None and not self._closing:
             self._spawn(self._evacuate())
@@ -239,7 +264,7 @@ class ManagedConnection:
                 state_of(self._client).successor = client
                 self._settings, self._client = settings, client
                 self._replacing = False
-                self.reconnected(client)
+                self._reconnected(client)
                 return
 
     async def _evacuate(self) -> None:
@@ -290,43 +315,3 @@ async def _shut(client: NatsClient) -> None:
     # nats-py raises these after a lost connection, AssertionError before the first attempt.
     except (OSError, TypeError, AssertionError) as error:
         logger.debug("close: %s", error)
-
-
-class _Events:
-    """The callbacks of one client; short, because nats-py awaits them where it reads."""
-
-    def __init__(
-        self, connection: ManagedConnection, client: NatsClient, first: FirstConnection
-    ) -> None:
-        self.first = first
-        self.connected = False
-        self._connection = connection
-        self._client = client
-
-    def callbacks(self) -> dict[str, Callable[..., Awaitable[None]]]:
-        return {
-            "error_cb": self.on_error,
-            "disconnected_cb": self.on_disconnected,
-            "reconnected_cb": self.on_reconnected,
-            "closed_cb": self.on_closed,
-            "lame_duck_mode_cb": self.on_lame_duck,
-        }
-
-    async def on_error(self, error: Exception) -> None:
-        if self.connected:
-            self._connection.error(error)
-        else:
-            self.first.failed(error)
-
-    async def on_disconnected(self) -> None:
-        self._connection.disconnected(self._client)
-
-    async def on_reconnected(self) -> None:
-        self._connection.reconnected(self._client)
-
-    async def on_closed(self) -> None:
-        if self.connected:
-            self._connection.closed(self._client)
-
-    async def on_lame_duck(self) -> None:
-        self._connection.lame_duck(self._client)

@@ -46,9 +46,17 @@ class Source:
     Args:
         given: The origin.
         what: The name of the secret, for messages.
+
+    Raises:
+        ConfigError: It is not a text, a path or a function.
     """
 
     def __init__(self, given: Given, what: str) -> None:
+        if not isinstance(given, str | os.PathLike) and not callable(given):
+            raise ConfigError(
+                f"invalid {what} of type {type(given).__name__!r}: "
+                "expected a text, a path or a function that returns a text"
+            )
         self.what = what
         self._given = Secret(given) if isinstance(given, str) else given
 
@@ -92,19 +100,6 @@ class Source:
 
 def _kind(error: BaseException) -> str:
     return type(error).__name__
-
-
-def check_given(given: object, what: str) -> None:
-    """Check that a secret is given in one of the supported ways.
-
-    Raises:
-        ConfigError: It is not a text, a path or a function.
-    """
-    if not isinstance(given, str | os.PathLike) and not callable(given):
-        raise ConfigError(
-            f"invalid {what} of type {type(given).__name__!r}: "
-            "expected a text, a path or a function that returns a text"
-        )
 
 
 def shown(text: object) -> str:

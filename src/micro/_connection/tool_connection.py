@@ -37,7 +37,6 @@ class ToolConnection:
         self.complaints: deque[str] = deque(maxlen=MAX_COMPLAINTS)
         self._settings = settings
         self._first = FirstConnection(settings)
-        self._made = False
         self._closed = asyncio.Event()
         self._last_error = ""
 
@@ -49,7 +48,6 @@ class ToolConnection:
         """
         transports.install(self.nc, self._settings)
         await self._first.make(self.nc, {"error_cb": self._note, "closed_cb": self._end})
-        self._made = True
 
     async def keep(self) -> None:
         """Connect, and close when this is cancelled; never returns normally.
@@ -79,18 +77,18 @@ class ToolConnection:
 
     def problem(self) -> str | None:
         """Return why no service can be seen, None if the connection works."""
-        if self._made and self.nc.is_connected:
+        if self._first.made and self.nc.is_connected:
             return None
         servers = ", ".join(self._settings.servers)
         reason = f": {self._last_error}" if self._last_error else ""
-        if not self._made:
+        if not self._first.made:
             return f"No NATS server at {servers} yet{reason}"
         return f"The connection to {servers} is lost; reconnecting{reason}"
 
     def describe(self) -> dict[str, Any]:
         """Return the state, the URL without credentials, and the version of the server."""
-        url = self.nc.connected_url if self._made else None
-        version = self.nc.connected_server_version if self._made else None
+        url = self.nc.connected_url if self._first.made else None
+        version = self.nc.connected_server_version if self._first.made else None
         return {
             "connected": self.problem() is None,
             "url": self._settings.servers[0] if url is None else f"{url.scheme}://{_address(url)}",
@@ -110,7 +108,7 @@ class ToolConnection:
 
     async def _note(self, error: Exception) -> None:
         self._last_error = error_text(error)
-        if self._made:
+        if self._first.made:
             self.complaints.append(self._last_error)
             logger.debug("connection: %s", self._last_error)
         else:
