@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,11 +12,6 @@ from micro._errors import ConfigError, InvalidAnswerError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import CONTENT_TYPE, JSON, Codec
 from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of
-
-MAX_KEPT = 1024
-"""Types whose decoders are kept; programs have fewer."""
-
-_readers: dict[Any, Reader] = {}
 
 
 def encode(value: Any, codec: Codec | None = None) -> bytes:
@@ -91,18 +87,13 @@ def reader_of(returns: Any, codec: Codec | None) -> Reader:
     Raises:
         ConfigError: pydantic, or the codec, does not know the type.
     """
-    key = returns, codec
     try:
-        reader = _readers.get(key)
-    except TypeError:  # an annotation that cannot be hashed
         return _reader(returns, codec)
-    if reader is None:
-        if len(_readers) >= MAX_KEPT:
-            _readers.clear()
-        reader = _readers[key] = _reader(returns, codec)
-    return reader
+    except TypeError:  # an annotation that cannot be hashed
+        return _reader.__wrapped__(returns, codec)
 
 
+@lru_cache(maxsize=1024)
 def _reader(returns: Any, codec: Codec | None) -> Reader:
     return Reader(None if returns is None else decoder_of(returns, codec))
 
