@@ -75,7 +75,7 @@ class CaptureCheck:
                 )
 
 
-async def capturing_stream(nc: NatsClient, subject: str) -> str | None:
+async def capturing_stream(nc: NatsClient, subject: str, timeout: float = TIMEOUT) -> str | None:
     """Return the name of a stream that captures a subject, None if there is none.
 
     Raises:
@@ -83,6 +83,6 @@ async def capturing_stream(nc: NatsClient, subject: str) -> str | None:
         ValueError: The answer is not readable.
     """
     query = json.dumps({"subject": subject}).encode()
-    answer = await requester_of(nc).request(STREAM_NAMES, query, None, TIMEOUT)
+    answer = await requester_of(nc).request(STREAM_NAMES, query, None, timeout)
     streams = json.loads(answer.data).get("streams")
     return str(streams[0]) if streams else None

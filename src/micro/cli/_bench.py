@@ -143,41 +143,32 @@ def bench(  # noqa: PLR0913 - flags of a command
       micro bench echo echo --json
     """
     payload = read_payload(data)
-    work = _bench(connection, service, endpoint, payload, concurrency, duration, as_json)
-    execute(work, as_json=as_json)
 
+    async def work() -> None:
+        console = make_console()
+        async with ToolConnection(connection.settings()) as link:
+            client = connection.client(link.nc)
+            subject = await look_up(link, service, endpoint, connection)
+            run = Bench(client, subject, payload, connection.limit)
+            live = Live(_table(run.result()), console=console, auto_refresh=False)
+            shown = console.is_terminal and not as_json
+            with live if shown else nullcontext():
+                try:
+                    async with asyncio.TaskGroup() as callers:
+                        until = time.perf_counter() + duration
+                        for _ in range(concurrency):
+                            callers.create_task(run.call(until))
+                        while shown and time.perf_counter() < until:
+                            await asyncio.sleep(REFRESH)
+                            live.update(_table(run.result()), refresh=True)
+                except ExceptionGroup as group:
+                    raise group.exceptions[0] from None  # all callers fail alike
+        if as_json:
+            print_json(run.result())
+        elif not shown:
+            console.print(_table(run.result()))
 
-async def _bench(  # noqa: PLR0913 - the arguments of the command
-    connection: Discovery,
-    service: str,
-    endpoint: str,
-    payload: bytes,
-    concurrency: int,
-    duration: float,
-    as_json: bool,
-) -> None:
-    console = make_console()
-    async with ToolConnection(connection.settings()) as link:
-        client = connection.client(link.nc)
-        subject = await look_up(link, service, endpoint, connection)
-        run = Bench(client, subject, payload, connection.limit)
-        live = Live(_table(run.result()), console=console, auto_refresh=False)
-        shown = console.is_terminal and not as_json
-        with live if shown else nullcontext():
-            try:
-                async with asyncio.TaskGroup() as callers:
-                    until = time.perf_counter() + duration
-                    for _ in range(concurrency):
-                        callers.create_task(run.call(until))
-                    while shown and time.perf_counter() < until:
-                        await asyncio.sleep(REFRESH)
-                        live.update(_table(run.result()), refresh=True)
-            except ExceptionGroup as group:
-                raise group.exceptions[0] from None  # all callers fail alike
-    if as_json:
-        print_json(run.result())
-    elif not shown:
-        console.print(_table(run.result()))
+    execute(work(), as_json=as_json)
 
 
 def _table(result: dict[str, Any]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -17,6 +16,7 @@ from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
 from micro._native import choice
+from micro._service.captures import capturing_stream
 from micro._service.service import Service, add_service
 from micro._wire import nats_py, permissions
 from micro._wire.fence import fence
@@ -282,14 +282,12 @@ async def _captured(
 ) -> AsyncIterator[Finding]:
     """Yield a warning for each subject that a stream captures; none without JetStream."""
     for subject in subjects:
-        query = json.dumps({"subject": subject}).encode()
         try:
-            answer = await link.nc.request("$JS.API.STREAM.NAMES", query, timeout=timeout)
-            streams = json.loads(answer.data).get("streams") or []
+            stream = await capturing_stream(link.nc, subject, timeout)
         except (nats.errors.Error, ValueError):
             return
-        if streams:
-            detail = f"stream {streams[0]!r} captures {subject!r}: callers get a PubAck"
+        if stream is not None:
+            detail = f"stream {stream!r} captures {subject!r}: callers get a PubAck"
             fix = "take the subject out of the stream, or give the endpoint another one"
             yield Finding("stream", Status.warning, detail, fix)
 
