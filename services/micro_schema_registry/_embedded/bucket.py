@@ -41,7 +41,14 @@ _NO_PEERS = 10005
 _NOT_CLUSTERED = 10074
 _NOT_ENABLED = {10039, 10076}
 _FILLERS = 5000
+
+
+class _UnappliedError(Error):
+    """A write was refused, and yet the key has no value: an earlier write is not applied yet."""
+
+
 _TRANSIENT = (
+    _UnappliedError,
     NatsTimeoutError,
     NoRespondersError,
     NoStreamResponseError,
@@ -123,56 +130,45 @@ class Bucket:
         might write too therefore needs a unique part.
         """
 
-        async def attempt() -> tuple[Stored, bool] | None:
+        async def attempt() -> tuple[Stored, bool]:
             revision = await self._put(key, value, 0)
             if revision is not None:
                 return Stored(key, value, revision), True
             stored = await self._last(key)
-            # Refused but absent: the earlier write is not applied yet, or was given up.
-            return None if stored is None else (stored, stored.value == value)
+            if stored is None:
+                raise _UnappliedError
+            return stored, stored.value == value
 
         return await self._answered(attempt)
 
     async def replace(self, key: str, value: bytes, revision: int) -> int | None:
         """Write a key whose revision is `revision` (0: none); return the new one, None on loss."""
-
-        async def attempt() -> tuple[int | None]:
-            return (await self._put(key, value, revision),)
-
-        return (await self._answered(attempt))[0]
+        return await self._answered(lambda: self._put(key, value, revision))
 
     async def get(self, key: str) -> Stored | None:
         """Return the last value of a key, as the leader knows it."""
-
-        async def attempt() -> tuple[Stored | None]:
-            return (await self._last(key),)
-
-        return (await self._answered(attempt))[0]
+        return await self._answered(lambda: self._last(key))
 
     async def find(self, key: str) -> Stored | None:
         """Return the value of a key that is created once and never changed."""
 
-        async def attempt() -> tuple[Stored | None]:
-            return (await self._copy(subject=self._prefix + key) or await self._last(key),)
+        async def attempt() -> Stored | None:
+            return await self._copy(subject=self._prefix + key) or await self._last(key)
 
-        return (await self._answered(attempt))[0]
+        return await self._answered(attempt)
 
     async def at(self, revision: int) -> Stored | None:
         """Return the value written at a revision; contents and changes are always there."""
 
-        async def attempt() -> tuple[Stored | None]:
-            return (await self._copy(seq=revision) or await self._read(seq=revision),)
+        async def attempt() -> Stored | None:
+            return await self._copy(seq=revision) or await self._read(seq=revision)
 
-        return (await self._answered(attempt))[0]
+        return await self._answered(attempt)
 
     async def following(self, pattern: str, revision: int) -> Stored | None:
         """Return the oldest last value of the keys that match, written after a revision."""
-
-        async def attempt() -> tuple[Stored | None]:
-            subject = self._prefix + pattern
-            return (await self._read(seq=revision + 1, next_by_subj=subject),)
-
-        return (await self._answered(attempt))[0]
+        subject = self._prefix + pattern
+        return await self._answered(lambda: self._read(seq=revision + 1, next_by_subj=subject))
 
     async def scan(self, pattern: str) -> AsyncIterator[Stored]:
         """Yield the last values of all matching keys, oldest first; a change may repeat one."""
@@ -186,11 +182,7 @@ class Bucket:
         while (missing := revision - (await self.span()).last) > 0:
             for _ in range(min(missing, _FILLERS) - 1):  # history 1: each replaces the one before
                 await self._nc.publish(self._prefix + key)
-
-            async def attempt() -> tuple[int]:
-                return ((await self._js.publish(self._prefix + key)).seq,)
-
-            await self._answered(attempt)
+            await self._answered(lambda: self._js.publish(self._prefix + key))
         return (await self.span()).last
 
     async def span(self) -> Span:
@@ -250,20 +242,17 @@ class Bucket:
     def _stored(self, subject: str | None, value: bytes | None, revision: int | None) -> Stored:
         return Stored((subject or "").removeprefix(self._prefix), value or b"", revision or 0)
 
-    async def _answered(self, attempt: Callable[[], Awaitable[T | None]]) -> T:
-        """Repeat `attempt` until it returns something other than None."""
+    async def _answered(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `attempt` until it returns, or fails for good."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         waits = pauses(0.005, 0.5)
         while True:
-            failure: Error | None = None
             patience = self._timeout
             try:
                 if not self._is_open:
                     await self._open()
-                result = await attempt()
-                if result is not None:
-                    return result
+                return await attempt()
             except Error as error:
                 failure = await self._cause(error)
                 if not _is_transient(failure):
@@ -347,8 +336,8 @@ def _is_without_jetstream(error: Error) -> bool:
     return error.err_code is None or error.err_code in _NOT_ENABLED
 
 
-def _reason(failure: Error | None) -> str:
-    if failure is None:
+def _reason(failure: Error) -> str:
+    if isinstance(failure, _UnappliedError):
         return "a write that came first was not applied in time"
     if isinstance(failure, NatsTimeoutError):
         return "no answer in time"
