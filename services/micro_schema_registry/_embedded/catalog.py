@@ -16,7 +16,6 @@ from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._embedded.listing import Summary
 from micro_schema_registry._embedded.store import Store
 from micro_schema_registry._errors import (
-    ClosedError,
     InvalidArgumentError,
     Problem,
     RequestRefusedError,
@@ -39,22 +38,17 @@ from micro_schema_registry._model.models import (
     content_hash,
     schema_text,
 )
+from micro_schema_registry._model.registry_client import RegistryClient
 
 T = TypeVar("T")
 
 
-class StoreCatalog:
+class StoreCatalog(RegistryClient):
     """Everything but registration and content."""
 
     def __init__(self, store: Store, group_id: str) -> None:
+        super().__init__(group_id)
         self._store = store
-        self._group_id = check_id("group_id", group_id)
-        self._closed = False
-
-    @property
-    def group_id(self) -> str:
-        """The group of every call that names none."""
-        return self._group_id
 
     async def list_groups(self, *, offset: int = 0, limit: int = 20) -> Page[str]:
         """Return the ids of groups that hold an artifact or a rule."""
@@ -261,14 +255,6 @@ class StoreCatalog:
         if everywhere and artifact_id is not None:
             raise InvalidArgumentError("a rule is for one artifact or everywhere, not both")
         return None if everywhere else group
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError
-
-    def _group(self, group_id: str | None) -> str:
-        self._check_open()
-        return self._group_id if group_id is None else check_id("group_id", group_id)
 
     def _artifact(self, artifact_id: str, group_id: str | None) -> Artifact:
         return Artifact(self._group(group_id), check_id("artifact_id", artifact_id))

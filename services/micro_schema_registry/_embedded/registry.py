@@ -1,7 +1,6 @@
 """A schema registry that needs only NATS: contents and versions in one JetStream KV bucket."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Self
 
 from nats.aio.client import Client
 
@@ -74,16 +73,6 @@ class EmbeddedRegistry(StoreCatalog):
         if wanted.state == "DISABLED":
             raise SchemaNotFoundError(*artifact, version=version, problem=_DISABLED)
         return _cached(await self._store.contents.known(wanted.content_id), head, wanted)
-
-    async def get_schema_by_global_id(self, global_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema of a version by its global id."""
-        schema: dict[str, object] = (await self.get_content("globalId", global_id)).schema
-        return schema
-
-    async def get_schema_by_content_id(self, content_id: int) -> dict[str, object]:
-        """Return the parsed, read-only schema by the id of its content."""
-        schema: dict[str, object] = (await self.get_content("contentId", content_id)).schema
-        return schema
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
         """Return text, parsed form and type by an immutable id."""
@@ -218,17 +207,6 @@ class EmbeddedRegistry(StoreCatalog):
         if not is_possible_id(up_to):
             raise InvalidArgumentError(f"invalid id {up_to!r}: expected 1 to 2^63-1")
         return await self._store.bucket.skip(SKIP_KEY, up_to)
-
-    async def aclose(self) -> None:
-        """Refuse further calls; the NATS connection stays open. May be called twice."""
-        self._closed = True
-
-    async def __aenter__(self) -> Self:
-        self._check_open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def _by_global_id(self, global_id: int) -> StoredContent | None:
         stored = await self._store.bucket.at(global_id)

@@ -1,13 +1,11 @@
 """The client of the registry service over NATS."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
 
 from nats.aio.client import Client
 
 from micro_schema_registry._caching.cache import Cache
 from micro_schema_registry._errors import (
-    ClosedError,
     InvalidArgumentError,
     Problem,
     RegistryConnectionError,
@@ -37,6 +35,7 @@ from micro_schema_registry._model.models import (
     parse_schema,
     schema_text,
 )
+from micro_schema_registry._model.registry_client import RegistryClient
 from micro_schema_registry._over_nats.caller import ServiceCaller
 from micro_schema_registry._wire import models as wire
 from micro_schema_registry._wire.problems import Question
@@ -48,7 +47,7 @@ _ID_MEMBERS: dict[IdType, str] = {
 }
 
 
-class NatsRegistryClient:
+class NatsRegistryClient(RegistryClient):
     """A client of the registry service; implements `SchemaRegistry`.
 
     The client keeps content by id, which never changes. It asks for names each time; the service
@@ -79,15 +78,9 @@ class NatsRegistryClient:
                 f"invalid timeout {timeout!r} or cache_max_size {cache_max_size!r}: "
                 "expected more than 0"
             )
-        self._group_id = check_id("group_id", group_id)
+        super().__init__(group_id)
         self._caller = ServiceCaller(nc, prefix, timeout)
         self._contents = Cache[tuple[IdType, int | str], SchemaContent](cache_max_size)
-        self._closed = False
-
-    @property
-    def group_id(self) -> str:
-        """The group of every call that names none."""
-        return self._group_id
 
     async def get_schema(
         self, artifact_id: str, *, version: str | None = None, group_id: str | None = None
@@ -95,14 +88,6 @@ class NatsRegistryClient:
         """Return one version of a schema, by default the newest enabled one."""
         query = self._version(artifact_id, version, group_id)
         return self._cached(await self._caller.ask("get", query, wire.SchemaAnswer))
-
-    async def get_schema_by_global_id(self, global_id: int) -> Any:
-        """Return the parsed, read-only schema of a version by its global id."""
-        return (await self.get_content("globalId", global_id)).schema
-
-    async def get_schema_by_content_id(self, content_id: int) -> Any:
-        """Return the parsed, read-only schema by the id of its content."""
-        return (await self.get_content("contentId", content_id)).schema
 
     async def get_content(self, id_type: IdType, value: int | str) -> SchemaContent:
         """Return text, parsed form and type by an immutable id."""
@@ -329,25 +314,6 @@ class NatsRegistryClient:
             problem = Problem(503, title=state.reason)
             raise RegistryConnectionError(self._caller.prefix, problem=problem)
         return RegistryInfo(name=state.name, version=state.version, description=state.backend)
-
-    async def aclose(self) -> None:
-        """Refuse further calls; the connection stays open. May be called twice."""
-        self._closed = True
-
-    async def __aenter__(self) -> Self:
-        self._check_open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError
-
-    def _group(self, group_id: str | None) -> str:
-        self._check_open()
-        return self._group_id if group_id is None else check_id("group_id", group_id)
 
     def _version(
         self, artifact_id: str, version: str | None, group_id: str | None
