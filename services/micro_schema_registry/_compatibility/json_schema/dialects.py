@@ -1,63 +1,16 @@
 """The drafts of JSON Schema: their keywords, and the check of a document with its draft."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
-from jsonschema import validators
 from jsonschema.exceptions import SchemaError
+from jsonschema.validators import validator_for
+from jsonschema_specifications import REGISTRY
 from referencing import Specification
-from referencing.jsonschema import DRAFT4, DRAFT6, DRAFT7, DRAFT201909, DRAFT202012
-
-_DRAFT4_KEYWORDS = frozenset(
-    [
-        "type",
-        "enum",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "pattern",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "minProperties",
-        "maxProperties",
-        "required",
-        "properties",
-        "patternProperties",
-        "additionalProperties",
-        "items",
-        "additionalItems",
-        "dependencies",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "not",
-        "definitions",
-    ]
-)
-_DRAFT6_KEYWORDS = _DRAFT4_KEYWORDS | {"const", "contains", "propertyNames"}
-_DRAFT7_KEYWORDS = _DRAFT6_KEYWORDS | {"if", "then", "else"}
-_DRAFT2019_KEYWORDS = (_DRAFT7_KEYWORDS - {"dependencies"}) | {
-    "dependentRequired",
-    "dependentSchemas",
-    "minContains",
-    "maxContains",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-    "$defs",
-    "$recursiveRef",
-    "contentSchema",
-}
-_DRAFT2020_KEYWORDS = (_DRAFT2019_KEYWORDS - {"additionalItems", "$recursiveRef"}) | {
-    "prefixItems",
-    "$dynamicRef",
-}
+from referencing.jsonschema import specification_with
 
 # Keywords that hold schemas by name.
 MAPS = frozenset(
@@ -67,21 +20,41 @@ MAPS = frozenset(
 
 @dataclass(frozen=True)
 class Dialect:
-    """A draft: its keywords, and the libraries' names for it.
+    """A draft, and the classes of the libraries for it.
 
     Attributes:
+        uri: The name of the draft in `$schema`.
+        rust: The validator of the faster library.
+        id_keyword: The keyword that names a resource.
         whole_is_integer: Whether `1.0` is an integer.
         ref_siblings: Whether keywords beside a `$ref` count.
     """
 
     uri: str
-    keywords: frozenset[str]
-    specification: Specification[Any]
-    python: Any
     rust: Any
     id_keyword: str = "$id"
     whole_is_integer: bool = True
     ref_siblings: bool = False
+
+    @property
+    def specification(self) -> Specification[Any]:
+        """The rules for ids and anchors."""
+        return specification_with(self.uri)
+
+    @cached_property
+    def python(self) -> Any:
+        """The validator with the better messages."""
+        return validator_for({"$schema": self.uri})
+
+    @cached_property
+    def keywords(self) -> frozenset[str]:
+        """The keywords that the meta-schema describes, annotations included."""
+        meta = self.python.META_SCHEMA
+        if "$vocabulary" not in meta:
+            return frozenset(meta["properties"])
+        parts = [uri.replace("/vocab/", "/meta/") for uri in meta["$vocabulary"]]
+        described = [REGISTRY.contents(part).get("properties", ()) for part in parts]
+        return frozenset({"definitions"}.union(*described))
 
     def of_resource(self, raw: dict[str, Any]) -> "Dialect":
         """Return the dialect of an embedded resource, which may name its own."""
@@ -109,54 +82,30 @@ class Dialect:
             raise ValueError(f"not a JSON Schema: {error.message} at {error.json_path}") from error
         raise ValueError(f"not a JSON Schema: the meta-schema {self.uri!r} does not take it")
 
-    @property
+    @cached_property
     def _meta(self) -> Any:
-        return _META[self.uri]
+        return self.rust(self.python.META_SCHEMA)
 
 
 DRAFT_2020 = Dialect(
     "https://json-schema.org/draft/2020-12/schema",
-    _DRAFT2020_KEYWORDS,
-    DRAFT202012,
-    validators.Draft202012Validator,
     jsonschema_rs.Draft202012Validator,
     ref_siblings=True,
 )
 DRAFT_2019 = Dialect(
     "https://json-schema.org/draft/2019-09/schema",
-    _DRAFT2019_KEYWORDS,
-    DRAFT201909,
-    validators.Draft201909Validator,
     jsonschema_rs.Draft201909Validator,
     ref_siblings=True,
 )
-DRAFT_7 = Dialect(
-    "http://json-schema.org/draft-07/schema",
-    _DRAFT7_KEYWORDS,
-    DRAFT7,
-    validators.Draft7Validator,
-    jsonschema_rs.Draft7Validator,
-)
-DRAFT_6 = replace(
-    DRAFT_7,
-    uri="http://json-schema.org/draft-06/schema",
-    keywords=_DRAFT6_KEYWORDS,
-    specification=DRAFT6,
-    python=validators.Draft6Validator,
-    rust=jsonschema_rs.Draft6Validator,
-)
-DRAFT_4 = replace(
-    DRAFT_7,
-    uri="http://json-schema.org/draft-04/schema",
-    keywords=_DRAFT4_KEYWORDS,
-    specification=DRAFT4,
-    python=validators.Draft4Validator,
-    rust=jsonschema_rs.Draft4Validator,
+DRAFT_7 = Dialect("http://json-schema.org/draft-07/schema", jsonschema_rs.Draft7Validator)
+DRAFT_6 = Dialect("http://json-schema.org/draft-06/schema", jsonschema_rs.Draft6Validator)
+DRAFT_4 = Dialect(
+    "http://json-schema.org/draft-04/schema",
+    jsonschema_rs.Draft4Validator,
     id_keyword="id",
     whole_is_integer=False,
 )
 _DIALECTS = (DRAFT_2020, DRAFT_2019, DRAFT_7, DRAFT_6, DRAFT_4)
-_META = {dialect.uri: dialect.rust(dialect.python.META_SCHEMA) for dialect in _DIALECTS}
 
 
 def _uri(name: Any) -> str:
