@@ -10,15 +10,6 @@ from typing import Any, Protocol, cast
 from micro_schema_registry._compatibility.room import with_room
 from micro_schema_registry._errors import Cause
 
-LEVELS = (
-    "NONE",
-    "BACKWARD",
-    "BACKWARD_TRANSITIVE",
-    "FORWARD",
-    "FORWARD_TRANSITIVE",
-    "FULL",
-    "FULL_TRANSITIVE",
-)
 _FORMATS = {
     "AVRO": "micro_schema_registry._compatibility.avro_rules",
     "JSON": "micro_schema_registry._compatibility.json_schema.rules",
