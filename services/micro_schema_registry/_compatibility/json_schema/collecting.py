@@ -2,11 +2,11 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from math import lcm
 from typing import Any, ClassVar
 
 from micro_schema_registry._compatibility.json_schema.facts import (
-    COUNTS,
     TYPE_OF,
     Bound,
     DerivedSchemas,
@@ -20,8 +20,13 @@ from micro_schema_registry._compatibility.json_schema.facts import (
     slices,
 )
 from micro_schema_registry._compatibility.json_schema.narrowing import narrow
-from micro_schema_registry._compatibility.json_schema.nodes import FALSE, Contains, Node
-from micro_schema_registry._compatibility.json_schema.values import exact
+from micro_schema_registry._compatibility.json_schema.nodes import (
+    FALSE,
+    REFERENCES,
+    Contains,
+    Node,
+)
+from micro_schema_registry._compatibility.json_schema.values import BOUNDS, KIND_OF, exact
 
 _MANY = 4  # an `anyOf` of more branches is not split into all combinations of them
 # The keyword that holds where another does not, and what its number is more.
@@ -155,23 +160,20 @@ class _Collector:
     def _names(self, name: str, value: Any) -> None:
         self.facts.names.append((value, True))
 
-    def _target(self, name: str, value: Any) -> None:
+    def _target(self, name: str, value: Any, *, holds: bool = True) -> None:
         if isinstance(value, Node):
-            self._todo.append((value, True))
+            self._todo.append((value, holds))
 
-    def _all(self, name: str, value: Any) -> None:
-        self._todo += [(node, True) for node in value]
+    def _all(self, name: str, value: Any, *, holds: bool = True) -> None:
+        self._todo += [(node, holds) for node in value]
 
-    def _not(self, name: str, value: Any) -> None:
-        self._todo.append((value, False))
-
-    def _any(self, name: str, value: Any) -> None:
+    def _any(self, name: str, value: Any, *, holds: bool = True) -> None:
         if len(value) == 1:
-            self._todo.append((value[0], True))
-        elif self._thorough and len(value) <= _MANY:
+            self._todo.append((value[0], holds))
+        elif holds and self._thorough and len(value) <= _MANY:
             self._choose(_combinations(value))
         else:
-            self._choose([(node, True)] for node in value)
+            self._choose([(node, holds)] for node in value)
 
     def _one(self, name: str, value: Any) -> None:
         if len(value) == 1:
@@ -239,22 +241,6 @@ class _Collector:
         else:
             self._choose([(self._derived.having(name), False)] for name in sorted(value))
 
-    def _not_target(self, name: str, value: Any) -> None:
-        if isinstance(value, Node):
-            self._todo.append((value, False))
-
-    def _not_not(self, name: str, value: Any) -> None:
-        self._todo.append((value, True))
-
-    def _not_all(self, name: str, value: Any) -> None:
-        if len(value) == 1:
-            self._todo.append((value[0], False))
-        else:
-            self._choose([(node, False)] for node in value)
-
-    def _not_any(self, name: str, value: Any) -> None:
-        self._todo += [(node, False) for node in value]
-
     def _not_contains(self, name: str, value: Contains) -> None:
         if value.least == 1 and value.most is None:
             self.facts.items.append(Items((), (value.node, False)))
@@ -262,17 +248,17 @@ class _Collector:
     HOLDS: ClassVar[dict[str, Any]] = {
         "type": _type,
         "enum": _enum,
-        **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _bound),
+        **dict.fromkeys(BOUNDS, _bound),
         "multipleOf": _multiple,
-        **dict.fromkeys([name for pair in COUNTS.values() for name in pair], _count),
+        **dict.fromkeys(KIND_OF, _count),
         "required": _required,
         "uniqueItems": _unique,
         "pattern": _pattern,
         "contains": _contains,
         "propertyNames": _names,
-        **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), _target),
+        **dict.fromkeys(REFERENCES, _target),
         "allOf": _all,
-        "not": _not,
+        "not": partial(_target, holds=False),
         "anyOf": _any,
         "oneOf": _one,
         "dependentRequired": _dependent_required,
@@ -283,10 +269,10 @@ class _Collector:
         "enum": _not_enum,
         "pattern": _not_pattern,
         "required": _not_required,
-        **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), _not_target),
-        "not": _not_not,
-        "allOf": _not_all,
-        "anyOf": _not_any,
+        **dict.fromkeys(REFERENCES, partial(_target, holds=False)),
+        "not": _target,
+        "allOf": partial(_any, holds=False),
+        "anyOf": partial(_all, holds=False),
         "contains": _not_contains,
     }
 

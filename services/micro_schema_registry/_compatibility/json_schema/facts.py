@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from micro_schema_registry._compatibility.json_schema.nodes import Contains, Node
 from micro_schema_registry._compatibility.json_schema.values import (
+    BOUNDS,
+    KIND_OF,
     NUMBERS,
     TYPES,
     canonical,
@@ -16,28 +18,18 @@ from micro_schema_registry._compatibility.json_schema.values import (
 # (schema, True): the schema holds for the instance. (schema, False): it does not.
 Signed = tuple[Node, bool]
 Known = frozenset[Signed]
-COUNTS = {
-    "string": ("minLength", "maxLength"),
-    "array": ("minItems", "maxItems"),
-    "object": ("minProperties", "maxProperties"),
-}
 TYPE_OF = {
+    **dict.fromkeys((*BOUNDS, "multipleOf"), NUMBERS),
+    **{keyword: frozenset({kind}) for keyword, kind in KIND_OF.items()},
+    "pattern": frozenset({"string"}),
     **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), NUMBERS
-    ),
-    **dict.fromkeys(("minLength", "maxLength", "pattern"), frozenset({"string"})),
-    **dict.fromkeys(
-        (
-            "minItems", "maxItems", "uniqueItems", "prefixItems", "items", "contains",
-            "unevaluatedItems",
-        ),
+        ("uniqueItems", "prefixItems", "items", "contains", "unevaluatedItems"),
         frozenset({"array"}),
     ),
     **dict.fromkeys(
         (
-            "minProperties", "maxProperties", "required", "properties", "patternProperties",
-            "additionalProperties", "propertyNames", "dependentRequired", "dependentSchemas",
-            "unevaluatedProperties",
+            "required", "properties", "patternProperties", "additionalProperties", "propertyNames",
+            "dependentRequired", "dependentSchemas", "unevaluatedProperties",
         ),
         frozenset({"object"}),
     ),

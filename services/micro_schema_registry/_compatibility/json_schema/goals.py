@@ -5,12 +5,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from micro_schema_registry._compatibility.json_schema.facts import (
-    COUNTS,
-    Bound,
-    Facts,
-    Known,
-)
+from micro_schema_registry._compatibility.json_schema.facts import Bound, Facts, Known
 from micro_schema_registry._compatibility.json_schema.member_goals import (
     contains,
     items,
@@ -20,14 +15,14 @@ from micro_schema_registry._compatibility.json_schema.member_goals import (
     unevaluated_properties,
     unique,
 )
-from micro_schema_registry._compatibility.json_schema.nodes import Node, Opaque
-from micro_schema_registry._compatibility.json_schema.places import (
-    escaped,
-)
+from micro_schema_registry._compatibility.json_schema.nodes import REFERENCES, Node, Opaque
+from micro_schema_registry._compatibility.json_schema.places import escaped
 from micro_schema_registry._compatibility.json_schema.proof import Causes, Goal, Prover
 from micro_schema_registry._compatibility.json_schema.values import (
+    BOUNDS,
     FRACTION,
     INTEGER,
+    KIND_OF,
     NUMBERS,
     canonical,
     exact,
@@ -38,8 +33,6 @@ from micro_schema_registry._compatibility.json_schema.values import (
     types_of,
 )
 from micro_schema_registry._errors import Cause
-
-_KIND_OF = {keyword: kind for kind, pair in COUNTS.items() for keyword in pair}
 
 
 def _type(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
@@ -117,7 +110,7 @@ def _multiple(prover: Prover, known: Known, facts: Facts, goal: Node, place: str
 
 
 def _count(keyword: str) -> Callable[[Prover, Known, Facts, Node, str], Causes]:
-    kind, sign = _KIND_OF[keyword], 1 if keyword.startswith("min") else -1
+    kind, sign = KIND_OF[keyword], 1 if keyword.startswith("min") else -1
 
     def prove(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
         limit = goal.keywords[keyword]
@@ -155,7 +148,7 @@ def _required(prover: Prover, known: Known, facts: Facts, goal: Node, place: str
 
 def _reference(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
     causes: Causes = []
-    for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
+    for keyword in REFERENCES:
         target = goal.keywords.get(keyword)
         if isinstance(target, Opaque):
             reason = f"{keyword!r} to {target.reference!r} can only be compared with an equal one"
@@ -255,12 +248,9 @@ _REFERENCE = Goal(_reference, 1, by_cases=False)
 GOALS: dict[str, Goal] = {
     "type": Goal(_type),
     "enum": Goal(_enum),
-    **{
-        keyword: Goal(_bound(keyword))
-        for keyword in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-    },
+    **{keyword: Goal(_bound(keyword)) for keyword in BOUNDS},
     "multipleOf": Goal(_multiple),
-    **{keyword: Goal(_count(keyword)) for keyword in _KIND_OF},
+    **{keyword: Goal(_count(keyword)) for keyword in KIND_OF},
     "pattern": Goal(_pattern),
     "required": Goal(_required),
     **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), Goal(members, 2)),
@@ -268,7 +258,7 @@ GOALS: dict[str, Goal] = {
     **dict.fromkeys(("prefixItems", "items"), Goal(items, 2)),
     "uniqueItems": Goal(unique),
     "contains": Goal(contains, 2),
-    **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), _REFERENCE),
+    **dict.fromkeys(REFERENCES, _REFERENCE),
     "allOf": Goal(_all_of, 1, by_cases=False),
     "anyOf": Goal(_any_of, 3, by_type=True),
     "oneOf": Goal(_one_of, 3, by_type=True),

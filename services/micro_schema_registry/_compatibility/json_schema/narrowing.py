@@ -6,7 +6,6 @@ from math import ceil, floor
 from typing import Any
 
 from micro_schema_registry._compatibility.json_schema.facts import (
-    COUNTS,
     DerivedSchemas,
     Facts,
     Items,
@@ -14,6 +13,7 @@ from micro_schema_registry._compatibility.json_schema.facts import (
 )
 from micro_schema_registry._compatibility.json_schema.nodes import FALSE
 from micro_schema_registry._compatibility.json_schema.values import (
+    COUNTS,
     FRACTION,
     NUMBERS,
     canonical,

@@ -50,6 +50,7 @@ class Node:
 
 
 TRUE, FALSE = Node(), Node(never=True)
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Reader:
         for name, value in raw.items():
             if name in dialect.keywords:
                 self._add(keywords, name, value, lambda sub: self._node(sub, resolver, dialect))
-        for name in ("$ref", "$dynamicRef", "$recursiveRef"):
+        for name in REFERENCES:
             if name in raw and (name == "$ref" or name in dialect.keywords):
                 keywords[name] = self._dynamic(name, raw[name], resolver, dialect)
         modernise(keywords, raw, dialect)

@@ -13,7 +13,7 @@ from micro_schema_registry._compatibility.json_schema.facts import (
     items_of,
     members_of,
 )
-from micro_schema_registry._compatibility.json_schema.nodes import Node, Opaque
+from micro_schema_registry._compatibility.json_schema.nodes import REFERENCES, Node, Opaque
 from micro_schema_registry._compatibility.json_schema.values import matches, matches_everything
 
 _MANY_PATTERNS = 4
@@ -145,7 +145,7 @@ def in_place(
         seen.add(one)
         yield one
         get = one.keywords.get
-        for reference in ("$ref", "$dynamicRef", "$recursiveRef"):
+        for reference in REFERENCES:
             target = get(reference)
             if isinstance(target, Opaque):
                 yield None

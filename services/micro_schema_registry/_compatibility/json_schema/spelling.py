@@ -4,7 +4,9 @@ from typing import Any
 
 from micro_schema_registry._compatibility.json_schema.dialects import MAPS, Dialect
 from micro_schema_registry._compatibility.json_schema.values import (
+    BOUNDS,
     INTEGER,
+    KIND_OF,
     NUMBERS,
     TYPES,
     WHOLE,
@@ -40,22 +42,7 @@ _ANNOTATIONS = frozenset(
         "format",
     ]
 )
-PLAIN = frozenset(
-    [
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "pattern",
-        "minItems",
-        "maxItems",
-        "minProperties",
-        "maxProperties",
-    ]
-)
+PLAIN = frozenset({*BOUNDS, *KIND_OF, "multipleOf", "pattern"})
 
 
 def modernise(keywords: dict[str, Any], raw: dict[str, Any], dialect: Dialect) -> None:

@@ -13,6 +13,14 @@ import jsonschema_rs
 INTEGER, WHOLE, FRACTION = "integer", "integer written as 1.0", "number"
 NUMBERS = frozenset({INTEGER, WHOLE, FRACTION})
 TYPES = NUMBERS | {"null", "boolean", "string", "array", "object"}
+# The keywords that limit numbers, and those that limit a length, by type.
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+COUNTS = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
+}
+KIND_OF = {keyword: kind for kind, pair in COUNTS.items() for keyword in pair}
 
 # Constructs that ECMA-262 and Python read differently, or that one of them refuses.
 _DIALECT = re.compile(
