@@ -62,25 +62,32 @@ _PARSED = 1000
 """The number of parsed schemas that a serializer or deserializer keeps."""
 
 
-class _Parsed:
-    """A cache of parsed schemas by id."""
+class _Codec(Generic[C]):
+    """The registry of a serializer or deserializer, and the schemas that it has parsed."""
 
-    def __init__(self) -> None:
-        self._cache = Cache[tuple[IdType, int | str], Any](_PARSED)
+    def __init__(self, registry_client: C, use_id: UseId, id_bytes: IdBytes) -> None:
+        if use_id not in {"globalId", "contentId"}:
+            raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
+        if id_bytes not in {4, 8}:
+            raise ValueError(f"invalid id_bytes {id_bytes!r}: expected 4 or 8")
+        self.registry_client = registry_client
+        self.use_id: UseId = use_id
+        self.id_bytes: IdBytes = id_bytes
+        self._parsed = Cache[tuple[IdType, int | str], Any](_PARSED)
 
-    def get(self, id_type: IdType, value: int | str) -> Any:
-        return self._cache.get((id_type, value))
+    def _call(self, call: Callable[[Any], Any]) -> Any:
+        return call(self.registry_client)
 
-    def parse(self, schema: Any, id_type: IdType, value: int | str) -> Steps[Any]:
+    def _parse(self, schema: Any, id_type: IdType, value: int | str) -> Steps[Any]:
         """Return the parsed schema of an id, completed with the schemas that it refers to."""
-        parsed = self.get(id_type, value)
+        parsed = self._parsed.get((id_type, value))
         if parsed is None:
             parsed = fastavro.parse_schema((yield from complete_avro(schema, id_type, value)))
-            self._cache.put((id_type, value), parsed)
+            self._parsed.put((id_type, value), parsed)
         return parsed
 
 
-class _Serializer(Generic[C]):
+class _Serializer(_Codec[C]):
     """The part that the blocking and the async serializer share."""
 
     def __init__(  # noqa: PLR0913 - the documented signature
@@ -105,23 +112,17 @@ class _Serializer(Generic[C]):
         if auto_register and use_latest_version:
             raise ValueError("auto_register and use_latest_version exclude each other")
         check_if_exists(if_exists)
-        self.registry_client = registry_client
+        super().__init__(registry_client, use_id, id_bytes)
         self.artifact_id = artifact_id
         self.auto_register = auto_register
         self.if_exists: IfExists = if_exists
         self.to_dict = to_dict
-        self.use_id: UseId = _checked(use_id)
         self.strict = strict
         self.wire_format = WireFormat(wire_format)
         self.use_latest_version = use_latest_version
-        self.id_bytes: IdBytes = _checked_size(id_bytes)
         self._names = ArtifactNames(artifact_id, artifact_resolver)
         self._schema = schema if auto_register else None
         self._references = references
-        self._parsed = _Parsed()
-
-    def _call(self, call: Callable[[Any], Any]) -> Any:
-        return call(self.registry_client)
 
     def _serialize(self, data: Any, ctx: SerializationContext) -> Steps[SerializedMessage]:
         if data is None:
@@ -137,7 +138,7 @@ class _Serializer(Generic[C]):
                 artifact_id, schema, self.if_exists, references=self._references
             )
         try:
-            parsed = yield from self._parsed.parse(cached.schema, "globalId", cached.global_id)
+            parsed = yield from self._parse(cached.schema, "globalId", cached.global_id)
         except RegistryError:
             raise
         except Exception as error:
@@ -226,7 +227,7 @@ class AsyncAvroSerializer(_Serializer[SchemaRegistry]):
         return self._payload(await self.serialize(data, ctx))
 
 
-class _Deserializer(Generic[C]):
+class _Deserializer(_Codec[C]):
     """The part that the blocking and the async deserializer share."""
 
     def __init__(  # noqa: PLR0913 - the documented signature
@@ -249,22 +250,16 @@ class _Deserializer(Generic[C]):
             )
         if use_latest_version and reader_schema is not None:
             raise ValueError("use_latest_version and reader_schema exclude each other")
-        self.registry_client = registry_client
+        super().__init__(registry_client, use_id, id_bytes)
         self.artifact_id = artifact_id
         self.from_dict = from_dict
-        self.use_id: UseId = _checked(use_id)
         self.use_latest_version = use_latest_version
-        self.id_bytes: IdBytes = _checked_size(id_bytes)
         self._names = ArtifactNames(artifact_id, artifact_resolver) if named else None
         self._references = references
         self._reader_schema = reader_schema
         self._reader: Any = None
         if reader_schema is not None and not references:
             self._reader = fastavro.parse_schema(_loaded(reader_schema))
-        self._parsed = _Parsed()
-
-    def _call(self, call: Callable[[Any], Any]) -> Any:
-        return call(self.registry_client)
 
     def _deserialize(
         self, data: bytes | None, ctx: SerializationContext, headers: Headers | None
@@ -275,10 +270,10 @@ class _Deserializer(Generic[C]):
             data, ctx, headers=headers, use_id=self.use_id, id_bytes=self.id_bytes
         )
         try:
-            writer = self._parsed.get(id_type, schema_id)
+            writer = self._parsed.get((id_type, schema_id))
             if writer is None:
                 content = yield lambda registry: registry.get_content(id_type, schema_id)
-                writer = yield from self._parsed.parse(content.schema, id_type, schema_id)
+                writer = yield from self._parse(content.schema, id_type, schema_id)
             reader = yield from self._reader_of(ctx)
             value = fastavro.schemaless_reader(io.BytesIO(payload), writer, reader)
         except RegistryError:
@@ -299,23 +294,11 @@ class _Deserializer(Generic[C]):
         if self._names is not None:
             artifact_id = self._names.find(ctx)
             latest = yield lambda registry: registry.get_schema(artifact_id)
-            return (yield from self._parsed.parse(latest.schema, "globalId", latest.global_id))
+            return (yield from self._parse(latest.schema, "globalId", latest.global_id))
         if self._reader is None and self._reader_schema is not None:
             others = yield from schemas_of(self._references)
             self._reader = fastavro.parse_schema(inlined(_loaded(self._reader_schema), others))
         return self._reader
-
-
-def _checked(use_id: UseId) -> UseId:
-    if use_id not in {"globalId", "contentId"}:
-        raise ValueError(f"invalid use_id {use_id!r}: expected 'globalId' or 'contentId'")
-    return use_id
-
-
-def _checked_size(id_bytes: IdBytes) -> IdBytes:
-    if id_bytes not in {4, 8}:
-        raise ValueError(f"invalid id_bytes {id_bytes!r}: expected 4 or 8")
-    return id_bytes
 
 
 def _loaded(schema: Schema) -> Any:
