@@ -41,19 +41,16 @@ class QualifiedRecordIdStrategy:
         return self._name
 
 
-class TopicRecordIdStrategy:
+class TopicRecordIdStrategy(QualifiedRecordIdStrategy):
     """Artifact ids of the form `<topic>-<full name>` of a record schema.
 
     Raises:
         ValueError: The schema has no name.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._name = _full_name(schema)
-
     def __call__(self, ctx: SerializationContext) -> str:
         """Return the artifact id."""
-        return f"{ctx.topic}-{self._name}"
+        return f"{ctx.topic}-{super().__call__(ctx)}"
 
 
 def _full_name(schema: Mapping[str, Any]) -> str:
