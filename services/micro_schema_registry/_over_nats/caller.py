@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 import micro
 from micro_schema_registry._errors import Problem, RegistryConnectionError, RequestRefusedError
+from micro_schema_registry._wire.models import IdQuery
 from micro_schema_registry._wire.problems import Question, raised_again
 
 M = TypeVar("M", bound=BaseModel)
@@ -21,10 +22,8 @@ class ServiceCaller:
         self._client = micro.Client(nc)
         self._timeout = timeout
 
-    async def ask(
-        self, endpoint: str, query: BaseModel, answer: type[M], question: Question | None = None
-    ) -> M:
-        """Return the answer of an endpoint; errors name `question`, or else the query."""
+    async def ask(self, endpoint: str, query: BaseModel, answer: type[M]) -> M:
+        """Return the answer of an endpoint; errors have the names in the query."""
         subject = f"{self.prefix}.{endpoint}"
         try:
             reply = await self._client.request(
@@ -34,7 +33,7 @@ class ServiceCaller:
             )
             return answer.model_validate_json(reply.data)
         except micro.ServiceError as error:
-            raise raised_again(error, self.prefix, question or _about(query)) from error
+            raise raised_again(error, self.prefix, _about(query)) from error
         except micro.PayloadTooLargeError as error:
             problem = Problem(413, type(error).__name__, str(error))
             raise RequestRefusedError(self.prefix, problem=problem) from error
@@ -47,6 +46,9 @@ class ServiceCaller:
 
 def _about(query: BaseModel) -> Question:
     """Return the names in a request, for its errors."""
+    if isinstance(query, IdQuery):
+        id_type, id_value = query.key()
+        return Question(id_type=id_type, id_value=id_value)
     return Question(
         group_id=getattr(query, "group", None) or "",
         artifact_id=getattr(query, "artifact", None) or "",

@@ -38,13 +38,6 @@ from micro_schema_registry._model.models import (
 from micro_schema_registry._model.registry_client import RegistryClient
 from micro_schema_registry._over_nats.caller import ServiceCaller
 from micro_schema_registry._wire import models as wire
-from micro_schema_registry._wire.problems import Question
-
-_ID_MEMBERS: dict[IdType, str] = {
-    "globalId": "global_id",
-    "contentId": "content_id",
-    "contentHash": "sha256",
-}
 
 
 class NatsRegistryClient(RegistryClient):
@@ -95,10 +88,8 @@ class NatsRegistryClient(RegistryClient):
         kept = self._contents.get((id_type, value))
         if kept is not None:
             return kept
-        query = wire.ContentQuery.model_validate({_ID_MEMBERS[id_type]: value})
-        question = Question(id_type=id_type, id_value=value)
-        answer = await self._caller.ask("by-id", query, wire.ContentAnswer, question)
-        content = _parsed(answer)
+        query = wire.ContentQuery.of(id_type, value)
+        content = _parsed(await self._caller.ask("by-id", query, wire.ContentAnswer))
         self._contents.put((id_type, value), content)
         return content
 
@@ -230,9 +221,8 @@ class NatsRegistryClient(RegistryClient):
     ) -> tuple[Reference, ...]:
         """Return the references of the content of an immutable id."""
         self._check_open()
-        query = wire.ReferencesQuery.model_validate({_ID_MEMBERS[id_type]: value})
-        question = Question(id_type=id_type, id_value=value)
-        return (await self._caller.ask("references", query, wire.References, question)).references
+        query = wire.ReferencesQuery.of(id_type, value)
+        return (await self._caller.ask("references", query, wire.References)).references
 
     async def set_state(
         self,
@@ -289,17 +279,15 @@ class NatsRegistryClient(RegistryClient):
 
     async def delete_artifact(self, artifact_id: str, *, group_id: str | None = None) -> None:
         """Delete an artifact with all its versions, where the service permits it."""
-        query = self._version(artifact_id, None, group_id)
-        await self._withdraw("delete", wire.Deletion(**query.model_dump()))
+        await self._withdraw("delete", self._version(artifact_id, None, group_id))
 
     async def delete_version(
         self, artifact_id: str, version: str, *, group_id: str | None = None
     ) -> None:
         """Delete one version, where the service permits it."""
-        query = self._version(artifact_id, version, group_id)
-        await self._withdraw("delete", wire.Deletion(**query.model_dump()))
+        await self._withdraw("delete", self._version(artifact_id, version, group_id))
 
-    async def _withdraw(self, endpoint: str, change: wire.StateChange | wire.Deletion) -> None:
+    async def _withdraw(self, endpoint: str, change: wire.StateChange | wire.VersionQuery) -> None:
         """Change a version, and forget content by global id; a failed change may count too."""
         try:
             await self._caller.ask(endpoint, change, wire.Done)

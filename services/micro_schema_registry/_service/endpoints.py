@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from micro_schema_registry._errors import RegistryError
-from micro_schema_registry._model.models import VersionInfo, content_hash
+from micro_schema_registry._model.models import VersionInfo
 from micro_schema_registry._model.protocol import SchemaRegistry
 from micro_schema_registry._service.lookup import Lookup
 from micro_schema_registry._service.outgoing import Outgoing
@@ -83,16 +83,7 @@ class RegistryEndpoints:
                 labels=draft.labels,
                 group_id=draft.group,
             )
-        return wire.SchemaAnswer(
-            group=draft.group,
-            artifact=draft.artifact,
-            version=made.version,
-            global_id=made.global_id,
-            content_id=made.content_id,
-            sha256=content_hash(made.content),
-            type=made.artifact_type,
-            content=made.content,
-        )
+        return wire.SchemaAnswer.of(draft.group, draft.artifact, made)
 
     async def get(self, query: wire.VersionQuery) -> wire.SchemaAnswer:
         """Return one version of a schema."""

@@ -87,17 +87,7 @@ class Lookup:
             version = await self._registry().get_schema(
                 query.artifact, version=query.version, group_id=query.group
             )
-            return wire.SchemaAnswer(
-                group=query.group,
-                artifact=query.artifact,
-                version=version.version,
-                global_id=version.global_id,
-                content_id=version.content_id,
-                sha256=content_hash(version.content),
-                type=version.artifact_type,
-                content=version.content,
-                draft=version.draft,
-            )
+            return wire.SchemaAnswer.of(query.group, query.artifact, version)
 
         tag = (query.group, query.artifact)
         try:

@@ -4,18 +4,20 @@ A request with an unknown member is refused, so that a misspelt option is an err
 group of artifacts.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from micro_schema_registry._errors import Cause, InvalidArgumentError
 from micro_schema_registry._model.models import (
     ArtifactInfo,
+    CachedSchema,
     IdType,
     IfExists,
     Reference,
     VersionInfo,
     VersionState,
+    content_hash,
 )
 
 GROUP = "registry.v1"
@@ -55,6 +57,13 @@ class VersionQuery(_OfArtifact):
     version: str | None = None
 
 
+_ID_TYPES: dict[str, IdType] = {
+    "global_id": "globalId",
+    "content_id": "contentId",
+    "sha256": "contentHash",
+}
+
+
 class IdQuery(_Request):
     """One id of content."""
 
@@ -68,15 +77,18 @@ class IdQuery(_Request):
         Raises:
             InvalidArgumentError: There is not exactly one id.
         """
-        ids: dict[IdType, int | str | None] = {
-            "globalId": self.global_id,
-            "contentId": self.content_id,
-            "contentHash": self.sha256,
-        }
-        given = [(kind, value) for kind, value in ids.items() if value is not None]
-        if len(given) != 1:
+        given = {kind: getattr(self, member) for member, kind in _ID_TYPES.items()}
+        ids = [(kind, value) for kind, value in given.items() if value is not None]
+        if len(ids) != 1:
             raise InvalidArgumentError("expected exactly one of global_id, content_id and sha256")
-        return given[0]
+        return ids[0]
+
+    @classmethod
+    def of(cls, id_type: IdType, value: int | str) -> Self:
+        """Return the request for an id."""
+        return cls.model_validate(
+            {member: value for member, kind in _ID_TYPES.items() if kind == id_type}
+        )
 
 
 class ContentQuery(IdQuery):
@@ -118,21 +130,15 @@ class PageQuery(_Request):
     limit: Limit = 20
 
 
-class ArtifactsQuery(_OfGroup):
+class ArtifactsQuery(PageQuery, _OfGroup):
     """A page of the artifacts of a group."""
 
-    offset: Offset = 0
-    limit: Limit = 20
 
-
-class VersionsQuery(_OfArtifact):
+class VersionsQuery(PageQuery, _OfArtifact):
     """A page of the versions of an artifact."""
 
-    offset: Offset = 0
-    limit: Limit = 20
 
-
-class Search(_Request):
+class Search(PageQuery):
     """A page of the artifacts that meet every condition; see `SchemaRegistry.search_artifacts`."""
 
     group: str | None = None
@@ -140,8 +146,6 @@ class Search(_Request):
     content: str | None = None
     type: str | None = None
     labels: dict[str, str] | None = None
-    offset: Offset = 0
-    limit: Limit = 20
 
 
 class RulesQuery(_OfGroup):
@@ -165,10 +169,8 @@ class StateChange(_OfArtifact):
     state: VersionState
 
 
-class Deletion(_OfArtifact):
+class Deletion(VersionQuery):
     """A version to delete, or without `version` an artifact."""
-
-    version: str | None = None
 
 
 class Validation(IdQuery):
@@ -193,6 +195,21 @@ class SchemaAnswer(_Answer):
     content: str
     stale: bool = False
     draft: bool = False
+
+    @classmethod
+    def of(cls, group: str, artifact: str, schema: CachedSchema) -> Self:
+        """Return the answer for a version of an artifact."""
+        return cls(
+            group=group,
+            artifact=artifact,
+            version=schema.version,
+            global_id=schema.global_id,
+            content_id=schema.content_id,
+            sha256=content_hash(schema.content),
+            type=schema.artifact_type,
+            content=schema.content,
+            draft=schema.draft,
+        )
 
 
 class ContentAnswer(_Answer):

@@ -49,13 +49,7 @@ _KINDS: tuple[tuple[type[RegistryError], str, int | None, int], ...] = (
     (InvalidArgumentError, "invalid-request", 400, 400),
     (RegistryError, "unavailable", 503, 503),
 )
-_REGISTRATION = {
-    "exists": SchemaExistsError,
-    "incompatible": IncompatibleSchemaError,
-    "invalid-schema": InvalidSchemaError,
-    "not-registered": SchemaRegistrationError,
-}
-_CONNECTION = {"authentication": AuthenticationError, "refused": RequestRefusedError}
+_CLASSES: dict[str, type[RegistryError]] = {row[1]: row[0] for row in reversed(_KINDS)}
 
 
 class _Document(BaseModel):
@@ -114,18 +108,19 @@ def raised_again(error: ServiceError, url: str, question: Question) -> Exception
             details = error.data.decode(errors="replace")
             return InvalidArgumentError(f"{error.description}: {details}: expected another request")
         problem = Problem(error.code, title=error.description)
-        kind = RequestRefusedError if 400 <= error.code < 500 else RegistryConnectionError
-        return kind(url, problem=problem)
-    if document.type == "invalid-request":
+        refused = RequestRefusedError if 400 <= error.code < 500 else RegistryConnectionError
+        return refused(url, problem=problem)
+    kind: type[RegistryError] = _CLASSES.get(document.type, RegistryConnectionError)
+    if kind is InvalidArgumentError:
         return InvalidArgumentError(document.title)
     problem = Problem(
         document.status, document.name, document.title, document.detail, document.causes
     )
-    if document.type == "not-found":
+    if kind is SchemaNotFoundError:
         return _missing(question, problem)
-    if document.type in _REGISTRATION:
-        return _REGISTRATION[document.type](question.artifact_id, problem=problem)
-    return _CONNECTION.get(document.type, RegistryConnectionError)(url, problem=problem)
+    if issubclass(kind, SchemaRegistrationError):
+        return kind(question.artifact_id, problem=problem)
+    return kind(url, problem=problem)
 
 
 def _missing(question: Question, problem: Problem) -> SchemaNotFoundError:
