@@ -93,14 +93,7 @@ class EtcdCommunicator(KeySpace[T]):
         ready: asyncio.Event | None = None,
     ) -> EventStream:
         """Iterate over the changes of a range revision by revision, as bytes."""
-        return EventStream(
-            self._connection,
-            self._namespace,
-            key,
-            range_end,
-            options=options,
-            on_ready=None if ready is None else ready.set,
-        )
+        return self.kv.events(key, range_end, options=options, ready=ready)
 
     # ---- locks and elections
 
@@ -110,21 +103,14 @@ class EtcdCommunicator(KeySpace[T]):
         It serves locks on behalf of others: `enter`, `wait`, then use `token` and `guard`. Revoking
         the lease releases the lock.
         """
-        return QueuePlace(
-            self._connection,
-            self._namespace,
-            self.kv,
-            name=self._codec.encode(name),
-            lease=lease,
-        )
+        return QueuePlace(self.kv, name=self._codec.encode(name), lease=lease)
 
     def election(self, name: str | bytes) -> Election[T]:
         """Return the election of that name."""
-        encoded = self._codec.encode(name)
-        return Election(self._connection, self._namespace, self.kv, name=encoded, codec=self._codec)
+        return Election(self.kv, self.leases, name=self._codec.encode(name), codec=self._codec)
 
     async def _enter_queue(self, name: bytes, lease: int) -> QueuePlace:
-        place = QueuePlace(self._connection, self._namespace, self.kv, name=name, lease=lease)
+        place = QueuePlace(self.kv, name=name, lease=lease)
         if not await place.enter():
             await place.wait()
         return place
@@ -151,9 +137,5 @@ class EtcdCommunicator(KeySpace[T]):
 
     def _view(self, namespace: Namespace, lock: HeldLock | None) -> "EtcdCommunicator[T]":
         return EtcdCommunicator(
-            self._connection,
-            self._codec,
-            self._gets,
-            namespace=namespace,
-            lock=lock,
+            self._connection, self._codec, self._gets, namespace=namespace, lock=lock
         )

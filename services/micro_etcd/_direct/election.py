@@ -3,15 +3,13 @@
 from collections.abc import AsyncGenerator
 from typing import Generic, Self
 
-from micro_etcd._cluster.connection import Connection
 from micro_etcd._direct.kv import KV
 from micro_etcd._direct.leases import Leases
 from micro_etcd._direct.queue_place import QueuePlace
-from micro_etcd._direct.watch import EventStream
 from micro_etcd._keyspace.lease_keeper import LeaseKeeper
 from micro_etcd._keyspace.lock import SESSION_TTL, HeldLock
 from micro_etcd._model.codec import Codec
-from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.txn import PutOp
 from micro_etcd._model.values import KeyValue, T, WatchEventType
@@ -24,15 +22,12 @@ class Election(Generic[T]):
     Leadership is a lock with a value: `leadership` has its token, guard and loss.
     """
 
-    def __init__(
-        self, connection: Connection, namespace: Namespace, kv: KV, *, name: bytes, codec: Codec[T]
-    ) -> None:
-        self._connection = connection
-        self._namespace = namespace
+    def __init__(self, kv: KV, leases: Leases, *, name: bytes, codec: Codec[T]) -> None:
         self._kv = kv
+        self._leases = leases
         self._name = name
         self._codec = codec
-        self._place = QueuePlace(connection, namespace, kv, name=name, lease=0)
+        self._place = QueuePlace(kv, name=name, lease=0)
         self._keeper: LeaseKeeper | None = None
         self._leadership: HeldLock | None = None
 
@@ -58,10 +53,8 @@ class Election(Generic[T]):
             await self.proclaim(value)
             return self._leadership
         await self.resign()
-        keeper = await LeaseKeeper.start(Leases(self._connection), ttl)
-        place = QueuePlace(
-            self._connection, self._namespace, self._kv, name=self._name, lease=keeper.id
-        )
+        keeper = await LeaseKeeper.start(self._leases, ttl)
+        place = QueuePlace(self._kv, name=self._name, lease=keeper.id)
         try:
             if not await place.enter(self._codec.encode(value)):
                 await place.wait()
@@ -102,7 +95,7 @@ class Election(Generic[T]):
             first, revision = await self._present()
             yield self._codec.decode(first.value)
             options = WatchOptions(start_revision=revision + 1)
-            stream = EventStream(self._connection, self._namespace, first.key, options=options)
+            stream = self._kv.events(first.key, options=options)
             try:
                 async for batch in stream:
                     event = batch.events[-1]
@@ -129,7 +122,7 @@ class Election(Generic[T]):
             if first is not None:
                 return first, max(revision, first.mod_revision)
             options = WatchOptions(start_revision=revision + 1)
-            stream = EventStream(self._connection, self._namespace, key, end, options=options)
+            stream = self._kv.events(key, end, options=options)
             try:
                 await anext(stream)
             except EtcdCompactedError:

@@ -1,5 +1,6 @@
 """Reads and writes of keys at the level of bytes, with the revisions etcd answers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from micro_etcd._cluster.connection import Connection
@@ -16,9 +17,10 @@ from micro_etcd._direct.messages import (
     txn_response,
 )
 from micro_etcd._direct.paging import pages
+from micro_etcd._direct.watch import EventStream
 from micro_etcd._keyspace.get_batcher import GetBatcher
 from micro_etcd._model.keys import Namespace
-from micro_etcd._model.options import PLAIN, RangeOptions
+from micro_etcd._model.options import PLAIN, RangeOptions, WatchOptions
 from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, PutOp, TxnResponse
 from micro_etcd._model.values import DeleteResult, KeyValue, PutResult, RangeResult
 from micro_etcd._pb import micro_etcd_pb2 as pb
@@ -138,6 +140,24 @@ class KV:
         )
         body = await self._connection.call(TXN, request.SerializeToString(), repeatable=repeatable)
         return txn_response(space, pb.TxnResponse.FromString(body))
+
+    def events(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        options: WatchOptions | None = None,
+        ready: asyncio.Event | None = None,
+    ) -> EventStream:
+        """Iterate over the changes of a range revision by revision; `ready` is set at its start."""
+        return EventStream(
+            self._connection,
+            self._namespace,
+            key,
+            range_end,
+            options=options,
+            on_ready=None if ready is None else ready.set,
+        )
 
     async def compact(self, revision: int, *, physical: bool = False) -> None:
         """Drop the history before `revision`; `physical` waits until the space is freed."""

@@ -5,15 +5,11 @@ Each waiter owns a key `name/<lease in hex>`. The lowest create revision is firs
 Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and order of the keys).
 """
 
-from micro_etcd._cluster.connection import Connection
 from micro_etcd._direct.kv import KV
-from micro_etcd._direct.watch import EventStream
-from micro_etcd._model.keys import Namespace, prefix_range
+from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.options import RangeOptions, WatchOptions
-from micro_etcd._model.txn import Compare, GetOp, PutOp
+from micro_etcd._model.txn import GetOp, Place, PutOp, created_at
 from micro_etcd._model.values import (
-    CompareCompareResult,
-    CompareCompareTarget,
     KeyValue,
     RangeRequestSortOrder,
     RangeRequestSortTarget,
@@ -30,39 +26,25 @@ _FIRST = RangeOptions(
 _PUTS = (WatchCreateRequestFilterType.NOPUT,)
 
 
-class QueuePlace:
+class QueuePlace(Place):
     """The key of one waiter.
 
     Attributes:
-        key: The waiter's key, without namespace.
-        token: Create revision of the key, 0 before `enter`; grows from holder to holder.
+        prefix: The common part of the keys of all waiters.
     """
 
-    def __init__(
-        self, connection: Connection, namespace: Namespace, kv: KV, *, name: bytes, lease: int
-    ) -> None:
+    def __init__(self, kv: KV, *, name: bytes, lease: int) -> None:
         self.prefix = name + b"/"
-        self.key = self.prefix + f"{lease:x}".encode()
-        self.token = 0
+        super().__init__(self.prefix + f"{lease:x}".encode())
         self._lease = lease
-        self._connection = connection
-        self._namespace = namespace
         self._kv = kv
-
-    @property
-    def guard(self) -> Compare:
-        """A comparison for txns that holds only while this place does."""
-        equal = CompareCompareResult.EQUAL
-        return Compare(self.key, CompareCompareTarget.CREATE, equal, self.token)
 
     async def enter(self, value: bytes = b"") -> bool:
         """Take a place at the end of the queue, under the lease; return whether it is the first."""
-        equal = CompareCompareResult.EQUAL
-        absent = Compare(self.key, CompareCompareTarget.CREATE, equal, 0)
         first = GetOp(*prefix_range(self.prefix), _FIRST)
         # The key belongs to this lease, so a repeated request does no more than one.
         answer = await self._kv.txn(
-            [absent],
+            [created_at(self.key, 0)],
             [PutOp(self.key, value, lease=self._lease), first],
             [GetOp(self.key), first],
             repeatable=True,
@@ -104,7 +86,7 @@ class QueuePlace:
 
     async def _gone(self, key: bytes, revision: int) -> None:
         options = WatchOptions(start_revision=revision + 1, filters=_PUTS)
-        stream = EventStream(self._connection, self._namespace, key, options=options)
+        stream = self._kv.events(key, options=options)
         try:
             await anext(stream)
         except EtcdCompactedError:

@@ -16,8 +16,8 @@ from micro_etcd._keyspace.watch import Watch
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import Namespace, prefix_range
 from micro_etcd._model.options import WatchOptions
-from micro_etcd._model.protocols import Batches, Keys, LeaseStore, Place
-from micro_etcd._model.txn import Compare, TxnResult
+from micro_etcd._model.protocols import Batches, Keys, LeaseStore
+from micro_etcd._model.txn import Compare, Place, TxnResult
 from micro_etcd._model.txn_builder import EtcdTransactionAction
 from micro_etcd._model.values import EtcdLockOption, T, WatchCreateRequestFilterType
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from micro_etcd._keyspace.lease_keeper import LeaseKeeper
-from micro_etcd._model.protocols import LeaseStore, Place
-from micro_etcd._model.txn import Compare
+from micro_etcd._model.protocols import LeaseStore
+from micro_etcd._model.txn import Compare, Place
 from micro_etcd._model.values import EtcdLockOption
 from micro_etcd.errors import EtcdLockLostError
 

@@ -12,8 +12,8 @@ from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import EVERYTHING, WHOLE
 from micro_etcd._model.options import WatchOptions
-from micro_etcd._model.txn import Compare
-from micro_etcd._model.values import CompareCompareResult, CompareCompareTarget, T
+from micro_etcd._model.txn import Place
+from micro_etcd._model.values import T
 from micro_etcd._over_nats.caller import Caller
 from micro_etcd._over_nats.kv import NatsKV
 from micro_etcd._over_nats.leases import NatsLeases
@@ -23,20 +23,6 @@ from micro_etcd._wire.watch import WatchBody
 from micro_etcd.errors import EtcdTooManyRequestError
 
 LOCK_POLL = 5.0  # seconds of one request for a lock; the place in the queue is kept between them
-
-
-class NatsPlace:
-    """A place in the queue of a lock, held through the service."""
-
-    def __init__(self, key: bytes, token: int) -> None:
-        self.key = key
-        self.token = token
-
-    @property
-    def guard(self) -> Compare:
-        """A comparison for txns that holds only while this place does."""
-        equal = CompareCompareResult.EQUAL
-        return Compare(self.key, CompareCompareTarget.CREATE, equal, self.token)
 
 
 class NatsEtcd(KeySpace[T]):
@@ -136,7 +122,7 @@ class NatsEtcd(KeySpace[T]):
         )
         return NatsEventStream(self._caller, body, on_ready=None if ready is None else ready.set)
 
-    async def _enter_queue(self, name: bytes, lease: int) -> NatsPlace:
+    async def _enter_queue(self, name: bytes, lease: int) -> Place:
         # The place belongs to the caller's lease, so any instance finds it again.
         refusals = 0
         while True:
@@ -152,5 +138,5 @@ class NatsEtcd(KeySpace[T]):
                 refusals += 1
                 continue
             if reply.state == "granted":
-                return NatsPlace(reply.key, reply.token)
+                return Place(reply.key, reply.token)
             refusals = 0

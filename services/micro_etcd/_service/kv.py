@@ -9,7 +9,15 @@ from typing import Any
 from micro import Middleware, NextHandler, Request, Response
 from micro_etcd._cluster.connection import EtcdAnswerTooLargeError
 from micro_etcd._model.options import RangeOptions
-from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, OperationResult, PutOp
+from micro_etcd._model.txn import (
+    Compare,
+    DeleteOp,
+    GetOp,
+    Operation,
+    OperationResult,
+    PutOp,
+    created_at,
+)
 from micro_etcd._model.values import (
     CompareCompareResult,
     CompareCompareTarget,
@@ -297,9 +305,7 @@ async def _conditional(
     compares: list[Compare] = []
     lookups: list[Operation] = []
     if guard is not None:
-        compares.append(
-            Compare(guard.key, CompareCompareTarget.CREATE, EQUAL, guard.create_revision)
-        )
+        compares.append(created_at(guard.key, guard.create_revision))
         lookups.append(GetOp(guard.key, options=RangeOptions(keys_only=True)))
     if condition is not None:
         compares.append(_compare(key, condition))
