@@ -203,34 +203,29 @@ __all__ = [
 
 # Imported when first used: the direct client and the service need grpcio and protobuf.
 _LATER = {
-    "EtcdClient": "_direct.client",
-    "EtcdConnectionManager": "_direct.client",
-    "EtcdLockManager": "_direct.client",
-    "EtcdCommunicator": "_direct.communicator",
-    "Election": "_direct.election",
-    "KV": "_direct.kv",
-    "Leases": "_direct.leases",
-    "QueuePlace": "_direct.queue_place",
-    "EventStream": "_direct.watch",
-    "LeaseKeeper": "_keyspace.lease_keeper",
-    "LiveConfig": "_keyspace.live_config",
-    "HeldLock": "_keyspace.lock",
-    "Watch": "_keyspace.watch",
-    "NatsEtcd": "_over_nats.client",
-    "EtcdSection": "_service.config",
-    "EtcdServiceSettings": "_service.config",
-    "NamespaceRule": "_service.config",
-    "EtcdService": "_service.service",
-    "add_etcd_service": "_service.service",
-    "serve": "_service.service",
-    "setup": "_service.service",
-    "setup_embedded": "_service.service",
-    "EtcdAnswerOmittedError": "_wire.errors",
-    "EtcdAnswerTooLargeError": "_cluster.connection",
-    "EtcdConditionFailedError": "_wire.errors",
-    "EtcdLockBusyError": "_wire.errors",
-    "EtcdPayloadTooLargeError": "_wire.errors",
+    "_cluster.connection": ("EtcdAnswerTooLargeError",),
+    "_direct.client": ("EtcdClient", "EtcdConnectionManager", "EtcdLockManager"),
+    "_direct.communicator": ("EtcdCommunicator",),
+    "_direct.election": ("Election",),
+    "_direct.kv": ("KV",),
+    "_direct.leases": ("Leases",),
+    "_direct.queue_place": ("QueuePlace",),
+    "_direct.watch": ("EventStream",),
+    "_keyspace.lease_keeper": ("LeaseKeeper",),
+    "_keyspace.live_config": ("LiveConfig",),
+    "_keyspace.lock": ("HeldLock",),
+    "_keyspace.watch": ("Watch",),
+    "_over_nats.client": ("NatsEtcd",),
+    "_service.config": ("EtcdSection", "EtcdServiceSettings", "NamespaceRule"),
+    "_service.service": ("EtcdService", "add_etcd_service", "serve", "setup", "setup_embedded"),
+    "_wire.errors": (
+        "EtcdAnswerOmittedError",
+        "EtcdConditionFailedError",
+        "EtcdLockBusyError",
+        "EtcdPayloadTooLargeError",
+    ),
 }
+_PLACES = {name: place for place, names in _LATER.items() for name in names}
 
 
 def _publish(name: str, value: Any) -> None:
@@ -241,10 +236,10 @@ def _publish(name: str, value: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _PLACES:
         raise AttributeError(f"module 'micro_etcd' has no attribute {name!r}")
-    import_module(f"micro_etcd.{_LATER[name]}")
-    for other, place in _LATER.items():
+    import_module(f"micro_etcd.{_PLACES[name]}")
+    for other, place in _PLACES.items():
         module = sys.modules.get(f"micro_etcd.{place}")
         if hasattr(module, other):
             _publish(other, getattr(module, other))
@@ -252,5 +247,5 @@ def __getattr__(name: str) -> Any:
 
 
 for _name in __all__:
-    if _name not in _LATER:
+    if _name not in _PLACES:
         _publish(_name, globals()[_name])
