@@ -16,12 +16,12 @@ import nats.errors
 from micro import PayloadTooLargeError, ServiceError
 from micro_etcd import errors as errors
 from micro_etcd._wire.headers import REVISION
-from micro_etcd.errors import EtcdCompactedError, EtcdError
+from micro_etcd.errors import EtcdError
 
 ERROR = "Etcd-Error"
 OUTCOME = "Etcd-Outcome"
-COMPACT_REVISION = "Etcd-Compact-Revision"
-SIZE = "Etcd-Size"
+# The attributes of errors that have headers of their own.
+_DETAILS = {"compact_revision": "Etcd-Compact-Revision", "size": "Etcd-Size", "revision": REVISION}
 RETRY_AFTER = "Retry-After"
 
 
@@ -107,14 +107,12 @@ def code_of(error: EtcdError) -> int:
 
 def error_headers(error: EtcdError) -> dict[str, str]:
     """Return the headers of an error."""
-    headers = {ERROR: error.name, OUTCOME: error.outcome}
-    if isinstance(error, EtcdCompactedError):
-        headers[COMPACT_REVISION] = str(error.compact_revision)
-    if isinstance(error, EtcdPayloadTooLargeError):
-        headers[SIZE] = str(error.size)
-    if isinstance(error, EtcdAnswerOmittedError):
-        headers[REVISION] = str(error.revision)
-    return headers
+    details = {
+        header: str(getattr(error, detail))
+        for detail, header in _DETAILS.items()
+        if hasattr(error, detail)
+    }
+    return {ERROR: error.name, OUTCOME: error.outcome, **details}
 
 
 def to_service_error(error: EtcdError) -> ServiceError:
@@ -147,15 +145,11 @@ def from_service_error(answer: ServiceError, *, write: bool) -> EtcdError:
 
 def named_error(name: str, message: str, headers: dict[str, str]) -> EtcdError:
     """Return the error of a stable name."""
-    kind = _KINDS.get(name, errors.EtcdUnknownError)
-    if issubclass(kind, EtcdCompactedError):
-        return kind(message, compact_revision=_number(headers.get(COMPACT_REVISION)))
-    if issubclass(kind, EtcdAnswerOmittedError):
-        size, revision = (_number(headers.get(header)) for header in (SIZE, REVISION))
-        return kind(message, size=size, revision=revision)
-    if issubclass(kind, EtcdPayloadTooLargeError):
-        return kind(message, size=_number(headers.get(SIZE)))
-    return kind(message)
+    error = _KINDS.get(name, errors.EtcdUnknownError)(message)
+    for detail, header in _DETAILS.items():
+        if hasattr(error, detail):
+            setattr(error, detail, _number(headers.get(header)))
+    return error
 
 
 def from_nats_error(error: Exception, subject: str, *, write: bool) -> EtcdError:
