@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,17 +22,7 @@ from micro_etcd._direct.client import EtcdClient
 from micro_etcd._model.values import EtcdCredential, EtcdTLS, HostPortPair, parse_addresses
 
 Right = Literal["get", "list", "put", "delete", "txn", "lease", "lock", "watch", "status"]
-RIGHTS: tuple[Right, ...] = (
-    "get",
-    "list",
-    "put",
-    "delete",
-    "txn",
-    "lease",
-    "lock",
-    "watch",
-    "status",
-)
+RIGHTS: tuple[Right, ...] = get_args(Right)
 _SHORT: dict[str, tuple[Right, ...]] = {
     "read": ("get", "list", "watch", "status"),
     "write": ("put", "delete", "txn", "lease", "lock"),

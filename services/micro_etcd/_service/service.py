@@ -1,8 +1,8 @@
 """The etcd service: its endpoints, its start and its stop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -106,18 +106,9 @@ class EtcdService:
     async def status(self, request: Request) -> StatusReply:
         """Answer `status`."""
         view = self._namespaces.view(request, "status")
-        members = [
-            StatusReply.Endpoint(
-                endpoint=member.endpoint,
-                version=member.version,
-                leader=member.leader,
-                revision=member.revision,
-                errors=member.errors,
-            )
-            for member in await self._etcd.status()
-        ]
+        members = await self._etcd.status()
         return StatusReply(
-            endpoints=members,
+            endpoints=[StatusReply.Endpoint.model_validate(each) for each in members],
             namespace=view.token,
             allow=sorted(view.rule.allow),
             watches=self.watches,
@@ -208,7 +199,7 @@ async def setup_embedded(ctx: Context) -> None:
     Raises:
         FileNotFoundError: There is no etcd program.
     """
-    server = await ctx.enter(_Embedded())
+    server = await ctx.enter(_embedded())
     settings = EtcdServiceSettings(
         etcd=EtcdSection(endpoints=[str(server.address)]),
         namespaces={"demo": NamespaceRule(prefix="/demo/", allow=frozenset(RIGHTS))},
@@ -216,15 +207,12 @@ async def setup_embedded(ctx: Context) -> None:
     await setup(ctx, settings)
 
 
-class _Embedded(AbstractAsyncContextManager[EtcdServer]):
-    """An etcd process, started and stopped in a thread, since that blocks."""
-
-    def __init__(self) -> None:
-        self._server = EtcdServer()
-
-    async def __aenter__(self) -> EtcdServer:
-        await asyncio.to_thread(self._server.__enter__)
-        return self._server
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await asyncio.to_thread(self._server.close)
+@asynccontextmanager
+async def _embedded() -> AsyncIterator[EtcdServer]:
+    """Run an etcd process, started and stopped in a thread, since that blocks."""
+    server = EtcdServer()
+    await asyncio.to_thread(server.__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.close)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from micro_etcd._wire.values import Body, Item, Reply, Revision, Span
 
@@ -57,6 +57,8 @@ class StatusReply(Reply):
 
     class Endpoint(Reply):
         """One member."""
+
+        model_config = ConfigDict(from_attributes=True)
 
         endpoint: str
         version: str
