@@ -1,8 +1,9 @@
 """Options of reads and watches, and the orders that a read can have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from operator import attrgetter
+from typing import NamedTuple
 
 from micro_etcd._model.values import (
     RangeRequestSortOrder,
@@ -55,25 +56,11 @@ class WatchOptions:
             raise EtcdInvalidArgumentError(f"invalid filters {given!r}: expected a list")
 
 
-class Sortable(Protocol):
-    """A key with its history: `KeyValue`, or the protocol message with the same attributes."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def value(self) -> bytes: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def create_revision(self) -> int: ...
-    @property
-    def mod_revision(self) -> int: ...
-
-
-SORT_KEYS: dict[RangeRequestSortTarget, Callable[[Sortable], int | bytes]] = {
-    RangeRequestSortTarget.KEY: lambda kv: kv.key,
-    RangeRequestSortTarget.VERSION: lambda kv: kv.version,
-    RangeRequestSortTarget.CREATE: lambda kv: kv.create_revision,
-    RangeRequestSortTarget.MOD: lambda kv: kv.mod_revision,
-    RangeRequestSortTarget.VALUE: lambda kv: kv.value,
+# `KeyValue` and the message of the protocol have the same attributes.
+SORT_KEYS = {
+    RangeRequestSortTarget.KEY: attrgetter("key"),
+    RangeRequestSortTarget.VERSION: attrgetter("version"),
+    RangeRequestSortTarget.CREATE: attrgetter("create_revision"),
+    RangeRequestSortTarget.MOD: attrgetter("mod_revision"),
+    RangeRequestSortTarget.VALUE: attrgetter("value"),
 }
