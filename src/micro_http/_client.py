@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 from micro_http._engine.context import RequestContext, require_positive
@@ -78,12 +77,7 @@ class AsyncResilientClient:
         await self._initialize_client()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _initialize_client(self) -> None:
@@ -104,9 +98,8 @@ class AsyncResilientClient:
             return
         self._closed = True
         try:
-            await asyncio.sleep(
-                0
-            )  # lets new tasks begin: one that has not cannot raise ClosedError
+            # Lets new tasks begin: one that has not cannot raise ClosedError.
+            await asyncio.sleep(0)
             tasks = [task for task in self._running() if task is not asyncio.current_task()]
             for task in tasks:
                 self._ended_by_close.add(task)
