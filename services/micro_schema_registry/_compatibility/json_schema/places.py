@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from micro_schema_registry._compatibility.json_schema.facts import (
@@ -82,9 +83,10 @@ def known_at(facts: Facts, name: Name) -> Known:
             known.add(group.named[name.text or ""])
         elif group.rest is not None and all(fit is False for fit, _ in fits):
             known.add(group.rest)
+    perhaps = partial(evaluates_name, name=name, surely=False)
     for node in facts.unevaluated:
         rest = node.keywords.get("unevaluatedProperties")
-        if rest is not None and not _may_evaluate(facts, node, lambda one: _names(one, name)):
+        if rest is not None and not _may_evaluate(facts, node, perhaps):
             known.add((rest, True))
     return frozenset(known)
 
@@ -167,28 +169,20 @@ def reachable(node: Node) -> Iterator[Node]:
             yield one
 
 
-def evaluates_name(node: Node, name: Name) -> bool:
-    """Tell whether the keywords of one schema surely evaluate a name."""
+def evaluates_name(node: Node, name: Name, *, surely: bool = True) -> bool:
+    """Tell whether the keywords of one schema surely, or perhaps, evaluate a name."""
     group = members_of(node)
-    return (
-        name.text in group.named
-        or (group.rest is not None and node.rest_is_evaluated)
-        or any(name.fits(pattern) for pattern, _ in group.patterns)
-    )
+    if name.text in group.named:
+        return True
+    if group.rest is not None and (node.rest_is_evaluated or not surely):
+        return True
+    fits = [name.fits(pattern) for pattern, _ in group.patterns]
+    return True in fits or (None in fits and not surely)
 
 
 def evaluates_index(node: Node, index: float) -> bool:
     """Tell whether the keywords of one schema surely evaluate a position."""
     return item_at(items_of(node), index) is not None
-
-
-def _names(node: Node, name: Name) -> bool:
-    group = members_of(node)
-    return (
-        group.rest is not None
-        or name.text in group.named
-        or any(name.fits(pattern) is not False for pattern, _ in group.patterns)
-    )
 
 
 def _positions(node: Node, index: float) -> bool:
