@@ -30,7 +30,9 @@ class QueuePlace(Place):
     """The key of one waiter.
 
     Attributes:
-        prefix: The common part of the keys of all waiters.
+        prefix: The common part of the keys of all waiters, without namespace.
+        key: The waiter's key, without namespace.
+        token: Create revision of the key, 0 before `enter`; grows from holder to holder.
     """
 
     def __init__(self, kv: KV, *, name: bytes, lease: int) -> None:
