@@ -248,22 +248,8 @@ class EtcdLockLostError(EtcdError):
     name = "LOCK_LOST"
 
 
-_BY_CODE: dict[int, type[EtcdError]] = {
-    3: EtcdInvalidArgumentError,
-    4: EtcdDeadlineExceededError,
-    5: EtcdNotFoundError,
-    6: EtcdAlreadyExistsError,
-    7: EtcdPermissionDeniedError,
-    8: EtcdTooManyRequestError,
-    9: EtcdBadRequestError,
-    10: EtcdAbortedError,
-    11: EtcdOutOfRangeError,
-    12: EtcdUnimplementedError,
-    13: EtcdInternalError,
-    14: EtcdUnavailableError,
-    15: EtcdDataLossError,
-    16: EtcdUnauthenticatedError,
-}
+# Of the classes below the root, the first with a code is the error of that code.
+_BY_CODE = {kind.code: kind for kind in reversed(EtcdError.__subclasses__())}
 
 # One status has several meanings, so the text decides first. etcd keeps these texts stable, since
 # Go's client matches them too (api/v3rpc/rpctypes/error.go).
@@ -272,10 +258,8 @@ _BY_TEXT: tuple[tuple[str, type[EtcdError]], ...] = (
     ("required revision is a future revision", EtcdFutureRevisionError),
     ("database space exceeded", EtcdNoSpaceError),
     ("request is too large", EtcdRequestTooLargeError),
-    (
-        "grpc: received message larger than max",
-        EtcdRequestTooLargeError,
-    ),  # Go's words: the server's
+    # Go's words: the server's.
+    ("grpc: received message larger than max", EtcdRequestTooLargeError),
     ("requested lease not found", EtcdLeaseNotFoundError),
     ("lease already exists", EtcdLeaseExistsError),
     ("authentication failed", EtcdUnauthenticatedError),
