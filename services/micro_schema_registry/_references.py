@@ -9,7 +9,7 @@ from micro_schema_registry._model.protocol import SchemaRegistry
 
 T = TypeVar("T")
 Steps = Generator[Callable[[SchemaRegistry], Awaitable[Any]], Any, T]
-"""Yields calls of a registry and is sent what they return; see `_drivers`."""
+"""Yields calls of a registry and receives their results; see `_drivers`."""
 
 _MOST_SCHEMAS = 1000
 """The number of schemas that one schema may refer to, directly or not."""

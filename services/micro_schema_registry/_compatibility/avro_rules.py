@@ -20,7 +20,7 @@ from avro.schema import (
 from micro_schema_registry._compatibility.levels import SchemaText
 from micro_schema_registry._errors import Cause
 
-# What a reader of a type takes beside that type.
+# The types that a reader of a type accepts beside that type.
 _PROMOTIONS = {
     "long": {"int"},
     "float": {"int", "long"},
@@ -31,7 +31,7 @@ _PROMOTIONS = {
 
 
 def parse(text: SchemaText) -> Schema:
-    """Parse a schema after those it names; see Format.parse."""
+    """Parse a schema after those it names; see `Format.parse`."""
     names = Names()
     try:
         for _, content in text.references:
@@ -43,13 +43,13 @@ def parse(text: SchemaText) -> Schema:
 
 
 def unreadable(reader: Schema, writer: Schema) -> list[Cause]:
-    """Find what the reader cannot resolve; see Format.unreadable."""
+    """Return the places that the reader cannot resolve; see `Format.unreadable`."""
     resolution = _Resolution()
     return [] if resolution.resolves(reader, writer) else resolution.causes(reader, writer, "")
 
 
 def misused(new: Schema, old: Schema) -> list[Cause]:
-    """Find nothing: resolution says it all for Avro; see Format.misused."""
+    """Return no cause: schema resolution decides alone for Avro; see `Format.misused`."""
     return []
 
 
@@ -85,7 +85,7 @@ class _Resolution:
             self._readable.append(pair)
             known = self._resolves(reader, writer)
             if not known:
-                # What was found readable meanwhile may stand on this pair.
+                # Pairs that were found readable meanwhile may depend on this pair.
                 for other in self._readable[first:]:
                     del self._known[other]
                 del self._readable[first:]
@@ -150,10 +150,10 @@ class _Resolution:
         """Say why no branch reads a schema; with a branch of its name, why that one does not."""
         path = "" if place == "/" else place
         candidates = self._candidates(union, writer) if isinstance(writer, NamedSchema) else []
-        found = [cause for branch in candidates for cause in self.causes(branch, writer, path)]
+        causes = [cause for branch in candidates for cause in self.causes(branch, writer, path)]
         kind = writer.type.upper()
         lacking = Cause(f"missing union branch: reader union lacking writer type: {kind}", place)
-        return found or [lacking]
+        return causes or [lacking]
 
 
 def _kind(schema: Schema) -> str:
@@ -161,7 +161,7 @@ def _kind(schema: Schema) -> str:
 
 
 def _mismatches(reader: Schema, writer: Schema) -> list[str]:
-    """Return what is wrong with two schemas themselves, whatever their parts are."""
+    """Return why two schemas do not match by themselves, without a look at their parts."""
     read, written = _kind(reader), _kind(writer)
     if read != written:
         promoted = written in _PROMOTIONS.get(read, ())

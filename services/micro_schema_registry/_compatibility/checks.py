@@ -55,14 +55,14 @@ async def run(function: Callable[..., T], *args: Any, timeout: float) -> T:
     check = _Check(pickle.dumps((function, args)))
     try:
         async with asyncio.timeout(timeout):
-            succeeded, result = await asyncio.wrap_future(_POOL.threads.submit(check.run))
+            succeeded, outcome = await asyncio.wrap_future(_POOL.threads.submit(check.run))
     except TimeoutError:
         raise CheckTimeoutError(f"the check took longer than {timeout:g} s") from None
     finally:
         check.end()
     if not succeeded:
-        raise result
-    return result  # type: ignore[no-any-return]  # the function's result, pickled in between
+        raise outcome
+    return outcome  # type: ignore[no-any-return]  # the function's result, pickled in between
 
 
 class _Worker:
@@ -91,12 +91,12 @@ class _Worker:
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and free what belongs to it."""
+        """End the process and close its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # bytes that nobody read
+                with contextlib.suppress(OSError):  # the pipe holds unread bytes
                     pipe.close()
 
 

@@ -26,7 +26,7 @@ class SchemaText:
 
 
 class Format(Protocol):
-    """The functions of a module for one artifact type; `parse` defines what a schema is."""
+    """The functions of a module for one artifact type; `parse` defines the form of a schema."""
 
     def parse(self, text: SchemaText) -> Any:
         """Return the schema, or raise ValueError with the reason why it is none."""
@@ -37,7 +37,7 @@ class Format(Protocol):
         ...
 
     def misused(self, new: Any, old: Any) -> list[Cause]:
-        """Return what a successor must not do although each side could read the other's data."""
+        """Return changes that a successor must not make although both sides read all data."""
         ...
 
 
@@ -54,7 +54,7 @@ def parse(artifact_type: str, text: SchemaText) -> None:
 def incompatibilities(
     artifact_type: str, level: str, new: SchemaText, existing: Sequence[SchemaText]
 ) -> tuple[Cause, ...]:
-    """Return why ``new`` may not follow ``existing`` (oldest first) under a level; empty if it may.
+    """Return why `new` may not follow `existing` (oldest first) under a level; empty if it may.
 
     BACKWARD: the new schema reads data of the last one. FORWARD: the last one reads data of the new
         schema. FULL: both. `_TRANSITIVE`: the same for all of them. The same text is always

@@ -28,12 +28,12 @@ _NOT_AN_ERROR = re.compile(r": warning: |^WARNING: |^[IWE]\d{4} ")
 
 @dataclass(frozen=True)
 class ProtoFile:
-    """What a file and its imports declare.
+    """The declarations of a file and its imports.
 
     Attributes:
         pool: The types.
         own: The file itself.
-        reserved: What messages of the file reserve, by full name.
+        reserved: The reserved numbers and names of the messages of the file, by full name.
     """
 
     pool: DescriptorPool
@@ -74,7 +74,7 @@ class ProtoFile:
 
 
 class ProtoField(NamedTuple):
-    """What counts of a field; its names come last, as the wire does not know them."""
+    """The properties of a field that matter; its names are last, as the wire has no names."""
 
     kind: str
     is_repeated: bool
@@ -109,7 +109,7 @@ def parse_proto(content: str, imports: Mapping[str, str]) -> ProtoFile:
     """Compile a file with those it imports, by import path.
 
     Raises:
-        ValueError: The compiler refuses it; the message is what the compiler says.
+        ValueError: The compiler refuses it; the message is that of the compiler.
     """
     own = "schema.proto"
     while own in imports:

@@ -19,12 +19,12 @@ _ONE_AS_MANY = {"string", "bytes", "message", "group"}
 
 
 def parse(text: SchemaText) -> ProtoFile:
-    """Compile a .proto file together with its imports; see Format.parse."""
+    """Compile a .proto file together with its imports; see `Format.parse`."""
     return parse_proto(text.content, dict(text.references))
 
 
 def unreadable(reader: ProtoFile, writer: ProtoFile) -> list[Cause]:
-    """Find fields whose bytes mean something else to the reader; see Format.unreadable."""
+    """Find fields whose bytes mean something else to the reader; see `Format.unreadable`."""
     comparison = _Comparison(reader, writer)
     for message in writer.messages():
         other = reader.message(message.full_name)
@@ -41,7 +41,7 @@ def unreadable(reader: ProtoFile, writer: ProtoFile) -> list[Cause]:
 
 
 def misused(new: ProtoFile, old: ProtoFile) -> list[Cause]:
-    """Find numbers dropped without `reserved`, or taken despite it; see Format.misused."""
+    """Find numbers dropped without `reserved`, or taken despite it; see `Format.misused`."""
     causes = []
     for name in sorted(old.reserved.keys() & new.reserved.keys()):
         before, after = old.reserved[name], new.reserved[name]

@@ -39,7 +39,7 @@ def with_room(function: Callable[..., T], *args: Any) -> T:
 
 
 def without_room(function: Callable[..., T], *args: Any) -> T:
-    """Call a function in this thread, with what room there is.
+    """Call a function in this thread, with the stack that is left.
 
     Raises:
         RecursionError: That was not enough.

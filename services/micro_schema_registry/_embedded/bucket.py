@@ -219,7 +219,7 @@ class Bucket:
         return self._stored(message.subject, message.data, message.seq)
 
     async def _read(self, **query: int | str) -> Stored | None:
-        """Read from the leader; nats-py takes twice the time, to parse what nobody reads."""
+        """Read from the leader; nats-py takes twice the time, for headers that are not read."""
         try:
             reply = await self._nc.request(
                 f"$JS.API.STREAM.MSG.GET.{self._stream}",

@@ -121,7 +121,7 @@ class StoreCatalog(RegistryClient):
     async def get_references(
         self, artifact_id: str, version: str | None = None, *, group_id: str | None = None
     ) -> tuple[Reference, ...]:
-        """Return what the content of a version refers to."""
+        """Return the references of the content of a version."""
         _, _, described = await self._find(artifact_id, version, group_id)
         return (await self._store.contents.known(described.content_id)).content.references
 

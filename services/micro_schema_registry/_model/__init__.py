@@ -1,1 +1,1 @@
-"""What a registry holds and does: artifacts, versions, rules, and the protocol of a client."""
+"""Artifacts, versions, rules, and the protocol that every registry implements."""

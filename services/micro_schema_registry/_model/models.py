@@ -254,7 +254,7 @@ def check_version(expression: str) -> str:
 
 
 def check_if_exists(if_exists: str) -> None:
-    """Check what to do when an artifact exists.
+    """Check the choice for an artifact that exists.
 
     Raises:
         InvalidArgumentError: There is no such choice.

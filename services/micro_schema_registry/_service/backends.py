@@ -70,7 +70,7 @@ async def _open(registry: SchemaRegistry) -> None:
 
 
 async def _warm_up() -> None:
-    """Load what the commonest checks need, here for small ones and in a process for others."""
+    """Load the libraries of the commonest checks, here for small ones, in a process for others."""
     await asyncio.to_thread(parse, "AVRO", SchemaText('"string"'))
     for kind in ("AVRO", "JSON"):
         with suppress(TimeoutError, checks.CheckFailedError):

@@ -20,7 +20,7 @@ _READY_PATIENCE = 1.0
 
 
 class RegistryEndpoints:
-    """The handlers; each change is announced, so that every instance drops what it kept."""
+    """The handlers; each change is announced, so that every instance drops its cached answers."""
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class RegistryEndpoints:
 
     async def check(self, draft: wire.ContentDraft) -> wire.Verdict:
         """Check whether content would be accepted."""
-        result = await self._registry().check_compatibility(
+        verdict = await self._registry().check_compatibility(
             draft.artifact,
             draft.content,
             artifact_type=draft.type,
             references=draft.references,
             group_id=draft.group,
         )
-        return wire.Verdict(compatible=result.compatible, causes=result.causes)
+        return wire.Verdict(compatible=verdict.compatible, causes=verdict.causes)
 
     async def version(self, query: wire.VersionQuery) -> VersionInfo:
         """Describe a version in any state."""

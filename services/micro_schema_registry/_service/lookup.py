@@ -128,17 +128,17 @@ class Lookup:
             except SchemaNotFoundError:
                 return global_id
 
-        found: list[wire.ContentAnswer] = []
+        contents: list[wire.ContentAnswer] = []
         missing: list[int] = []
         ids = list(dict.fromkeys(global_ids))
         for start in range(0, len(ids), _IDS_AT_ONCE):
             answers = await asyncio.gather(*map(one, ids[start : start + _IDS_AT_ONCE]))
             missing += [each for each in answers if isinstance(each, int)]
-            found += [each for each in answers if not isinstance(each, int)]
-            if sum(len(each.content) for each in found) > max_bytes:
+            contents += [each for each in answers if not isinstance(each, int)]
+            if sum(len(each.content) for each in contents) > max_bytes:
                 reason = f"{len(ids)} contents take more than {max_bytes} bytes: expected fewer ids"
                 raise refusal("refused", 413, reason)
-        return wire.ContentBatch(found=tuple(found), missing=tuple(missing))
+        return wire.ContentBatch(found=tuple(contents), missing=tuple(missing))
 
     async def shared(
         self,

@@ -26,7 +26,7 @@ _LONGEST = 60.0
 
 
 class _Complete(NamedTuple):
-    """A schema and what it refers to, as JSON."""
+    """A schema and the schemas that it refers to, as JSON."""
 
     kind: str
     schema: str
@@ -91,14 +91,14 @@ def _completing(schema: ContentAnswer, id_type: IdType, value: int | str) -> Ste
 
 def _imports(others: ReferencedSchemas) -> dict[str, str]:
     """Return the files that a file imports, directly or not, by their import paths."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     waiting = list(others.direct)
     while waiting:
         reference = waiting.pop()
-        if reference.name not in found:
-            found[reference.name], nested = others.get(reference)
+        if reference.name not in files:
+            files[reference.name], nested = others.get(reference)
             waiting += nested
-    return found
+    return files
 
 
 def _causes(complete: _Complete, value: Any) -> tuple[Cause, ...]:

@@ -1,1 +1,1 @@
-"""What callers see of requests: events, results, metrics."""
+"""The events, results and metrics of requests."""

@@ -1,4 +1,4 @@
-"""Collecting the facts: what each keyword says that holds, and each one that does not."""
+"""The collection of facts from keywords that hold and from keywords that do not."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -29,7 +29,7 @@ from micro_schema_registry._compatibility.json_schema.nodes import (
 from micro_schema_registry._compatibility.json_schema.values import BOUNDS, KIND_OF, exact
 
 _MANY = 4  # an `anyOf` of more branches is not split into all combinations of them
-# The keyword that holds where another does not, and what its number is more.
+# The keyword that holds where another does not, and the difference of their numbers.
 _OPPOSITES = {
     "minimum": ("exclusiveMaximum", 0),
     "maximum": ("exclusiveMinimum", 0),
@@ -45,18 +45,18 @@ _OPPOSITES = {
 
 
 def facts_of(known: Known, derived: DerivedSchemas, *, thorough: bool = False) -> Facts:
-    """Collect what schemas say that hold, and those that do not.
+    """Collect the facts of schemas that hold and of schemas that do not.
 
     Args:
         known: The schemas.
-        derived: Where the schemas come from that the facts need.
-        thorough: Whether choices tell of every branch whether it holds.
+        derived: The source of further schemas.
+        thorough: Whether a choice states for every branch whether it holds.
     """
     return _Collector(derived, thorough).collect(known)
 
 
 class _Collector:
-    # How the facts grow by a keyword that holds, or does not.
+    # Adds to the facts for each keyword that holds, or does not.
     def __init__(self, derived: DerivedSchemas, thorough: bool) -> None:
         self.facts = Facts()
         self._derived = derived

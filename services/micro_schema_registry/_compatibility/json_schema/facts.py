@@ -1,4 +1,4 @@
-"""What is known of an instance for which some schemas hold and others do not."""
+"""The facts about an instance for which some schemas hold and others do not."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Bound(NamedTuple):
 
 
 class Members(NamedTuple):
-    """What one schema says of the members of an object."""
+    """The assertions of one schema about the members of an object."""
 
     named: dict[str, Signed]
     patterns: tuple[tuple[str, Signed], ...] = ()
@@ -59,14 +59,14 @@ class Members(NamedTuple):
 
 
 class Items(NamedTuple):
-    """What one schema says of the items of an array."""
+    """The assertions of one schema about the items of an array."""
 
     first: tuple[Signed, ...]
     rest: Signed | None = None
 
 
 def members_of(node: Node) -> Members:
-    """Return what the keywords of a schema say of members."""
+    """Return the assertions of a schema about members."""
     get = node.keywords.get
     rest = get("additionalProperties")
     return Members(
@@ -77,7 +77,7 @@ def members_of(node: Node) -> Members:
 
 
 def items_of(node: Node) -> Items:
-    """Return what the keywords of a schema say of items."""
+    """Return the assertions of a schema about items."""
     rest = node.keywords.get("items")
     first = tuple((sub, True) for sub in node.keywords.get("prefixItems", ()))
     return Items(first, None if rest is None else (rest, True))
@@ -85,7 +85,7 @@ def items_of(node: Node) -> Items:
 
 @dataclass
 class Facts:
-    """The conjunction of what is known; an instance that fits may still not exist."""
+    """The conjunction of all facts; an instance that fits may still not exist."""
 
     types: frozenset[str] = TYPES
     values: dict[Hashable, Any] | None = None
@@ -146,7 +146,7 @@ class DerivedSchemas:
         return self._node(required=frozenset(names))
 
     def member(self, name: str, node: Node) -> Node:
-        """Return the schema that says something of one member."""
+        """Return the schema that asserts another schema for one member."""
         known = self._nodes.get((name, node))
         return known or self._nodes.setdefault((name, node), Node({"properties": {name: node}}))
 

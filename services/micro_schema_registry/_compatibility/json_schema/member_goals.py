@@ -30,7 +30,7 @@ from micro_schema_registry._errors import Cause
 
 
 def members(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
-    """Prove what `properties`, `patternProperties` and `additionalProperties` say."""
+    """Prove the assertions of `properties`, `patternProperties` and `additionalProperties`."""
     if "object" not in facts.types or facts.count("maxProperties") == 0:
         return []
     group = members_of(goal)
@@ -49,7 +49,7 @@ def members(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) 
 
 
 def _rank(group: Members, name: Name) -> bool:
-    """Put the names first that tell the branches of a union from each other."""
+    """Return False for names that distinguish the branches of a union; they come first."""
     node, _ = group.named.get(name.text or "", (None, True))
     return node is None or "enum" not in node.keywords
 
@@ -104,7 +104,7 @@ def property_names(prover: Prover, known: Known, facts: Facts, goal: Node, place
 
 
 def items(prover: Prover, known: Known, facts: Facts, goal: Node, place: str) -> Causes:
-    """Prove what `prefixItems` and `items` say."""
+    """Prove the assertions of `prefixItems` and `items`."""
     if "array" not in facts.types:
         return []
     group = items_of(goal)
@@ -143,7 +143,7 @@ def contains(prover: Prover, known: Known, facts: Facts, goal: Node, place: str)
 def _surely_contained(
     prover: Prover, facts: Facts, wanted: Contains, places: list[tuple[float, Known]]
 ) -> float:
-    """Return how many items fit at least."""
+    """Return the number of items that fit at least."""
     counts = [0.0]
     for other in facts.contains:
         fits = frozenset({(other.node, True)})

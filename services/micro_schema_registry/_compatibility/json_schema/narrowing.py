@@ -1,4 +1,4 @@
-"""Taking away from facts the types and values of which no instance is left."""
+"""The removal of types and values that no instance can have."""
 
 from collections.abc import Hashable
 from fractions import Fraction
@@ -24,7 +24,7 @@ from micro_schema_registry._compatibility.json_schema.values import (
 
 
 def narrow(facts: Facts, derived: DerivedSchemas) -> None:
-    """Take away types of which no instance is left, and values that do not fit."""
+    """Remove types that no instance can have, and values that do not fit."""
     if facts.multiple is not None and facts.multiple.denominator == 1:
         facts.types -= {FRACTION}
     if facts.values is not None:
@@ -54,7 +54,7 @@ def _numbers_left(facts: Facts) -> bool:
 
 
 def _fits(facts: Facts, key: Hashable, value: Any) -> bool:
-    """Tell whether a value may fit the facts that cost nothing to ask."""
+    """Tell whether a value may fit the facts that need no proof."""
     types = types_of(value)
     if key in facts.excluded or not types & facts.types:
         return False

@@ -223,7 +223,7 @@ class Reader:
 
 
 def _direct(value: Any) -> Any:
-    """Replace schemas that are nothing but references by what they refer to."""
+    """Replace schemas that are only references by their targets."""
     if isinstance(value, Node):
         return _followed(value)
     if isinstance(value, tuple):

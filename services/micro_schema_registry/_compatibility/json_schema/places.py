@@ -1,4 +1,4 @@
-"""What is known of the members and the items of an instance, by classes of names and positions."""
+"""The facts about members and items of an instance, by classes of names and positions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def names_of(
     """Yield classes that together hold every name.
 
     Args:
-        groups: What both sides say of members.
+        groups: The assertions of both sides about members.
         asked: The patterns of the side that has to be proven.
         known: Patterns that all names match.
     """
@@ -62,7 +62,7 @@ def names_of(
 
 
 def asked_of(group: Members, name: Name) -> Iterator[tuple[Signed, str]]:
-    """Yield what a schema may say of a name, with the keyword."""
+    """Yield the schemas that a schema may assert for a name, each with its keyword."""
     if name.text in group.named:
         yield group.named[name.text or ""], "properties"
     fits = {pattern: name.fits(pattern) for pattern, _ in group.patterns}
@@ -74,7 +74,7 @@ def asked_of(group: Members, name: Name) -> Iterator[tuple[Signed, str]]:
 
 
 def known_at(facts: Facts, name: Name) -> Known:
-    """Return what surely holds for the member of a name."""
+    """Return the schemas that surely hold for the member of a name."""
     known: set[Signed] = set()
     for group in facts.members:
         fits = [(name.fits(pattern), signed) for pattern, signed in group.patterns]
@@ -92,7 +92,7 @@ def known_at(facts: Facts, name: Name) -> Known:
 
 
 def known_at_index(facts: Facts, index: float) -> Known:
-    """Return what surely holds for an item; infinity is a position that no schema mentions."""
+    """Return the schemas that surely hold for an item; infinity is an unmentioned position."""
     known = {signed for group in facts.items if (signed := item_at(group, index)) is not None}
     for node in facts.unevaluated:
         rest = node.keywords.get("unevaluatedItems")
@@ -102,7 +102,7 @@ def known_at_index(facts: Facts, index: float) -> Known:
 
 
 def item_at(group: Items, index: float) -> Signed | None:
-    """Return what a schema says of a position."""
+    """Return the schema that is asserted for a position."""
     return group.first[int(index)] if index < len(group.first) else group.rest
 
 

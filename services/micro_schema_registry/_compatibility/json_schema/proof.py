@@ -1,8 +1,8 @@
 """Whether every instance that is valid under one JSON Schema is valid under another.
 
 The proof is a search in a sequent calculus: on the left stand schemas that are known to hold for an
-instance, or not to hold; on the right one schema that has to follow. What no rule proves is
-refused, so a wrong "yes" needs a wrong rule:
+instance, or not to hold; on the right one schema that has to follow. A schema that no rule proves
+is refused, so a wrong "yes" needs a wrong rule:
 
 - A schema follows if it equals one that is known, if the left side is impossible, or if each of its
   assertions follows.
@@ -77,16 +77,16 @@ class Goal:
 
 
 class Prover:
-    """The search for one proof, with what it has found out so far.
+    """The search for one proof, with its results so far.
 
     Args:
         goals: How each keyword is proven.
-        thorough: Whether `unevaluated...` makes it worth to tell which branches hold.
+        thorough: Whether the proof tells which branches hold, as `unevaluated...` needs it.
     """
 
     def __init__(self, goals: dict[str, Goal], *, thorough: bool) -> None:
         self.derived = DerivedSchemas()
-        self.place = "#"  # for those who hear that the proof was given up
+        self.place = "#"  # for the message when the proof is given up
         self.brief = 0  # above 0 one cause is enough: the search tries one of several ways
         self._goals = goals
         self._thorough = thorough
@@ -108,7 +108,7 @@ class Prover:
         self._sameness = Sameness()
 
     def prove(self, known: Known, goal: Node, place: str) -> Causes:
-        """Return why a schema does not follow from what is known; nothing if it does."""
+        """Return why a schema does not follow from the known schemas; nothing if it does."""
         if goal.always or (goal, True) in known:
             return []
         key = (known, goal)
@@ -173,7 +173,7 @@ class Prover:
             self._splits = splits
 
     def facts(self, known: Known) -> Facts:
-        """Return what is known of the instance."""
+        """Return the facts that follow from the known schemas."""
         facts = self._facts.get(known)
         if facts is None:
             self._step()
@@ -200,7 +200,7 @@ class Prover:
         self._depths.pop()
         self._starts.pop()
         if causes:
-            # What was proven meanwhile may stand on this goal.
+            # Sequents that were proven meanwhile may depend on this goal.
             self._take_back(start)
             self._refused[key] = causes
         elif self._lowest >= index:
@@ -213,7 +213,7 @@ class Prover:
         return causes
 
     def _take_back(self, start: int) -> list[Sequent]:
-        """Forget what was proven from active goals since a moment, and return it."""
+        """Remove and return the sequents that were proven from active goals since `start`."""
         return [self._provisional.popitem()[0] for _ in range(len(self._provisional) - start)]
 
     def _all_goals(self, known: Known, goal: Node, place: str) -> Causes:
@@ -287,7 +287,7 @@ class Prover:
         return []
 
     def _contradiction(self, known: Known, facts: Facts) -> bool:
-        """Tell whether what is known contradicts itself."""
+        """Tell whether the known schemas contradict each other."""
         if facts.types == {"object"}:
             for name in sorted(facts.required):
                 if self.impossible_below(known_at(facts, Name(name))):

@@ -31,7 +31,7 @@ class JsonSchema:
 
 
 def parse(text: SchemaText) -> JsonSchema:
-    """Parse a schema with those it refers to; see Format.parse."""
+    """Parse a schema with those it refers to; see `Format.parse`."""
     schema, dialect = parse_json_schema(text.content)
     references = {name: parse_json_schema(content) for name, content in text.references}
     base = dialect.specification.id_of(schema) or ""
@@ -50,7 +50,7 @@ def parse(text: SchemaText) -> JsonSchema:
 
 
 def unreadable(reader: JsonSchema, writer: JsonSchema) -> list[Cause]:
-    """Say why the reader's schema may refuse documents of the writer's; see Format.unreadable."""
+    """Return why the reader may refuse documents of the writer; see `Format.unreadable`."""
     if reader.texts == writer.texts:
         return []
     prover = Prover(GOALS, thorough=reader.thorough or writer.thorough)
@@ -61,5 +61,5 @@ def unreadable(reader: JsonSchema, writer: JsonSchema) -> list[Cause]:
 
 
 def misused(new: JsonSchema, old: JsonSchema) -> list[Cause]:
-    """Find nothing: what is allowed says it all for JSON Schema; see Format.misused."""
+    """Return no cause: the allowed documents decide alone; see `Format.misused`."""
     return []

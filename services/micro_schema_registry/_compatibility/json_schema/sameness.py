@@ -1,4 +1,4 @@
-"""Whether two JSON Schemas say the same in the same words."""
+"""The comparison of two JSON Schemas keyword by keyword."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Sameness:
         self._assumed: list[tuple[Node, Node]] = []
 
     def same(self, one: Node, other: Node) -> bool:
-        """Tell whether two schemas say the same in the same words, titles and the like apart."""
+        """Tell whether two schemas have equal keywords, annotations apart."""
         if one is other:
             return True
         if one.never != other.never or one.keywords.keys() != other.keywords.keys():
