@@ -58,9 +58,9 @@ test-native: $(VENV)/native ## the tests of Rust, and those of the framework's c
 	cargo test --quiet --locked --manifest-path native/Cargo.toml --package natsmicro-wire
 	MICRO_NATIVE=1 $(BIN)/pytest -n 2 -q tests/micro/_wire tests/micro/_endpoint tests/micro/_client tests/micro/_handlers
 
-FUZZ_SECONDS ?= 300
-native-fuzz: ## fuzz the accelerator under AddressSanitizer (FUZZ_SECONDS=300 for each target); needs nightly Rust and cargo-fuzz
-	cd native && for target in frames headers; do \
+FUZZ_SECONDS ?= 200
+native-fuzz: ## fuzz the accelerator under AddressSanitizer (FUZZ_SECONDS=200 for each target); needs nightly Rust and cargo-fuzz
+	cd native && for target in frames headers blocks; do \
 	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=512 || exit 1; done
 
 native-miri: ## run the tests of Rust under Miri; needs nightly Rust with the component miri

@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 
 mod answer;
+mod headers;
 mod known;
 mod outbox;
 mod request;
@@ -18,9 +19,11 @@ mod natsmicro_native {
     use super::*;
 
     #[pymodule_export]
+    use super::headers::decode_headers;
+    #[pymodule_export]
     use super::outbox::Outbox;
     #[pymodule_export]
-    use super::request::{NatsRequest, decode_headers, requests_of};
+    use super::request::{NatsRequest, requests_of};
     #[pymodule_export]
     use super::requester::Requester;
     #[pymodule_export]

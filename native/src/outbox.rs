@@ -1,12 +1,14 @@
 //! The messages of the next write; see `micro/_wire/outbox.py`.
 
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::sync::{Mutex, MutexGuard};
 
 use natsmicro_wire::push_number;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
 use crate::known;
 
@@ -23,64 +25,62 @@ const MANY: usize = 128;
 /// Bytes of a subject that fits in a control line; see `micro/_wire/outbox.py`.
 const MAX_TARGET: usize = 4096 - b"12345678 12345678 ".len();
 
-/// Bytes from which a payload is not copied into the outbox.
-const LARGE: usize = 8 << 10;
-
-enum Part {
-    Bytes(Vec<u8>),
-    Payload(Py<PyBytes>),
-}
+/// Bytes of a write from which it is handed over without a copy.
+const LARGE: usize = 16 << 10;
 
 /// The messages of one write.
 #[derive(Default)]
 struct Load {
-    parts: Vec<Part>,
-    size: usize,
+    bytes: Vec<u8>,
     count: usize,
     payload_bytes: usize,
 }
 
 impl Load {
-    fn tail(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.parts.last(), Some(Part::Bytes(_))) {
-            self.parts.push(Part::Bytes(Vec::new()));
-        }
-        match self.parts.last_mut() {
-            Some(Part::Bytes(bytes)) => bytes,
-            _ => unreachable!("it has just been added"),
-        }
-    }
-
-    fn add(&mut self, target: &[u8], reply: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
-        let payload = data.as_bytes();
-        let tail = self.tail();
-        let before = tail.len();
-        tail.reserve(target.len() + reply.len() + block.len() + payload.len().min(LARGE) + 64);
-        tail.extend_from_slice(if block.is_empty() { b"PUB " } else { b"HPUB " });
-        tail.extend_from_slice(target);
+    fn add(&mut self, target: &[u8], reply: &[u8], block: &[u8], payload: &[u8]) {
+        let bytes = &mut self.bytes;
+        bytes.reserve(target.len() + reply.len() + block.len() + payload.len() + 64);
+        bytes.extend_from_slice(if block.is_empty() { b"PUB " } else { b"HPUB " });
+        bytes.extend_from_slice(target);
         if !reply.is_empty() {
-            tail.push(b' ');
-            tail.extend_from_slice(reply);
+            bytes.push(b' ');
+            bytes.extend_from_slice(reply);
         }
         if !block.is_empty() {
-            tail.push(b' ');
-            push_number(tail, block.len() as u64);
+            bytes.push(b' ');
+            push_number(bytes, block.len() as u64);
         }
-        tail.push(b' ');
-        push_number(tail, (block.len() + payload.len()) as u64);
-        tail.extend_from_slice(b"\r\n");
-        tail.extend_from_slice(block);
-        if payload.len() < LARGE {
-            tail.extend_from_slice(payload);
-            tail.extend_from_slice(b"\r\n");
-            self.size += tail.len() - before;
-        } else {
-            self.size += tail.len() - before + payload.len() + 2;
-            self.parts.push(Part::Payload(data.clone().unbind()));
-            self.tail().extend_from_slice(b"\r\n");
-        }
+        bytes.push(b' ');
+        push_number(bytes, (block.len() + payload.len()) as u64);
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(block);
+        bytes.extend_from_slice(payload);
+        bytes.extend_from_slice(b"\r\n");
         self.count += 1;
         self.payload_bytes += payload.len();
+    }
+}
+
+/// The bytes of a write; Python sees them as a memoryview.
+#[pyclass(frozen, module = "natsmicro_native")]
+struct Frames {
+    bytes: Vec<u8>,
+}
+
+#[pymethods]
+impl Frames {
+    unsafe fn __getbuffer__(
+        slf: &Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let bytes = &slf.get().bytes;
+        let (start, size) = (bytes.as_ptr().cast_mut().cast(), bytes.len() as ffi::Py_ssize_t);
+        // SAFETY: the bytes live as long as this object, to which the view refers, and never change.
+        match unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, size, 1, flags) } {
+            0 => Ok(()),
+            _ => Err(PyErr::fetch(slf.py())),
+        }
     }
 }
 
@@ -88,6 +88,8 @@ impl Load {
 struct State {
     /// Each but the last has more than one portion.
     loads: VecDeque<Load>,
+    /// The size of the latest write.
+    expected: usize,
     room: i64,
     turn: i64,
     count: usize,
@@ -96,11 +98,12 @@ struct State {
 
 impl State {
     fn add(&mut self, target: &[u8], reply: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) {
-        if self.loads.back().is_none_or(|load| load.size > PORTION) {
-            self.loads.push_back(Load::default());
+        if self.loads.back().is_none_or(|load| load.bytes.len() > PORTION) {
+            let bytes = Vec::with_capacity(self.expected);
+            self.loads.push_back(Load { bytes, ..Default::default() });
         }
         if let Some(load) = self.loads.back_mut() {
-            load.add(target, reply, block, data);
+            load.add(target, reply, block, data.as_bytes());
         }
         self.count += 1;
         self.payload_bytes += data.as_bytes().len();
@@ -120,13 +123,13 @@ impl Outbox {
     }
 
     /// Adds an answer that needs no checks; returns false for any other one.
-    pub fn push(&self, subject: &[u8], data: &Bound<'_, PyBytes>) -> PyResult<bool> {
+    pub fn push(&self, subject: &[u8], block: &[u8], data: &Bound<'_, PyBytes>) -> PyResult<bool> {
         let mut state = self.state();
         let usual = !matches!(subject.first(), None | Some(b'$')) && subject.len() <= MAX_TARGET;
-        if !usual || data.as_bytes().len() as i64 > state.room {
+        if !usual || (block.len() + data.as_bytes().len()) as i64 > state.room {
             return Ok(false);
         }
-        state.add(subject, b"", b"", data);
+        state.add(subject, b"", block, data);
         let relieve = state.payload_bytes > PORTION;
         drop(state);
         if relieve {
@@ -226,7 +229,7 @@ impl Outbox {
             None => true,
         };
         let fits = size <= self.room() && name.len() <= MAX_TARGET;
-        if plain && fits && self.push(name, &as_bytes(data)?)? {
+        if plain && fits && self.push(name, b"", &as_bytes(data)?)? {
             return Ok(());
         }
         self.send.call1(py, (subject, data, headers)).map(drop)
@@ -243,35 +246,27 @@ impl Outbox {
         Ok(())
     }
 
-    fn take<'py>(
-        &self,
-        before: &Bound<'py, PyAny>,
-    ) -> PyResult<(Bound<'py, PyBytes>, usize, usize)> {
+    fn take<'py>(&self, before: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, usize, usize)> {
         let py = before.py();
+        let mut state = self.state();
+        let mut load = state.loads.pop_front().unwrap_or_default();
+        state.count -= load.count;
+        state.payload_bytes -= load.payload_bytes;
+        state.expected = load.bytes.len().min(2 * PORTION);
+        drop(state);
         let mut first = Vec::new();
         for bytes in before.try_iter()? {
             first.extend_from_slice(bytes?.cast::<PyBytes>()?.as_bytes());
         }
-        let mut state = self.state();
-        let load = state.loads.pop_front().unwrap_or_default();
-        state.count -= load.count;
-        state.payload_bytes -= load.payload_bytes;
-        drop(state);
-        let bytes = PyBytes::new_with(py, first.len() + load.size, |mut target: &mut [u8]| {
-            let mut put = |source: &[u8]| {
-                let (place, rest) = std::mem::take(&mut target).split_at_mut(source.len());
-                place.copy_from_slice(source);
-                target = rest;
-            };
-            put(&first);
-            for part in &load.parts {
-                match part {
-                    Part::Bytes(bytes) => put(bytes),
-                    Part::Payload(payload) => put(payload.as_bytes(py)),
-                }
-            }
-            Ok(())
-        })?;
+        if !first.is_empty() {
+            load.bytes.splice(..0, first);
+        }
+        let bytes = if load.bytes.len() < LARGE {
+            PyBytes::new(py, &load.bytes).into_any()
+        } else {
+            let frames = Bound::new(py, Frames { bytes: load.bytes })?;
+            PyMemoryView::from(&frames)?.into_any()
+        };
         Ok((bytes, load.count, load.payload_bytes))
     }
 

@@ -1,13 +1,12 @@
 //! Requests that arrive over NATS; see `micro/_handlers/nats_request.py`.
 
-use std::borrow::Cow;
-
-use natsmicro_wire::{deadline, headers};
+use natsmicro_wire::deadline;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 
+use crate::headers::decode_headers;
 use crate::known;
 use crate::response::Response;
 
@@ -219,21 +218,6 @@ fn exact_bytes(data: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     }
     let kind = data.get_type().name()?;
     Err(PyTypeError::new_err(format!("answer must be bytes, not {}", kind.to_string_lossy())))
-}
-
-/// Returns the headers of a received block; see `micro/_protocol/headers.py`.
-#[pyfunction]
-pub fn decode_headers<'py>(py: Python<'py>, block: Cow<'_, [u8]>) -> PyResult<Bound<'py, PyDict>> {
-    let found = PyDict::new(py);
-    headers::read(&block, |name, value| match std::str::from_utf8(value) {
-        Ok(text) => found.set_item(name, text),
-        Err(_) => {
-            let bytes = PyBytes::new(py, value);
-            let text = PyString::from_encoded_object(&bytes, Some(c"utf-8"), Some(c"replace"))?;
-            found.set_item(name, text)
-        }
-    })?;
-    Ok(found)
 }
 
 /// Returns the requests of messages, each made when it is asked for.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::mem;
 
-use natsmicro_wire::{deadline, headers, push_number};
+use natsmicro_wire::push_number;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,9 +11,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::answer::{Answer, Outcome};
+use crate::headers::{block_of, decode_headers};
 use crate::known;
 use crate::outbox::Outbox;
-use crate::request::decode_headers;
 
 /// Seconds of a time-out that need no care for their size.
 const LONGEST: f64 = 1e9;
@@ -440,22 +440,4 @@ fn number_of(subject: &[u8], inbox: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |sum: u64, digit| {
         digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
     })
-}
-
-/// Returns the header block of a request; None if Python must check the headers.
-fn block_of(given: Option<&Bound<'_, PyAny>>, seconds: Option<f64>) -> Option<Vec<u8>> {
-    let mut block = headers::Block::default();
-    if let Some(given) = given {
-        for (name, value) in given.cast_exact::<PyDict>().ok()?.iter() {
-            let (name, value) = (name.cast::<PyString>().ok()?, value.cast::<PyString>().ok()?);
-            let name = name.to_str().ok()?;
-            if name == deadline::HEADER || !block.add(name, value.to_str().ok()?) {
-                return None;
-            }
-        }
-    }
-    if let Some(seconds) = seconds {
-        block.add_number(deadline::HEADER, (seconds * 1000.0).max(0.0) as u64);
-    }
-    Some(block.finish())
 }

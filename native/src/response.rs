@@ -59,7 +59,7 @@ impl Response {
         self.data.as_ref().map(|data| data.clone_ref(py))
     }
 
-    fn answer(&self, py: Python<'_>) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
+    pub fn answer(&self, py: Python<'_>) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
         (self.data(py), self.headers.as_ref().map(|headers| headers.clone_ref(py)))
     }
 

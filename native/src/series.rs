@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyIterator};
 
+use crate::headers::block_of;
 use crate::known;
 use crate::outbox::Outbox;
 use crate::request::NatsRequest;
+use crate::response::Response;
 use crate::tally::Tally;
 
 /// Reply subjects that are kept; see `micro/_endpoint/runner.py`.
@@ -41,6 +44,7 @@ struct Batch<'a, 'py> {
     cancelling: Bound<'py, PyAny>,
     call: Bound<'py, PyAny>,
     direct: Option<Bound<'py, PyAny>>,
+    outer: Option<Bound<'py, PyAny>>,
     bound: bool,
     arrival: f64,
     clock: Clock,
@@ -80,7 +84,8 @@ impl Series {
         let py = task.py();
         let endings = self.endings.bind(py);
         let work = endings.getattr(intern!(py, "work"))?;
-        let direct = work.getattr(intern!(py, "direct"))?;
+        let direct = some(work.getattr(intern!(py, "direct"))?);
+        let outer = some(work.getattr(intern!(py, "outer"))?);
         let arrival = endings.call_method0(intern!(py, "clock"))?.extract()?;
         let offset = known::PERF_COUNTER_NS.get(py)?.call0()?.extract()?;
         let mut batch = Batch {
@@ -92,7 +97,8 @@ impl Series {
             expected: task.getattr(intern!(py, "expected"))?,
             cancelling: task.getattr(intern!(py, "task"))?.getattr(intern!(py, "cancelling"))?,
             call: work.getattr(intern!(py, "call"))?,
-            direct: (!direct.is_none()).then_some(direct),
+            direct,
+            outer,
             bound: !task.getattr(intern!(py, "bound"))?.is_none(),
             arrival,
             clock: Clock { began: Instant::now(), offset },
@@ -166,16 +172,25 @@ impl<'py> Batch<'_, 'py> {
             }
             return Ok(Step::Ended);
         }
-        let steps = self.call.call1((request,))?;
-        let iterator = if steps.get_type().is(known::COROUTINE.get(py)?) {
-            // SAFETY: `send` is `PyIter_Send`, which takes coroutines as well as iterators.
-            unsafe { steps.cast_unchecked::<PyIterator>() }.clone()
-        } else {
-            steps.call_method0(intern!(py, "__await__"))?.cast_into::<PyIterator>()?
+        let Some(outer) = &self.outer else {
+            return Ok(match first_step(self.call.call1((request,))?)? {
+                First::Returned(_) => Step::Ended,
+                First::Waits(steps, waits_for) => Step::Waits(steps, waits_for),
+            });
         };
-        match iterator.send(py.None().bind(py))? {
-            PySendResult::Return(_) => Ok(Step::Ended),
-            PySendResult::Next(waits_for) => Ok(Step::Waits(steps, waits_for)),
+        let mut steps = outer.call1((request,))?;
+        if !steps.get_type().is(known::COROUTINE.get(py)?) {
+            steps = known::AWAITED.get(py)?.call1((steps,))?;
+        }
+        match first_step(steps)? {
+            First::Returned(response) => leave_answer(request, &response).map(|()| Step::Ended),
+            First::Waits(steps, waits_for) => {
+                let rest = known::CONCLUDED.get(py)?.call1((request, steps, waits_for))?;
+                match first_step(rest)? {
+                    First::Returned(_) => Ok(Step::Ended),
+                    First::Waits(steps, waits_for) => Ok(Step::Waits(steps, waits_for)),
+                }
+            }
         }
     }
 
@@ -191,30 +206,35 @@ impl<'py> Batch<'_, 'py> {
         let reply = answered.raw_reply.as_ref().map(|reply| reply.bind(py).clone());
         let headers = answered.sent_headers.as_ref().map(|headers| headers.bind(py).clone());
         drop(answered);
-        let plain = match headers {
-            Some(headers) => !headers.is_truthy()?,
-            None => true,
+        let block = match &headers {
+            Some(headers) if headers.is_truthy()? => sendable(headers)?,
+            _ => Some(Vec::new()),
         };
-        let (true, Some(data)) = (plain, sent) else {
+        let (Some(block), Some(data)) = (block, sent) else {
             let arguments = (request, self.moment(started));
             return Ok(some(self.endings.call_method1(intern!(py, "end"), arguments)?));
         };
         if let (Some(outbox), Some(reply)) = (self.outbox, reply)
             && let (Ok(subject), Ok(payload)) = (reply.cast::<PyBytes>(), data.cast::<PyBytes>())
         {
-            match outbox.get().push(subject.as_bytes(), payload) {
+            match outbox.get().push(subject.as_bytes(), &block, payload) {
                 Ok(false) => {}
                 Ok(true) => {
                     self.answered.push(reply.unbind());
                     return Ok(None);
                 }
                 Err(error) => {
-                    let answer = (data, py.None());
+                    let answer = (data, headers);
                     let arguments = (request, answer, error.into_value(py));
                     let name = intern!(py, "answer_instead");
                     return Ok(some(self.endings.call_method1(name, arguments)?));
                 }
             }
+        }
+        if !block.is_empty() {
+            return Ok(some(
+                self.endings.call_method1(intern!(py, "answer"), (request, data, headers))?,
+            ));
         }
         Ok(some(self.endings.call_method1(intern!(py, "answer"), (request, data))?))
     }
@@ -244,6 +264,59 @@ impl<'py> Batch<'_, 'py> {
         }
         Ok(())
     }
+}
+
+/// What became of the first step of a coroutine.
+enum First<'py> {
+    Returned(Bound<'py, PyAny>),
+    Waits(Bound<'py, PyAny>, Bound<'py, PyAny>),
+}
+
+fn first_step(steps: Bound<'_, PyAny>) -> PyResult<First<'_>> {
+    let py = steps.py();
+    let iterator = if steps.get_type().is(known::COROUTINE.get(py)?) {
+        // SAFETY: `send` is `PyIter_Send`, which takes coroutines as well as iterators.
+        unsafe { steps.cast_unchecked::<PyIterator>() }.clone()
+    } else {
+        steps.call_method0(intern!(py, "__await__"))?.cast_into::<PyIterator>()?
+    };
+    Ok(match iterator.send(py.None().bind(py))? {
+        PySendResult::Return(returned) => First::Returned(returned),
+        PySendResult::Next(waits_for) => First::Waits(steps, waits_for),
+    })
+}
+
+/// Leaves the answer that the outermost middleware has returned in the request.
+fn leave_answer(request: &Bound<'_, NatsRequest>, response: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = request.py();
+    let Ok(given) = response.cast::<Response>() else {
+        let text = response.repr()?;
+        return Err(PyTypeError::new_err(format!(
+            "a middleware returned {}: expected a Response",
+            text.to_string_lossy()
+        )));
+    };
+    let (data, headers): (Option<Py<PyAny>>, Option<Py<PyAny>>) =
+        if given.is_exact_instance_of::<Response>() {
+            given.borrow().answer(py)
+        } else {
+            given.call_method0(intern!(py, "answer"))?.extract()?
+        };
+    let mut request = request.borrow_mut();
+    request.sent = data;
+    request.sent_headers = headers;
+    Ok(())
+}
+
+/// Returns the block of headers that are no error and need no check; None for any other ones.
+fn sendable(headers: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    let py = headers.py();
+    for name in [intern!(py, "Nats-Service-Error"), intern!(py, "Nats-Service-Error-Code")] {
+        if headers.contains(name)? {
+            return Ok(None);
+        }
+    }
+    Ok(block_of(Some(headers), None))
 }
 
 fn some(found: Bound<'_, PyAny>) -> Option<Bound<'_, PyAny>> {

@@ -50,20 +50,40 @@ impl Splitter {
         if self.senseless {
             return receiver.other(data);
         }
-        if self.partial.is_empty() {
-            let rest = self.split(data, receiver)?;
-            self.keep(&data[rest..]);
-            return Ok(());
+        let mut data = data;
+        // Only the rest of an incomplete frame is copied; the frames behind it are split in place.
+        while !self.partial.is_empty() && !data.is_empty() {
+            let (rest, following) = data.split_at(self.awaited(data));
+            self.partial.extend_from_slice(rest);
+            data = following;
+            if rest.len() < self.missing {
+                self.missing -= rest.len();
+                return Ok(());
+            }
+            let frame = std::mem::take(&mut self.partial);
+            let end = self.split(&frame, receiver)?;
+            if self.senseless {
+                return receiver.other(&[&frame[end..], data].concat());
+            }
+            self.keep(&frame[end..]);
         }
-        self.partial.extend_from_slice(data);
-        if data.len() < self.missing {
-            self.missing -= data.len();
-            return Ok(());
+        let end = self.split(data, receiver)?;
+        if self.senseless {
+            return receiver.other(&data[end..]);
         }
-        let whole = std::mem::take(&mut self.partial);
-        let rest = self.split(&whole, receiver)?;
-        self.keep(&whole[rest..]);
+        self.keep(&data[end..]);
         Ok(())
+    }
+
+    /// Returns how many of the next bytes belong to the incomplete frame, as far as is known.
+    fn awaited(&self, data: &[u8]) -> usize {
+        if self.missing > 0 {
+            return self.missing.min(data.len());
+        }
+        if self.partial.last() == Some(&b'\r') && data[0] == b'\n' {
+            return 1;
+        }
+        memchr::memmem::find(data, b"\r\n").map_or(data.len(), |end| end + 2)
     }
 
     fn keep(&mut self, rest: &[u8]) {
@@ -74,7 +94,7 @@ impl Splitter {
         }
     }
 
-    /// Processes all complete frames; returns the position of the incomplete one.
+    /// Processes all complete frames; returns the position of an incomplete or senseless one.
     fn split<R: Receiver>(&mut self, data: &[u8], receiver: &mut R) -> Result<usize, R::Error> {
         self.missing = 0;
         let mut position = 0;
@@ -97,8 +117,7 @@ impl Splitter {
                 }
                 Next::Invalid => {
                     self.senseless = true;
-                    receiver.other(&data[position..])?;
-                    position = data.len();
+                    break;
                 }
             }
         }

@@ -6,15 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, cast
 
 from micro._endpoint.counters import Tally
 from micro._endpoint.outcomes import Outcomes
 from micro._endpoint.series import Series
 from micro._endpoint.task_pool import Suspended
-from micro._handlers.middleware import Work
+from micro._handlers.middleware import Work, outermost
 from micro._handlers.nats_request import NatsRequest
-from micro._handlers.request import Answer
+from micro._handlers.request import Answer, Response
 from micro._wire.congestion import Congestion
 from micro._wire.paths import Reply
 from micro._wire.stepping import Steps, go_on
@@ -156,3 +156,9 @@ class Runner:
             following = self.answer_instead(request, answer, error)
             if following is not None:
                 await following
+
+
+def concluded(request: NatsRequest, steps: Steps, waits_for: Any) -> Steps:
+    """Return the rest of the outermost middleware, whose last step has yielded a future."""
+    rest = cast(Awaitable[Response], go_on(steps, waits_for))
+    return outermost(lambda _: rest)(request)

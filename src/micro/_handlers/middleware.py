@@ -46,11 +46,13 @@ class Work(NamedTuple):
             yet. It leaves the answer in the request.
         direct: The handler as a plain function, if it never waits and has no middlewares.
         wrapped: Whether there are middlewares.
+        outer: The outermost middleware as a function of the request, if there are middlewares.
     """
 
     call: Callable[[NatsRequest], Coroutine[Any, Any, object]]
     direct: Callable[[NatsRequest], object] | None = None
     wrapped: bool = False
+    outer: NextHandler | None = None
 
 
 def fold(
@@ -70,7 +72,8 @@ def fold(
     following: NextHandler = _innermost(handler, exception_handlers or {})
     for middleware in reversed(stack[1:]):
         following = _wrap(middleware, following)
-    return Work(_outermost(stack[0], following), wrapped=True)
+    outer = _wrap(stack[0], following)
+    return Work(outermost(outer), wrapped=True, outer=outer)
 
 
 def _deferred(handler: Handler) -> Callable[[NatsRequest], Coroutine[Any, Any, object]]:
@@ -84,16 +87,21 @@ def _deferred(handler: Handler) -> Callable[[NatsRequest], Coroutine[Any, Any, o
     return call
 
 
-def _outermost(
-    middleware: Middleware, following: NextHandler
-) -> Callable[[NatsRequest], Coroutine[Any, Any, None]]:
+def outermost(outer: NextHandler) -> Callable[[NatsRequest], Coroutine[Any, Any, None]]:
+    """Return a middleware as a coroutine function that leaves the answer in the request."""
+
     async def call(request: NatsRequest) -> None:
-        response = await middleware(request, following)
+        response = await outer(request)
         if not isinstance(response, Response):
             raise TypeError(f"a middleware returned {response!r}: expected a Response")
         request.sent, request.sent_headers = response.answer()
 
     return call
+
+
+async def awaited(response: Awaitable[Response]) -> Response:
+    """Return what a middleware gives that is no coroutine function."""
+    return await response
 
 
 def _innermost(handler: Handler, exception_handlers: ExceptionHandlers) -> NextHandler:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 
 import micro
 from micro import Middleware, NextHandler, NoResponseError, Request, Response, ServiceError
@@ -189,3 +194,61 @@ async def test_silence_is_no_error_when_nobody_waits(
 async def test_silence_is_an_error_when_somebody_waits() -> None:
     with pytest.raises(NoResponseError, match="handler did not respond"):
         await answered(silent)
+
+
+class Answer:
+    """An awaitable that is no coroutine."""
+
+    def __init__(self, response: object) -> None:
+        self._response = response
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from asyncio.sleep(0).__await__()
+        return self._response
+
+
+class Loud(Response):
+    """A response of a class of the user."""
+
+
+async def late(request: Request, next: NextHandler) -> Response:
+    response = await next(request)
+    await asyncio.sleep(0.001)
+    response.set_data(b"late")
+    return response
+
+
+def waiting(request: Request, next: NextHandler) -> Any:
+    return Answer(Response(b"waited", {"B": "2"}))
+
+
+async def loud(request: Request, next: NextHandler) -> Response:
+    return Loud(b"loud")
+
+
+async def mute(request: Request, next: NextHandler) -> Any:
+    await asyncio.sleep(0)
+    return "text"
+
+
+def synchronous(request: Request, next: NextHandler) -> Any:
+    return Response(b"no awaitable")
+
+
+@pytest.mark.parametrize(
+    ("outermost", "expected"),
+    [(late, b"late"), (waiting, b"waited"), (loud, b"loud"), (mute, None), (synchronous, None)],
+)
+async def test_outermost_middleware_of_any_form_gives_the_answer(
+    nc: NatsClient, caller: NatsClient, outermost: Any, expected: bytes | None
+) -> None:
+    async with micro.add_service(nc, "forms", "1.0.0") as service:
+        await service.add_endpoint("forms", echo, middlewares=[outermost, marker("in")])
+        asked = [micro.Client(caller).request("forms", b"x", timeout=5) for _ in range(3)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        errors = service.stats().endpoints[0].num_errors
+    if expected is None:
+        assert [error.code for error in answers if isinstance(error, ServiceError)] == [500] * 3
+        assert errors == 3
+    else:
+        assert [answer.data for answer in answers if isinstance(answer, Msg)] == [expected] * 3
