@@ -15,7 +15,6 @@ from rich.live import Live
 from rich.table import Table
 
 from micro._client.client import Client
-from micro._connection.tool_connection import ToolConnection
 from micro._errors import ServiceError
 from micro.cli._completion import complete_endpoint, complete_name
 from micro.cli._flags import Discovery, Json, parse_duration
@@ -146,10 +145,9 @@ def bench(  # noqa: PLR0913 - flags of a command
 
     async def work() -> None:
         console = make_console()
-        async with ToolConnection(connection.settings()) as link:
-            client = connection.client(link.nc)
-            subject = await look_up(link, service, endpoint, connection)
-            run = Bench(client, subject, payload, connection.limit)
+        async with connection.open() as link:
+            subject = await look_up(link, service, endpoint)
+            run = Bench(link.client, subject, payload, link.limit)
             live = Live(_table(run.result()), console=console, auto_refresh=False)
             shown = console.is_terminal and not as_json
             with live if shown else nullcontext():

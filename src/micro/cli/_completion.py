@@ -10,7 +10,6 @@ from pathlib import Path
 import nats.errors
 import typer
 
-from micro._connection.tool_connection import ToolConnection
 from micro._errors import MicroError
 from micro._protocol.models import ServiceInfo
 from micro._protocol.subjects import DEFAULT_API_PREFIX
@@ -67,15 +66,15 @@ def _running(context: typer.Context, service: str | None = None) -> list[Service
     given |= {name: context.params.get(name) for name in ("nkey", "context")}
     prefix = context.params.get("prefix") or DEFAULT_API_PREFIX
     connection = Discovery(**given, timeout=WAIT, prefix=prefix)
+
+    async def ask() -> list[ServiceInfo]:
+        async with connection.open() as link:
+            return await link.client.info(service)
+
     try:
-        return asyncio.run(_ask(connection, service))
+        return asyncio.run(ask())
     except (MicroError, nats.errors.Error, OSError):
         return []
-
-
-async def _ask(connection: Discovery, service: str | None) -> list[ServiceInfo]:
-    async with ToolConnection(connection.settings()) as link:
-        return await connection.client(link.nc).info(service, max_wait=connection.limit)
 
 
 def _starting(incomplete: str, words: Iterable[str]) -> list[str]:

@@ -34,10 +34,8 @@ async def ls(connection: Discovery, as_json: Json = False) -> None:
       micro ls
       micro ls --server nats://10.0.0.1:4222 --json
     """
-    async with ToolConnection(connection.settings()) as link:
-        instances = await connection.client(link.nc).info(
-            max_wait=connection.limit, max_interval=connection.stall
-        )
+    async with connection.open() as link:
+        instances = await link.client.info(max_interval=link.stall)
     if link.complaints and not instances:
         raise no_answer(link)
     services = _by_version(instances)
@@ -61,10 +59,8 @@ async def ping(connection: Discovery, name: Name = None, as_json: Json = False) 
       micro ping
       micro ping echo --timeout 500ms
     """
-    async with ToolConnection(connection.settings()) as link:
-        pings = connection.client(link.nc).ping_iter(
-            name, max_wait=connection.limit, max_interval=connection.stall
-        )
+    async with connection.open() as link:
+        pings = link.client.ping_iter(name, max_interval=link.stall)
         start = time.perf_counter()
         async with pings as replies:
             answers = [(reply, (time.perf_counter() - start) * 1000) async for reply in replies]
@@ -102,10 +98,8 @@ async def info(
       micro info echo --schema raw
       micro info echo VMKS6MHK1A3NX9OB6ZL5AB --json
     """
-    async with ToolConnection(connection.settings()) as link:
-        infos = connection.client(link.nc).info_iter(
-            name, max_wait=connection.limit, max_interval=connection.stall
-        )
+    async with connection.open() as link:
+        infos = link.client.info_iter(name, max_interval=link.stall)
         instances = []
         async with infos as answers:
             async for info in answers:

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import ServiceInfo
 from micro.cli._completion import complete_name
 from micro.cli._discover import no_answer
-from micro.cli._flags import Discovery
+from micro.cli._flags import Discovery, Session
 
 Service = Annotated[
     str,
@@ -51,8 +50,8 @@ async def generate(
     from micro._documents.operations import newest
     from micro._documents.python_client import python_client
 
-    async with ToolConnection(connection.settings()) as link:
-        infos = await _infos(link, connection, service)
+    async with connection.open() as link:
+        infos = await _infos(link, service)
     _write(python_client(newest(infos)), out)
 
 
@@ -88,17 +87,13 @@ async def asyncapi(
             raise ConfigError(f"{target!r} adds no service")
         document = documents.asyncapi(infos)
     else:
-        async with ToolConnection(connection.settings()) as link:
-            document = documents.of_server(link.nc, await _infos(link, connection, target))
+        async with connection.open() as link:
+            document = documents.of_server(link.nc, await _infos(link, target))
     _write(documents.as_text(document), out)
 
 
-async def _infos(
-    link: ToolConnection, connection: Discovery, service: str | None
-) -> list[ServiceInfo]:
-    infos = await connection.client(link.nc).info(
-        service, max_wait=connection.limit, max_interval=connection.stall
-    )
+async def _infos(link: Session, service: str | None) -> list[ServiceInfo]:
+    infos = await link.client.info(service, max_interval=link.stall)
     if not infos:
         raise no_answer(link, service)
     return infos

@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from nats.aio.client import Client as NatsClient
 
 from micro import options
 from micro._client.client import Client
 from micro._connection.credentials import creds, nkey
 from micro._connection.settings import ConnectOption, Settings, resolve
+from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro.cli._output import execute
@@ -212,9 +212,31 @@ class Discovery(Connection):
         ),
     ] = DEFAULT_API_PREFIX
 
-    def client(self, nc: NatsClient) -> Client:
-        """Return a client that finds the services of the prefix."""
-        return Client(nc, api_prefix=self.prefix)
+    def open(self) -> Session:
+        """Return a connection that is opened by `async with`."""
+        return Session(self)
+
+
+class Session(ToolConnection):
+    """The connection of a command that finds services.
+
+    Args:
+        flags: The flags of the command.
+
+    Attributes:
+        client: A client that finds the services of the prefix, and waits until the limit.
+        limit: Seconds to wait for the connection and for answers.
+        stall: Seconds without a further answer that end a question; None to wait until the limit.
+
+    Raises:
+        ConfigError: The flags, environment or context are not acceptable (see `resolve`).
+    """
+
+    def __init__(self, flags: Discovery) -> None:
+        super().__init__(flags.settings())
+        self.client = Client(self.nc, flags.limit, flags.prefix)
+        self.limit = flags.limit
+        self.stall = flags.stall
 
 
 def add_command(

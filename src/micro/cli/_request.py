@@ -15,13 +15,12 @@ import typer
 from nats.aio.msg import Msg
 
 from micro._client.replies import Until
-from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol import subjects as _subjects
 from micro._protocol.models import ServiceInfo
 from micro.cli._completion import complete_name, complete_target
 from micro.cli._discover import no_answer
-from micro.cli._flags import Discovery, Json
+from micro.cli._flags import Discovery, Json, Session
 from micro.cli._output import (
     Exit,
     NoAnswerError,
@@ -139,35 +138,34 @@ def request(  # noqa: PLR0913 - flags of a command
 async def _request(connection: Discovery, wanted: _Wanted, as_json: bool) -> None:
     wanted.message(1)  # mistakes are told before anything else
     single = wanted.count == 1 and wanted.replies == 1
-    async with ToolConnection(connection.settings()) as link:
+    async with connection.open() as link:
         subject = wanted.target
         if wanted.service is not None:
-            subject = await look_up(link, wanted.service, subject, connection)
+            subject = await look_up(link, wanted.service, subject)
         check_subject(subject)
         for number in range(1, wanted.count + 1):
             start = time.perf_counter()
-            async with aclosing(_answers(link, subject, wanted, number, connection)) as answers:
+            async with aclosing(_answers(link, subject, wanted, number)) as answers:
                 async for reply in answers:
                     elapsed = time.perf_counter() - start
                     _print(reply, subject, elapsed, as_json=as_json, single=single)
 
 
 async def _answers(
-    link: ToolConnection, subject: str, wanted: _Wanted, number: int, connection: Discovery
+    link: Session, subject: str, wanted: _Wanted, number: int
 ) -> AsyncGenerator[Msg, None]:
-    client = connection.client(link.nc)
     payload, headers = wanted.message(number)
     try:
         if wanted.replies == 1:
-            yield await client.request(subject, payload, headers, connection.limit)
+            yield await link.client.request(subject, payload, headers, link.limit)
             return
         until = Until(
-            max_wait=connection.limit,
+            max_wait=link.limit,
             max_count=wanted.replies or None,
-            max_interval=None if wanted.replies else connection.stall,
+            max_interval=None if wanted.replies else link.stall,
         )
         arrived = 0
-        async with client.request_many(subject, payload, headers, until=until) as replies:
+        async with link.client.request_many(subject, payload, headers, until=until) as replies:
             async for reply in replies:
                 arrived += 1
                 yield reply
@@ -175,14 +173,14 @@ async def _answers(
             raise nats.errors.NoRespondersError
         if 0 < arrived < wanted.replies:
             what = f"{arrived} of {wanted.replies} answers from {subject!r}"
-            raise TimeoutError(f"{what} within {connection.limit:g} s")
+            raise TimeoutError(f"{what} within {link.limit:g} s")
         if arrived == 0:
             raise nats.errors.TimeoutError
     except nats.errors.NoRespondersError:
         hint = "`micro info` lists the subjects of services"
         raise NoAnswerError(f"no service listens on {subject!r}; {hint}") from None
     except nats.errors.TimeoutError as error:
-        raise _explain(link, subject, connection.limit) from error
+        raise _explain(link, subject) from error
 
 
 def _print(reply: Msg, subject: str, elapsed: float, *, as_json: bool, single: bool) -> None:
@@ -203,15 +201,14 @@ LOOK_UP_STALL = 0.3
 """Seconds without a further answer that end the search for a subject."""
 
 
-async def look_up(link: ToolConnection, service: str, endpoint: str, connection: Discovery) -> str:
+async def look_up(link: Session, service: str, endpoint: str) -> str:
     """Ask a service for the subject of an endpoint.
 
     Raises:
         NoAnswerError: No instance answered, or none has this endpoint.
         ConfigError: Endpoints of this name listen on different subjects.
     """
-    client = connection.client(link.nc)
-    instances = await client.info(service, connection.limit, max_interval=LOOK_UP_STALL)
+    instances = await link.client.info(service, max_interval=LOOK_UP_STALL)
     if not instances:
         raise no_answer(link, service)
     return find_subject(instances, service, endpoint)
@@ -257,9 +254,9 @@ def _parse_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _explain(link: ToolConnection, subject: str, timeout: float) -> Exception:
+def _explain(link: Session, subject: str) -> Exception:
     """Return the reason of a request without answer."""
     refusal = link.refusal("publish", subject)
     if refusal is not None:
         return ConfigError(f"the server refuses the request: {refusal}")
-    return TimeoutError(f"no answer from {subject!r} within {timeout:g} s")
+    return TimeoutError(f"no answer from {subject!r} within {link.limit:g} s")

@@ -14,13 +14,11 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from micro._client.client import Client
 from micro._client.rates import Rate, Row, consumer_figures, rate_between, shortened
-from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConfigError
 from micro._protocol.models import EndpointStats, ServiceStats
 from micro.cli._discover import Name, no_answer
-from micro.cli._flags import Discovery, Interval, Json
+from micro.cli._flags import Discovery, Interval, Json, Session
 from micro.cli._output import add_row, make_console, make_table, print_json
 from micro.cli._top.columns import duration
 from micro.cli._top.rows import ORDERS, EndpointKey, rows_of
@@ -73,8 +71,8 @@ async def stats(
     if watch:
         await _watch(connection, name, interval, as_json=as_json)
         return
-    async with ToolConnection(connection.settings()) as link:
-        look = await _look(connection.client(link.nc), name, connection)
+    async with connection.open() as link:
+        look = await _look(link, name)
     if not look.services:
         raise no_answer(link, name)
     if as_json:
@@ -111,13 +109,12 @@ async def _run_app(connection: Discovery, name: str | None, interval: float) -> 
         if error.name != "textual":
             raise
         raise ConfigError("micro top needs textual: pip install 'natsmicro[cli]'") from None
-    async with ToolConnection(connection.settings()) as link:
-        client = connection.client(link.nc)
+    async with connection.open() as link:
         before: Look | None = None
 
         async def look() -> Sight:
             nonlocal before
-            now = await _look(client, name, connection)
+            now = await _look(link, name)
             rates = {} if before is None else now.rates(before)
             before = now
             return Sight(now.services, rates)
@@ -135,8 +132,7 @@ async def _watch(
     busiest_first: bool = False,
 ) -> None:
     console = make_console()
-    async with ToolConnection(connection.settings()) as link:
-        client = connection.client(link.nc)
+    async with connection.open() as link:
         before: Look | None = None
         with (
             Live(console=console, auto_refresh=False)
@@ -145,7 +141,7 @@ async def _watch(
         ):
             while True:
                 next_look = asyncio.create_task(asyncio.sleep(interval))
-                look = await _look(client, name, connection)
+                look = await _look(link, name)
                 rates = look.rates(look if before is None else before)
                 if as_json:
                     print_json(_plain(look, rates))
@@ -159,8 +155,8 @@ async def _watch(
                 await next_look
 
 
-async def _look(client: Client, name: str | None, connection: Discovery) -> Look:
-    answers = await client.stats(name, connection.limit, max_interval=connection.stall)
+async def _look(link: Session, name: str | None) -> Look:
+    answers = await link.client.stats(name, max_interval=link.stall)
     services = sorted(answers, key=lambda stats: (stats.name, stats.version, stats.id))
     return Look(time.monotonic(), tuple(services))
 
