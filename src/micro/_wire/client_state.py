@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, ref
 
@@ -22,6 +23,7 @@ INTERVAL = 0.2
 """Seconds between two looks at a connection: its callbacks belong to its owner."""
 
 
+@dataclass(slots=True)
 class ClientState:
     """The state of one client; it never refers to the client itself, which could not end then.
 
@@ -39,32 +41,17 @@ class ClientState:
         requester: The requester that all `Client` objects of it share.
     """
 
-    __slots__ = (
-        "congestion",
-        "dependants",
-        "end",
-        "expectations",
-        "keeper",
-        "outstanding",
-        "pings",
-        "requester",
-        "round",
-        "successor",
-        "watchers",
-    )
-
-    def __init__(self) -> None:
-        self.expectations: list[Expectation] = []
-        self.watchers: list[WeakMethod[Watcher]] = []
-        self.dependants: list[WeakMethod[Callable[[], None]]] = []
-        self.end: asyncio.Task[None] | None = None
-        self.successor: NatsClient | None = None
-        self.keeper: Keeper | None = None
-        self.pings: dict[asyncio.Task[float], int] = {}
-        self.round: Round | None = None
-        self.outstanding: Any = None
-        self.congestion = Congestion()
-        self.requester: ReferenceType[Any] | None = None
+    expectations: list[Expectation] = field(default_factory=list)
+    watchers: list[WeakMethod[Watcher]] = field(default_factory=list)
+    dependants: list[WeakMethod[Callable[[], None]]] = field(default_factory=list)
+    end: asyncio.Task[None] | None = None
+    successor: NatsClient | None = None
+    keeper: Keeper | None = None
+    pings: dict[asyncio.Task[float], int] = field(default_factory=dict)
+    round: Round | None = None
+    outstanding: Any = None
+    congestion: Congestion = field(default_factory=Congestion)
+    requester: ReferenceType[Any] | None = None
 
 
 _states: WeakKeyDictionary[NatsClient, ClientState] = WeakKeyDictionary()
