@@ -31,6 +31,11 @@ class Answer:
     content_type: str = JSON
     status: HTTPStatus = HTTPStatus.OK
 
+    @classmethod
+    def of_status(cls, status: HTTPStatus) -> Answer:
+        """Return an answer that says no more than its status."""
+        return cls(f'{{"status": "{status.phrase.lower()}"}}'.encode(), status=status)
+
 
 Route = Callable[[Mapping[str, str]], Awaitable[Answer]]
 """An async function of the headers (names in lower case) that returns the answer."""
@@ -108,24 +113,20 @@ class HttpServer:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return _error(HTTPStatus.BAD_REQUEST)
+            return _encode(Answer.of_status(HTTPStatus.BAD_REQUEST))
         lines = head.decode("latin-1").split("\r\n")
         line = lines[0].split(" ")
         if len(line) != 3 or not line[2].startswith("HTTP/1."):
-            return _error(HTTPStatus.BAD_REQUEST)
+            return _encode(Answer.of_status(HTTPStatus.BAD_REQUEST))
         route = self._routes.get(line[1].partition("?")[0])
         if route is None:
-            return _error(HTTPStatus.NOT_FOUND)
+            return _encode(Answer.of_status(HTTPStatus.NOT_FOUND))
         if line[0] not in ("GET", "HEAD"):
-            return _error(HTTPStatus.METHOD_NOT_ALLOWED, extra="Allow: GET, HEAD\r\n")
+            refusal = Answer.of_status(HTTPStatus.METHOD_NOT_ALLOWED)
+            return _encode(refusal, extra="Allow: GET, HEAD\r\n")
         headers = (header.partition(":") for header in lines[1:])
         answer = await route({name.lower(): value.strip() for name, _, value in headers})
         return _encode(answer, with_body=line[0] == "GET")
-
-
-def _error(status: HTTPStatus, *, extra: str = "") -> bytes:
-    body = f'{{"status": "{status.phrase.lower()}"}}'.encode()
-    return _encode(Answer(body, status=status), extra=extra)
 
 
 def _encode(answer: Answer, *, with_body: bool = True, extra: str = "") -> bytes:

@@ -138,8 +138,12 @@ class HealthServer(HttpServer):
 
 def _route(check: Callable[[], Awaitable[Report]]) -> Route:
     async def answer(headers: Mapping[str, str]) -> Answer:
-        report = await check()
-        status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return Answer(json.dumps(report.as_dict()).encode(), status=status)
+        return answer_of(await check())
 
     return answer
+
+
+def answer_of(report: Report) -> Answer:
+    """Return the answer that carries a report."""
+    status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(json.dumps(report.as_dict()).encode(), status=status)

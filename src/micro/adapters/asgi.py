@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from micro._client.client import Client
 from micro._connection.settings import ConnectOption
-from micro._http_server import JSON, Answer
+from micro._http_server import Answer
 from micro._program.context import Context
-from micro.health import Health, Report
+from micro.health import Health, answer_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -101,20 +100,20 @@ class ObservabilityApp:
 
     async def _answer(self, scope: Scope) -> Answer:
         if scope["method"] not in ("GET", "HEAD"):
-            return _error(HTTPStatus.METHOD_NOT_ALLOWED)
+            return Answer.of_status(HTTPStatus.METHOD_NOT_ALLOWED)
         context = scope.get("state", {}).get(STATE) if self._context is None else self._context
         if context is None:
-            return _error(HTTPStatus.SERVICE_UNAVAILABLE)
+            return Answer.of_status(HTTPStatus.SERVICE_UNAVAILABLE)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path == "/metrics":
             headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
             return await self._scrape(context, headers.get(b"accept", ""))
         health = Health(context, timeout=self._timeout)
         if path == "/healthz":
-            return _answer_of(await health.live())
+            return answer_of(await health.live())
         if path == "/readyz":
-            return _answer_of(await health.ready())
-        return _error(HTTPStatus.NOT_FOUND)
+            return answer_of(await health.ready())
+        return Answer.of_status(HTTPStatus.NOT_FOUND)
 
     async def _scrape(self, context: Context, accept: str) -> Answer:
         if self._metrics is None:
@@ -123,12 +122,3 @@ class ObservabilityApp:
             self._metrics = make_exposition(context, self._registry)
         body, content_type = await asyncio.to_thread(self._metrics, accept)
         return Answer(body, content_type)
-
-
-def _answer_of(report: Report) -> Answer:
-    status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-    return Answer(json.dumps(report.as_dict()).encode(), status=status)
-
-
-def _error(status: HTTPStatus) -> Answer:
-    return Answer(f'{{"status": "{status.phrase.lower()}"}}'.encode(), JSON, status)
