@@ -76,26 +76,22 @@ ENDPOINT_LABELS = (*SERVICE_LABELS, "endpoint", "subject", "queue_group")
 GAUGES = {
     "in_flight": "Requests that run now.",
     "queued": "Requests that wait for a free slot.",
+    "consumer_lag": "Messages of the stream that the consumer has not delivered.",
+    "consumer_ack_pending": "Messages that all instances have not settled.",
+    "consumer_redelivered": "Messages that are delivered more than once, and not settled.",
+    "consumer_open": "Messages that this instance has not settled.",
 }
 COUNTERS = {
     "rejected": "Requests that were refused.",
     "expired": "Requests that were past their deadline.",
-}
-CONSUMER_GAUGES = {
-    "lag": "Messages of the stream that the consumer has not delivered.",
-    "ack_pending": "Messages that all instances have not settled.",
-    "redelivered": "Messages that are delivered more than once, and not settled.",
-    "open": "Messages that this instance has not settled.",
-}
-CONSUMER_COUNTERS = {
-    "acked": "Messages that were acknowledged.",
-    "retried": "Failures after which a message comes again.",
-    "terminated": "Messages that were given up.",
-    "dead_lettered": "Messages that were given up and stored as dead letters.",
+    "consumer_acked": "Messages that were acknowledged.",
+    "consumer_retried": "Failures after which a message comes again.",
+    "consumer_terminated": "Messages that were given up.",
+    "consumer_dead_lettered": "Messages that were given up and stored as dead letters.",
 }
 QUANTILES = {"p50_ns": "0.5", "p95_ns": "0.95", "p99_ns": "0.99"}
 
-NOTHING = dict.fromkeys((*GAUGES, *COUNTERS), 0)
+NOTHING = dict.fromkeys(("in_flight", "queued", "rejected", "expired"), 0)
 """The figures of an own endpoint that says nothing: STATS has no `data` then."""
 
 NANOSECONDS = 1e-9
@@ -250,10 +246,6 @@ class _EndpointFamilies:
             **{key: _gauge(key, text) for key, text in GAUGES.items()},
             **{key: _counter(key, text) for key, text in COUNTERS.items()},
         }
-        self._consumer: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
-            **{key: _gauge(f"consumer_{key}", text) for key, text in CONSUMER_GAUGES.items()},
-            **{key: _counter(f"consumer_{key}", text) for key, text in CONSUMER_COUNTERS.items()},
-        }
         self._codes = _counter("errors_by_code", "Errors, by their code.", "code")
         self._latency = _gauge("latency_seconds", "Time in the handler, by quantile.", "quantile")
         self._durations = HistogramMetricFamily(
@@ -274,13 +266,12 @@ class _EndpointFamilies:
         self._add_durations(labels, own.get("durations"), endpoint)
 
     def _add_own(self, labels: tuple[str, ...], own: Mapping[str, Any]) -> None:
-        for key, family in self._own.items():
-            if isinstance(own.get(key), int):
-                family.add_metric(labels, own[key])
         consumer = own.get("consumer")
-        for key, count in (consumer if isinstance(consumer, dict) else {}).items():
-            if key in self._consumer:
-                self._consumer[key].add_metric(labels, count)
+        of_consumer = consumer if isinstance(consumer, dict) else {}
+        figures = {**own, **{f"consumer_{key}": count for key, count in of_consumer.items()}}
+        for key, family in self._own.items():
+            if isinstance(figures.get(key), int):
+                family.add_metric(labels, figures[key])
         codes = own.get("errors")
         for code, count in (codes if isinstance(codes, dict) else {}).items():
             if isinstance(count, int):
@@ -304,8 +295,9 @@ class _EndpointFamilies:
 
     def all(self) -> Iterator[Metric]:
         yield from (self._requests, self._errors, self._seconds)
-        yield from self._own.values()
-        yield from (family for family in self._consumer.values() if family.samples)
+        for key, family in self._own.items():
+            if family.samples or not key.startswith("consumer_"):
+                yield family
         yield from (self._codes, self._latency, self._durations)
 
 
