@@ -62,15 +62,7 @@ def streaming(
 ) -> BoundHandler:
     """Return a handler that makes an asynchronous iterator, in the form that endpoints run.
 
-    Args:
-        call: The handler.
-        payload: The type of its payload; `UNSET` if it takes none.
-        item: The type of the items; `UNSET` if it is not annotated.
-        wants_request: Whether it takes the request, too.
-        codec: The form of payload and items; JSON by default.
-
-    Raises:
-        ConfigError: pydantic, or the codec, does not know a type.
+    Takes the same parameters as `typed`, with the type of the items as that of the result.
     """
     encoder = encoder_of(Any if item is UNSET else item, codec)
     decoder = None if payload is UNSET else decoder_of(payload, codec)
