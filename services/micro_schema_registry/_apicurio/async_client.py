@@ -1,6 +1,7 @@
 """`AsyncApicurioRegistryClient`, which runs the operations with asyncio."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -108,6 +109,18 @@ class AsyncApicurioRegistryClient(ApicurioClient[httpx.AsyncClient]):
     async def get_schema_by_content_id(self, content_id: int) -> Any:
         """Return the parsed schema of a content id; see `SchemaRegistry`."""
         return (await self.get_content("contentId", content_id)).schema
+
+    def fresh(self) -> Self:
+        """Return a client of the same server over the same connections, with empty caches.
+
+        It shares no fetch with this one, and its end leaves the connections open.
+        """
+        self._check_open()
+        fresh = copy.copy(self)
+        fresh._core = self._core.fresh()  # noqa: SLF001 - of the same class
+        fresh._flights = AsyncFlights()  # noqa: SLF001
+        fresh._owns_http = False  # noqa: SLF001
+        return fresh
 
     async def aclose(self) -> None:
         """End fetches under way and close the connections, except those of `http_client`.

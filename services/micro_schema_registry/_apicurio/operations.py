@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -67,6 +68,14 @@ _MOST_TESTS = 10
 """Fetches at the same time that test the server; further ones do not wait for the outcome."""
 
 
+@dataclass(slots=True)
+class _Server:
+    """What fetches have shown of a server."""
+
+    sends_ids: bool | None = None  # with content, in headers; None before the first fetch
+    tests: int = 0  # under way
+
+
 class Operations(Catalog):
     """The operations of the clients of one group, and their caches.
 
@@ -87,9 +96,13 @@ class Operations(Catalog):
         self.schemas = Cache[SchemaKey, CachedSchema](cache_max_size, cache_ttl_seconds)
         self.contents = Cache[ContentKey, SchemaContent](cache_max_size)
         self.epoch = 0  # the number of `forget` calls
-        # None until the first fetch shows whether this server sends ids with the content.
-        self._ids_in_headers: bool | None = None
-        self._tests = 0
+        self._server = _Server()
+
+    def fresh(self) -> Self:
+        """Return operations with empty caches that know of the server what these do."""
+        fresh = type(self)(self.group_id, cache_max_size=1, cache_ttl_seconds=None)
+        fresh._server = self._server  # noqa: SLF001 - of the same class
+        return fresh
 
     def fetch_schema(self, key: SchemaKey) -> Operation[CachedSchema]:
         """Return a version from the cache, which another caller may have filled, or fetch it."""
@@ -125,13 +138,14 @@ class Operations(Catalog):
         content of an id cannot. Only a draft is read by name.
         """
         group, artifact_id, version = key
-        if self._ids_in_headers or (self._ids_in_headers is None and self._tests < _MOST_TESTS):
-            self._tests += 1
+        server = self._server
+        if server.sends_ids or (server.sends_ids is None and server.tests < _MOST_TESTS):
+            server.tests += 1
             try:
                 cached = yield from self._fetch_with_ids(key)
             finally:
-                self._tests -= 1
-            self._ids_in_headers = cached is not None
+                server.tests -= 1
+            server.sends_ids = cached is not None
             if cached is not None:
                 return cached
         info = yield from self.get_version(artifact_id, version, group_id=group)

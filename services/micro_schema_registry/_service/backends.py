@@ -100,7 +100,7 @@ def _embedded(ctx: micro.Context, config: ServiceConfig) -> Callable[[], SchemaR
 async def _apicurio(
     ctx: micro.Context, config: ServiceConfig, url: str
 ) -> Callable[[], SchemaRegistry]:
-    """Return a function that returns a client without a cache, over one pool of connections.
+    """Return a function that returns a client with empty caches, over one pool of connections.
 
     A caller over NATS waits for a second or so: the client repeats a request once, quickly, and
     sends two requests per second while Apicurio is down.
@@ -118,10 +118,8 @@ async def _apicurio(
     )
     await ctx.enter(http)
 
-    def current() -> SchemaRegistry:
-        return AsyncApicurioRegistryClient(url, _DEFAULT_GROUP_ID, max_retries=0, http_client=http)
-
-    return current
+    client = AsyncApicurioRegistryClient(url, _DEFAULT_GROUP_ID, max_retries=0, http_client=http)
+    return client.fresh
 
 
 def _is_outage(response: httpx.Response) -> bool:
