@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import nats.errors
@@ -19,7 +21,51 @@ WAIT = 0.3
 """Seconds that the completion of a shell waits for services."""
 
 MAX_FILES = 200
-"""Limit on the Python files of a folder that are searched for setup functions."""
+"""Limit on the Python files that are searched for setup functions."""
+
+
+_BREAKS = frozenset(":=@")
+"""Characters at which bash divides a word of the line (COMP_WORDBREAKS)."""
+
+
+@contextmanager
+def words_of_bash(environ: MutableMapping[str, str]) -> Iterator[None]:
+    """Join the words that bash has divided at `:`, `=` and `@`, and print only what bash lacks.
+
+    The server `nats://a:4222` and the program `app:setup` are words of typer, but several words of
+    bash, which replaces the last one of them.
+    """
+    before = _join(environ) if environ.get("_MICRO_COMPLETE") == "complete_bash" else ""
+    if not before:
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            typer.echo(line.removeprefix(before))
+
+
+def _join(environ: MutableMapping[str, str]) -> str:
+    """Join the words in the variables for completion; return what is in front of the last one."""
+    line = environ.get("COMP_WORDS", "")
+    words = line.split("\n" if "\n" in line else " ")[: int(environ.get("COMP_CWORD", "0")) + 1]
+    joined: list[str] = []
+    before, adjoins = "", False
+    for word in words:
+        divides = word != "" and _BREAKS.issuperset(word)
+        if joined and word and (divides or adjoins):
+            before = joined[-1] + word if divides else joined[-1]
+            joined[-1] += word
+        else:
+            before = ""
+            joined.append(word)
+        adjoins = divides
+    environ["COMP_WORDS"] = "\n".join(joined)
+    environ["COMP_CWORD"] = str(len(joined) - 1)
+    return before
 
 
 def complete_name(context: typer.Context, incomplete: str) -> list[str]:
@@ -43,8 +89,9 @@ def complete_target(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_setup(incomplete: str) -> list[str]:
-    """Return `MODULE:SETUP` of the async functions in Python files of the current folder."""
-    names = (name for path in sorted(Path().glob("*.py"))[:MAX_FILES] for name in _setups(path))
+    """Return `MODULE:SETUP` of the async functions in Python files of this folder and packages."""
+    files = sorted({*Path().glob("*.py"), *Path().glob("[!.]*/*.py"), *Path().glob("src/*/*.py")})
+    names = (name for path in files[:MAX_FILES] for name in _setups(path))
     return _starting(incomplete, names)
 
 
@@ -58,7 +105,7 @@ def _setups(path: Path) -> Iterable[str]:
             first = node.args.args[0]
             kind = "" if first.annotation is None else ast.unparse(first.annotation)
             if kind.endswith("Context") or (not kind and first.arg in ("ctx", "context")):
-                yield f"{path.stem}:{node.name}"
+                yield f"{'.'.join(path.with_suffix('').parts).removeprefix('src.')}:{node.name}"
 
 
 def _running(context: typer.Context, service: str | None = None) -> list[ServiceInfo]:
