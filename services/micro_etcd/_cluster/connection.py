@@ -31,13 +31,10 @@ from micro_etcd.errors import (
 
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member has failed.
 TRANSIENT = frozenset((1, 4, 13, 14))
-FIRST_ATTEMPT = (
-    2.0  # seconds a repeatable call may take before another endpoint is asked; doubles each time
-)
-_LEADER = (
-    "hasleader",
-    "true",
-)  # a member cut off from the others refuses at once instead of timing out
+# Seconds that a repeatable call may take before another endpoint is asked; doubles each time.
+FIRST_ATTEMPT = 2.0
+# A member that is cut off from the others refuses at once instead of timing out.
+_LEADER = ("hasleader", "true")
 _WITH_LEADER: Metadata = (_LEADER,)
 # The server refuses with these before it processes a request, even a write.
 _LEARNER = "rpc not supported for learner"
@@ -187,11 +184,8 @@ class Connection:
                     method, body, timeout=allowed, metadata=self._metadata(token, leader=leader)
                 )
             except StatusError as failure:
-                if (
-                    _token_refused(failure, token)
-                    and token != renewed
-                    and await self.renew_token(token)
-                ):
+                refused = token != renewed and _token_refused(failure, token)
+                if refused and await self.renew_token(token):
                     renewed = self.token
                 else:
                     if failure.sent and not repeatable and failure.text not in _NOT_TRIED:
@@ -215,11 +209,8 @@ class Connection:
             try:
                 return await channel.unary(method, body, timeout=FIRST_ATTEMPT, metadata=metadata)
             except StatusError as failure:
-                if (
-                    renewed
-                    or not _token_refused(failure, token)
-                    or not await self.renew_token(token)
-                ):
+                refused = not renewed and _token_refused(failure, token)
+                if not refused or not await self.renew_token(token):
                     raise _error(failure) from failure
                 renewed = True
 

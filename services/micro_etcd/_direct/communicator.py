@@ -1,6 +1,7 @@
 """All operations on a connection, with text or bytes."""
 
 import asyncio
+from typing import TypeVar
 
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._cluster.status import status
@@ -19,6 +20,8 @@ from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.values import EndpointStatus, T
 from micro_etcd._pb import micro_etcd_pb2 as pb
 from micro_etcd.errors import EtcdLockLostError
+
+V = TypeVar("V", bound=str | bytes)
 
 
 class EtcdCommunicator(KeySpace[T]):
@@ -53,13 +56,7 @@ class EtcdCommunicator(KeySpace[T]):
     @property
     def raw(self) -> "EtcdCommunicator[bytes]":
         """The same connection and namespace, returning bytes."""
-        return EtcdCommunicator(
-            self._connection,
-            Codec[bytes](None),
-            self._gets,
-            namespace=self._namespace,
-            lock=self._lock,
-        )
+        return self._view(Codec[bytes](None), self._namespace, self._lock)
 
     @property
     def lock(self) -> HeldLock:
@@ -74,7 +71,7 @@ class EtcdCommunicator(KeySpace[T]):
 
     def holding(self, lock: HeldLock) -> "EtcdCommunicator[T]":
         """Return a communicator on this connection whose `lock` is the given one."""
-        return self._view(self._namespace, lock)
+        return self._view(self._codec, self._namespace, lock)
 
     def namespace(self, prefix: str | bytes) -> "EtcdCommunicator[T]":
         """Return a view that puts `prefix` before every key; views nest.
@@ -82,7 +79,7 @@ class EtcdCommunicator(KeySpace[T]):
         Leases belong to the whole cluster.
         """
         inner = Namespace(self._namespace.prefix + self._codec.encode(prefix))
-        return self._view(inner, self._lock)
+        return self._view(self._codec, inner, self._lock)
 
     def events(
         self,
@@ -135,7 +132,7 @@ class EtcdCommunicator(KeySpace[T]):
         """Close the connection; idempotent."""
         await self._connection.close()
 
-    def _view(self, namespace: Namespace, lock: HeldLock | None) -> "EtcdCommunicator[T]":
-        return EtcdCommunicator(
-            self._connection, self._codec, self._gets, namespace=namespace, lock=lock
-        )
+    def _view(
+        self, codec: Codec[V], namespace: Namespace, lock: HeldLock | None
+    ) -> "EtcdCommunicator[V]":
+        return EtcdCommunicator(self._connection, codec, self._gets, namespace=namespace, lock=lock)

@@ -14,17 +14,15 @@ class WatchCursor:
     def __init__(self, next_revision: int, seen_revision: int) -> None:
         self.next_revision = next_revision
         self.seen_revision = seen_revision
-        self._incomplete: list[
-            pb.Event
-        ] = []  # of the newest revision in an unfinished set of fragments
+        # The events of the newest revision in an unfinished set of fragments.
+        self._incomplete: list[pb.Event] = []
 
     def feed(self, response: pb.WatchResponse) -> list[pb.Event]:
         """Return the events that a response completes: whole revisions, once, in order."""
         self.seen_revision = max(self.seen_revision, response.header.revision)
         if not response.events:
-            if (
-                not response.created and not self._incomplete
-            ):  # a progress report: nothing older follows
+            # A progress report: nothing older follows.
+            if not response.created and not self._incomplete:
                 self.next_revision = max(self.next_revision, response.header.revision + 1)
             return []
         # Some servers send events before the requested revision.

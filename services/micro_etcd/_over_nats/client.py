@@ -10,13 +10,14 @@ from micro import Context
 from micro_etcd._backoff import backoff
 from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._model.codec import Codec
-from micro_etcd._model.keys import EVERYTHING, WHOLE
+from micro_etcd._model.keys import WHOLE
 from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.txn import Place
 from micro_etcd._model.values import T
 from micro_etcd._over_nats.caller import Caller
 from micro_etcd._over_nats.kv import NatsKV
 from micro_etcd._over_nats.leases import NatsLeases
+from micro_etcd._over_nats.txn import span
 from micro_etcd._over_nats.watch import NatsEventStream
 from micro_etcd._wire.leases import AcquireBody, AcquireReply
 from micro_etcd._wire.watch import WatchBody
@@ -103,16 +104,11 @@ class NatsEtcd(KeySpace[T]):
     ) -> NatsEventStream:
         """Iterate over the changes of a range revision by revision, as bytes."""
         asked = options if options is not None else WatchOptions()
-        everything = (key, range_end) == (EVERYTHING, EVERYTHING)
-        single = not range_end
         filters: list[Literal["noput", "nodelete"]] = [
             "noput" if kind.value == 0 else "nodelete" for kind in asked.filters
         ]
         body = WatchBody(
-            key=key if single else None,
-            prefix=b"" if everything else None,
-            start=None if single or everything else key,
-            end=None if single or everything else range_end,
+            **span(key, range_end).model_dump(exclude_none=True),
             deliver="",
             start_revision=asked.start_revision,
             prev_kv=asked.prev_kv,
@@ -131,9 +127,7 @@ class NatsEtcd(KeySpace[T]):
             body = AcquireBody(name=name, lease=lease, wait_s=wait)
             try:
                 reply = await self._caller.call("lock.acquire", body, AcquireReply, patience=wait)
-            except (
-                EtcdTooManyRequestError
-            ):  # too many wait; the time-out of the caller is the limit
+            except EtcdTooManyRequestError:  # the time-out of the caller is the limit
                 await asyncio.sleep(backoff(refusals))
                 refusals += 1
                 continue

@@ -47,7 +47,5 @@ class AcquireReply(Reply):
     ttl: int
 
 
-class ReleaseBody(Body):
+class ReleaseBody(LeaseBody):
     """`lock.release`: revokes the lease, and with it the lock."""
-
-    lease: LeaseId
