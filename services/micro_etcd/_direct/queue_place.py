@@ -8,7 +8,7 @@ Source: go.etcd.io/etcd/client/v3/concurrency, key.go and mutex.go (layout and o
 from micro_etcd._direct.kv import KV
 from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.options import RangeOptions, WatchOptions
-from micro_etcd._model.txn import GetOp, Place, PutOp, created_at
+from micro_etcd._model.txn import CompareKey, GetOp, Place, PutOp
 from micro_etcd._model.values import (
     KeyValue,
     RangeRequestSortOrder,
@@ -46,7 +46,7 @@ class QueuePlace(Place):
         first = GetOp(*prefix_range(self.prefix), _FIRST)
         # The key belongs to this lease, so a repeated request does no more than one.
         answer = await self._kv.txn(
-            [created_at(self.key, 0)],
+            [CompareKey(self.key).create == 0],
             [PutOp(self.key, value, lease=self._lease), first],
             [GetOp(self.key), first],
             repeatable=True,

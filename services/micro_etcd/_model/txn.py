@@ -37,29 +37,6 @@ class Compare:
     also: tuple["Compare", ...] = ()
 
 
-def created_at(key: bytes, revision: int) -> Compare:
-    """Return the comparison that a key was created at a revision, 0 for a missing key."""
-    return Compare(key, CompareCompareTarget.CREATE, CompareCompareResult.EQUAL, revision)
-
-
-class Place:
-    """A place in the queue of a lock.
-
-    Attributes:
-        key: The key of the holder, without namespace.
-        token: Create revision of the key, 0 before it exists; grows from holder to holder.
-    """
-
-    def __init__(self, key: bytes, token: int = 0) -> None:
-        self.key = key
-        self.token = token
-
-    @property
-    def guard(self) -> Compare:
-        """A comparison for txns that holds only while this place does."""
-        return created_at(self.key, self.token)
-
-
 class CompareBuilder:
     """One aspect of a key, waiting for `==`, `!=`, `>` or `<` and an operand."""
 
@@ -161,6 +138,24 @@ class CompareKey:
             if number is not None
         )
         return Compare(key, target, result, wanted, end, also)
+
+
+class Place:
+    """A place in the queue of a lock.
+
+    Attributes:
+        key: The key of the holder, without namespace.
+        token: Create revision of the key, 0 before it exists; grows from holder to holder.
+    """
+
+    def __init__(self, key: bytes, token: int = 0) -> None:
+        self.key = key
+        self.token = token
+
+    @property
+    def guard(self) -> Compare:
+        """A comparison for txns that holds only while this place does."""
+        return CompareKey(self.key).create == self.token
 
 
 @dataclass(frozen=True, slots=True)

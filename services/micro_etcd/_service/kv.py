@@ -11,16 +11,14 @@ from micro_etcd._cluster.connection import EtcdAnswerTooLargeError
 from micro_etcd._model.options import RangeOptions
 from micro_etcd._model.txn import (
     Compare,
+    CompareKey,
     DeleteOp,
     GetOp,
     Operation,
     OperationResult,
     PutOp,
-    created_at,
 )
 from micro_etcd._model.values import (
-    CompareCompareResult,
-    CompareCompareTarget,
     DeleteResult,
     KeyValue,
     PutResult,
@@ -53,7 +51,6 @@ from micro_etcd.errors import (
 FIRST_READ = 64  # keys
 MAX_READ = 4000  # keys
 LISTS = 4  # that are read at a time: each may hold several times the size of a message
-EQUAL = CompareCompareResult.EQUAL
 
 
 class KeyEndpoints:
@@ -305,7 +302,7 @@ async def _conditional(
     compares: list[Compare] = []
     lookups: list[Operation] = []
     if guard is not None:
-        compares.append(created_at(guard.key, guard.create_revision))
+        compares.append(CompareKey(guard.key).create == guard.create_revision)
         lookups.append(GetOp(guard.key, options=RangeOptions(keys_only=True)))
     if condition is not None:
         compares.append(_compare(key, condition))
@@ -322,6 +319,5 @@ async def _conditional(
 
 def _compare(key: bytes, condition: Condition) -> Compare:
     if condition.mod_revision is not None:
-        return Compare(key, CompareCompareTarget.MOD, EQUAL, condition.mod_revision)
-    version = 0 if condition.version is None else condition.version
-    return Compare(key, CompareCompareTarget.VERSION, EQUAL, version)
+        return CompareKey(key).mod == condition.mod_revision
+    return CompareKey(key).version == (condition.version or 0)
