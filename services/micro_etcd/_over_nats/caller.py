@@ -89,15 +89,19 @@ class Caller:
         limit = self.timeout if timeout is None else timeout
         deadline = asyncio.get_running_loop().time() + limit
         attempts = 0
+        reason: EtcdError | None = None
         while True:
             left = deadline - asyncio.get_running_loop().time()
             share = left if write else min(left, attempt)
             try:
                 return await self._try(operation, data, headers, write=write, timeout=share)
-            except (EtcdUnavailableError, EtcdDeadlineExceededError):
+            except (EtcdUnavailableError, EtcdDeadlineExceededError) as error:
+                # The last attempt may lack the time for an answer; an earlier one said more.
+                if reason is None or isinstance(error, EtcdUnavailableError):
+                    reason = error
                 pause = backoff(attempts)
                 if asyncio.get_running_loop().time() + pause >= deadline:
-                    raise
+                    raise reason from reason.__cause__
             await asyncio.sleep(pause)
             attempts += 1
 
