@@ -98,12 +98,8 @@ class JsonSchemaValidator:
         cached: CachedSchema = yield lambda registry: registry.get_schema(
             artifact_id, version=version, group_id=group_id
         )
-        return (yield from cls.compiling(cached.schema, "globalId", cached.global_id))
-
-    @classmethod
-    def compiling(cls, schema: Any, id_type: IdType, value: int | str) -> Steps[Self]:
-        """Compile the schema of an id, with the schemas that it refers to."""
-        return cls(schema, references=(yield from references_of(schema, id_type, value)))
+        references = yield from references_of(cached.schema, "globalId", cached.global_id)
+        return cls(cached.schema, references=references)
 
     def causes(self, value: Any) -> tuple[Cause, ...]:
         """Return up to 20 reasons why a value is invalid; they do not repeat the value.
