@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.micro_schema_registry.jetstream import JetStreamServer
 
 import micro
 from micro_schema_registry import (
+    CachedSchema,
     CacheOptions,
     EmbeddedRegistry,
     NatsRegistryClient,
@@ -259,6 +261,26 @@ async def test_a_disabled_version_is_not_served_by_id_from_memory(new_service: N
     with pytest.raises(micro.ServiceError) as caught:
         await asked(client, "by-id", global_id=made.global_id)
     assert caught.value.code == 404
+
+
+class Drafts(EmbeddedRegistry):
+    """A registry whose registrations return drafts."""
+
+    async def register_schema(self, *args: Any, **kwargs: Any) -> CachedSchema:
+        return replace(await super().register_schema(*args, **kwargs), draft=True)
+
+
+async def test_the_answer_to_a_registration_says_when_it_is_a_draft(
+    jetstream: JetStreamServer, bucket: str
+) -> None:
+    group = f"registry-{uuid.uuid4().hex}"
+    async with micro.Context() as ctx, jetstream.connect() as nc:
+        await ctx.connect(micro.options.servers(jetstream.url))
+        drafts = Drafts(ctx.client, "g", bucket=bucket)
+        await add_registry_service(ctx, drafts, options=ServiceOptions(group=group))
+        client = NatsRegistryClient(nc, "g", prefix=group, timeout=20)
+
+        assert (await client.register_schema("user", USER)).draft
 
 
 async def test_after_a_reconnection_names_are_asked_for_again(
