@@ -19,8 +19,6 @@ pub struct NatsRequest {
     /// The block as received, or the headers as a dict; None without headers.
     #[pyo3(get, name = "_headers")]
     headers: Option<Py<PyAny>>,
-    /// The namespace of the request, once it has been asked for.
-    state: Option<Py<PyAny>>,
     #[pyo3(get, set)]
     pub raw_reply: Option<Py<PyAny>>,
     #[pyo3(get, set)]
@@ -29,14 +27,39 @@ pub struct NatsRequest {
     pub sent_headers: Option<Py<PyAny>>,
     #[pyo3(get, set)]
     response: Option<Py<PyAny>>,
-    #[pyo3(get, set)]
-    pub patience: Option<f64>,
-    #[pyo3(get, set)]
-    deadline: Option<f64>,
-    #[pyo3(get, set)]
-    expired: bool,
-    #[pyo3(get, set)]
+    patience: Seconds,
+    deadline: Seconds,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+struct Rare {
+    /// The namespace of the request, once it has been asked for.
+    state: Option<Py<PyAny>>,
     failure: Option<Py<PyAny>>,
+    expired: bool,
+}
+
+/// Seconds or none, in the space of a number: no number of seconds is NaN.
+struct Seconds(f64);
+
+impl Seconds {
+    fn get(&self) -> Option<f64> {
+        (!self.0.is_nan()).then_some(self.0)
+    }
+}
+
+impl From<Option<f64>> for Seconds {
+    fn from(seconds: Option<f64>) -> Self {
+        Seconds(seconds.unwrap_or(f64::NAN))
+    }
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        None.into()
+    }
 }
 
 impl NatsRequest {
@@ -48,9 +71,13 @@ impl NatsRequest {
             raw_reply: Some(message.get_item(1)?.unbind()),
             data: Some(message.get_item(2)?.unbind()),
             headers: (!headers.is_none()).then(|| headers.unbind()),
-            patience,
+            patience: patience.into(),
             ..Default::default()
         })
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -90,7 +117,7 @@ impl NatsRequest {
             raw_reply: Some(reply),
             data: Some(data),
             headers: headers.map(Bound::unbind),
-            patience,
+            patience: patience.into(),
             ..Default::default()
         };
         Ok(())
@@ -175,26 +202,70 @@ impl NatsRequest {
     }
 
     #[getter]
+    pub fn patience(&self) -> Option<f64> {
+        self.patience.get()
+    }
+
+    #[setter]
+    fn set_patience(&mut self, seconds: Option<f64>) {
+        self.patience = seconds.into();
+    }
+
+    #[getter]
+    fn deadline(&self) -> Option<f64> {
+        self.deadline.get()
+    }
+
+    #[setter]
+    fn set_deadline(&mut self, moment: Option<f64>) {
+        self.deadline = moment.into();
+    }
+
+    #[getter]
+    fn expired(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.expired)
+    }
+
+    #[setter]
+    fn set_expired(&mut self, expired: bool) {
+        self.rare().expired = expired;
+    }
+
+    #[getter]
+    fn failure(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.rare.as_ref()?.failure.as_ref().map(|failure| failure.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_failure(&mut self, failure: Option<Py<PyAny>>) {
+        self.rare().failure = failure;
+    }
+
+    #[getter]
     fn state(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if let Some(state) = &self.state {
+        let state = &mut self.rare().state;
+        if let Some(state) = state {
             return Ok(state.clone_ref(py));
         }
-        let state = known::NAMESPACE.get(py)?.call0()?.unbind();
-        Ok(self.state.insert(state).clone_ref(py))
+        let made = known::NAMESPACE.get(py)?.call0()?.unbind();
+        Ok(state.insert(made).clone_ref(py))
     }
 
     fn share_state(&mut self, origin: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.state = Some(origin.getattr(intern!(origin.py(), "state"))?.unbind());
+        let shared = origin.getattr(intern!(origin.py(), "state"))?.unbind();
+        self.rare().state = Some(shared);
         Ok(())
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         // The subjects are bytes, which refer to nothing.
-        for each in [&self.data, &self.headers, &self.state, &self.sent, &self.sent_headers] {
+        for each in [&self.data, &self.headers, &self.sent, &self.sent_headers, &self.response] {
             visit.call(each)?;
         }
-        visit.call(&self.response)?;
-        visit.call(&self.failure)
+        match &self.rare {
+            Some(rare) => [&rare.state, &rare.failure].into_iter().try_for_each(|e| visit.call(e)),
+            None => Ok(()),
+        }
     }
 
     fn __clear__(&mut self) {

@@ -157,7 +157,7 @@ impl<'py> Batch<'_, 'py> {
     /// Binds the deadline of a request and takes the first step of its handler.
     fn step(&mut self, request: &Bound<'py, NatsRequest>, started: u64) -> PyResult<Step<'py>> {
         let py = self.task.py();
-        if self.bound || request.borrow().patience.is_some() {
+        if self.bound || request.borrow().patience().is_some() {
             let now = self.arrival + started as f64 / 1e9;
             let arguments = (request, self.arrival, now);
             let outcome = self.task.call_method1(intern!(py, "bind"), arguments);

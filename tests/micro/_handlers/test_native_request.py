@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_it_is_a_request_with_the_methods_of_its_specification() -> None:
     other.share_state(request)
     assert other.state is request.state
     assert other.state.user == "somebody"
+
+
+def test_a_request_and_its_response_take_no_more_memory_than_in_python() -> None:
+    def size(request: Any) -> int:
+        request.respond(b"x")
+        return sys.getsizeof(request) + sys.getsizeof(request.answered())
+
+    message = (b"a", b"r", b"", None)
+    specified = SPECIFIED(*message)
+    specified.respond(b"x")
+    response = specification["Response"](specified.sent, None)
+    expected = sys.getsizeof(specified) + sys.getsizeof(response)
+    assert size(native.NatsRequest(*message)) <= expected
 
 
 async def test_a_cycle_through_a_request_is_collected() -> None:
