@@ -152,12 +152,8 @@ class TracedClient(Client):
             return await super().request(subject, payload, carrier, timeout)
 
 
-def _carry(headers: dict[str, str]) -> None:
-    """Add the context of the current span to the headers of a message that is published."""
-    propagate.inject(headers)
-
-
-carriers.append(_carry)
+# Messages that are published have the context of the current span in their headers.
+carriers.append(propagate.inject)
 
 
 class _Headers(Getter[Mapping[str, str]]):

@@ -153,13 +153,10 @@ async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator
             try:
                 answer = model.model_validate_json(message.data)
             except ValueError as error:
-                logger.warning("unreadable %s: %s", model.__name__, _first_line(error))
+                reason = str(error).partition("\n")[0]
+                logger.warning("unreadable %s: %s", model.__name__, reason)
             else:
                 yield answer
 
     async with replies:
         yield answers()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -57,9 +57,9 @@ class Handshake:
     def tls_name(self, host: str | None) -> str | None:
         """Return the name in the certificate of a server: for a discovered address a given name."""
         names = [own.hostname for own in self._urls]
-        if host in names or not _is_address(host):
+        if host in names or not is_address(host):
             return host
-        return next((name for name in names if not _is_address(name)), host)
+        return next((name for name in names if not is_address(name)), host)
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a TLS context from files as they are now.
@@ -117,7 +117,7 @@ async def addresses(uri: ParseResult) -> list[ParseResult]:
     """Return a URL for each address of a host, in random order."""
     port = uri.port or 4222
     host = uri.hostname or ""
-    if _is_address(host):
+    if is_address(host):
         return [uri]
     loop = asyncio.get_running_loop()
     entries = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -127,7 +127,8 @@ async def addresses(uri: ParseResult) -> list[ParseResult]:
     return [uri._replace(netloc=place) for place in places]
 
 
-def _is_address(host: str | None) -> bool:
+def is_address(host: str | None) -> bool:
+    """Return whether a host is an IP address, and no name."""
     try:
         ipaddress.ip_address(host or "")
     except ValueError:

@@ -77,8 +77,8 @@ class Source:
             secret = self._given()
             secret = await secret if inspect.isawaitable(secret) else secret
         except Exception as error:  # noqa: BLE001 - a function of the user may raise anything
-            # Its text may hold the secret, so only the kind of the error is shown.
-            raise ConfigError(f"the function for the {self.what} failed: {_kind(error)}") from None
+            kind = type(error).__name__  # its text may hold the secret
+            raise ConfigError(f"the function for the {self.what} failed: {kind}") from None
         if not isinstance(secret, str):
             raise ConfigError(
                 f"the function for the {self.what} returned {type(secret).__name__!r}: "
@@ -96,10 +96,6 @@ class Source:
             return self._given.reveal()
         path = self.path
         return None if path is None else read_text(path, what=self.what).rstrip("\r\n")
-
-
-def _kind(error: BaseException) -> str:
-    return type(error).__name__
 
 
 def shown(text: object) -> str:

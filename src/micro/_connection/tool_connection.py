@@ -40,15 +40,6 @@ class ToolConnection:
         self._closed = asyncio.Event()
         self._last_error = ""
 
-    async def open(self) -> None:
-        """Connect.
-
-        Raises:
-            ConnectError: No server accepted the connection.
-        """
-        transports.install(self.nc, self._settings)
-        await self._first.make(self.nc, {"error_cb": self._note, "closed_cb": self._end})
-
     async def keep(self) -> None:
         """Connect, and close when this is cancelled; never returns normally.
 
@@ -96,8 +87,14 @@ class ToolConnection:
         }
 
     async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ConnectError: No server accepted the connection.
+        """
         try:
-            await self.open()
+            transports.install(self.nc, self._settings)
+            await self._first.make(self.nc, {"error_cb": self._note, "closed_cb": self._end})
         except BaseException:
             await self.nc.close()
             raise

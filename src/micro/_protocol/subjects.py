@@ -157,17 +157,12 @@ def check_prefix(kind: str, prefix: object) -> str:
     Raises:
         ConfigError: The prefix holds a wildcard, white space or an empty token.
     """
-    if is_text(prefix) and _SUBJECT.fullmatch(prefix) and not _has_wildcards(prefix):
+    if is_text(prefix) and _SUBJECT.fullmatch(prefix) and not {"*", ">"} & set(prefix):
         check_length(kind, prefix)
         return prefix
     raise ConfigError(
         f"invalid {kind} {prefix!r}: expected tokens separated by dots, without wildcards"
     )
-
-
-def _has_wildcards(subject: str) -> bool:
-    """Return whether a subject has wildcards, which are whole tokens."""
-    return "*" in subject or ">" in subject
 
 
 def check_queue_group(queue_group: object) -> str:

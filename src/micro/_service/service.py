@@ -160,10 +160,11 @@ def add_service(  # noqa: PLR0913 - the documented signature
     Raises:
         ConfigError: A value is not acceptable.
     """
-    clock = now if now is not None else _utc_now
     identity = Identity(
         name=subjects.check_name("service", name),
-        id=subjects.check_name("instance", id_generator() if id_generator else _new_id()),
+        id=subjects.check_name(
+            "instance", id_generator() if id_generator else NUID().next().decode()
+        ),
         version=subjects.check_version(version),
         description=subjects.check_description(description),
         metadata=subjects.check_metadata(metadata),
@@ -181,29 +182,18 @@ def add_service(  # noqa: PLR0913 - the documented signature
     )
     longest = subjects.control_subject("STATS", prefix, identity.name, identity.id)
     subjects.check_length("discovery subject", longest)
+    agreed: Contracts | None = None
+    if contracts is not None:
+        from micro._service.contracts import Contracts
+
+        agreed = Contracts(name, contracts, on_incompatible)
     config = ServiceConfig(
         identity=identity,
         api_prefix=prefix,
-        now=clock,
+        now=now or (lambda: datetime.now(UTC)),
         error_handler=error_handler,
         done_handler=done_handler,
-        contracts=None if contracts is None else _held_against(contracts, name, on_incompatible),
+        contracts=agreed,
         threads=Threads(max_threads),
     )
     return Service(nc, config, scope)
-
-
-def _held_against(
-    registry: ContractRegistry, service: str, on_incompatible: OnIncompatible
-) -> Contracts:
-    from micro._service.contracts import Contracts
-
-    return Contracts(service, registry, on_incompatible)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _new_id() -> str:
-    return NUID().next().decode()

@@ -11,7 +11,6 @@ import nats.errors
 import typer
 
 from micro._client.client import Client
-from micro._connection.settings import Settings
 from micro._connection.tool_connection import ToolConnection
 from micro._errors import ConnectError, MicroError, PermissionDeniedError
 from micro._handlers.request import Request
@@ -98,15 +97,15 @@ async def _examine(connection: Connection, note: Callable[[Finding], None]) -> N
     note(Finding("native", Status.ok, f"the wire runs in {choice.description}"))
     try:
         async with ToolConnection(settings) as link:
-            await _examine_link(link, settings, connection.limit, note)
+            await _examine_link(link, connection.limit, note)
     except ConnectError as error:
         note(Finding("connection", Status.failed, str(error), _mend_connection(str(error))))
 
 
 async def _examine_link(
-    link: ToolConnection, settings: Settings, timeout: float, note: Callable[[Finding], None]
+    link: ToolConnection, timeout: float, note: Callable[[Finding], None]
 ) -> None:
-    note(await _connection(link, settings))
+    note(await _connection(link))
     note(_encrypted(link))
     inbox = await _inbox(link, timeout)
     note(inbox)
@@ -128,18 +127,16 @@ async def _examine_link(
             note(finding)
 
 
-async def _connection(link: ToolConnection, settings: Settings) -> Finding:
+async def _connection(link: ToolConnection) -> Finding:
     loop = asyncio.get_running_loop()
     times = []
     for _ in range(_ROUND_TRIPS):
         start = loop.time()
         await fence(link.nc)
         times.append((loop.time() - start) * 1000)
-    url = link.nc.connected_url
-    place = settings.servers[0] if url is None else f"{url.scheme}://{url.hostname}:{url.port}"
-    version = link.nc.connected_server_version
+    server = link.describe()
     detail = (
-        f"{place}, nats-server {version.major}.{version.minor}.{version.patch}, "
+        f"{server['url']}, nats-server {server['version']}, "
         f"round trip {min(times):.2f} ms, payloads up to {link.nc.max_payload:,} bytes"
     )
     return Finding("connection", Status.ok, detail)

@@ -8,7 +8,6 @@ since the name of an attacker may point here (DNS rebinding), and a request from
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -24,6 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from micro._connection.handshake import is_address
 from micro._connection.tool_connection import ToolConnection
 from micro._documents.asyncapi import as_text, of_server
 from micro._errors import ConfigError
@@ -137,7 +137,8 @@ class Guard:
 
         app = self._app
         name = _host_name(Headers(scope=scope).get("Host", ""))
-        if name not in self._names and not _is_address(name):
+        # A client that sends an address looked up no name, and only names can be rebound.
+        if name not in self._names and not is_address(name):
             app = PlainTextResponse("this host name is not the dashboard's", 421)
         await app(scope, receive, protected)
 
@@ -147,15 +148,6 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_address(name: str) -> bool:
-    # A client that sends an address looked up no name, and only names can be rebound.
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _from_own_page(request: Request) -> bool:

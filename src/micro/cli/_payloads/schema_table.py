@@ -52,9 +52,11 @@ class _Reader:
         required = listed if isinstance(listed, list) else []
         for name, inner in properties.items():
             path = f"{prefix}{name}"
-            shown = json.dumps(inner["default"]) if _has(inner, "default") else ""
+            known = inner if isinstance(inner, dict) else {}
+            shown = json.dumps(known["default"]) if "default" in known else ""
+            within = f"{path}[]." if known.get("type") == "array" else f"{path}."
             yield Field(path, self.type_of(inner), name in required, shown)
-            yield from self.fields(self._object_in(inner), f"{path}{_suffix(inner)}.", depth + 1)
+            yield from self.fields(self._object_in(inner), within, depth + 1)
 
     def type_of(self, schema: Any, depth: int = 0) -> str:
         """Return the type in words: `integer`, `list of string`, `string or null`."""
@@ -100,11 +102,3 @@ class _Reader:
                 target = target.get(name) if isinstance(target, dict) else None
             schema = target
         return {}
-
-
-def _has(schema: Any, key: str) -> bool:
-    return isinstance(schema, dict) and key in schema
-
-
-def _suffix(schema: Any) -> str:
-    return "[]" if isinstance(schema, dict) and schema.get("type") == "array" else ""
