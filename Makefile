@@ -96,7 +96,7 @@ $(PEERS)/done:
 	@touch $@
 
 bench: $(VENV)/dev $(PEERS)/done ## measure against the peers; prints tables (needs Linux and a C compiler)
-	for script in throughput overhead waiting asking typed_calls startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in throughput cost overhead waiting asking typed_calls startup discovery; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 SOAK_SECONDS ?= 600
 soak: $(VENV)/dev ## departures that lose nothing, five times; random faults under load on both paths (SOAK_SECONDS=600); etcd for five minutes

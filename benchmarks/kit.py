@@ -51,7 +51,8 @@ def go_peer() -> str | None:
     if shutil.which("go") is None:
         return None
     target = BUILD / "go-peer"
-    if not target.exists():
+    changed = max(source.stat().st_mtime for source in (PEERS / "go").iterdir())
+    if not target.exists() or target.stat().st_mtime < changed:
         BUILD.mkdir(exist_ok=True)
         subprocess.run(
             ["go", "build", "-o", str(target.resolve()), "."], cwd=PEERS / "go", check=True
@@ -66,6 +67,21 @@ def node_peer() -> list[str] | None:
     if not (PEERS / "node_modules").exists():
         subprocess.run(["npm", "install", "--silent", "--no-fund"], cwd=PEERS, check=True)
     return ["node", str(PEERS / "service.mjs")]
+
+
+def natsio_peer() -> list[str] | None:
+    """Return the command of natsio's micro, None where there is no Python 3.13 for it."""
+    folder = BUILD / "venv-3.13"
+    if not (folder / "done").exists():
+        installed = Path.home().glob(".pyenv/versions/3.13.*/bin/python")
+        found = next(map(str, installed), None) or shutil.which("python3.13")
+        if found is None:
+            return None
+        subprocess.run([found, "-m", "venv", str(folder)], check=True)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "natsio"]
+        subprocess.run(pip, check=True)
+        (folder / "done").touch()
+    return [str(folder / "bin" / "python"), str(PEERS / "natsio_echo.py")]
 
 
 def cpu_seconds(pid: int) -> float:

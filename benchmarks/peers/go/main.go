@@ -1,4 +1,4 @@
-// nats.go's micro. usage: peer service URL SUBJECT | peer client URL SUBJECT CONCURRENCY SECONDS
+// nats.go's micro. usage: peer service URL SUBJECT [echo|sleep] | peer client URL SUBJECT CONCURRENCY SECONDS
 package main
 
 import (
@@ -27,9 +27,17 @@ func cpu() float64 {
 	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 }
 
-func serve(nc *nats.Conn, subject string) {
+func serve(nc *nats.Conn, subject string, pause time.Duration) {
 	service := must(micro.AddService(nc, micro.Config{Name: "bench", Version: "1.0.0"}))
 	echo := micro.HandlerFunc(func(request micro.Request) { _ = request.Respond(request.Data()) })
+	if pause > 0 { // a goroutine for each request, else they run one after the other
+		echo = func(request micro.Request) {
+			go func() {
+				time.Sleep(pause)
+				_ = request.Respond(request.Data())
+			}()
+		}
+	}
 	if err := service.AddEndpoint("bench", echo, micro.WithEndpointSubject(subject)); err != nil {
 		panic(err)
 	}
@@ -62,7 +70,11 @@ func ask(nc *nats.Conn, subject string, concurrency int, seconds float64) {
 func main() {
 	nc := must(nats.Connect(os.Args[2]))
 	if os.Args[1] == "service" {
-		serve(nc, os.Args[3])
+		pause := time.Duration(0)
+		if len(os.Args) > 4 && os.Args[4] == "sleep" {
+			pause = 10 * time.Millisecond
+		}
+		serve(nc, os.Args[3], pause)
 	}
 	ask(nc, os.Args[3], must(strconv.Atoi(os.Args[4])), must(strconv.ParseFloat(os.Args[5], 64)))
 }
