@@ -191,7 +191,7 @@ class StreamLostError(MicroError):
 
     Attributes:
         subject: The subject of the request.
-        reason: What is missing.
+        reason: The missing part.
     """
 
     __match_args__ = ("subject", "reason")

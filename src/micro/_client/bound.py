@@ -27,7 +27,7 @@ INVALID_REQUEST = 400
 
 
 class Binding(NamedTuple):
-    """What the methods of a bound client share.
+    """The values that the methods of a bound client share.
 
     Attributes:
         client: The client that sends the requests.

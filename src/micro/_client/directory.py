@@ -73,9 +73,9 @@ class Directory:
 
 def _subjects(infos: Iterable[ServiceInfo], endpoint: str) -> list[str]:
     """Return the subjects of the endpoints with a name, or with a subject."""
-    found = [each for info in infos for each in info.endpoints]
-    named = sorted({each.subject for each in found if each.name == endpoint})
-    return named or sorted({each.subject for each in found if each.subject == endpoint})
+    endpoints = [each for info in infos for each in info.endpoints]
+    named = sorted({each.subject for each in endpoints if each.name == endpoint})
+    return named or sorted({each.subject for each in endpoints if each.subject == endpoint})
 
 
 def _not_one(

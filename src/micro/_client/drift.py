@@ -117,9 +117,9 @@ class DriftCheck:
         if self._on_drift != "raise":
             return
         await self._look()
-        found = self._failures.get(endpoint) or self._partial.get(endpoint)
-        if found is not None:
-            raise found.copy() from error
+        failure = self._failures.get(endpoint) or self._partial.get(endpoint)
+        if failure is not None:
+            raise failure.copy() from error
 
     async def _look_for_changes(self) -> None:
         try:
@@ -149,9 +149,9 @@ class DriftCheck:
             if (each.subject == subject if subject else each.name == endpoint)
         ]
         drifts = {
-            f"{info.id} (version {info.version})": found
+            f"{info.id} (version {info.version})": drifts
             for info, each in asked
-            if (found := _compared(expected, each))
+            if (drifts := _compared(expected, each))
         }
         if not drifts:
             return
@@ -171,21 +171,21 @@ class DriftCheck:
 
 def _compared(expected: Expected, endpoint: EndpointInfo) -> tuple[str, ...]:
     """Return the differences of a client and an endpoint, one line each."""
-    found: list[str] = []
+    lines: list[str] = []
     metadata = endpoint.metadata
     if (sends := expected.sends) is not None:
         same = expected.accepts and expected.accepts.schema()
         theirs = _schema(metadata, REQUEST)
         if theirs is not None and same != theirs and (ours := sends.schema()) is not None:
-            found += _lines("request", differences(ours, theirs, all_sent=True))
-        found += _content_type(metadata, REQUEST, sends.form.headers)
+            lines += _lines("request", differences(ours, theirs, all_sent=True))
+        lines += _content_type(metadata, REQUEST, sends.form.headers)
     if (reads := expected.reads) is not None:
         same = expected.answers and expected.answers.schema()
         theirs = _schema(metadata, RESPONSE)
         if theirs is not None and same != theirs and (ours := reads.schema()) is not None:
-            found += _lines("response", differences(theirs, ours))
-        found += _content_type(metadata, RESPONSE, reads.form.headers)
-    return tuple(found)
+            lines += _lines("response", differences(theirs, ours))
+        lines += _content_type(metadata, RESPONSE, reads.form.headers)
+    return tuple(lines)
 
 
 def _schema(metadata: Mapping[str, str], part: str) -> Any:
@@ -197,10 +197,10 @@ def _schema(metadata: Mapping[str, str], part: str) -> Any:
     return schema if isinstance(schema, dict) else None
 
 
-def _lines(part: str, found: list[Difference]) -> list[str]:
+def _lines(part: str, listed: list[Difference]) -> list[str]:
     return [
         f"{part} member {each.member!r}: {each.reason}" if each.member else f"{part}: {each.reason}"
-        for each in found
+        for each in listed
     ]
 
 

@@ -25,8 +25,8 @@ MAX_OUTSTANDING = 4096
 
 MSG_ID = "Nats-Msg-Id"
 RETRIES, PAUSE = 2, 0.25
-"""Attempts more when nobody answers for the subject, and the seconds before each: a stream that
-elects a leader does not."""
+"""Further attempts when there is no responder, and the seconds before each: a stream has none while
+it elects a leader."""
 
 WRONG_EXPECTATIONS = frozenset((10060, 10070, 10071, 10164))
 
@@ -135,7 +135,7 @@ class Publishing(ABC):
             id: The identifier of the message, in the header `Nats-Msg-Id`. The stream stores one
                 message of an identifier within its window, two minutes by default.
             expect: What must hold in the stream for the message to be stored; see `Expect`. Without
-                `ack` nobody learns of its failure.
+                `ack` its failure is not reported.
             headers: Further headers.
             timeout: Seconds to wait for the acknowledgement. A message whose acknowledgement is
                 late may be stored: publish it again with the same `id`.
@@ -239,7 +239,7 @@ def _read(subject: str, data: bytes) -> PublishAck:
         if failure is None:
             return PublishAck(fields["stream"], fields["seq"], fields.get("duplicate", False))
     except (ValueError, KeyError, AttributeError):
-        raise NoStreamError(subject) from None  # somebody else has answered
+        raise NoStreamError(subject) from None  # another responder has answered
     code, text = failure.get("err_code", 0), failure.get("description", "")
     kind = ExpectationError if code in WRONG_EXPECTATIONS else JetStreamError
     raise kind(failure.get("code", 0), code, text)

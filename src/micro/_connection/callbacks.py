@@ -33,7 +33,7 @@ class Callbacks:
         """Queue the callbacks of an event."""
         if not self._callbacks[event]:
             return
-        if event == "error" and self._queue.qsize() >= MAX_WAITING:  # anybody can cause errors
+        if event == "error" and self._queue.qsize() >= MAX_WAITING:  # any client can cause errors
             text = "error callback left out, since %d events wait"
             self._log.log(logging.WARNING, "left out", text, MAX_WAITING)
         else:

@@ -30,7 +30,7 @@ LOOK_INTERVAL = 1.0
 """Seconds between two looks at the state of the client."""
 
 LEAVE_DELAY = 5.0
-"""Seconds after which a server in lame duck mode is left by what has not moved."""
+"""Seconds before the rest of the connection leaves a server in lame duck mode."""
 
 CHECK_INTERVAL = 10.0
 """Seconds between two round trips that test the connection."""

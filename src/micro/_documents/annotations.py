@@ -181,12 +181,12 @@ def text_of(schema: Any) -> str:
 @cache
 def leaves(mode: Mode) -> dict[str, str]:
     """Return the names of the types that have a schema of their own, by its text."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, kind in _LEAVES.items():
         schema = pydantic.TypeAdapter(kind).json_schema(mode=mode)
         if len(schema) > 1:  # else any text, as a decimal is in answers
-            found.setdefault(text_of(schema), name)
-    return found
+            names.setdefault(text_of(schema), name)
+    return names
 
 
 @cache

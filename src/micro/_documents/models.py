@@ -81,15 +81,15 @@ class _Document:
 
     def _closure(self, schema: Any) -> list[str]:
         """Return the names of all definitions that a schema needs."""
-        found: set[str] = set()
+        needed: set[str] = set()
         waiting = [schema]
         while waiting:
             for target in _references(waiting.pop()):
                 key = target.removeprefix("#/$defs/")
-                if key not in found and key in self._definitions:
-                    found.add(key)
+                if key not in needed and key in self._definitions:
+                    needed.add(key)
                     waiting.append(self._definitions[key])
-        return sorted(found)
+        return sorted(needed)
 
     def _write(self, name: str, key: str, schema: Schema) -> None:
         models = self._models

@@ -90,13 +90,13 @@ def endpoints_of(api: type) -> dict[str, EndpointDeclaration]:
 
     A method that overrides a declared one has its declaration.
     """
-    found: dict[str, EndpointDeclaration] = {}
+    declarations: dict[str, EndpointDeclaration] = {}
     for base in reversed(api.__mro__):
         for name, value in vars(base).items():
             declared = getattr(value, _ENDPOINT, None)
             if isinstance(declared, EndpointDeclaration):
-                found[name] = declared
-    return found
+                declarations[name] = declared
+    return declarations
 
 
 def public_methods(api: type) -> Iterator[str]:

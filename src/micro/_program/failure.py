@@ -23,7 +23,7 @@ def print_failure(error: Exception) -> None:
 
 
 def trim_uncaught(error: Exception) -> None:
-    """Let Python print the traceback of an exception, if nobody catches it, see `without_ours`."""
+    """Let Python print the traceback of an exception, if it is not caught, see `without_ours`."""
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], last: BaseException, frames: TracebackType | None) -> None:

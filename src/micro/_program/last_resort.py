@@ -38,7 +38,7 @@ NOT_OF_THE_USER = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname
 
 
 class LastResort:
-    """A timer that names what is stuck in the log and ends the process, with exit code 0.
+    """A timer that logs stuck tasks and threads, and ends the process with exit code 0.
 
     Attributes:
         kept: Whether the owner of the process keeps the timer after the end of the context.

@@ -1,4 +1,4 @@
-"""The life of a program: what it owns, and the order in which that ends."""
+"""The life of a program: the things that it owns, and the order of their end."""
 
 from __future__ import annotations
 

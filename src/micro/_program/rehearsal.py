@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Rehearsal(Context):
     """A context that takes declarations: nothing is connected, subscribed, or started.
 
-    What the setup function enters is entered and left.
+    Contexts that the setup function enters are entered and left.
     """
 
     def __init__(self) -> None:

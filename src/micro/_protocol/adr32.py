@@ -89,7 +89,7 @@ def info(
 ) -> dict[str, Any]:
     """Return the answer to INFO of an identity.
 
-    Handlers of events are not among the endpoints, since nobody can send them requests.
+    Handlers of events are not among the endpoints, since no caller can send them requests.
 
     Args:
         of: The identity.

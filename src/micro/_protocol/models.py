@@ -199,7 +199,7 @@ class ServiceInfo(PingInfo):
 
     @property
     def events(self) -> list[EndpointInfo]:
-        """Its subscribers and consumers, which nobody can send requests to; not part of ADR-32."""
+        """Its subscribers and consumers, which take no requests; not part of ADR-32."""
         return _read_events(self.metadata, EndpointInfo)
 
     @property

@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
     Attributes:
         member: The path of the member, such as `items.0.price`; empty for the payload itself.
-        reason: What is different.
+        reason: The difference.
     """
 
     member: str
@@ -91,14 +91,14 @@ class _Comparison:
         self, written: Any, branches: Iterable[Any], place: tuple[str, ...]
     ) -> Iterator[Difference]:
         """Yield the differences from the branch that has fewest, and the deepest ones."""
-        found = [list(self.compare(written, branch, place)) for branch in branches]
+        outcomes = [list(self.compare(written, branch, place)) for branch in branches]
         depth = len(place)
 
         def order(differences: list[Difference]) -> tuple[bool, int]:
             here = ".".join(place)
             return any(each.member == here for each in differences), len(differences) + depth
 
-        yield from min(found, key=order)
+        yield from min(outcomes, key=order)
 
     def _plain(self, written: Any, read: Any, place: tuple[str, ...]) -> Iterator[Difference]:
         values = _values(written)

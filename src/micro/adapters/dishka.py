@@ -36,10 +36,10 @@ _REQUEST = "_micro_request"
 def resources(container: AsyncContainer) -> Middleware:
     """Return a middleware that opens a scope of resources for each request.
 
-    What the scope has made is closed when the request ends. `micro.Request` is in its context.
+    The resources of the scope are closed when the request ends. Its context has `micro.Request`.
 
     Args:
-        container: The container; whoever makes it closes it, for example with `Context.push`.
+        container: The container; its owner closes it, for example with `Context.push`.
     """
 
     async def open_scope(request: Request, next: NextHandler) -> Response:

@@ -76,8 +76,8 @@ def complete_name(context: typer.Context, incomplete: str) -> list[str]:
 def complete_endpoint(context: typer.Context, incomplete: str) -> list[str]:
     """Return the endpoints of a service that was named before, by argument or `--service`."""
     service = context.params.get("service")
-    found = (end.name for info in _running(context, service) for end in info.endpoints)
-    return _starting(incomplete, found)
+    names = (end.name for info in _running(context, service) for end in info.endpoints)
+    return _starting(incomplete, names)
 
 
 def complete_target(context: typer.Context, incomplete: str) -> list[str]:

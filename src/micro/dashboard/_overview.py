@@ -90,13 +90,13 @@ def _service(
 
 def _instance(key: _Instance, look: Look, before: Look | None) -> dict[str, Any]:
     stats, rtt = look.stats.get(key), look.rtts.get(key)
-    found = look.infos[key] if stats is None else stats
+    answer = look.infos[key] if stats is None else stats
     endpoints = [] if stats is None else stats.handlers
     rate = total_rate(_rate(key, endpoint, look, before) for endpoint in endpoints)
     return {
-        "id": found.id,
-        "version": found.version,
-        "metadata": found.own_metadata,
+        "id": answer.id,
+        "version": answer.version,
+        "metadata": answer.own_metadata,
         "started": None if stats is None else format_time(stats.started),
         "rtt_ms": None if rtt is None else round(rtt * 1000, 2),
         "num_requests": sum(bounded(endpoint.num_requests) for endpoint in endpoints),

@@ -28,13 +28,13 @@ def fill(text: bytes, count: int) -> bytes:
         ConfigError: The two lengths of `Random` are missing or wrong.
     """
 
-    def replace(found: re.Match[bytes]) -> bytes:
-        name, numbers = found[1].decode(), [int(n) for n in re.findall(rb"\d+", found[2])]
+    def replace(match: re.Match[bytes]) -> bytes:
+        name, numbers = match[1].decode(), [int(n) for n in re.findall(rb"\d+", match[2])]
         if name == "Count":
             return b"%d" % count
         if name == "Random":
-            return _random(found[0].decode(), numbers)
-        return _PRESENT[name]().encode() if name in _PRESENT and not numbers else found[0]
+            return _random(match[0].decode(), numbers)
+        return _PRESENT[name]().encode() if name in _PRESENT and not numbers else match[0]
 
     return _FUNCTION.sub(replace, text) if b"{{" in text else text
 

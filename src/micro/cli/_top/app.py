@@ -148,9 +148,9 @@ class TopApp(App[None]):
         if not self._is_shown():  # before the start, or at the end
             return
         table = self.screen_stack[0].query_one(EndpointTable)
-        found = rows_of(self._sight.services, self._sight.rates, per_instance=self._per_instance)
-        self._rows = chosen(found, order=self._order, text=self._filter)
-        self.screen_stack[0].query_one("#state", Static).update(Text(self._state(len(found))))
+        rows = rows_of(self._sight.services, self._sight.rates, per_instance=self._per_instance)
+        self._rows = chosen(rows, order=self._order, text=self._filter)
+        self.screen_stack[0].query_one("#state", Static).update(Text(self._state(len(rows))))
         columns = fitting(self.size.width, per_instance=self._per_instance)
         if new_columns or not table.columns:
             table.clear(columns=True)
@@ -212,6 +212,6 @@ class TopApp(App[None]):
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the endpoint under the cursor."""
-        found = next((row for row in self._rows if row.key == event.row_key.value), None)
-        if found is not None:
-            self.push_screen(Details(found))
+        row = next((each for each in self._rows if each.key == event.row_key.value), None)
+        if row is not None:
+            self.push_screen(Details(row))

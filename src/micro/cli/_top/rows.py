@@ -33,8 +33,8 @@ def rows_of(
             whole = (*key, service.id) if per_instance else key
             parts[whole].append(Part(service, endpoint, rate))
     return [
-        Row("\n".join(key), tuple(found), full_name(key[1], key[2], subjects[key[0], key[1]]))
-        for key, found in parts.items()
+        Row("\n".join(key), tuple(instances), full_name(key[1], key[2], subjects[key[0], key[1]]))
+        for key, instances in parts.items()
     ]
 
 
@@ -57,5 +57,5 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
 def chosen(rows: Iterable[Row], *, order: str, text: str) -> list[Row]:
     """Return the rows that contain a text in any case, in an order."""
     wanted = text.lower()
-    found = [row for row in rows if wanted in f"{row.key} {row.instance}".lower()]
-    return sorted(found, key=lambda row: (ORDERS[order](row), row.key))
+    matching = [row for row in rows if wanted in f"{row.key} {row.instance}".lower()]
+    return sorted(matching, key=lambda row: (ORDERS[order](row), row.key))
