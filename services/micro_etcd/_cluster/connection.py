@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 
 from micro_etcd._backoff import backoff
 from micro_etcd._cluster.auth import METHOD as AUTHENTICATE
@@ -29,6 +30,7 @@ from micro_etcd.errors import (
     error_from_status,
 )
 
+A = TypeVar("A")
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE: the connection or the member has failed.
 TRANSIENT = frozenset((1, 4, 13, 14))
 # Seconds that a repeatable call may take before another endpoint is asked; doubles each time.
@@ -114,16 +116,7 @@ class Connection:
             EtcdUnauthenticatedError: The credentials are wrong.
         """
         check_fork()
-        deadline = monotonic() + self.timeout
-        attempt = 0
-        while True:
-            channel = self.channel
-            try:
-                await channel.connect(FIRST_ATTEMPT)
-                break
-            except StatusError as failure:
-                await self.recover(failure, channel, attempt=attempt, deadline=deadline)
-            attempt += 1
+        await self._attempts(lambda channel, _: channel.connect(FIRST_ATTEMPT))
         if self._auth is not None:
             await self._auth.renew("")
 
@@ -288,17 +281,21 @@ class Connection:
         return (_LEADER, ("token", token)) if leader else (("token", token),)
 
     async def _authenticate(self, body: bytes) -> bytes:
+        return await self._attempts(
+            lambda channel, seconds: channel.unary(AUTHENTICATE, body, timeout=seconds, metadata=())
+        )
+
+    async def _attempts(self, attempt: Callable[[Channel, float], Awaitable[A]]) -> A:
+        """Return the result of the first attempt that succeeds, each with twice the seconds."""
         deadline = monotonic() + self.timeout
-        attempt = 0
+        number = 0
         while True:
             channel = self.channel
             try:
-                return await channel.unary(
-                    AUTHENTICATE, body, timeout=FIRST_ATTEMPT * 2**attempt, metadata=()
-                )
+                return await attempt(channel, FIRST_ATTEMPT * 2**number)
             except StatusError as failure:
-                await self.recover(failure, channel, attempt=attempt, deadline=deadline)
-            attempt += 1
+                await self.recover(failure, channel, attempt=number, deadline=deadline)
+            number += 1
 
     def _exhausted(self, failure: StatusError) -> EtcdError:
         names = ", ".join(channel.endpoint for channel in self._channels)
