@@ -5,7 +5,7 @@ gone, references point to nodes, and older spellings (`items` as a list, `depend
 `exclusiveMinimum: true`) became those of 2020-12.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,8 +149,9 @@ class Reader:
 
     def _visit_definitions(self, raw: dict[str, Any], resolver: Any, dialect: Dialect) -> None:
         # Keywords beside the reference assert nothing there, but may hold targets of references.
-        for definition in _definitions(raw):
-            self._node(definition, resolver, dialect)
+        for definitions in (raw.get("definitions"), raw.get("$defs")):
+            for definition in definitions.values() if isinstance(definitions, dict) else ():
+                self._node(definition, resolver, dialect)
 
     def _add(
         self, keywords: dict[str, Any], name: str, value: Any, node: Callable[[Any], Node]
@@ -247,10 +248,3 @@ def _check_patterns(raw: dict[str, Any]) -> None:
     for pattern in (raw.get("pattern", ""), *raw.get("patternProperties", ())):
         if not is_pattern(pattern):
             raise ValueError(f"not a JSON Schema: {pattern!r} is not a regular expression")
-
-
-def _definitions(raw: dict[str, Any]) -> Iterator[Any]:
-    for name in ("definitions", "$defs"):
-        definitions = raw.get(name)
-        if isinstance(definitions, dict):
-            yield from definitions.values()
