@@ -75,7 +75,8 @@ class EtcdClient(Generic[T]):
         self._codec: Codec[T] = Codec(encoding)
         self._timeout = timeout
         self._coalesce = coalesce
-        self._open_channel: ChannelFactory = grpc_channels(_tls(secure))
+        tls = EtcdTLS() if secure is True else secure or None
+        self._open_channel: ChannelFactory = grpc_channels(tls)
 
     def connect(self) -> "EtcdConnectionManager[T]":
         """Return an async context manager that connects and yields an EtcdCommunicator.
@@ -183,9 +184,3 @@ class EtcdLockManager(Generic[T]):
             return None if holding is None else await holding.__aexit__(kind, error, traceback)
         finally:
             await self._connecting.__aexit__(kind, error, traceback)
-
-
-def _tls(secure: bool | EtcdTLS) -> EtcdTLS | None:
-    if isinstance(secure, EtcdTLS):
-        return secure
-    return EtcdTLS() if secure else None

@@ -47,15 +47,14 @@ class View:
         """Keys under the prefix."""
         return self.inside.kv
 
-    def need(self, *rights: Right) -> None:
-        """Return if the namespace has these rights.
+    def need(self, right: Right) -> None:
+        """Return if the namespace has a right.
 
         Raises:
-            EtcdPermissionDeniedError: It lacks one.
+            EtcdPermissionDeniedError: It lacks the right.
         """
-        for right in rights:
-            if right not in self.rule.allow:
-                raise EtcdPermissionDeniedError(f"namespace {self.token!r} may not {right}")
+        if right not in self.rule.allow:
+            raise EtcdPermissionDeniedError(f"namespace {self.token!r} may not {right}")
 
     async def grant(self, ttl: int) -> LeaseInfo:
         """Grant a lease that belongs to this namespace."""
@@ -132,15 +131,16 @@ class Namespaces:
             for token, rule in rules.items()
         }
 
-    def view(self, request: Request, *rights: Right) -> View:
+    def view(self, request: Request, right: Right | None = None) -> View:
         """Return the namespace of a request.
 
         Raises:
-            EtcdPermissionDeniedError: There is no such namespace, or it lacks one of the rights.
+            EtcdPermissionDeniedError: There is no such namespace, or it lacks the right.
         """
         token = request.subject().split(".")[self._position]
         view = self._views.get(token)
         if view is None:
             raise EtcdPermissionDeniedError(f"there is no namespace {token!r}")
-        view.need(*rights)
+        if right is not None:
+            view.need(right)
         return view

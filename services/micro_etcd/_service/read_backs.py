@@ -7,7 +7,7 @@ error says that the write was applied.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, PutOp, TxnResponse
+from micro_etcd._model.txn import Compare, DeleteOp, GetOp, Operation, PutOp
 from micro_etcd._model.values import RangeResult
 from micro_etcd._service.namespaces import View
 from micro_etcd._wire.errors import EtcdAnswerOmittedError, EtcdPayloadTooLargeError
@@ -50,9 +50,8 @@ class ReadBacks:
         if not reads and not others:
             return
         answer = await view.reads.txn(compares, reads, others)
-        size = sum(
-            len(view.item(kv).model_dump_json()) for part in _ranges(answer) for kv in part.kvs
-        )
+        ranges = [part for part in answer.responses if isinstance(part, RangeResult)]
+        size = sum(len(view.item(kv).model_dump_json()) for part in ranges for kv in part.kvs)
         limit = self._max_payload() - MARGIN - BODY
         if size > limit:
             raise EtcdPayloadTooLargeError(
@@ -85,10 +84,6 @@ def _reads(operations: Iterable[Operation]) -> list[GetOp]:
             end = operation.range_end if isinstance(operation, DeleteOp) else b""
             reads.append(GetOp(operation.key, end))
     return reads
-
-
-def _ranges(answer: TxnResponse) -> Iterable[RangeResult]:
-    return (part for part in answer.responses if isinstance(part, RangeResult))
 
 
 def is_read(operations: Iterable[Operation]) -> bool:

@@ -150,7 +150,8 @@ class WatchEndpoints:
         view = self._namespaces.view(request)
         served = self._served.get(body.watch_id)
         if served is not None and served[2] == view.token:
-            await _end(served[1])
+            served[1].cancel()
+            await asyncio.gather(served[1], return_exceptions=True)
         return Reply()
 
     async def close(self) -> None:
@@ -332,8 +333,3 @@ async def _check_history(view: View, key: bytes, body: WatchBody) -> None:
         raise EtcdHistoryLostError(
             f"the store is at revision {revision}, but {body.start_revision - 1} was seen before"
         )
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
