@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from micro_schema_registry._compatibility.room import with_room
 from micro_schema_registry._errors import Cause
 
 _FORMATS = {
@@ -48,7 +47,7 @@ def parse(artifact_type: str, text: SchemaText) -> None:
         ValueError: It is not; the message is the reason.
     """
     if artifact_type in _FORMATS:
-        with_room(_SCHEMAS.parse, artifact_type, text)
+        _SCHEMAS.parse(artifact_type, text)
 
 
 def incompatibilities(
@@ -72,7 +71,7 @@ def incompatibilities(
         return (Cause(reason),)
     causes: dict[Cause, None] = {}  # in order, each once
     for old in compared:
-        causes |= dict.fromkeys(with_room(_between, artifact_type, direction, new, old))
+        causes |= dict.fromkeys(_between(artifact_type, direction, new, old))
     return tuple(causes)
 
 

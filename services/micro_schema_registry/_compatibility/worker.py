@@ -10,12 +10,13 @@ import pickle
 import signal
 import struct
 import sys
+import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-from micro_schema_registry._compatibility.room import with_room
-
 LENGTH = struct.Struct(">Q")
+_STACK = 512 * 1024 * 1024
+_MAX_FRAMES = 200_000
 
 
 def read(stream: IO[bytes]) -> bytes:
@@ -37,7 +38,12 @@ def main() -> None:
     os.dup2(2, 1)  # libraries may print
     if hasattr(os, "nice"):
         os.nice(5)  # the parent has requests to answer meanwhile
-    with_room(_serve, sys.stdin.buffer, answers)
+    # Schemas refer to each other over thousands of steps; memory is only used where stack is.
+    sys.setrecursionlimit(_MAX_FRAMES)
+    threading.stack_size(_STACK)
+    serving = threading.Thread(target=_serve, args=(sys.stdin.buffer, answers))
+    serving.start()
+    serving.join()
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from micro_schema_registry._compatibility import checks
 from micro_schema_registry._compatibility.levels import SchemaText, incompatibilities, parse
-from micro_schema_registry._compatibility.room import without_room
 from micro_schema_registry._embedded.artifact_log import ArtifactLog
 from micro_schema_registry._embedded.bucket import Bucket
 from micro_schema_registry._embedded.contents import Content, Contents
@@ -192,7 +191,7 @@ def verdict_at_once(
     if kind != "AVRO" or size > _AT_ONCE:
         return None
     try:
-        return without_room(verdict, kind, level, text, existing)
+        return verdict(kind, level, text, existing)
     except Exception:  # noqa: BLE001 - the process finds the same error and limits what it costs
         return None
 
