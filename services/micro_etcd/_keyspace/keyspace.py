@@ -223,7 +223,7 @@ class KeySpace(KeyReader[T], Generic[T]):
         Raises (on leaving):
             EtcdLockLostError: The leadership ended before the body did.
         """
-        return lead(self, name)
+        return lead(lambda on_lost: self.with_lock(name, on_lost=on_lost), name)
 
     async def _keep_alive(self, id: int, interval: float) -> None:
         while True:

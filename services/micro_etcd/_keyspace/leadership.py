@@ -1,27 +1,18 @@
 """Singletons: a body that runs in one process at a time and is cancelled on loss."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
 
 from micro_etcd._keyspace.lock import HeldLock
 from micro_etcd.errors import EtcdLockLostError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class Locks(Protocol):
-    """A store with locks."""
-
-    def with_lock(
-        self, lock_name: str | bytes, *, on_lost: "Callable[[], object] | None" = None
-    ) -> AbstractAsyncContextManager[HeldLock]: ...
+Hold = Callable[[Callable[[], object]], AbstractAsyncContextManager[HeldLock]]
+"""A function that holds a lock and calls its argument when the lock is lost."""
 
 
 @asynccontextmanager
-async def lead(locks: Locks, name: str) -> AsyncIterator[HeldLock]:
+async def lead(hold: Hold, name: str) -> AsyncIterator[HeldLock]:
     """Run the body as the only leader of a name, waiting for the leadership without a limit.
 
     Raises:
@@ -36,7 +27,7 @@ async def lead(locks: Locks, name: str) -> AsyncIterator[HeldLock]:
         if inside and task is not None:
             task.cancel()
 
-    async with locks.with_lock(name, on_lost=cancel) as held:
+    async with hold(cancel) as held:
         inside = True
         try:
             yield held
