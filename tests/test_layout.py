@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,18 @@ def test_every_file_that_the_map_names_exists() -> None:
     }
     assert len(named) > 30
     assert named - existing == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_modules_or_folders_import_each_other_in_a_circle(package: str) -> None:
+    graph = grimp.build_graph(package, exclude_type_checking_imports=True, cache_dir=None)
+    circles = {
+        importing: imported
+        for parent in graph.modules
+        if graph.find_children(parent)
+        for importing, imported in graph.nominate_cycle_breakers(parent)
+    }
+    assert circles == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)

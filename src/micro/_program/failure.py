@@ -7,9 +7,7 @@ import sys
 import traceback
 from types import TracebackType
 
-import micro
-
-_OURS = os.path.join(os.path.dirname(micro.__file__), "")
+_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _PYTHON = os.path.dirname(os.__file__)
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
