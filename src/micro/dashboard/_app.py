@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -91,7 +93,9 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
         Route("/api/request", send, methods=["POST"]),
         *_page(files("micro.dashboard").joinpath("page")),
     ]
-    return Guard(Starlette(routes=routes), host=host)
+    # The state of 100 services has half a megabyte, most of it names that repeat.
+    compression = Middleware(GZipMiddleware, compresslevel=4)
+    return Guard(Starlette(routes=routes, middleware=[compression]), host=host)
 
 
 def _page(folder: Traversable, prefix: str = "/") -> Iterator[Route]:

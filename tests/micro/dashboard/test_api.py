@@ -206,6 +206,20 @@ async def test_the_page_needs_nothing_from_elsewhere(dashboard: Dashboard) -> No
         assert re.findall(r"(?:https?:|['\"(])//", re.sub(NAMES, "", text)) == []
 
 
+async def test_a_large_answer_is_compressed_on_demand(nc: NatsClient, dashboard: Dashboard) -> None:
+    async with micro.add_service(nc, "math", "1.0.0") as service:
+        for number in range(40):
+            await service.add_endpoint(f"add{number}", add)
+        await dashboard.until(lambda state: len(state["services"]) == 1)
+        plain = await dashboard.get("/api/state", Accept_Encoding="identity")
+        packed = await dashboard.get("/api/state", Accept_Encoding="gzip")
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) * 4 < int(plain.headers["Content-Length"])
+    assert json.loads(packed.text)["services"] != []
+    assert "Content-Security-Policy" in packed.headers
+
+
 async def test_it_waits_for_a_server_and_says_so() -> None:
     with nats_server() as server:
         port = server.port

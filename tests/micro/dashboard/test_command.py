@@ -11,17 +11,18 @@ import sys
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from micro.cli._app import app
 from micro.testing import nats_server
 
+from ..cli.conftest import make_runner
 from .conftest import COMMAND, clean_environment
 
 
 def run(*arguments: str) -> Result:
     removed = {name: None for name in os.environ if name.startswith(("NATS_", "XDG_"))}
-    return CliRunner().invoke(app, ["dashboard", "--port=0", *arguments], env=removed)
+    return make_runner().invoke(app, ["dashboard", "--port=0", *arguments], env=removed)
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -36,8 +36,14 @@ def test_what_is_wrong_now_is_listed(opened: Browser, server: str) -> None:
         )
         opened.until(lambda: "the last: 400:invalid request" in opened.text("main"))
         badge = opened.text("#services a")
+        opened.run("document.querySelector('[aria-label=\\'Missing instances\\'] button').click()")
+        opened.until(lambda: "does not answer any more" not in opened.text("main"))
+        opened.driver.refresh()
+        opened.until(lambda: "1.2.3" in opened.text("#services"))
+        dismissed = "does not answer any more" not in opened.text("main")
 
     assert "problems" in badge
+    assert dismissed
 
 
 @pytest.mark.usefixtures("shop")

@@ -3,7 +3,7 @@
 import { toEndpoint } from "./address.js";
 import { definitions, el } from "./dom.js";
 import { count, nanoseconds, plural, since, total } from "./format.js";
-import { KINDS } from "./problems.js";
+import { KINDS, dismiss, missingOf } from "./problems.js";
 import { plainMetadata } from "./search.js";
 import { chart } from "./services.js";
 import { table } from "./table.js";
@@ -21,30 +21,33 @@ export function overview(state, matches, problems, redraw) {
       ["Errors per second", count(errors), errors > 0 ? "bad" : null]]),
     el("h3", {}, "What is wrong now"),
     problems.length === 0 ? el("p.none", {}, "Nothing: no errors or refusals in the last minute, no missing instances, one version a service.")
-      : KINDS.map((kind) => problemList(kind, problems.filter((one) => one.kind === kind))),
+      : KINDS.map((kind) => problemList(kind, problems.filter((one) => one.kind === kind), redraw)),
     el("h3", { id: "all" }, `Endpoints of ${plural(matches.length, "service")}`),
     endpointTable({ id: "all", rows, withService: true, first: { column: 1, descending: true }, redraw }));
 }
 
-function problemList(kind, problems) {
+function problemList(kind, problems, redraw) {
   return problems.length === 0 ? null : el("section.problems", { key: kind, "aria-label": kind },
     el("h4", {}, kind, " ", el("span.tag.bad", {}, count(problems.length))),
     el("ul", {}, problems.map((one) => el("li", { key: one.key },
       el("a.go", { href: one.href }, el("span.name", {}, one.service), " ", one.what),
-      el("span", {}, one.text), el("span.quiet", {}, one.when)))));
+      el("span", {}, one.text, " ", one.id ? dismissal(one.id, redraw) : null), el("span.quiet", {}, one.when)))));
 }
+
+const dismissal = (id, redraw) => el("button.small", { type: "button", title: "Its stop was intended",
+  onclick: () => { dismiss(id); redraw(); } }, "Dismiss");
 
 /** Return the pane of a service. */
 export function serviceView(service, selected, state, redraw) {
   const busy = service.endpoints.reduce((sum, one) => sum + (one.own?.in_flight ?? 0), 0);
   const slowest = Math.max(...service.endpoints.map((one) => one.own?.p99_ns ?? -1));
   const errors = total(service.instances, "errors_per_second");
-  const missing = state.missing.filter((one) => one.service === service.name);
+  const missing = missingOf(state).filter((one) => one.service === service.name);
   return el("article", { key: service.name },
     el("h2", {}, service.name, " ", service.versions.map((one) => el("span.tag", { key: one }, one))),
     service.description ? el("p.description", {}, service.description) : null,
     metadataView(service.metadata),
-    el("p", {}, el("a", { href: `/api.html?service=${encodeURIComponent(service.name)}` }, "API document")),
+    el("p", {}, el("a.link", { href: `/api.html?service=${encodeURIComponent(service.name)}` }, "API document")),
     tiles([
       ["Requests per second", [count(total(service.instances, "requests_per_second")), chart(service)]],
       ["Errors per second", count(errors), errors > 0 ? "bad" : null],
@@ -57,7 +60,7 @@ export function serviceView(service, selected, state, redraw) {
     el("h3", { id: "instances" }, "Instances"),
     instanceTable(service, state, redraw),
     missing.map((one) => el("p.warn", { key: one.id },
-      `${one.id}, version ${one.version}, does not answer any more: ${since(one.seen_ms, state.looked_at_ms)}`)));
+      `${one.id}, version ${one.version}, does not answer any more: ${since(one.seen_ms, state.looked_at_ms)} `, dismissal(one.id, redraw))));
 }
 
 function tiles(entries) {
