@@ -78,11 +78,14 @@ def test_an_etcd(etcd_server):
 """
 
 
-def run(folder: Path, test: str) -> str:
+ASYNCIO = ("-o", "asyncio_mode=auto", *LOOP_SCOPE)
+
+
+def run(folder: Path, test: str, plugins: tuple[str, ...] = ASYNCIO) -> str:
     folder.joinpath("test_user.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
     done = subprocess.run(
-        [*command, "-o", "asyncio_mode=auto", *LOOP_SCOPE],
+        [*command, *plugins],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -102,6 +105,14 @@ def test_a_project_gets_a_server_whether_it_names_the_plugin_or_not(
 
 def test_a_setup_function_runs_with_a_client_and_resources_of_the_test(tmp_path: Path) -> None:
     assert "3 passed" in run(tmp_path, APPS)
+
+
+def test_anyio_is_enough(tmp_path: Path) -> None:
+    """As in a project that has pytest and anyio, and no pytest-asyncio."""
+    _, first, second = APPS.partition("async def test_with_pytest_asyncio")
+    test = APPS.removesuffix(first + second) + second.partition("\n\n")[2]
+
+    assert "2 passed" in run(tmp_path, test, ("-p", "no:asyncio", "-W", "error"))
 
 
 def test_a_registry_and_an_etcd_are_there_on_demand(tmp_path: Path) -> None:

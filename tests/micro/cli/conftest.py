@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import queue
@@ -59,6 +60,13 @@ async def setup(ctx: micro.Context) -> None:
     math = service.add_group("math")
     await math.add_endpoint("add", add)
 """
+
+
+def make_runner() -> CliRunner:
+    """Return a runner that keeps the two outputs apart, which click below 8.2 must be told."""
+    told = "mix_stderr" in inspect.signature(CliRunner.__init__).parameters
+    options: dict[str, Any] = {"mix_stderr": False} if told else {}
+    return CliRunner(**options)
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,7 @@ class Cli:
         removed: dict[str, str | None] = {
             name: None for name in os.environ if name.startswith(("NATS_", "XDG_"))
         }
-        done = CliRunner().invoke(app, arguments, env={**removed, **self.environ})
+        done = make_runner().invoke(app, arguments, env={**removed, **self.environ})
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Done(done.exit_code, done.stdout, done.stderr)
