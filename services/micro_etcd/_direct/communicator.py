@@ -90,7 +90,8 @@ class EtcdCommunicator(KeySpace[T]):
         ready: asyncio.Event | None = None,
     ) -> EventStream:
         """Iterate over the changes of a range revision by revision, as bytes."""
-        return self.kv.events(key, range_end, options=options, ready=ready)
+        on_ready = None if ready is None else ready.set
+        return self.kv.events(key, range_end, options=options, on_ready=on_ready)
 
     # ---- locks and elections
 

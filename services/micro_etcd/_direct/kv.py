@@ -1,7 +1,6 @@
 """Reads and writes of keys at the level of bytes, with the revisions etcd answers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from micro_etcd._cluster.connection import Connection
 from micro_etcd._direct.messages import (
@@ -147,16 +146,14 @@ class KV:
         range_end: bytes = b"",
         *,
         options: WatchOptions | None = None,
-        ready: asyncio.Event | None = None,
+        on_ready: Callable[[], object] | None = None,
     ) -> EventStream:
-        """Iterate over the changes of a range revision by revision; `ready` is set at its start."""
+        """Iterate over the changes of a range revision by revision.
+
+        `on_ready` is called once the server has the watch.
+        """
         return EventStream(
-            self._connection,
-            self._namespace,
-            key,
-            range_end,
-            options=options,
-            on_ready=None if ready is None else ready.set,
+            self._connection, self._namespace, key, range_end, options=options, on_ready=on_ready
         )
 
     async def compact(self, revision: int, *, physical: bool = False) -> None:

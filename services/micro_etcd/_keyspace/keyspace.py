@@ -175,7 +175,6 @@ class KeySpace(KeyReader[T], Generic[T]):
         stream = self.events(*prefix_range(codec.encode(key)), options=options, ready=ready_event)
         return Watch(stream, codec)
 
-    @abstractmethod
     def events(
         self,
         key: bytes,
@@ -185,6 +184,8 @@ class KeySpace(KeyReader[T], Generic[T]):
         ready: asyncio.Event | None = None,
     ) -> Batches:
         """Iterate over the changes of a range revision by revision, as bytes."""
+        on_ready = None if ready is None else ready.set
+        return self.kv.events(key, range_end, options=options, on_ready=on_ready)
 
     # ---- locks
 
@@ -215,7 +216,7 @@ class KeySpace(KeyReader[T], Generic[T]):
 
         See LiveConfig.
         """
-        return live_config(self, prefix.encode(), model)
+        return live_config(self.kv, prefix.encode(), model)
 
     def leader(self, name: str) -> AbstractAsyncContextManager[HeldLock]:
         """Return a context manager whose body runs in one process at a time; loss cancels it.

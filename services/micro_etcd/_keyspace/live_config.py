@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -17,24 +17,12 @@ from micro import unbound_context
 from micro_etcd._model.events import WatchBatch
 from micro_etcd._model.keys import prefix_range
 from micro_etcd._model.options import WatchOptions
+from micro_etcd._model.protocols import Keys
 from micro_etcd._model.values import WatchEventType
 from micro_etcd.errors import EtcdCompactedError, EtcdError, EtcdHistoryLostError
 
-if TYPE_CHECKING:
-    from micro_etcd._model.protocols import Batches, Keys
-
 M = TypeVar("M", bound=BaseModel)
 logger = logging.getLogger("micro.etcd.config")
-
-
-class Store(Protocol):
-    """A store of settings."""
-
-    @property
-    def kv(self) -> "Keys": ...
-    def events(
-        self, key: bytes, range_end: bytes = b"", *, options: WatchOptions | None = None
-    ) -> "Batches": ...
 
 
 class LiveConfig(Generic[M]):
@@ -121,7 +109,7 @@ class LiveConfig(Generic[M]):
 
 
 @asynccontextmanager
-async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncIterator[LiveConfig[M]]:
+async def live_config(kv: Keys, prefix: bytes, model: type[M]) -> AsyncIterator[LiveConfig[M]]:
     """Read settings and keep them up to date in the body of an `async with`.
 
     Raises:
@@ -129,8 +117,8 @@ async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncItera
         EtcdError: The store cannot be read.
     """
     config = LiveConfig(model, prefix)
-    config.load(*await _read(store, prefix))
-    task = asyncio.create_task(_follow(store, prefix, config), context=unbound_context())
+    config.load(*await _read(kv, prefix))
+    task = asyncio.create_task(_follow(kv, prefix, config), context=unbound_context())
     try:
         yield config
     finally:
@@ -138,17 +126,17 @@ async def live_config(store: Store, prefix: bytes, model: type[M]) -> AsyncItera
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
+async def _follow(kv: Keys, prefix: bytes, config: LiveConfig[M]) -> None:
     revision = config.revision
     while True:
         options = WatchOptions(start_revision=revision + 1)
-        stream = store.events(*prefix_range(prefix), options=options)
+        stream = kv.events(*prefix_range(prefix), options=options)
         try:
             async for batch in stream:
                 config.apply(batch)
             return
         except (EtcdCompactedError, EtcdHistoryLostError):
-            texts, revision = await _read(store, prefix)
+            texts, revision = await _read(kv, prefix)
             try:
                 config.load(texts, revision)
             except ValidationError:
@@ -160,8 +148,8 @@ async def _follow(store: Store, prefix: bytes, config: LiveConfig[M]) -> None:
             stream.close()
 
 
-async def _read(store: Store, prefix: bytes) -> tuple[dict[bytes, bytes], int]:
-    settings = await store.kv.range(*prefix_range(prefix))
+async def _read(kv: Keys, prefix: bytes) -> tuple[dict[bytes, bytes], int]:
+    settings = await kv.range(*prefix_range(prefix))
     return {kv.key: kv.value for kv in settings.kvs}, settings.revision
 
 

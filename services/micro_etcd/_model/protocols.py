@@ -1,10 +1,10 @@
 """The interfaces that both clients fill: the direct one and the one over NATS."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, Self
 
 from micro_etcd._model.events import WatchBatch
-from micro_etcd._model.options import RangeOptions
+from micro_etcd._model.options import RangeOptions, WatchOptions
 from micro_etcd._model.txn import Compare, Operation, TxnResponse
 from micro_etcd._model.values import DeleteResult, KeyValue, LeaseInfo, PutResult, RangeResult
 
@@ -38,6 +38,14 @@ class Keys(Protocol):
         success: Sequence[Operation],
         failure: Sequence[Operation] = (),
     ) -> TxnResponse: ...
+    def events(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        options: WatchOptions | None = None,
+        on_ready: Callable[[], object] | None = None,
+    ) -> "Batches": ...
 
 
 class LeaseStore(Protocol):

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from typing import Literal, overload
+from typing import overload
 
 from nats.aio.client import Client as NatsClient
 
@@ -11,16 +11,12 @@ from micro_etcd._backoff import backoff
 from micro_etcd._keyspace.keyspace import KeySpace
 from micro_etcd._model.codec import Codec
 from micro_etcd._model.keys import WHOLE
-from micro_etcd._model.options import WatchOptions
 from micro_etcd._model.txn import Place
 from micro_etcd._model.values import T
 from micro_etcd._over_nats.caller import Caller
 from micro_etcd._over_nats.kv import NatsKV
 from micro_etcd._over_nats.leases import NatsLeases
-from micro_etcd._over_nats.txn import span
-from micro_etcd._over_nats.watch import NatsEventStream
 from micro_etcd._wire.leases import AcquireBody, AcquireReply
-from micro_etcd._wire.watch import WatchBody
 from micro_etcd.errors import EtcdTooManyRequestError
 
 LOCK_POLL = 5.0  # seconds of one request for a lock; the place in the queue is kept between them
@@ -90,33 +86,8 @@ class NatsEtcd(KeySpace[T]):
         window: int = 256,
     ) -> None:
         self._caller = Caller(nc, namespace, group=group, timeout=timeout)
-        self._heartbeat = heartbeat
-        self._window = window
-        super().__init__(Codec(encoding), WHOLE, NatsKV(self._caller), NatsLeases(self._caller))
-
-    def events(
-        self,
-        key: bytes,
-        range_end: bytes = b"",
-        *,
-        options: WatchOptions | None = None,
-        ready: asyncio.Event | None = None,
-    ) -> NatsEventStream:
-        """Iterate over the changes of a range revision by revision, as bytes."""
-        asked = options if options is not None else WatchOptions()
-        filters: list[Literal["noput", "nodelete"]] = [
-            "noput" if kind.value == 0 else "nodelete" for kind in asked.filters
-        ]
-        body = WatchBody(
-            **span(key, range_end).model_dump(exclude_none=True),
-            deliver="",
-            start_revision=asked.start_revision,
-            prev_kv=asked.prev_kv,
-            filters=filters,
-            heartbeat_s=self._heartbeat,
-            window=self._window,
-        )
-        return NatsEventStream(self._caller, body, on_ready=None if ready is None else ready.set)
+        kv = NatsKV(self._caller, heartbeat=heartbeat, window=window)
+        super().__init__(Codec(encoding), WHOLE, kv, NatsLeases(self._caller))
 
     async def _enter_queue(self, name: bytes, lease: int) -> Place:
         # The place belongs to the caller's lease, so any instance finds it again.

@@ -1,10 +1,11 @@
 """Keys over NATS, with the methods of `KV`."""
 
 import base64
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Literal
 
 from micro_etcd._keyspace.get_batcher import GetBatcher
-from micro_etcd._model.options import PLAIN, SORT_KEYS, RangeOptions
+from micro_etcd._model.options import PLAIN, SORT_KEYS, RangeOptions, WatchOptions
 from micro_etcd._model.txn import Compare, GetOp, Operation, TxnResponse
 from micro_etcd._model.values import (
     DeleteResult,
@@ -22,6 +23,7 @@ from micro_etcd._over_nats.txn import (
     operation_result,
     span,
 )
+from micro_etcd._over_nats.watch import NatsEventStream
 from micro_etcd._wire.headers import KEY, LEASE, REVISION, read_history
 from micro_etcd._wire.kv import (
     DeleteBody,
@@ -37,6 +39,7 @@ from micro_etcd._wire.kv import (
     PutReply,
 )
 from micro_etcd._wire.txn import TxnBody, TxnReply
+from micro_etcd._wire.watch import WatchBody
 
 MAX_BATCH_BYTES = 256 << 10  # of values in one reply, which may be sent as base64
 _DESCEND = RangeRequestSortOrder.DESCEND
@@ -64,8 +67,10 @@ class NatsGets:
 class NatsKV:
     """Keys of one namespace of the service, with the errors of `KV`."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, *, heartbeat: float, window: int) -> None:
         self._caller = caller
+        self._heartbeat = heartbeat
+        self._window = window
         self._gets = GetBatcher(NatsGets(caller), max_bytes=MAX_BATCH_BYTES)
 
     async def get(self, key: bytes, options: RangeOptions = PLAIN) -> KeyValue | None:
@@ -161,6 +166,30 @@ class NatsKV:
         reply = await self._caller.call("txn", body, TxnReply, write=write)
         responses = tuple(operation_result(part, reply.revision) for part in reply.responses)
         return TxnResponse(reply.succeeded, reply.revision, responses)
+
+    def events(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        options: WatchOptions | None = None,
+        on_ready: Callable[[], object] | None = None,
+    ) -> NatsEventStream:
+        """Iterate over the changes of a range revision by revision, as bytes."""
+        asked = options if options is not None else WatchOptions()
+        filters: list[Literal["noput", "nodelete"]] = [
+            "noput" if kind.value == 0 else "nodelete" for kind in asked.filters
+        ]
+        body = WatchBody(
+            **span(key, range_end).model_dump(exclude_none=True),
+            deliver="",
+            start_revision=asked.start_revision,
+            prev_kv=asked.prev_kv,
+            filters=filters,
+            heartbeat_s=self._heartbeat,
+            window=self._window,
+        )
+        return NatsEventStream(self._caller, body, on_ready=on_ready)
 
     async def _ordered(
         self, key: bytes, range_end: bytes, options: RangeOptions
