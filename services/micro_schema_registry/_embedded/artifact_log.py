@@ -9,6 +9,7 @@ again. A head is a summary: when its writer dies, the next writer continues from
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from micro_schema_registry._backoff import pauses
 from micro_schema_registry._embedded.bucket import Bucket, Stored
@@ -19,7 +20,7 @@ from micro_schema_registry._embedded.history import (
     artifact_in,
     read_change,
 )
-from micro_schema_registry._embedded.keys import Artifact, artifact_of
+from micro_schema_registry._embedded.keys import Artifact
 from micro_schema_registry._errors import Problem, SchemaRegistrationError
 
 Decide = Callable[[Head], Awaitable[Change | None]]
@@ -88,9 +89,7 @@ class ArtifactLog:
 
     def artifact_of(self, stored: Stored) -> Artifact:
         """Return the artifact that a head or a change belongs to."""
-        return self._bucket.decoded(
-            stored, lambda value: artifact_of(stored.key) or artifact_in(value)
-        )
+        return self._bucket.decoded(stored, partial(artifact_in, stored.key))
 
     async def changes(self, artifact: Artifact) -> AsyncIterator[tuple[int, Change]]:
         """Yield every change of an artifact with its revision, oldest first."""

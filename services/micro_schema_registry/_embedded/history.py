@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from micro_schema_registry._embedded.keys import Artifact
+from micro_schema_registry._embedded.keys import Artifact, artifact_of
 from micro_schema_registry._model.models import LATEST, VersionState
 
 StoredState = VersionState | Literal["DELETED"]
@@ -79,13 +79,13 @@ def read_change(value: bytes) -> Change:
     return _CHANGE.validate_json(value)
 
 
-def artifact_in(value: bytes) -> Artifact:
-    """Return the artifact that a head or a change names.
+def artifact_in(key: str, value: bytes) -> Artifact:
+    """Return the artifact that a head or a change belongs to, by its key or else its value.
 
     Raises:
-        ValueError: It names none.
+        ValueError: Neither names one.
     """
-    named = _Stored.model_validate_json(value).artifact
+    named = artifact_of(key) or _Stored.model_validate_json(value).artifact
     if named is None:
         raise ValueError("no artifact is named")
     return Artifact(*named)

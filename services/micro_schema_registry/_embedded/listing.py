@@ -2,11 +2,12 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from micro_schema_registry._embedded.bucket import Bucket, Stored
 from micro_schema_registry._embedded.history import Head, Labels, artifact_in
-from micro_schema_registry._embedded.keys import HEAD_KEYS, Artifact, artifact_of
+from micro_schema_registry._embedded.keys import HEAD_KEYS, Artifact
 
 _READERS = 32
 _SHORTEST_RANGE = 64
@@ -87,9 +88,7 @@ class Listing:
 
     def _keep(self, stored: Stored) -> None:
         head = self._bucket.decoded(stored, Head.model_validate_json)
-        artifact = self._bucket.decoded(
-            stored, lambda value: artifact_of(stored.key) or artifact_in(value)
-        )
+        artifact = self._bucket.decoded(stored, partial(artifact_in, stored.key))
         if not head.exists:
             self._summaries.pop(artifact, None)
             return
