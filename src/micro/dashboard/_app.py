@@ -8,10 +8,8 @@ since the name of an attacker may point here (DNS rebinding), and a request from
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import PurePath
+import mimetypes
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -22,7 +20,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from micro._connection.handshake import is_address
@@ -35,12 +34,8 @@ from micro.dashboard._watch import Watch
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """The largest `max_payload` of a nats-server."""
 
-CONTENT_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+PAGE = Path(__file__).with_name("page")
+mimetypes.add_type("text/javascript", ".js")  # the registry of Windows may have another one
 
 PROTECTION = {
     "Content-Security-Policy": (
@@ -87,32 +82,15 @@ def make_app(watch: Watch, source: ToolConnection, *, host: str) -> ASGIApp:
         except ConfigError as error:
             raise HTTPException(409, str(error)) from None
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/api/state", state, methods=["GET"]),
         Route("/api/asyncapi.json", document, methods=["GET"]),
         Route("/api/request", send, methods=["POST"]),
-        *_page(files("micro.dashboard").joinpath("page")),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
     # The state of 100 services has half a megabyte, most of it names that repeat.
     compression = Middleware(GZipMiddleware, compresslevel=4)
     return Guard(Starlette(routes=routes, middleware=[compression]), host=host)
-
-
-def _page(folder: Traversable, prefix: str = "/") -> Iterator[Route]:
-    """Return the routes of the files of a folder; `index.html` is the folder itself."""
-    for file in folder.iterdir():
-        if file.is_dir():
-            yield from _page(file, f"{prefix}{file.name}/")
-        else:
-            name = "" if file.name == "index.html" else file.name
-            yield _static(prefix + name, file.read_text("utf-8"), PurePath(file.name).suffix)
-
-
-def _static(path: str, text: str, suffix: str) -> Route:
-    async def get(request: Request) -> Response:
-        return Response(text, media_type=CONTENT_TYPES[suffix])
-
-    return Route(path, get, methods=["GET"])
 
 
 async def _body(request: Request) -> bytes:
