@@ -151,9 +151,6 @@ class WebSocketConnection(Transport):
         self._server = ""
         self.encrypted = False
 
-    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        await self._open(uri, connect_timeout)
-
     async def connect_tls(
         self,
         uri: str | ParseResult,
@@ -161,11 +158,10 @@ class WebSocketConnection(Transport):
         buffer_size: int,
         connect_timeout: int,
     ) -> None:
-        if isinstance(uri, str):  # nats-py wants to upgrade what a wss:// URL has encrypted already
-            return
-        await self._open(uri, connect_timeout)
+        if not isinstance(uri, str):  # else nats-py would encrypt a wss:// connection once more
+            await self.connect(uri, buffer_size, connect_timeout)
 
-    async def _open(self, uri: ParseResult, connect_timeout: int) -> None:
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         import aiohttp
 
         await self._drop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from micro._connection.credentials import Credentials, OfServers, Token, UserPassword
@@ -15,23 +14,6 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 _HOST = re.compile(r"[\w.-]{1,253}|[0-9a-f:.%\w]+", re.I)
 # Texts of a URL that cannot hold a secret.
 _HARMLESS = re.compile(r"([a-z]+://)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._-]{0,39})(:[a-z0-9]{0,5})?/?")
-
-
-class Server(NamedTuple):
-    """A server URL and its credentials.
-
-    Attributes:
-        url: The complete URL without credentials; messages may show it.
-        credentials: The credentials in the URL.
-    """
-
-    url: str
-    credentials: Credentials | None
-
-    @property
-    def place(self) -> str:
-        """The host and port."""
-        return urlsplit(self.url).netloc
 
 
 def split_list(urls: Iterable[str | Sequence[str]]) -> list[str]:
@@ -67,12 +49,13 @@ def split_servers(
         raise ConfigError("no server URL given: expected at least one, such as 'nats://host:4222'")
     secret = any("@" in url for url in single)
     servers = [_parse(url, secret=secret) for url in single]
-    _check_schemes({urlsplit(server.url).scheme for server in servers})
-    ways = {server.place: server.credentials for server in servers if server.credentials}
-    return tuple(server.url for server in servers), OfServers(ways) if ways else None
+    _check_schemes({urlsplit(url).scheme for url, _ in servers})
+    ways = {urlsplit(url).netloc: way for url, way in servers if way is not None}
+    return tuple(url for url, _ in servers), OfServers(ways) if ways else None
 
 
-def _parse(url: str, *, secret: bool) -> Server:
+def _parse(url: str, *, secret: bool) -> tuple[str, Credentials | None]:
+    """Return the complete URL of a server without credentials, and the credentials in it."""
     # Everything before the last "@" belongs to the credentials, also "/", "?" and "#".
     prefix = re.match(r"([a-z]+)://", url.strip(), re.I)
     scheme = "nats" if prefix is None else prefix[1].lower()
@@ -91,7 +74,7 @@ def _parse(url: str, *, secret: bool) -> Server:
     tcp = scheme in ("nats", "tls")
     if not valid or (tcp and (part.path not in ("", "/") or part.query or part.fragment)):
         raise ConfigError(f"invalid server URL{shown}: expected '{scheme}://host:port'")
-    return Server(_complete(part, tcp=tcp), _credentials(user_info))
+    return _complete(part, tcp=tcp), _credentials(user_info)
 
 
 def _shown(text: str, *, secret: bool) -> str:
