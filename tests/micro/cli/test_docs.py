@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
+from micro.cli._app import app
+from micro.cli._flags import Connection
 from micro.testing import nats_server
 
 from .conftest import Cli
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = re.findall(r"```console\n\$ micro (.*)\n([^`]*)```", (ROOT / "docs/cli.md").read_text())
+MANUAL = (ROOT / "docs/cli.md").read_text()
+SAMPLES = re.findall(r"```console\n\$ micro (.*)\n([^`]*)```", MANUAL)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,21 @@ def test_a_sample_prints_what_the_manual_says(manual: Cli, command: str, expecte
     done = manual.quick(*shlex.split(command))
 
     assert normal(done.out + done.err) == normal(expected)
+
+
+def test_the_manual_lists_all_commands_with_their_own_flags() -> None:
+    rows = re.findall(r"^\| `([a-z]+)[^`]*` \| (.*) \|$", MANUAL, re.MULTILINE)
+    listed = {name: set(re.findall(r"`(--[\w-]+)`", flags)) for name, flags in rows}
+    shared = {f"--{each.name}" for each in fields(Connection)} | {"--help"}
+    own = {
+        name: {max(each.opts, key=len) for each in command.params if each.opts[0].startswith("-")}
+        - shared
+        for name, command in get_group(app).commands.items()
+    }
+    services = {name: own.pop(name) for name in ("registry", "etcd")}
+
+    assert all(listed.pop(name) <= flags for name, flags in services.items())
+    assert listed == own
 
 
 def test_there_are_samples() -> None:
