@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Tests at once. They wait for servers half of the time, so that three are quickest on two cores.
 WORKERS ?= 3
 
-.PHONY: help run test test-all test-others test-others-quick test-units test-units-quick check format docs bench soak clean native test-native native-fuzz native-miri
+.PHONY: help run test test-all test-lowest test-others test-others-quick test-units test-units-quick check format docs bench soak clean native test-native native-fuzz native-miri
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -68,6 +68,9 @@ native-miri: ## run the tests of Rust under Miri; needs nightly Rust with the co
 
 test-all: ## test with each supported Python that is installed
 	.ci/each-python test 3.11 3.12 3.13
+
+test-lowest: ## the tests of the framework, of HTTP and of the command line with the lowest versions of the dependencies
+	PYTHON="$(PYTHON)" .ci/lowest
 
 test-others: ## the tests of the framework, of HTTP and of compatibility verdicts with Python 3.12 and 3.13, where installed
 	.ci/each-python test-units 3.12 3.13

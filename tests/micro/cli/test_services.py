@@ -70,7 +70,7 @@ def test_a_missing_jetstream_is_told_at_start(cli: Cli) -> None:
 def test_a_mistake_is_one_line(
     cli: Cli, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    done = cli.quick(*arguments)
+    done = cli(*arguments)  # argparse writes into a buffer of older runners
 
     assert done.code == code
     assert message in done.err.splitlines()[-1]
