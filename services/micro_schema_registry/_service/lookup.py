@@ -186,38 +186,26 @@ class Lookup:
             raise copy.copy(kept)  # a raised error grows with every traceback
         if kept is not None:
             return kept  # type: ignore[return-value]  # a key holds only values of its own fetch
-        patience = _STALE_PATIENCE if self._has_stale(key) else None
-        changes = self._changes[hash(tag) % _SLOTS]
-        async with asyncio.timeout(patience):
-            return await self._flights.share(
-                (key, changes), lambda: self._fetched(key, tag, fetch, ttl=ttl)
-            )
+        slot = hash(tag) % _SLOTS
+        changes = self._changes[slot]
+
+        async def fetched() -> A:
+            try:
+                async with self._turns:
+                    answer = await fetch()
+            except SchemaNotFoundError as error:
+                if changes == self._changes[slot]:
+                    about = ("missing", tag) if isinstance(tag, str) else tag
+                    seconds = self._options.negative_ttl
+                    self.cache.put(key, copy.copy(error), _OVERHEAD, about, seconds)
+                raise
+            may_change = getattr(answer, "draft", False)  # only a version can be a draft
+            if changes == self._changes[slot] and not may_change:
+                self.cache.put(key, answer, len(answer.content) + _OVERHEAD, tag, ttl)
+            return answer
+
+        async with asyncio.timeout(_STALE_PATIENCE if self._has_stale(key) else None):
+            return await self._flights.share((key, changes), fetched)
 
     def _has_stale(self, key: Hashable) -> bool:
         return self._options.serve_stale and isinstance(self.cache.expired(key), wire.SchemaAnswer)
-
-    async def _fetched(
-        self,
-        key: Hashable,
-        tag: Hashable,
-        fetch: Callable[[], Coroutine[Any, Any, A]],
-        *,
-        ttl: float,
-    ) -> A:
-        slot = hash(tag) % _SLOTS
-        changes = self._changes[slot]
-        try:
-            async with self._turns:
-                answer = await fetch()
-        except SchemaNotFoundError as error:
-            if changes == self._changes[slot]:
-                about = ("missing", tag) if isinstance(tag, str) else tag
-                self.cache.put(key, copy.copy(error), _OVERHEAD, about, self._options.negative_ttl)
-            raise
-        if changes == self._changes[slot] and not _may_change(answer):
-            self.cache.put(key, answer, len(answer.content) + _OVERHEAD, tag, ttl)
-        return answer
-
-
-def _may_change(answer: wire.SchemaAnswer | wire.ContentAnswer) -> bool:
-    return isinstance(answer, wire.SchemaAnswer) and answer.draft
