@@ -102,8 +102,8 @@ class Reader:
             ValueError: A reference has no target.
         """
         resolver = self._registry.resolver(base)
-        for content, kind in ((document, dialect), *self._references.values()):
-            self._find_anchors(content, kind)
+        for content in (document, *(content for content, _ in self._references.values())):
+            self._find_anchors(content)
         root = self._node(document, resolver, dialect)
         while self._todo:
             node, raw, scope, kind = self._todo.pop()
@@ -209,7 +209,7 @@ class Reader:
             return self._target(reference, resolver, dialect)
         return Opaque(reference, fixed=False)
 
-    def _find_anchors(self, document: Any, dialect: Dialect) -> None:
+    def _find_anchors(self, document: Any) -> None:
         todo = [document]
         while todo:
             raw = todo.pop()
