@@ -7,7 +7,6 @@ time, in the background, and a call that fails because of its payload asks at on
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -16,7 +15,7 @@ import nats.errors
 
 from micro._errors import ConfigError, ContractDriftError, MicroError
 from micro._handlers.typed_codecs import Decoder, Encoder
-from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA
+from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA, schema_in
 from micro._protocol.schema_changes import Difference, differences
 
 if TYPE_CHECKING:
@@ -175,26 +174,17 @@ def _compared(expected: Expected, endpoint: EndpointInfo) -> tuple[str, ...]:
     metadata = endpoint.metadata
     if (sends := expected.sends) is not None:
         same = expected.accepts and expected.accepts.schema()
-        theirs = _schema(metadata, REQUEST)
+        theirs = schema_in(metadata, REQUEST)
         if theirs is not None and same != theirs and (ours := sends.schema()) is not None:
             lines += _lines("request", differences(ours, theirs, all_sent=True))
         lines += _content_type(metadata, REQUEST, sends.form.headers)
     if (reads := expected.reads) is not None:
         same = expected.answers and expected.answers.schema()
-        theirs = _schema(metadata, RESPONSE)
+        theirs = schema_in(metadata, RESPONSE)
         if theirs is not None and same != theirs and (ours := reads.schema()) is not None:
             lines += _lines("response", differences(theirs, ours))
         lines += _content_type(metadata, RESPONSE, reads.form.headers)
     return tuple(lines)
-
-
-def _schema(metadata: Mapping[str, str], part: str) -> Any:
-    """Return the schema in metadata; None without one that can be read."""
-    try:
-        schema = json.loads(metadata.get(part + SCHEMA, "null"))
-    except (ValueError, RecursionError):
-        return None
-    return schema if isinstance(schema, dict) else None
 
 
 def _lines(part: str, listed: list[Difference]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from micro._errors import ConfigError
-from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA
+from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA, schema_in
 from micro._protocol.models import EndpointInfo, ServiceInfo
 from micro._protocol.subjects import version_order
 
@@ -97,12 +97,8 @@ def _payload(endpoint: EndpointInfo, part: str) -> Payload:
             f"endpoint {endpoint.name!r} shows only hashes of its schemas, because INFO exceeds "
             "64 KiB: generate from the program instead"
         )
-    try:
-        schema = json.loads(metadata.get(key, "null"))
-    except (ValueError, RecursionError):
-        schema = None
     return Payload(
-        schema if isinstance(schema, dict) else None,
+        schema_in(metadata, part),
         metadata.get(f"{part}content_type"),
         metadata.get(f"{part}message", ""),
     )

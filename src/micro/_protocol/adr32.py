@@ -5,6 +5,7 @@ The models read the same format, liberally and with pydantic, which a service do
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,6 +42,18 @@ class Counters(Protocol):
     num_errors: int
     last_error: str
     processing_time: int
+
+
+def schema_in(metadata: Mapping[str, str], part: str) -> dict[str, Any] | None:
+    """Return the JSON Schema of requests or answers in the metadata of an endpoint.
+
+    None stands for no schema, and for one that cannot be read.
+    """
+    try:
+        schema = json.loads(metadata.get(part + SCHEMA, "null"))
+    except (ValueError, RecursionError):
+        return None
+    return schema if isinstance(schema, dict) else None
 
 
 def identity(name: str, id: str, version: str, metadata: Mapping[str, str]) -> dict[str, Any]:
