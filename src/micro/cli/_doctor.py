@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import nats.errors
@@ -123,7 +123,7 @@ async def _examine_link(
                 note(await _discovery(link, service, timeout))
                 note(await _request(link, service, timeout))
     if _answers_arrive(inbox):
-        for finding in await _others(link, timeout):
+        async for finding in _others(link, timeout):
             note(finding)
 
 
@@ -196,14 +196,14 @@ def _answers_arrive(inbox: Finding) -> bool:
     return inbox.status is not Status.failed and not inbox.detail.startswith(NO_SUBSCRIPTION)
 
 
-def _refused_answer(link: ToolConnection) -> Finding | None:
-    """Return the failure if the server refused an answer of our own service."""
+def _refused_answer(link: ToolConnection, check: str) -> Finding | None:
+    """Return the failure of a check if the server refused an answer of our own service."""
     prefix = link.nc.new_inbox().rpartition(".")[0].lower()
     for text in link.complaints:
         match permissions.refusal(text):
             case permissions.Refusal("publish", str(subject)) if subject.startswith(prefix):
                 fix = 'set allow_responses, or allow the user to publish to "_INBOX.>"'
-                return Finding("answer", Status.failed, f"it cannot answer: {text}", fix)
+                return Finding(check, Status.failed, f"it cannot answer: {text}", fix)
     return None
 
 
@@ -219,12 +219,10 @@ async def _discovery(link: ToolConnection, service: Service, timeout: float) -> 
     if refusal is not None:
         fix = 'nothing for a service; for tools allow the user to publish to "$SRV.>"'
         return Finding("discovery", Status.warning, refusal, fix)
-    refused = _refused_answer(link)
-    if refused is not None:
-        return replace(refused, check="discovery")
     detail = f"PING had {len(instances)} answers, none of them ours"
     fix = "look for a subject mapping, an import or a leaf node that takes $SRV elsewhere"
-    return Finding("discovery", Status.failed, detail, fix)
+    failed = Finding("discovery", Status.failed, detail, fix)
+    return _refused_answer(link, "discovery") or failed
 
 
 async def _request(link: ToolConnection, service: Service, timeout: float) -> Finding:
@@ -247,41 +245,29 @@ async def _request(link: ToolConnection, service: Service, timeout: float) -> Fi
         refusal = link.refusal("publish", subject)
         if refusal is not None:
             return Finding("request", Status.warning, refusal, mine.format("publish to"))
-        refused = _refused_answer(link)
-        if refused is not None:
-            return replace(refused, check="request")
         fix = "look for a subject mapping or an import that takes the request elsewhere"
-        return Finding("request", Status.failed, f"no answer from ourselves: {error}", fix)
+        failed = Finding("request", Status.failed, f"no answer from ourselves: {error}", fix)
+        return _refused_answer(link, "request") or failed
     return Finding("request", Status.ok, "an endpoint of our own answers")
 
 
-async def _others(link: ToolConnection, timeout: float) -> list[Finding]:
-    """Look at the services that can be discovered, and at streams that take their requests."""
+async def _others(link: ToolConnection, timeout: float) -> AsyncIterator[Finding]:
+    """Look at the services that can be discovered, and at streams that capture their subjects."""
     link.complaints.clear()
     answers = await Client(link.nc).info(max_wait=timeout, max_interval=STALL)
+    if link.refusal("publish", "$SRV.INFO") is not None:
+        return  # no operator
     infos = [info for info in answers if info.name != SERVICE]
-    refusal = link.refusal("publish", "$SRV.INFO")
-    if refusal is not None:
-        return []  # no operator
-    names = {info.name for info in infos}
-    detail = f"{len(infos)} other instances of {len(names)} services answer"
+    detail = f"{len(infos)} other instances of {len({info.name for info in infos})} services answer"
     fix = (
         'if services of another account are missing: export their "$SRV.>" with '
         "response_type: Stream, as the default lets one answer through"
     )
-    findings = [Finding("others", Status.ok, detail, "" if len(infos) > 1 else fix)]
-    subjects = sorted({end.subject for info in infos for end in info.endpoints})[:MAX_SUBJECTS]
-    return findings + [finding async for finding in _captured(link, subjects, timeout)]
-
-
-async def _captured(
-    link: ToolConnection, subjects: list[str], timeout: float
-) -> AsyncIterator[Finding]:
-    """Yield a warning for each subject that a stream captures; none without JetStream."""
-    for subject in subjects:
+    yield Finding("others", Status.ok, detail, "" if len(infos) > 1 else fix)
+    for subject in sorted({end.subject for info in infos for end in info.endpoints})[:MAX_SUBJECTS]:
         try:
             stream = await capturing_stream(link.nc, subject, timeout)
-        except (nats.errors.Error, ValueError):
+        except (nats.errors.Error, ValueError):  # no JetStream
             return
         if stream is not None:
             detail = f"stream {stream!r} captures {subject!r}: callers get a PubAck"
