@@ -67,7 +67,10 @@ async def by_socket(url: str, verb: str) -> float:
     writer.write(b"PUB $SRV.%b i 0\r\n\r\n" % verb.encode())
     data, found, position = b"", 0, 0
     while found < INSTANCES:
-        data += await reader.read(2**20)
+        received = await reader.read(2**20)
+        if not received:
+            raise SystemExit("the server has closed the connection of the socket")
+        data += received
         while (line_end := data.find(b"\r\n", position)) >= 0:
             if not data.startswith(b"MSG", position):
                 position = line_end + 2  # a PING of the server

@@ -41,8 +41,7 @@ def main() -> None:
     kinds = {
         "nats-py": ("nats-py", "auto"),
         "nats-py, each confirmed": ("confirmed", "auto"),
-        "fast": ("ours", "fast"),
-        "public": ("ours", "public"),
+        **{path: ("ours", path) for path in kit.paths()},
     }
     found: dict[int, kit.Results] = {size: {} for size in COUNTS}
     with kit.server() as server:

@@ -14,7 +14,7 @@ NATS_PY = [kit.OWN, str(kit.PEERS / "nats_py.py")]
 def measure(work: str, count: int, window: int) -> kit.Results:
     results: kit.Results = {}
     with kit.server() as server, kit.Services(server.port) as services:
-        for path in ("fast", "public"):
+        for path in kit.paths():
             services.add(path, OURS, work, path=path)
         services.add("nats-py micro", NATS_PY, "micro", work)
         for number, name in kit.rounds(list(services.pids), count):
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     count = parser.parse_args().rounds
-    names, base = ["fast", "public", "nats-py micro"], "nats-py micro"
+    names, base = [*kit.paths(), "nats-py micro"], "nats-py micro"
     found = measure("sleep", count, 512)
     kit.table(
         "10 ms handlers, 512 outstanding, one endpoint (ideal: 51,200 requests/s)",

@@ -25,7 +25,7 @@ mod natsmicro_native {
     #[pymodule_export]
     use super::request::{NatsRequest, requests_of};
     #[pymodule_export]
-    use super::requester::Requester;
+    use super::requester::{Requester, msg};
     #[pymodule_export]
     use super::response::Response;
     #[pymodule_export]

@@ -137,7 +137,7 @@ impl Requester {
                 others.get_or_insert_with(|| PyList::empty(py)).append(message)?;
                 continue;
             };
-            let outcome = slf.borrow().outcome(&message, &subject)?;
+            let outcome = slf.borrow().outcome(&message)?;
             if answer.borrow_mut(py).end(outcome) {
                 Self::wake_soon(slf, answer)?;
             }
@@ -367,31 +367,36 @@ impl Requester {
     }
 
     /// Returns what an answer means for the caller.
-    fn outcome(
-        &self,
-        message: &Bound<'_, PyTuple>,
-        subject: &Bound<'_, PyBytes>,
-    ) -> PyResult<Outcome> {
+    fn outcome(&self, message: &Bound<'_, PyTuple>) -> PyResult<Outcome> {
         let py = message.py();
-        let mut headers = message.get_item(3)?;
-        if let Ok(block) = headers.cast::<PyBytes>() {
-            headers = decode_headers(py, block.as_bytes().into())?.into_any();
-        }
-        if !headers.is_truthy()? {
-            headers = py.None().into_bound(py);
-        } else if headers
-            .cast::<PyDict>()?
-            .get_item(intern!(py, "Status"))?
-            .is_some_and(|code| code.cast::<PyString>().is_ok_and(|code| code == "503"))
+        let message = msg(self.nc.bind(py), message)?;
+        let headers = message.getattr(intern!(py, "headers"))?;
+        if let Ok(headers) = headers.cast::<PyDict>()
+            && let Some(code) = headers.get_item(intern!(py, "Status"))?
+            && code.cast::<PyString>().is_ok_and(|code| code == "503")
         {
             return Ok(Outcome::Error(known::NO_RESPONDERS.get(py)?.call0()?.unbind()));
         }
-        let subject = text(subject.as_bytes(), subject)?;
-        let reply = message.get_item(1)?.cast_into::<PyBytes>()?;
-        let reply = text(reply.as_bytes(), &reply)?;
-        let parts = (&self.nc, subject, reply, message.get_item(2)?, headers);
-        Ok(Outcome::Message(known::MSG.get(py)?.call1(parts)?.unbind()))
+        Ok(Outcome::Message(message.unbind()))
     }
+}
+
+/// Returns a message in the form that users of nats-py know; see `micro/_wire/nats_py.py`.
+#[pyfunction]
+pub fn msg<'py>(
+    nc: &Bound<'py, PyAny>,
+    message: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = nc.py();
+    let mut headers = message.get_item(3)?;
+    if let Ok(block) = headers.cast::<PyBytes>() {
+        headers = decode_headers(py, block.as_bytes().into())?.into_any();
+    }
+    if !headers.is_truthy()? {
+        headers = py.None().into_bound(py);
+    }
+    let (subject, reply) = (text(&message.get_item(0)?)?, text(&message.get_item(1)?)?);
+    known::MSG.get(py)?.call1((nc, subject, reply, message.get_item(2)?, headers))
 }
 
 impl Fast {
@@ -419,10 +424,11 @@ fn specified(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     known::SPECIFICATION.get(py)?.get_item(intern!(py, "Requester"))
 }
 
-fn text<'py>(bytes: &[u8], object: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyString>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(PyString::new(object.py(), text)),
-        Err(_) => PyString::from_encoded_object(object, Some(c"utf-8"), Some(c"replace")),
+fn text<'py>(bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    let bytes = bytes.cast::<PyBytes>()?;
+    match std::str::from_utf8(bytes.as_bytes()) {
+        Ok(text) => Ok(PyString::new(bytes.py(), text)),
+        Err(_) => PyString::from_encoded_object(bytes, Some(c"utf-8"), Some(c"replace")),
     }
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -148,10 +148,12 @@ class Discovering(ABC):
 
 @asynccontextmanager
 async def _read(replies: Replies, model: type[M]) -> AsyncIterator[AsyncIterator[M]]:
+    validate: Callable[[bytes], M] = model.__pydantic_validator__.validate_json
+
     async def answers() -> AsyncIterator[M]:
         async for message in replies:
             try:
-                answer = model.model_validate_json(message.data)
+                answer = validate(message.data)
             except ValueError as error:
                 reason = str(error).partition("\n")[0]
                 logger.warning("unreadable %s: %s", model.__name__, reason)

@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import Transport
 
+from micro._native import accelerated
 from micro._protocol.headers import decode_headers
 from micro._protocol.subjects import check_length
 from micro._wire.frames import Message
@@ -127,6 +128,7 @@ def _raw(msg: Msg) -> Message:
     return msg.subject.encode(), msg.reply.encode(), msg.data, msg.headers
 
 
+@accelerated
 def msg(nc: NatsClient, message: Message) -> Msg:
     """Return a message in the form that users of nats-py know."""
     subject, reply, data, headers = message
