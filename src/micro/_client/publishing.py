@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, overload
 import nats.errors
 from nats.aio.client import Client as NatsClient
 
-from micro._client.requester import Requester, requester_of
+from micro._client.requester import requester_of
 from micro._client.turns import Turns
 from micro._errors import ConfigError, ExpectationError, JetStreamError, NoStreamError
 from micro._handlers.bound_handler import UNSET
@@ -210,25 +210,16 @@ async def store(
     state = state_of(nc)
     if state.outstanding is None:
         state.outstanding = Turns(MAX_OUTSTANDING)
+    requester = requester_of(nc)
     async with state.outstanding:
-        return await _attempts(requester_of(nc), subject, data, headers or None, timeout)
-
-
-async def _attempts(
-    requester: Requester,
-    subject: str,
-    data: bytes,
-    headers: Mapping[str, str] | None,
-    timeout: float,
-) -> PublishAck:
-    for pause in (*(PAUSE,) * RETRIES, None):
-        try:
-            answer = await requester.request(subject, data, headers, timeout)
-            return _read(subject, answer.data)
-        except nats.errors.NoRespondersError:
-            if pause is None:
-                break
-            await asyncio.sleep(pause)
+        for pause in (*(PAUSE,) * RETRIES, None):
+            try:
+                answer = await requester.request(subject, data, headers or None, timeout)
+                return _read(subject, answer.data)
+            except nats.errors.NoRespondersError:
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
     raise NoStreamError(subject)
 
 

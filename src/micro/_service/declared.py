@@ -6,7 +6,7 @@ A declaration is data. Adding it calls `add_service`, `add_group` and `add_endpo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack, overload
 
@@ -273,12 +273,8 @@ def _read(value: object) -> tuple[ServiceDeclaration, Iterable[DeclaredEndpoint]
     if declared is None:
         raise ConfigError(f"invalid service {value!r}: expected one declared by micro.service")
     instance = _instance(value) if isinstance(value, type) else value
-    return declared, list(_endpoints(instance))
-
-
-def _endpoints(instance: object) -> Iterator[DeclaredEndpoint]:
-    for name, declared in marks.endpoints_of(type(instance)).items():
-        yield DeclaredEndpoint(declared, getattr(instance, name))
+    marked = marks.endpoints_of(type(instance)).items()
+    return declared, [DeclaredEndpoint(mark, getattr(instance, name)) for name, mark in marked]
 
 
 def _instance(api: type) -> object:

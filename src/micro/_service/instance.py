@@ -217,14 +217,10 @@ class ServiceInstance:
             endpoint.reset()
 
     def _discover(self, path: Path) -> Discovery:
-        answers = {
-            "PING": self.answers.ping,
-            "INFO": self.answers.info,
-            "STATS": self.answers.stats,
-        }
-        return Discovery(
-            path, self.config.api_prefix, self._name, self.config.identity.id, answers=answers
-        )
+        own = self.answers
+        answers = {"PING": own.ping, "INFO": own.info, "STATS": own.stats}
+        prefix, id = self.config.api_prefix, self.config.identity.id
+        return Discovery(path, prefix, self._name, id, answers=answers)
 
     async def _join(self, discovery: Discovery, *, insist: bool = True) -> None:
         try:
