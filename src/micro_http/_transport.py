@@ -105,17 +105,13 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         parts = aiter(self._stream)
         while True:
-            part = await self._calls.start(_next(parts), self._exchange).result()
+            part = await self._calls.start(partial(anext, parts, None), self._exchange).result()
             if part is None:
                 return
             yield part
 
     async def aclose(self) -> None:
         await self._calls.close(self._stream).result()
-
-
-async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(parts, None)
 
 
 class RetryTransport(httpx.BaseTransport):

@@ -43,7 +43,7 @@ class AsyncFlights:
             task = asyncio.create_task(self._fly(key, fetch), context=unbound_context())
             flight = self._flights[key] = _Flight(task)
             flight.task.add_done_callback(_seen)
-        landed = asyncio.get_running_loop().create_future()
+        landed = flight.task.get_loop().create_future()
         flight.waiters.add(landed)
         try:
             await landed

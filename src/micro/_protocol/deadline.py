@@ -51,7 +51,8 @@ def unbound_context() -> Context:
         asyncio.create_task(work(), context=micro.unbound_context())
     """
     context = copy_context()
-    context.run(current.set, None)
+    if current in context:
+        context.run(current.set, None)
     return context
 
 

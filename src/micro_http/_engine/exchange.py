@@ -174,28 +174,38 @@ class _Closable(Protocol):
 
 
 class Call(Generic[T]):
-    """A call into httpx in a task of its own."""
+    """A call into httpx in a task of its own; `calls` has it until its end."""
 
-    def __init__(self, work: Coroutine[Any, Any, T], exchange: Exchange, calls: "Calls") -> None:
+    def __init__(
+        self,
+        work: Callable[[], Awaitable[T]],
+        exchange: Exchange,
+        calls: "Calls",
+        *,
+        has_place: bool = False,
+    ) -> None:
         self.exchange = exchange
-        self.task = asyncio.create_task(work, name="micro_http call")
         self._calls = calls
+        self._has_place = has_place
+        self._waiter: asyncio.Future[None] | None = None
+        self.task = asyncio.create_task(self._run(work), name="micro_http call")
 
     async def result(self) -> T:
         """Wait for the result; a cancelled caller abandons the call."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task.add_done_callback(partial(_wake, ended))
-        try:
-            await ended
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
+        if not self.task.done():
+            self._waiter = self.task.get_loop().create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                self.abandon()
+                raise
         return self.task.result()
 
     def abandon(self) -> None:
         """End the call as soon as that costs no connection."""
         self.exchange.abandoned = True
         if not self.task.done():
+            self.task.add_done_callback(self._forgotten)
             if self.exchange.interruptible:
                 self.task.cancel()
         elif not self.task.cancelled() and self.task.exception() is None:
@@ -203,10 +213,22 @@ class Call(Generic[T]):
             if isinstance(response, httpx.Response):
                 self._calls.close(response)
 
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        finally:
+            self._end()  # not in a done callback: that would cost a turn of the loop
 
-def _wake(ended: "asyncio.Future[None]", _task: object) -> None:
-    if not ended.done():  # the caller may be gone
-        ended.set_result(None)
+    def _end(self) -> None:
+        if self._calls.end(self) and self._has_place:
+            self._calls.leave()
+        if self._waiter is not None and not self._waiter.done():  # the caller may be gone
+            self._waiter.set_result(None)
+
+    def _forgotten(self, task: asyncio.Task[T]) -> None:
+        self._end()  # a task that is cancelled before its first step has not
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved
 
 
 class Calls:
@@ -235,27 +257,28 @@ class Calls:
     def send(self, send: AsyncSend) -> Call[httpx.Response]:
         """Start a send, which gives its place back when it ends."""
         exchange = Exchange(self._connect_seconds)
-        call = self.start(_sent(send, exchange), exchange)
-        call.task.add_done_callback(lambda _: self.leave())
-        return call
+        return self._start(Call(partial(_sent, send, exchange), exchange, self, has_place=True))
 
-    def start(self, work: Coroutine[Any, Any, T], exchange: Exchange) -> Call[T]:
+    def start(self, work: Callable[[], Awaitable[T]], exchange: Exchange) -> Call[T]:
         """Start a call that belongs to an exchange."""
-        call = Call(work, exchange, self)
-        self._running.add(call)
-        call.task.add_done_callback(lambda _: self._ended(call))
-        return call
+        return self._start(Call(work, exchange, self))
 
     def close(self, response: _Closable) -> Call[None]:
         """Start to close a response or its body, which nothing interrupts."""
         exchange = Exchange()
         exchange.interruptible = False
-        return self.start(response.aclose(), exchange)
+        return self.start(response.aclose, exchange)
 
-    def _ended(self, call: Call[Any]) -> None:
-        self._running.discard(call)
-        if not call.task.cancelled():
-            call.task.exception()  # marks it as retrieved: the caller may be gone
+    def end(self, call: Call[Any]) -> bool:
+        """Drop a call; return whether it was among those that run."""
+        if call not in self._running:
+            return False
+        self._running.remove(call)
+        return True
+
+    def _start(self, call: Call[T]) -> Call[T]:
+        self._running.add(call)
+        return call
 
     async def stop(self) -> None:
         """Abandon all calls and wait for their end."""
