@@ -135,3 +135,6 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "hmac.compare_digest" in re.sub(r"<[^>]+>", "", page)
     reference = (tmp_path / "site" / "reference" / "service" / "index.html").read_text()
     assert "pending_msgs_limit_by_endpoint" in reference
+    for each in (tmp_path / "site" / "reference").rglob("index.html"):
+        shown = re.sub(r'(?:href|id|title)="[^"]*"', "", each.read_text())
+        assert re.findall(r"\bmicro\w*\._\w+", shown) == [], each
