@@ -1,4 +1,4 @@
-"""Services declared as objects and as a class: `micro run declared:desk`."""
+"""Services declared as objects and as a class: `micro run declared:services`."""
 
 from typing import Protocol
 
@@ -33,6 +33,12 @@ async def find(item: str) -> Order:
     return Order(item=item)
 
 
+@desk.subscriber("shop.opened", queue_group="")
+async def hear(item: str) -> None:
+    """Hear what is sold."""
+    print(f"there is {item}")
+
+
 @desk.endpoint(timeout=2, metadata={"audience": "operators"})
 async def status() -> str:
     return "open"
@@ -63,10 +69,7 @@ class Shop(ShopApi):
         self.number = 1
 
 
-async def setup(ctx: micro.Context) -> None:
-    await ctx.add(desk)
-    await ctx.add(Shop(first_number=100))
-
+services = [desk, Shop(first_number=100)]
 
 if __name__ == "__main__":
-    micro.run(setup, trap_signals=True)
+    micro.run(services, trap_signals=True)

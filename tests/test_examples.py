@@ -25,6 +25,7 @@ from nats.aio.client import Client as NatsClient
 
 import micro
 from micro import ServiceError, options
+from micro._program.setups import setup_of
 from micro.testing import NatsServer, nats_server
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,7 +45,8 @@ def load(name: str) -> Any:
 async def running(module: Any, server: NatsServer) -> AsyncIterator[micro.Context]:
     async with micro.Context() as context:
         await context.connect(options.servers(server.url))
-        await module.setup(context)
+        services = getattr(module, "services", None)
+        await (module.setup if services is None else setup_of(services))(context)
         yield context
 
 
@@ -137,6 +139,7 @@ async def test_declared(server: NatsServer, caller: NatsClient) -> None:
         )
         assert await code(client, "orders.find", b'"milk"') == 404
         assert await client.call("status", returns=str) == "open"
+        assert [each.name for each in context.services[0].info().events] == ["hear"]
         descriptions = {
             each.name: each.metadata.get("description")
             for service in context.services

@@ -21,6 +21,10 @@ class Settings(BaseModel):
 class UnknownItemError(Exception): ...
 
 
+settings = Settings.model_validate(dict(os.environ))
+mailer = micro.service("mailer", "1.0.0")
+
+
 @micro.service("billing", "1.0.0", exception_handlers={UnknownItemError: 404}, timeout=2)
 class Billing(BillingApi):
     async def charge(self, order: Order) -> float:
@@ -46,26 +50,22 @@ class Orders:
         return receipt
 
 
+@mailer.consumer(
+    "ORDERS",
+    subjects="events.order.placed",
+    ensure_stream={"subjects": ["events.order.*"]},
+    max_deliver=settings.tries,
+    backoff=[0.1, 1],
+    dead_letter="events.order.undelivered",
+)
+async def mail(receipt: Receipt) -> None:
+    if receipt.order.item == "cup":  # an address that no mail server takes
+        raise ConnectionError("no mail server")
+    print(settings.sender, f"{receipt.order.count} x {receipt.order.item} for {receipt.price:.2f}")
+
+
 async def setup(ctx: micro.Context) -> None:
-    settings = Settings.model_validate(dict(os.environ))
     registry, tracing = EmbeddedRegistry(ctx.client, "default"), [trace_requests()]
-
-    async def mail(receipt: Receipt) -> None:
-        if receipt.order.item == "cup":  # an address that no mail server takes
-            raise ConnectionError("no mail server")
-        order, price = receipt.order, receipt.price
-        print(f"{settings.sender}: {order.count} x {order.item} for {price:.2f}")
-
-    mailer = await ctx.add_service("mailer", "1.0.0", middlewares=tracing)
-    await mailer.add_consumer(
-        "mail",
-        mail,
-        stream="ORDERS",
-        subjects="events.order.placed",
-        ensure_stream={"subjects": ["events.order.*"]},
-        max_deliver=settings.tries,
-        backoff=[0.1, 1],
-        dead_letter="events.order.undelivered",
-    )
+    await ctx.add(mailer, middlewares=tracing)
     await ctx.add(Billing, contracts=registry, middlewares=tracing)
     await ctx.add(Orders(TracedClient(ctx)), contracts=registry, middlewares=tracing)

@@ -55,7 +55,8 @@ from micro._program.context import Context
 from micro._program.run import run
 from micro._protocol.deadline import unbound_context
 from micro._published import publish
-from micro._service.declared import DeclaredGroup, DeclaredService, endpoint, group, service
+from micro._service.declared import DeclaredGroup, DeclaredService, group, service
+from micro._service.decorators import consumer, endpoint, subscriber
 from micro._service.groups import Group
 from micro._service.service import Service, add_service
 from micro._version import __version__
@@ -128,11 +129,13 @@ __all__ = [
     "__version__",
     "add_service",
     "cheap",
+    "consumer",
     "endpoint",
     "group",
     "options",
     "run",
     "service",
+    "subscriber",
     "unbound_context",
 ]
 

@@ -12,7 +12,7 @@ from micro._client.drift import RECHECK, DriftCheck, Expected, OnDrift
 from micro._errors import ConfigError, InvalidAnswerError, RemoteServiceError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
-from micro._handlers.declared import endpoints_of, public_methods, service_of
+from micro._handlers.declared import handlers_of, public_methods, service_of
 from micro._handlers.streaming import item_type
 from micro._handlers.typed import is_request, signature_of
 from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of, encoder_of
@@ -72,7 +72,8 @@ def bind(  # noqa: PLR0913 - options, all keyword-only
     name = service if service is not None else "" if declared is None else declared.name
     if name:
         check_name("service", name)
-    endpoints = endpoints_of(api)
+    handlers = handlers_of(api)
+    endpoints = {name: each for name, each in handlers.items() if each.kind == "endpoint"}
     if not endpoints and not name:
         raise ConfigError(
             f"invalid declaration {api.__qualname__!r}: expected methods with micro.endpoint, or "
@@ -82,7 +83,7 @@ def bind(  # noqa: PLR0913 - options, all keyword-only
     binding = Binding(client, name, timeout, headers, drift)
     inherited = None if declared is None else declared.options.get("codec")
     methods: dict[str, Callable[..., Any]] = {}
-    for method in endpoints or public_methods(api):
+    for method in endpoints or (name for name in public_methods(api) if name not in handlers):
         mark = endpoints.get(method)
         place = (method, "") if mark is None else (mark.name, mark.subject)
         codec = inherited

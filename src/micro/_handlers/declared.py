@@ -1,16 +1,19 @@
-"""Declarations of services and endpoints as data, kept at the classes and functions themselves."""
+"""Declarations of services and handlers as data, kept at the classes and functions themselves."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from micro._protocol import subjects
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ENDPOINT = "__micro_endpoint__"
+Kind = Literal["endpoint", "subscriber", "consumer"]
+"""What a handler is declared as."""
+
+_HANDLER = "__micro_handler__"
 _SERVICE = "__micro_service__"
 
 
@@ -33,22 +36,24 @@ class GroupDeclaration(NamedTuple):
         return subjects.join("" if self.parent is None else self.parent.prefix, self.name)
 
 
-class EndpointDeclaration(NamedTuple):
-    """A declared endpoint.
+class HandlerDeclaration(NamedTuple):
+    """A declared endpoint, subscriber or consumer.
 
     Attributes:
+        kind: What it is.
         name: Its name.
-        options: The arguments of `add_endpoint`.
+        options: The arguments of `add_endpoint`, `add_subscriber` or `add_consumer`.
         group: The group that it stands in.
     """
 
+    kind: Kind
     name: str
     options: Mapping[str, Any]
     group: GroupDeclaration | None
 
     @property
     def subject(self) -> str:
-        """The subject, with the prefix of the group."""
+        """The subject of an endpoint, with the prefix of the group."""
         own = self.options.get("subject")
         prefix = "" if self.group is None else self.group.prefix
         return subjects.join(prefix, self.name if own is None else own)
@@ -68,9 +73,9 @@ class ServiceDeclaration(NamedTuple):
     options: Mapping[str, Any]
 
 
-def mark_endpoint(function: F, declared: EndpointDeclaration) -> F:
-    """Keep the declaration of an endpoint at its function."""
-    setattr(function, _ENDPOINT, declared)
+def mark_handler(function: F, declared: HandlerDeclaration) -> F:
+    """Keep the declaration of a handler at its function."""
+    setattr(function, _HANDLER, declared)
     return function
 
 
@@ -85,18 +90,18 @@ def service_of(api: object) -> ServiceDeclaration | None:
     return declared if isinstance(declared, ServiceDeclaration) else None
 
 
-def endpoints_of(api: type) -> dict[str, EndpointDeclaration]:
-    """Return the declared endpoints of a class by the names of their methods, in order.
+def handlers_of(api: type) -> dict[str, HandlerDeclaration]:
+    """Return the declared handlers of a class by the names of their methods, in order.
 
     A method that overrides a declared one has its declaration.
     """
-    declarations: dict[str, EndpointDeclaration] = {}
+    found: dict[str, HandlerDeclaration] = {}
     for base in reversed(api.__mro__):
         for name, value in vars(base).items():
-            declared = getattr(value, _ENDPOINT, None)
-            if isinstance(declared, EndpointDeclaration):
-                declarations[name] = declared
-    return declarations
+            declared = getattr(value, _HANDLER, None)
+            if isinstance(declared, HandlerDeclaration):
+                found[name] = declared
+    return found
 
 
 def public_methods(api: type) -> Iterator[str]:

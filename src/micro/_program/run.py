@@ -17,12 +17,13 @@ from micro._program.announcement import announce, default_logging
 from micro._program.context import Context
 from micro._program.failure import trim_uncaught
 from micro._program.last_resort import LastResort, end_with_main_thread, log_stuck_threads
+from micro._program.setups import Program, setup_of
 
 logger = logging.getLogger("micro.run")
 
 
 def run(
-    setup: Callable[[Context], Coroutine[Any, Any, None]],
+    setup: Program,
     /,
     *options: ConnectOption,
     trap_signals: bool | tuple[signal.Signals, ...] = False,
@@ -39,15 +40,17 @@ def run(
     program. Ctrl-C without a trap stops the program, too, with exit code 130.
 
     Args:
-        setup: An async function of the context that adds services.
+        setup: An async function of the context that adds services, or a service declared by
+            `micro.service`, or a list of declared services.
         options: Values from `micro.options`.
         trap_signals: True for SIGINT and SIGTERM, or the signals to trap.
         client: A NATS client to connect with.
         grace: Seconds that a stop may take; see `Context`.
 
     Raises:
-        ConfigError: An event loop runs already, as in a notebook.
+        ConfigError: An event loop runs already, as in a notebook, or a service is not declared.
     """
+    begin = setup_of(setup)
     if _loop_runs():
         raise ConfigError(
             "an event loop runs already, so micro.run cannot start one: "
@@ -60,7 +63,7 @@ def run(
         with ExitStack() as logs:
 
             async def start(context: Context) -> None:
-                await setup(context)
+                await begin(context)
                 logs.enter_context(default_logging())
                 announce(context, ending=ending)
 

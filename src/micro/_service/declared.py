@@ -1,23 +1,23 @@
 """Services that are declared at module level or as a class, and added to a context later.
 
-A declaration is data. Adding it calls `add_service`, `add_group` and `add_endpoint`.
+A declaration is data. Adding it calls `add_service`, `add_group` and `add_endpoint`,
+`add_subscriber` or `add_consumer`.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from micro._endpoint.endpoint import Endpoint
 from micro._endpoint.options import EndpointDefaults
 from micro._errors import ConfigError
 from micro._handlers import declared as marks
-from micro._handlers.declared import EndpointDeclaration, GroupDeclaration, ServiceDeclaration
+from micro._handlers.declared import GroupDeclaration, Kind, ServiceDeclaration
 from micro._handlers.middleware import Middleware
-from micro._handlers.typed import AnyHandler
 from micro._protocol import subjects
+from micro._service.decorators import DeclaredHandler, Declaring, check_options, docstring_of
 from micro._service.groups import EndpointOwner
 from micro._service.instance import DoneHandler, ErrorHandler
 
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from micro._service.contracts import ContractRegistry, OnIncompatible
     from micro._service.service import Service
 
-F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
-
-DESCRIPTION = "description"
-"""The metadata of an endpoint that has the docstring of its function."""
 
 
 class GroupOptions(EndpointDefaults, total=False):
@@ -56,64 +52,11 @@ class ServiceOptions(GroupOptions, total=False):
     max_threads: int
 
 
-class EndpointOptionsGiven(EndpointDefaults, total=False):
-    """The options of `add_endpoint`, for declarations."""
-
-    name: str
-    subject: str | None
-    queue_group: str | None
-    metadata: dict[str, str] | None
-    pending_bytes_limit: int | None
-    pending_msgs_limit: int | None
-    middlewares: Iterable[Middleware] | None
-    stats_handler: Callable[[Endpoint], Any] | None
-    allow_wildcards: bool
-
-
-class DeclaredEndpoint(NamedTuple):
-    """A declared endpoint with its handler."""
-
-    declared: EndpointDeclaration
-    handler: AnyHandler
-
-
-class _Declaring:
-    """Base class of declared services and groups: declares endpoints and groups."""
-
-    def __init__(self, group: GroupDeclaration | None) -> None:
-        self._group = group
-        self._endpoints: list[DeclaredEndpoint] = []
-
-    @overload
-    def endpoint(self, function: F, /) -> F: ...
-
-    @overload
-    def endpoint(self, /, **options: Unpack[EndpointOptionsGiven]) -> Callable[[F], F]: ...
-
-    def endpoint(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
-        """Declare a function as an endpoint, which keeps the name and form that it has.
-
-        Use it as `@shop.endpoint`, or with options as `@shop.endpoint(timeout=2)`.
-
-        Args:
-            function: The handler. Its name is the name of the endpoint, and its docstring is
-                `description` in the metadata of the endpoint.
-            **options: The options of `add_endpoint`, and `name`.
-
-        Raises:
-            ConfigError: The name is not acceptable.
-            TypeError: There is no such option.
-        """
-
-        def declare(function: F) -> F:
-            declared = _declare(function, options, self._group)
-            self._endpoints.append(DeclaredEndpoint(declared, function))
-            return marks.mark_endpoint(function, declared)
-
-        return declare if function is None else declare(function)
+class _Grouping(Declaring):
+    """Base class of declared services and groups: declares handlers and groups."""
 
     def group(self, name: str, **options: Unpack[GroupOptions]) -> DeclaredGroup:
-        """Declare a group: endpoints that share a subject prefix and defaults.
+        """Declare a group: handlers that share a subject prefix and defaults.
 
         Args:
             name: The prefix, tokens separated by dots.
@@ -123,23 +66,22 @@ class _Declaring:
             ConfigError: The name is not acceptable.
             TypeError: There is no such option.
         """
-        inner = DeclaredGroup(_checked_group(name, options, self._group))
-        inner._endpoints = self._endpoints  # noqa: SLF001 - the same class; in order of declaration
-        return inner
+        return DeclaredGroup(_checked_group(name, options, self._group), self._handlers)
 
 
-class DeclaredGroup(_Declaring):
-    """A declared group of endpoints; made by `micro.group` or `DeclaredService.group`."""
+class DeclaredGroup(_Grouping):
+    """A declared group of handlers; made by `micro.group` or `DeclaredService.group`."""
 
 
-class DeclaredService(_Declaring):
+class DeclaredService(_Grouping):
     """A declared service; made by `micro.service`, added by `Context.add`.
 
-    As a decorator of a class, it makes the methods with `@micro.endpoint` its endpoints.
+    As a decorator of a class, it makes the methods with `@micro.endpoint`, `@micro.subscriber` and
+    `@micro.consumer` its handlers.
     """
 
     def __init__(self, declared: ServiceDeclaration) -> None:
-        super().__init__(None)
+        super().__init__(None, [])
         self.declared = declared
 
     @property
@@ -148,9 +90,9 @@ class DeclaredService(_Declaring):
         return self.declared.name
 
     @property
-    def endpoints(self) -> tuple[DeclaredEndpoint, ...]:
-        """The declared endpoints with their handlers, in order."""
-        return tuple(self._endpoints)
+    def handlers(self) -> tuple[DeclaredHandler, ...]:
+        """The declarations with their handlers, in order."""
+        return tuple(self._handlers)
 
     def __call__(self, api: C) -> C:
         """Declare a class, or a Protocol, as this service; return it as it is.
@@ -161,7 +103,7 @@ class DeclaredService(_Declaring):
         if not isinstance(api, type):
             raise ConfigError(f"invalid service {api!r}: expected a class")
         declared = self.declared
-        if declared.options.get("description") is None and (text := _docstring(api)):
+        if declared.options.get("description") is None and (text := docstring_of(api)):
             options = {**declared.options, "description": text}
             declared = declared._replace(options=options)
         marks.mark_service(api, declared)
@@ -187,7 +129,7 @@ def service(name: str, version: str, **options: Unpack[ServiceOptions]) -> Decla
     """
     subjects.check_name("service", name)
     subjects.check_version(version)
-    _check_options(options, ServiceOptions)
+    check_options(options, ServiceOptions)
     return DeclaredService(ServiceDeclaration(name, version, dict(options)))
 
 
@@ -202,38 +144,7 @@ def group(name: str, **options: Unpack[GroupOptions]) -> DeclaredGroup:
         ConfigError: The name is not acceptable.
         TypeError: There is no such option.
     """
-    return DeclaredGroup(_checked_group(name, options, None))
-
-
-@overload
-def endpoint(function: F, /) -> F: ...
-
-
-@overload
-def endpoint(**options: Unpack[EndpointOptionsGiven]) -> Callable[[F], F]: ...
-
-
-def endpoint(
-    function: F | None = None, /, **options: Unpack[EndpointOptionsGiven]
-) -> F | Callable[[F], F]:
-    """Declare a method of a class as an endpoint of the service that the class is.
-
-    Use it as `@micro.endpoint`, or with options as `@micro.endpoint(timeout=2)`.
-
-    Args:
-        function: The handler. Its name is the name of the endpoint, and its docstring is
-            `description` in the metadata of the endpoint.
-        **options: The options of `add_endpoint`, and `name`.
-
-    Raises:
-        ConfigError: The name is not acceptable.
-        TypeError: There is no such option.
-    """
-
-    def declare(function: F) -> F:
-        return marks.mark_endpoint(function, _declare(function, options, None))
-
-    return declare if function is None else declare(function)
+    return DeclaredGroup(_checked_group(name, options, None), [])
 
 
 def is_declared(value: object) -> bool:
@@ -246,7 +157,7 @@ async def add_declared(
     options: Mapping[str, Any],
     add_service: Callable[..., Awaitable[Service]],
 ) -> Service:
-    """Add a declared service with its groups and endpoints.
+    """Add a declared service with its groups and handlers.
 
     Args:
         value: The declared service, a class that needs no arguments, or an instance.
@@ -256,25 +167,35 @@ async def add_declared(
     Raises:
         ConfigError: The value is no declared service, or a declaration is not acceptable.
     """
-    _check_options(options, ServiceOptions)
-    declared, endpoints = _read(value)
+    check_options(options, ServiceOptions)
+    declared, handlers = _read(value)
     added = await add_service(declared.name, declared.version, **{**declared.options, **options})
     groups: dict[int, EndpointOwner] = {}
-    for each in endpoints:
+    for each in handlers:
         owner = _owner(each.declared.group, added, groups)
-        await owner.add_endpoint(each.declared.name, each.handler, **each.declared.options)
+        add = _ADD[each.declared.kind]
+        await add(owner, each.declared.name, handler=each.handler, **each.declared.options)
     return added
 
 
-def _read(value: object) -> tuple[ServiceDeclaration, Iterable[DeclaredEndpoint]]:
+_ADD: dict[Kind, Callable[..., Awaitable[Endpoint]]] = {
+    "endpoint": EndpointOwner.add_endpoint,
+    "subscriber": EndpointOwner.add_subscriber,
+    "consumer": EndpointOwner.add_consumer,
+}
+
+
+def _read(value: object) -> tuple[ServiceDeclaration, Iterable[DeclaredHandler]]:
     if isinstance(value, DeclaredService):
-        return value.declared, value.endpoints
+        return value.declared, value.handlers
     declared = marks.service_of(value)
     if declared is None:
         raise ConfigError(f"invalid service {value!r}: expected one declared by micro.service")
     instance = _instance(value) if isinstance(value, type) else value
-    marked = marks.endpoints_of(type(instance)).items()
-    return declared, [DeclaredEndpoint(mark, getattr(instance, name)) for name, mark in marked]
+    found = marks.handlers_of(type(instance))
+    return declared, [
+        DeclaredHandler(each, getattr(instance, name)) for name, each in found.items()
+    ]
 
 
 def _instance(api: type) -> object:
@@ -296,31 +217,9 @@ def _owner(
     return groups[id(declared)]
 
 
-def _declare(
-    function: Callable[..., Any], options: Mapping[str, Any], group: GroupDeclaration | None
-) -> EndpointDeclaration:
-    _check_options(options, EndpointOptionsGiven)
-    given: dict[str, Any] = dict(options)
-    name = subjects.check_name("endpoint", given.pop("name", getattr(function, "__name__", "")))
-    metadata = given.get("metadata") or {}
-    if DESCRIPTION not in metadata and (text := _docstring(function)):
-        given["metadata"] = {**metadata, DESCRIPTION: text}
-    return EndpointDeclaration(name, given, group)
-
-
 def _checked_group(
     name: str, options: GroupOptions, parent: GroupDeclaration | None
 ) -> GroupDeclaration:
     subjects.check_prefix("group name", name)
-    _check_options(options, GroupOptions)
+    check_options(options, GroupOptions)
     return GroupDeclaration(name, dict(options), parent)
-
-
-def _check_options(given: Mapping[str, Any], known: type) -> None:
-    names: frozenset[str] = known.__optional_keys__  # type: ignore[attr-defined]  # a TypedDict
-    if unknown := sorted(given.keys() - names):
-        raise TypeError(f"unknown options {unknown!r}: expected some of {sorted(names)!r}")
-
-
-def _docstring(value: Any) -> str:
-    return inspect.cleandoc(value.__doc__) if isinstance(value.__doc__, str) else ""

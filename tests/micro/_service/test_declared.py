@@ -15,6 +15,7 @@ from micro import ConfigError, Request, Response
 from micro._handlers.middleware import NextHandler
 from micro._program.context import Context
 from micro._service import declared as declarations
+from micro._service import decorators
 
 
 class Order(BaseModel):
@@ -181,6 +182,12 @@ def test_mistakes_are_refused_where_they_are_declared() -> None:
         micro.group("bad name")
     with pytest.raises(ConfigError, match="bad name"):
         micro.endpoint(name="bad name")(place)
+    with pytest.raises(ConfigError, match="invalid stream name 'a b'"):
+        micro.consumer("a b")(place)
+    with pytest.raises(ConfigError, match="invalid consumer name 'a b'"):
+        micro.consumer("A", name="a b")(place)
+    with pytest.raises(TypeError, match=r"unknown options \['pending_msgs_limit'\]"):
+        micro.consumer("A", pending_msgs_limit=3)(place)  # type: ignore[call-arg]  # on purpose
     with pytest.raises(ConfigError, match="expected a class"):
         micro.service("a", "1.0.0")(place)
     with pytest.raises(TypeError, match=r"unknown options \['colour'\]"):
@@ -194,12 +201,15 @@ def test_mistakes_are_refused_where_they_are_declared() -> None:
     [
         (Context.add_service, declarations.ServiceOptions, {"name", "version"}),
         (micro.Service.add_group, declarations.GroupOptions, {"name"}),
-        (micro.Service.add_endpoint, declarations.EndpointOptionsGiven, {"handler"}),
+        (micro.Service.add_endpoint, decorators.EndpointOptionsGiven, {"handler"}),
+        (micro.Service.add_subscriber, decorators.SubscriberOptionsGiven, {"handler", "subject"}),
+        (micro.Service.add_consumer, decorators.ConsumerOptionsGiven, {"handler", "stream"}),
     ],
 )
 def test_declarations_take_the_options_of_the_functions(
     function: Any, options: Any, positional: set[str]
 ) -> None:
     names = inspect.signature(function).parameters.keys() - {"self", "options"} - positional
-    inherited = set(micro.EndpointDefaults.__annotations__)
+    inherits = "options" in inspect.signature(function).parameters
+    inherited = set(micro.EndpointDefaults.__annotations__) if inherits else set()
     assert options.__optional_keys__ == names | inherited

@@ -18,9 +18,10 @@ from micro._errors import ConfigError
 from micro._program.announcement import announce
 from micro._program.context import Context
 from micro._program.run import run_process
+from micro._program.setups import Setup
 from micro.cli._flags import Serving
 from micro.cli._run.access_log import log_request
-from micro.cli._run.target import Setup, load_setup
+from micro.cli._run.target import load_setup
 
 logger = logging.getLogger("micro.run")
 

@@ -6,21 +6,19 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from micro._errors import ConfigError
-from micro._program.context import Context
-from micro._service.declared import is_declared
-
-Setup = Callable[[Context], Coroutine[Any, Any, None]]
+from micro._program.setups import Setup, declared_setup
 
 
 def load_setup(target: str) -> Setup:
     """Import the setup function that `module:attribute` names, the current folder first.
 
     The attribute (dots are allowed) is an `async` function of the context, or a plain function
-    without required parameters that returns one, or a declared service, which is added.
+    without required parameters that returns one, or a declared service or a list of them, which
+    are added.
 
     Raises:
         ConfigError: The module or attribute is missing, or is not such a function.
@@ -56,19 +54,16 @@ def _import(name: str) -> Any:
 
 
 def _as_setup(value: Any, target: str) -> Setup:
-    if is_declared(value):
-
-        async def add(context: Context) -> None:
-            await context.add(value)
-
-        return add
+    declared = declared_setup(value)
+    if declared is not None:
+        return declared
     setup = value
     if callable(value) and not _is_async(value) and _takes(value, 0):
         setup = value()
     if not callable(setup) or not _is_async(setup):
         raise ConfigError(
             f"invalid target {target!r}: expected an async function of the context, "
-            "a function without parameters that returns one, or a declared service"
+            "a function without parameters that returns one, or declared services"
         )
     if not _takes(setup, 1):
         raise ConfigError(f"invalid target {target!r}: expected one parameter, the context")

@@ -37,6 +37,9 @@ class Shop:
     @micro.endpoint
     async def place(self, order: str) -> int: ...
 instance = Shop()
+several = [shop, instance]
+none = []
+mixed = [shop, 1]
 """
 
 
@@ -72,12 +75,12 @@ def test_an_object_that_is_called_like_one(attribute: str) -> None:
         (
             "target_app:plain",
             "invalid target 'target_app:plain': expected an async function of the context, "
-            "a function without parameters that returns one, or a declared service",
+            "a function without parameters that returns one, or declared services",
         ),
         (
             "target_app:Needs",
             "invalid target 'target_app:Needs': expected an async function of the context, "
-            "a function without parameters that returns one, or a declared service",
+            "a function without parameters that returns one, or declared services",
         ),
         (
             "target_app:no_context",
@@ -101,3 +104,18 @@ async def test_declared_service_is_added(attribute: str, folder: Path, nc: NatsC
         await setup(ctx)
         (service,) = ctx.services
         assert [each.name for each in service.info().endpoints] == ["place"]
+
+
+async def test_each_declared_service_of_a_list_is_added(folder: Path, nc: NatsClient) -> None:
+    (folder / "target_app.py").write_text(DECLARED)
+    async with micro.Context(nc) as ctx:
+        await ctx.connect()
+        await load_setup("target_app:several")(ctx)
+        assert [service.name for service in ctx.services] == ["shop", "shop"]
+
+
+@pytest.mark.parametrize("attribute", ["none", "mixed"])
+def test_list_with_other_values_is_refused(attribute: str, folder: Path) -> None:
+    (folder / "target_app.py").write_text(DECLARED)
+    with pytest.raises(ConfigError, match=r"invalid services .*declared by micro\.service"):
+        load_setup(f"target_app:{attribute}")
