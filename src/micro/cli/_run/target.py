@@ -25,7 +25,10 @@ def load_setup(target: str) -> Setup:
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise ConfigError(f"invalid target {target!r}: expected module:setup, such as app:setup")
+        likely = module_name.removesuffix(".py").replace(os.sep, ".").strip(".") or "app"
+        raise ConfigError(
+            f"invalid target {target!r}: expected module:setup, such as {likely}:setup"
+        )
     if module_name.endswith(".py") or os.sep in module_name:
         raise ConfigError(
             f"invalid target {target!r}: expected a module name as in an import, not a file"

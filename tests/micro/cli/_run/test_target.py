@@ -67,6 +67,11 @@ def test_an_object_that_is_called_like_one(attribute: str) -> None:
     [
         ("app", "invalid target 'app': expected module:setup, such as app:setup"),
         (
+            "shop/app.py",
+            "invalid target 'shop/app.py': expected module:setup, such as shop.app:setup",
+        ),
+        (":setup", "invalid target ':setup': expected module:setup, such as app:setup"),
+        (
             "app.py:setup",
             "invalid target 'app.py:setup': expected a module name as in an import, not a file",
         ),
