@@ -54,9 +54,10 @@ $(VENV)/native: $(VENV)/dev $(NATIVE)
 
 native: $(VENV)/native ## build the accelerator natsmicro-native and install it; needs Rust
 
-test-native: $(VENV)/native ## the tests of Rust, and those of the framework's core on the accelerator
+test-native: $(VENV)/native ## the tests of Rust, and those of the framework's core, streams and events on the accelerator
 	cargo test --quiet --locked --manifest-path native/Cargo.toml --package natsmicro-wire
-	MICRO_NATIVE=1 $(BIN)/pytest -n 2 -q tests/micro/_wire tests/micro/_endpoint tests/micro/_client tests/micro/_handlers
+	MICRO_NATIVE=1 $(BIN)/pytest -n 2 -q tests/micro/_wire tests/micro/_endpoint tests/micro/_client tests/micro/_handlers \
+	  tests/micro/_streams tests/micro/_events tests/runtime/test_stop.py::test_rolling_restarts_under_load_lose_no_request
 
 FUZZ_SECONDS ?= 200
 native-fuzz: ## fuzz the accelerator under AddressSanitizer (FUZZ_SECONDS=200 for each target); needs nightly Rust and cargo-fuzz
