@@ -25,7 +25,7 @@ def start(url: str, kind: str, path: str, count: int) -> dict[str, float]:
     with subprocess.Popen(
         kit.pinned(kit.SERVICE_CORE, [kit.OWN, script, url, kind, str(count)]),
         stdout=subprocess.PIPE,
-        env={**ENVIRONMENT, "MICRO_TRANSPORT": path},
+        env={**ENVIRONMENT, **kit.environment(path)},
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
