@@ -30,6 +30,12 @@ class LongSubjectError(ConfigError):
 MAX_TARGET = MAX_CONTROL_LINE - len("12345678 12345678 ")
 """Bytes of a subject and a reply subject that leave room for two sizes."""
 
+_PARTS = 5
+"""Parts of a message: verb, subjects, sizes and headers, payload, end of line."""
+
+_SIZES = tuple(b" %d\r\n" % size for size in range(1024))
+"""The ends of the lines of small payloads; formatting one costs as much as all the rest."""
+
 
 @accelerated
 class Outbox:
@@ -46,26 +52,30 @@ class Outbox:
         payload_bytes: The size of all payloads.
     """
 
-    __slots__ = ("_frames", "_relieve", "_send", "payload_bytes", "room", "turn")
+    __slots__ = ("_parts", "_relieve", "_send", "payload_bytes", "room", "turn")
 
     def __init__(
         self, send: Callable[[bytes, bytes, Headers], None], relieve: Callable[[], None]
     ) -> None:
-        self._frames: list[bytes] = []
+        self._parts: list[bytes] = []  # joined only once, so that payloads are not copied twice
         self._send = send
         self._relieve = relieve
         self.payload_bytes = 0
         self.room = self.turn = -1
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._parts) // _PARTS
 
     def reply(self, subject: bytes, data: bytes, headers: Headers = None) -> None:
         """Send an answer; see `Path.reply`."""
         size = len(data)
-        usual = 0 < len(subject) <= MAX_TARGET and subject[0] != DOLLAR
-        if usual and size <= self.room and not headers:  # most answers
-            self._frames.append(b"PUB %b %d\r\n%b\r\n" % (subject, size, data))
+        # Most answers: a subject that is not empty and does not begin with `$`.
+        if size <= self.room and subject > b"%" and len(subject) <= MAX_TARGET and not headers:
+            if data.__class__ is not bytes:
+                data = _as_bytes(data)
+                size = len(data)  # not the items of a memoryview
+            line = _SIZES[size] if size < 1024 else b" %d\r\n" % size
+            self._parts.extend((b"PUB ", subject, line, data, b"\r\n"))
             self.payload_bytes = unsent = self.payload_bytes + size
             if unsent > PORTION:
                 self._relieve()
@@ -82,12 +92,13 @@ class Outbox:
             block: The header block; empty for none.
             data: The payload.
         """
+        data = _as_bytes(data)
         size = len(data)
         if block:
-            head = b"HPUB %b %d %d\r\n" % (target, len(block), len(block) + size)
-            self._frames.append(b"%b%b%b\r\n" % (head, block, data))
+            line = b" %d %d\r\n%b" % (len(block), len(block) + size, block)
+            self._parts.extend((b"HPUB ", target, line, data, b"\r\n"))
         else:
-            self._frames.append(b"PUB %b %d\r\n%b\r\n" % (target, size, data))
+            self._parts.extend((b"PUB ", target, b" %d\r\n" % size, data, b"\r\n"))
         self.payload_bytes += size
 
     def take(self, before: Sequence[bytes]) -> tuple[bytes, int, int]:
@@ -99,27 +110,31 @@ class Outbox:
         Returns:
             The bytes to write, the number of messages in them, and the bytes of their payloads.
         """
-        frames, payload_bytes = self._frames, self.payload_bytes
-        self._frames = []
+        parts, payload_bytes = self._parts, self.payload_bytes
+        self._parts = []
         if payload_bytes > 2 * PORTION:
-            count = _portion(frames)
-            frames, self._frames = frames[:count], frames[count:]
-            if self._frames:
-                payload_bytes = min(payload_bytes, sum(map(len, frames)))
+            end = _portion(parts)
+            parts, self._parts = parts[:end], parts[end:]
+            payload_bytes = sum(map(len, parts[3::_PARTS]))
         self.payload_bytes -= payload_bytes
-        return b"".join([*before, *frames]), len(frames), payload_bytes
+        return b"".join([*before, *parts]), len(parts) // _PARTS, payload_bytes
 
     def clear(self) -> None:
         """Remove all messages."""
-        self._frames.clear()
+        self._parts.clear()
         self.payload_bytes = 0
 
 
-def _portion(frames: list[bytes]) -> int:
-    """Return how many messages make one portion."""
+def _as_bytes(data: bytes) -> bytes:
+    """Return a payload that a caller may have made of another type than is declared."""
+    return data if data.__class__ is bytes else b"%b" % (data,)
+
+
+def _portion(parts: list[bytes]) -> int:
+    """Return how many parts make the messages of one portion."""
     size = 0
-    for number, frame in enumerate(frames, 1):
-        size += len(frame)
-        if size > PORTION:
+    for number, part in enumerate(parts, 1):
+        size += len(part)
+        if size > PORTION and number % _PARTS == 0:
             return number
-    return len(frames)
+    return len(parts)
