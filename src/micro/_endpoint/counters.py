@@ -27,6 +27,7 @@ BUCKET_NAMES = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
 """The names of the buckets in `durations`, as Prometheus writes them."""
 
 _BOUNDS = tuple(round(bound * 1e9) for bound in BUCKETS)
+_QUICK = _BOUNDS[0]
 
 
 @accelerated
@@ -46,15 +47,15 @@ class Tally:
 
     def handled(self, times: Sequence[int]) -> None:
         """Count requests whose handlers took these times."""
-        self.num_requests += len(times)
-        total = sum(times)
+        count, total = len(times), sum(times)
+        self.num_requests += count
         self.processing_time += total
         if self._latest is None:
             self._latest = deque(maxlen=RECENT)
         self._latest.extend(times)
         # Quick handlers do not wait for a histogram.
-        if total <= _BOUNDS[0] or max(times) <= _BOUNDS[0]:
-            self._buckets[0] += len(times)
+        if total <= _QUICK or max(times) <= _QUICK:
+            self._buckets[0] += count
             return
         for elapsed in times:
             self._buckets[bisect_left(_BOUNDS, elapsed)] += 1

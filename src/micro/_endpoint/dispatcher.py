@@ -126,7 +126,8 @@ class Dispatcher:
                     self._active += 1
             elif not queue.keep(request):
                 self.refuse(request)
-        self._wait_for_path()
+        if self._congestion.on:
+            self._wait_for_path()
 
     def refuse(self, request: NatsRequest, reason: str = "overloaded") -> None:
         """Answer 503 to a request that is not run."""
@@ -139,7 +140,7 @@ class Dispatcher:
         return self._active < self._max_in_flight and not self._congestion.on
 
     def _wait_for_path(self) -> None:
-        if self._congestion.on and self._queue and not self._refill_due:
+        if self._queue and not self._refill_due:
             self._refill_due = True
             self._congestion.when_over(self._refill)
 
@@ -211,7 +212,8 @@ class Dispatcher:
     def _refill(self) -> None:
         self._refill_due = False
         self._run_queued()
-        self._wait_for_path()
+        if self._congestion.on:
+            self._wait_for_path()
         self._wake()
 
     def _run_queued(self) -> None:

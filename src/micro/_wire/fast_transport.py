@@ -286,7 +286,7 @@ class FastTransport(Transport):
         self._outbox.turn = -1
         stream = self._stream
         # nats-py gives a connection up before it closes it: then its buffer is for the next one.
-        if not self._outbox or stream is None or not self.nc.is_connected:
+        if stream is None or not self.nc.is_connected:
             return
         while self._outbox and stream.writable:
             self._write(stream)
