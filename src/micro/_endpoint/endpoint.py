@@ -208,7 +208,7 @@ class ServedEndpoint:
 
     def receive(self, messages: list[Message]) -> None:
         """Take in requests; the listener calls it."""
-        self._dispatcher.receive(messages)
+        (self._dispatcher_made or self._dispatcher).receive(messages)
 
     def start(self) -> Coroutine[Any, Any, None]:
         """Subscribe; return when the server has the subscription."""
