@@ -12,7 +12,7 @@ import httpx
 from micro_http import RetryPolicy, hide_credentials, split_credentials
 from micro_schema_registry._apicurio.auth import KeycloakAuth
 from micro_schema_registry._apicurio.catalog import Catalog
-from micro_schema_registry._apicurio.operations import Operations
+from micro_schema_registry._apicurio.registering import Operations
 from micro_schema_registry._apicurio.rest import Answer, Call, Operation
 from micro_schema_registry._errors import AuthenticationError, ClosedError, RegistryConnectionError
 from micro_schema_registry._model.protocol import SchemaRegistry
