@@ -449,6 +449,14 @@ async def test_events(caller: NatsClient) -> None:
     assert sorted(module.heard) == ["dead.mail", "shop.opened"]
 
 
+async def test_uploads(server: NatsServer) -> None:
+    module = load("uploads")
+    async with running(module, server) as context:
+        client = micro.Client(context)
+        assert await module.mean_of_all(client) == 23
+        assert (await module.first_alarm(client)).celsius == 30
+
+
 async def test_streams(server: NatsServer) -> None:
     module = load("streams")
     async with running(module, server) as context:

@@ -104,11 +104,14 @@ def _method(
 ) -> Callable[..., Any] | None:
     """Return the method that calls an endpoint; None for a raw handler, which has no types."""
     own = MethodType(function, object())  # without self
-    payload, wants_request, result = signature_of(own)
-    if payload is UNSET and wants_request and result in (UNSET, None, type(None)):
+    payload, taken, wants_request, result = signature_of(own)
+    if taken is None and payload is UNSET and wants_request and result in (UNSET, None, type(None)):
         return None
     _refuse_defaults(own)
     item = item_type(function, result)
+    if taken is not None:
+        kinds = _Kinds(payload is not UNSET, result if item is None else item, item is None)
+        return _upload(binding, place, inspect.signature(own), kinds, codec)
     if item is not None:
         return _stream(binding, place, _argument_of(own, payload is not UNSET), item, codec)
     returns = Any if result is UNSET else result
@@ -180,6 +183,52 @@ def _stream(
         return binding.client.stream(subject, value, of=of, headers=headers, codec=codec)
 
     return read
+
+
+class _Kinds(NamedTuple):
+    """Whether an uploading method has a payload, what it returns, and whether that is one value."""
+
+    has_payload: bool
+    returns: Any
+    one: bool
+
+
+def _upload(
+    binding: Binding,
+    place: tuple[str, str],
+    signature: inspect.Signature,
+    kinds: _Kinds,
+    codec: Codec | None,
+) -> Callable[..., Any]:
+    """Return the method that sends items to an endpoint."""
+    endpoint, subject = place
+    if not subject:
+        raise ConfigError(
+            f"invalid endpoint {endpoint!r}: a stream needs a subject, declare it by micro.endpoint"
+        )
+    of = Any if kinds.returns is UNSET else kinds.returns
+    headers = dict(binding.headers) if binding.headers else None
+    client, timeout = binding.client, binding.timeout
+
+    def send(*arguments: Any, **named: Any) -> Any:
+        given = signature.bind(*arguments, **named)
+        given.apply_defaults()
+        values = list(given.arguments.values())
+        payload = values.pop(0) if kinds.has_payload else UNSET
+        items = values[0]
+        if kinds.one:
+            return client.call(
+                subject,
+                payload,
+                returns=of,
+                send=items,
+                timeout=timeout,
+                headers=headers,
+                codec=codec,
+            )
+        return client.stream(subject, payload, of=of, send=items, headers=headers, codec=codec)
+
+    return send
 
 
 def _call(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
 
 import nats.errors
@@ -16,9 +16,9 @@ from micro._client.discovering import Discovering
 from micro._client.publishing import Publishing, message_headers
 from micro._client.replies import Replies, Until
 from micro._client.request_payload import Payload, payload_of
-from micro._client.requester import requester_of
+from micro._client.requester import PUB_ACK, refuse_acknowledgement, requester_of
 from micro._client.scoped import DEFAULT_MAX_WAIT, CallOptions, InstanceClient, ServiceClient
-from micro._errors import ConfigError, PayloadTooLargeError, RemoteServiceError, StreamCaptureError
+from micro._errors import ConfigError, PayloadTooLargeError, RemoteServiceError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import Codec
 from micro._protocol import deadline
@@ -27,6 +27,7 @@ from micro._protocol.subjects import DEFAULT_API_PREFIX
 from micro._published import publish
 from micro._streams.format import MAX_WINDOW
 from micro._streams.reading import Limits, Stream
+from micro._streams.sending import Upload
 from micro._wire.client_state import check_open, latest
 
 if TYPE_CHECKING:
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 A = TypeVar("A")
-
-PUB_ACK = b'{"stream":'
-"""The beginning of the acknowledgement of a stream, as JetStream writes it."""
-
-_PUB_ACK_KEYS = {"stream", "seq", "domain", "duplicate", "val", "batch", "count"}
 
 
 class HasClient(Protocol):
@@ -137,7 +133,7 @@ class Client(Publishing, Discovering):
             if error is not None:
                 raise error
         elif answer.data.startswith(PUB_ACK):
-            _refuse_acknowledgement(subject, answer.data)
+            refuse_acknowledgement(subject, answer.data)
         return answer
 
     @overload
@@ -160,7 +156,7 @@ class Client(Publishing, Discovering):
         self, subject: str, payload: Any = ..., *, returns: Any, **options: Unpack[CallOptions]
     ) -> Any: ...
 
-    async def call(
+    async def call(  # noqa: PLR0913 - options, all keyword-only
         self,
         subject: str,
         payload: Any = UNSET,
@@ -169,6 +165,7 @@ class Client(Publishing, Discovering):
         timeout: float = 1,
         headers: dict[str, str] | None = None,
         codec: Codec | None = None,
+        send: AsyncIterable[Any] | None = None,
     ) -> Any:
         """Send a value to a typed endpoint and return its answer as a value.
 
@@ -183,6 +180,7 @@ class Client(Publishing, Discovering):
             timeout: Seconds to wait for the answer; see `request`.
             headers: Further headers.
             codec: The form of payload and answer; JSON by default.
+            send: Items for an endpoint that takes them, sent as it reads them; see `stream`.
 
         Raises:
             RemoteServiceError: The service answered with an error; `errors` lists invalid members.
@@ -194,6 +192,11 @@ class Client(Publishing, Discovering):
         from micro._client import payloads  # imports pydantic
 
         read = payloads.reader_of(returns, codec)
+        if send is not None:
+            stream = self.stream(
+                subject, payload, of=bytes, send=send, timeout=timeout, headers=headers, codec=codec
+            )
+            return await payloads.answer_of(stream, read, subject)
         if codec is not None:
             headers = payloads.headers_of(headers, codec)
         data = payloads.encode(payload, codec)
@@ -245,6 +248,7 @@ class Client(Publishing, Discovering):
         payload: Any = UNSET,
         *,
         of: type[R],
+        send: AsyncIterable[Any] | None = None,
         timeout: float | None = None,
         gap: float | None = 5.0,
         window: int = 256,
@@ -266,9 +270,12 @@ class Client(Publishing, Discovering):
             payload: A pydantic model, or anything else that pydantic writes as JSON; bytes are the
                 payload itself. Without it the payload is empty.
             of: The type of the items, such as a model; `bytes` for the payloads themselves.
+            send: Items for an endpoint that takes them, sent as it reads them. They are closed
+                when the stream ends; an error of theirs ends it.
             timeout: Seconds that the whole stream may take, also told to the service; no limit by
                 default, and inside a handler at most until its deadline.
-            gap: Seconds without an item, the first one included; None for no limit.
+            gap: Seconds without an item, the first one included; None for no limit. While items
+                are being sent it is not counted.
             window: Items that the service sends ahead of the reader; 0 for no flow control.
             lease: Seconds after which the service ends a stream whose reader is gone. A reader
                 whose event loop stands still for longer loses its stream.
@@ -285,16 +292,18 @@ class Client(Publishing, Discovering):
         """
         from micro._client import payloads  # imports pydantic
 
-        if not 0 <= window <= MAX_WINDOW or lease <= 0:
+        if not (send is not None) <= window <= MAX_WINDOW or lease <= 0:
             raise ConfigError(
                 f"invalid window {window!r} or lease {lease!r}: "
-                f"expected 0 to {MAX_WINDOW} items, seconds above 0"
+                f"expected 0 to {MAX_WINDOW} items, at least 1 to send some, seconds above 0"
             )
         told = message_headers(payloads.headers_of(headers, codec), None, None)
         request = payloads.encode(payload, codec), told
         limits = Limits(timeout, gap, window, lease)
         read = payloads.reader_of(of, codec)
-        return Stream(self.__connected__, subject, request, read, limits)
+        encode = partial(payloads.encode, codec=codec)
+        upload = None if send is None else Upload(send, encode, window)
+        return Stream(self.__connected__, subject, request, read, limits, upload)
 
     def request_many(
         self,
@@ -335,14 +344,3 @@ class Client(Publishing, Discovering):
 
 
 publish(Client)
-
-
-def _refuse_acknowledgement(subject: str, data: bytes) -> None:
-    """Raise StreamCaptureError for the acknowledgement of a stream."""
-    try:
-        fields = json.loads(data)
-    except ValueError:
-        return
-    sequence, stream = fields.get("seq"), fields.get("stream")
-    if isinstance(sequence, int) and isinstance(stream, str) and fields.keys() <= _PUB_ACK_KEYS:
-        raise StreamCaptureError(subject, stream)

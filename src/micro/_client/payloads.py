@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
@@ -12,6 +12,9 @@ from micro._errors import ConfigError, InvalidAnswerError
 from micro._handlers.bound_handler import UNSET
 from micro._handlers.codec import CONTENT_TYPE, JSON, Codec
 from micro._handlers.typed_codecs import Decoder, Encoder, decoder_of
+
+if TYPE_CHECKING:
+    from micro._streams.reading import Stream
 
 
 def encode(value: Any, codec: Codec | None = None) -> bytes:
@@ -96,6 +99,13 @@ def reader_of(returns: Any, codec: Codec | None) -> Reader:
 @lru_cache(maxsize=1024)
 def _reader(returns: Any, codec: Codec | None) -> Reader:
     return Reader(None if returns is None else decoder_of(returns, codec))
+
+
+async def answer_of(stream: Stream[bytes], read: Reader, subject: str) -> Any:
+    """Return the value of the one answer to items of the caller."""
+    async with stream:
+        data = await anext(stream, b"")
+    return read(data, subject)
 
 
 def _listed(error: Exception) -> list[dict[str, Any]]:

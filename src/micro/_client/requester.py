@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Awaitable, Mapping
 from weakref import ref
@@ -11,6 +12,7 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
+from micro._errors import StreamCaptureError
 from micro._native import accelerated
 from micro._protocol import deadline as _deadline
 from micro._protocol.headers import STATUS
@@ -24,6 +26,12 @@ NO_RESPONDERS = "503"
 
 LEAST_PAUSE = 0.005
 """Seconds at least between two checks for late requests."""
+
+
+PUB_ACK = b'{"stream":'
+"""The beginning of the acknowledgement of a stream, as JetStream writes it."""
+
+_PUB_ACK_KEYS = {"stream", "seq", "domain", "duplicate", "val", "batch", "count"}
 
 
 @accelerated
@@ -170,3 +178,14 @@ def requester_of(nc: NatsClient) -> Requester:
         requester = Requester(nc)
         state.requester = ref(requester)
     return requester
+
+
+def refuse_acknowledgement(subject: str, data: bytes) -> None:
+    """Raise StreamCaptureError for the acknowledgement of a stream."""
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        return
+    sequence, stream = fields.get("seq"), fields.get("stream")
+    if isinstance(sequence, int) and isinstance(stream, str) and fields.keys() <= _PUB_ACK_KEYS:
+        raise StreamCaptureError(subject, stream)

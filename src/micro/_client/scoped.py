@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -28,6 +28,7 @@ class CallOptions(TypedDict, total=False):
     timeout: float
     headers: dict[str, str] | None
     codec: Codec | None
+    send: AsyncIterable[Any] | None
 
 
 class ServiceClient:
@@ -111,7 +112,7 @@ class ServiceClient:
         self, endpoint: str, payload: Any = ..., *, returns: Any, **options: Unpack[CallOptions]
     ) -> Any: ...
 
-    async def call(
+    async def call(  # noqa: PLR0913 - options, all keyword-only
         self,
         endpoint: str,
         payload: Any = UNSET,
@@ -120,6 +121,7 @@ class ServiceClient:
         timeout: float = 1,
         headers: dict[str, str] | None = None,
         codec: Codec | None = None,
+        send: AsyncIterable[Any] | None = None,
     ) -> Any:
         """Call an endpoint of the service by its name; see `Client.call`.
 
@@ -132,6 +134,7 @@ class ServiceClient:
             timeout: Seconds to wait for the answer.
             headers: Further headers.
             codec: The form of payload and answer; JSON by default.
+            send: Items for an endpoint that takes them, sent as it reads them.
 
         Raises:
             ConfigError: The service has no such endpoint, or several.
@@ -140,9 +143,17 @@ class ServiceClient:
 
         async def call(subject: str) -> Any:
             return await self.client.call(
-                subject, payload, returns=returns, timeout=timeout, headers=headers, codec=codec
+                subject,
+                payload,
+                returns=returns,
+                timeout=timeout,
+                headers=headers,
+                codec=codec,
+                send=send,
             )
 
+        if send is not None:  # items cannot be sent twice
+            return await call(await self.client.__directory__.subject(self.service, endpoint))
         return await self.client.__directory__.calling(self.service, endpoint, call)
 
     def instance(self, id: str) -> InstanceClient:

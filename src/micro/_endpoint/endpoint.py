@@ -34,6 +34,9 @@ logger = logging.getLogger("micro.endpoint")
 RESPONSE_STREAM = "micro.response.stream"
 """Metadata of an endpoint that answers with many messages; the schema is then that of an item."""
 
+REQUEST_STREAM = "micro.request.stream"
+"""Metadata of an endpoint whose caller sends items; they have the keys `micro.request.items`."""
+
 
 class EndpointConfig(NamedTuple):
     """The declaration of an endpoint, with inherited options.
@@ -199,7 +202,7 @@ class ServedEndpoint:
 
     def _exchange(self) -> Exchange:
         """Return how requests are made and answered."""
-        if not self._bound.streams:
+        if not (self._bound.streams or self._bound.takes):
             return CALLS
         from micro._streams.source import Source
 
@@ -281,6 +284,8 @@ class ServedEndpoint:
         """Return the endpoint's part of INFO; without `schemas` with hashes in their place."""
         config = self.config
         streamed = {RESPONSE_STREAM: "true"} if self._bound.streams else {}
+        if self._bound.takes:
+            streamed[REQUEST_STREAM] = "true"
         return endpoint_info(
             config.name,
             config.subject,

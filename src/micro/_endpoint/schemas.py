@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from micro._handlers.bound_handler import BoundHandler, Form
-from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA
+from micro._protocol.adr32 import ITEMS, REQUEST, RESPONSE, SCHEMA
 from micro._protocol.subjects import MAX_METADATA_BYTES
 
 
@@ -26,6 +26,7 @@ class Schemas:
         for part, schema, form in (
             (REQUEST, handler.request_schema(), handler.request),
             (RESPONSE, handler.response_schema(), handler.response),
+            (ITEMS, handler.items_schema(), handler.items),
         ):
             text = "" if schema is None else schema_text(schema)
             if text and len(text) < MAX_METADATA_BYTES:

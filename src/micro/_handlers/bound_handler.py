@@ -48,6 +48,9 @@ class BoundHandler(NamedTuple):
         request: The form of the payload.
         response: The form of the answer.
         streams: Whether it answers with many messages.
+        takes: Whether its caller sends items.
+        items_schema: Returns the JSON Schema of these items, None when they have none.
+        items: The form of these items.
     """
 
     call: Handler
@@ -57,3 +60,6 @@ class BoundHandler(NamedTuple):
     request: Form = PLAIN
     response: Form = PLAIN
     streams: bool = False
+    takes: bool = False
+    items_schema: Schema = no_schema
+    items: Form = PLAIN

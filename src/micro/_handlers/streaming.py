@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from micro._handlers.bound_handler import UNSET
@@ -13,6 +13,12 @@ from micro._handlers.request import Request
 
 Encode: TypeAlias = Callable[[Any], bytes]
 """Returns the payload of an item."""
+
+Decode: TypeAlias = Callable[[bytes], Any]
+"""Returns the value of the payload of an item."""
+
+Take: TypeAlias = Callable[[AsyncIterator[Any]], Coroutine[Any, Any, None]]
+"""A handler that takes the items of its caller."""
 
 _ITERATORS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
@@ -26,6 +32,10 @@ class StreamRequest(NatsRequest):
         """Send items as messages; the answer of the request is their end."""
         raise NotImplementedError
 
+    async def exchange(self, decode: Decode, handle: Take) -> None:
+        """Pass the items that the caller sends to a handler, which answers the request."""
+        raise NotImplementedError
+
 
 def item_type(handler: Callable[..., Any], result: Any) -> Any:
     """Return the type of the items of a streaming handler, None for another handler.
@@ -34,13 +44,20 @@ def item_type(handler: Callable[..., Any], result: Any) -> Any:
         handler: The handler.
         result: The annotation of its result.
     """
-    origin = typing.get_origin(result) or result
-    if origin in _ITERATORS:
-        given = typing.get_args(result)
-        return given[0] if given else UNSET
+    iterated = iterated_type(result)
+    if iterated is not None:
+        return iterated
     call = getattr(handler, "__call__", handler)  # noqa: B004 - an instance with an async __call__
     streams = inspect.isasyncgenfunction(handler) or inspect.isasyncgenfunction(call)
     return UNSET if streams else None
+
+
+def iterated_type(annotation: Any) -> Any:
+    """Return `T` for `AsyncIterator[T]`, `UNSET` without a type, None for another annotation."""
+    if (typing.get_origin(annotation) or annotation) not in _ITERATORS:
+        return None
+    given = typing.get_args(annotation)
+    return given[0] if given else UNSET
 
 
 async def answer_with(request: Request, items: Any, encode: Encode) -> None:

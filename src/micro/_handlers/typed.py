@@ -4,6 +4,7 @@
     async def find(query: Query, request: Request) -> list[Item]: ...
     async def now() -> datetime: ...
     async def rows(query: Query) -> AsyncIterator[Row]: ...    # many answers: an async generator
+    async def total(rows: AsyncIterator[Row]) -> int: ...   # the caller sends many items
     async def echo(request: Request) -> None: ...        # raw: answers with request.respond()
 
 The payload is JSON, except that a parameter or result of type `bytes` is the payload itself.
@@ -16,14 +17,14 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from micro._errors import ConfigError
 from micro._handlers.bound_handler import UNSET, BoundHandler
 from micro._handlers.codec import Codec
 from micro._handlers.request import DONE, Request
 from micro._handlers.returned import returns_a_value
-from micro._handlers.streaming import item_type
+from micro._handlers.streaming import item_type, iterated_type
 from micro._handlers.threads import RunInThread
 
 AnyHandler = Callable[..., Any]
@@ -58,8 +59,15 @@ def bind(
     """
     if not callable(handler):
         raise ConfigError(f"invalid handler {handler!r}: expected a function")
-    payload, wants_request, result = signature_of(handler)
+    payload, taken, wants_request, result = signature_of(handler)
     item = item_type(handler, result)
+    if taken is not None:
+        from micro._handlers.uploading import uploading
+
+        call = handler if item is not None else _asynchronous(handler, run_in_thread)
+        return uploading(
+            call, payload, taken, result, item=item, wants_request=wants_request, codec=codec
+        )
     if item is not None:
         from micro._handlers import typed_codecs
 
@@ -99,14 +107,30 @@ def refuse_to_wait(result: object) -> None:
         raise TypeError("a handler marked as cheap must not return an awaitable")
 
 
-def signature_of(handler: AnyHandler) -> tuple[Any, bool, Any]:
-    """Return the payload's type or UNSET, whether the request is wanted, and the result's type.
+class Signature(NamedTuple):
+    """The parameters and the result of a handler.
+
+    Attributes:
+        payload: The type of the payload, or `UNSET`.
+        taken: The type of the items that the caller sends; None for no such parameter.
+        wants_request: Whether the request is wanted.
+        result: The type of the result.
+    """
+
+    payload: Any
+    taken: Any
+    wants_request: bool
+    result: Any
+
+
+def signature_of(handler: AnyHandler) -> Signature:
+    """Return the parameters and the result of a handler.
 
     Raises:
         ConfigError: The parameters have another form than those of handlers.
     """
     if _is_plain(handler):
-        return UNSET, True, None
+        return Signature(UNSET, None, True, None)
     name = getattr(handler, "__qualname__", repr(handler))
     try:
         signature = inspect.signature(handler, eval_str=True)
@@ -120,17 +144,37 @@ def signature_of(handler: AnyHandler) -> tuple[Any, bool, Any]:
     if any(entry.kind is entry.KEYWORD_ONLY for entry in parameters):
         raise form
     types = [entry.annotation for entry in parameters if entry.kind is not entry.VAR_POSITIONAL]
+    if any(iterated_type(each) is not None for each in types):
+        uploading = _uploading(types, result)
+        if uploading is None:
+            raise ConfigError(
+                f"invalid handler {name!r}: expected (items), (payload, items) or either with "
+                "(..., request: Request), the items as one AsyncIterator"
+            )
+        return uploading
     match types:
         case []:
             # A decorator's (*arguments) says nothing: it takes the argument of a raw handler.
-            return UNSET, bool(parameters), result
+            return Signature(UNSET, None, bool(parameters), result)
         case [only] if only is UNSET or is_request(only):
-            return UNSET, True, result
+            return Signature(UNSET, None, True, result)
         case [payload]:
-            return payload, False, result
+            return Signature(payload, None, False, result)
         case [payload, second] if is_request(second) and not is_request(payload):
-            return payload, True, result
+            return Signature(payload, None, True, result)
     raise form
+
+
+def _uploading(types: list[Any], result: Any) -> Signature | None:
+    """Return the signature of a handler that takes items, None for another form."""
+    position = next(index for index, each in enumerate(types) if iterated_type(each) is not None)
+    before, behind = types[:position], types[position + 1 :]
+    if any(each is UNSET or is_request(each) for each in before) or len(before) > 1:
+        return None
+    if len(behind) > 1 or not all(map(is_request, behind)):
+        return None
+    payload = before[0] if before else UNSET
+    return Signature(payload, iterated_type(types[position]), bool(behind), result)
 
 
 def _is_plain(handler: AnyHandler) -> bool:

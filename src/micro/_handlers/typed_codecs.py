@@ -46,7 +46,7 @@ def typed(
     decoder = decoder_of(payload, codec)
     handle = _with_payload(call, decoder, encoder, wants_request)
     if decoder.form.codec is not None:
-        handle = _checked(handle, decoder.form.codec)
+        handle = checked(handle, decoder.form.codec)
     return BoundHandler(
         handle, decoder.schema, returned, request=decoder.form, response=encoder.form
     )
@@ -77,13 +77,13 @@ def streaming(
             try:
                 arguments.insert(0, decoder.decode(request.data()))
             except decoder.invalid as error:
-                raise _refusal(error) from error
+                raise refusal(error) from error
         await answer_with(request, call(*arguments), encode_item)
 
     asked = Decoder(bytes) if decoder is None else decoder
     returned = no_schema if item is UNSET else encoder.schema
     return BoundHandler(
-        handle if asked.form.codec is None else _checked(handle, asked.form.codec),
+        handle if asked.form.codec is None else checked(handle, asked.form.codec),
         asked.schema,
         returned,
         request=asked.form,
@@ -129,7 +129,7 @@ def _with_payload(
         try:
             payload = decode(request.data())
         except invalid as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         answer = await (call(payload, request) if wants_request else call(payload))
         if answer.__class__ is model:
             await request.respond(encode_model(answer), headers)
@@ -150,7 +150,7 @@ def _without_payload(
     return handle
 
 
-def _checked(handle: Handler, codec: Codec) -> Handler:
+def checked(handle: Handler, codec: Codec) -> Handler:
     """Return a handler that refuses requests with another content type."""
 
     async def check(request: Request) -> None:
@@ -238,7 +238,8 @@ def _form(kind: Any, codec: Codec) -> Form:
     return Form(codec, {CONTENT_TYPE: codec.content_type}, dict(told))
 
 
-def _refusal(error: Any) -> ServiceError:
+def refusal(error: Any) -> ServiceError:
+    """Return the answer to an invalid payload."""
     listed = getattr(error, "json", None)
     if listed is None:  # of a codec; its text may hold parts of the payload
         details = b'[{"type":"decoding","loc":[],"msg":"Payload cannot be decoded"}]'

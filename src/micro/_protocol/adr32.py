@@ -26,6 +26,7 @@ EVENTS = "micro.events"
 endpoint. A field of its own would break strict readers of ADR-32."""
 REQUEST = "micro.request."
 RESPONSE = "micro.response."
+ITEMS = "micro.request.items."
 SCHEMA = "schema"
 """`micro.request.schema` in the metadata of an endpoint is the JSON Schema of its payloads."""
 

@@ -8,8 +8,21 @@ from collections.abc import Iterator
 
 from nats.aio.subscription import Subscription
 
-from micro._streams.format import ALIVE_BLOCK, LEAVE, OPEN_BLOCK
-from micro._wire.frames import Message
+from micro._errors import ServiceError
+from micro._protocol.headers import decode_headers
+from micro._streams.arrivals import Arrivals, number_of
+from micro._streams.format import (
+    ALIVE,
+    END,
+    LEAVE,
+    OPEN,
+    SEQUENCE,
+    STATE,
+    read_number,
+    state_block,
+)
+from micro._streams.sending import Credit
+from micro._wire.frames import Headers, Message
 from micro._wire.paths import Path
 from micro._wire.posting import Post
 
@@ -22,41 +35,85 @@ class Flow:
         window: Items that the caller takes unread.
         lease: Seconds within which the caller gives a sign of life.
         task: The task that makes the items; cancelled when the caller is gone.
+        arrivals: The items that the caller sends; None if it sends none.
 
     Attributes:
-        limit: The number of items that may be sent in all.
+        credit: The number of items that may be sent.
+        arrivals: The items that the caller sends; None if it sends none.
         gone: Whether the caller has left, or has given no sign of life.
         left: Whether it has left by itself.
     """
 
-    __slots__ = ("_task", "_until", "_wake", "_window", "gone", "lease", "left", "limit", "reply")
+    __slots__ = (
+        "_task",
+        "_told",
+        "_until",
+        "_window",
+        "arrivals",
+        "credit",
+        "gone",
+        "lease",
+        "left",
+        "reply",
+    )
 
-    def __init__(self, reply: bytes, window: int, lease: float, task: asyncio.Task[object]) -> None:
+    def __init__(
+        self,
+        reply: bytes,
+        window: int,
+        lease: float,
+        task: asyncio.Task[object],
+        arrivals: Arrivals | None,
+    ) -> None:
         self.reply = reply
         self.lease = lease
-        self.limit = self._window = window
+        self.credit = Credit(window)
+        self.arrivals = arrivals
+        self._window = window
+        self._told = 0
         self.gone = self.left = False
         self._task = task
         self._until = asyncio.get_running_loop().time() + 2 * lease  # the first sign takes longer
-        self._wake: asyncio.Future[None] | None = None
 
-    async def wait(self, number: int) -> None:
-        """Wait until an item of a number may be sent."""
-        while number > self.limit:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-
-    def hear(self, text: bytes) -> None:
+    def hear(self, text: bytes, headers: Headers) -> None:
         """Take in a message of the caller."""
+        if headers:
+            self._until = asyncio.get_running_loop().time() + self.lease
+            if self.arrivals is not None:
+                self._take(self.arrivals, text, headers)
+            return
         if text == LEAVE:
             self.left = True
             self.end()
             return
         self._until = asyncio.get_running_loop().time() + self.lease
-        if text.isdigit() and len(text) <= 18 and int(text) + self._window > self.limit:
-            self.limit = int(text) + self._window
-            if self._wake is not None and not self._wake.done():
-                self._wake.set_result(None)
+        if text.isdigit() and len(text) <= 18:
+            self.credit.extend(int(text))
+
+    def _take(self, arrivals: Arrivals, data: bytes, headers: Headers) -> None:
+        number = number_of(headers)
+        if data and number is not None:
+            if len(arrivals.items) >= self._window:
+                arrivals.fail(f"more than {self._window} items are unread")
+            elif arrivals.outcome is None:
+                arrivals.take(number, data)
+        else:
+            told = decode_headers(headers) if isinstance(headers, bytes) else headers or {}
+            if told.get(STATE) == END:
+                arrivals.finish(read_number(told.get(SEQUENCE)))
+        arrivals.wake()
+
+    def is_owed_word(self) -> bool:
+        """Return whether the caller should learn how many of its items have been read."""
+        assert self.arrivals is not None  # noqa: S101 - asked only behind an item
+        return self.arrivals.read - self._told >= max(1, self._window // 2)
+
+    def word(self, state: str) -> bytes:
+        """Return the header block that tells the caller a state, and what has been read."""
+        if self.arrivals is None:
+            return state_block(state, None)
+        self._told = self.arrivals.read
+        return state_block(state, self._told)
 
     def check(self, now: float) -> None:
         """End the stream of a caller whose lease is over."""
@@ -65,8 +122,14 @@ class Flow:
 
     def end(self) -> None:
         """Cancel the making of items: nobody reads them."""
-        if not self.gone:
-            self.gone = True
+        if self.gone:
+            return
+        self.gone = True
+        reading = False
+        if self.arrivals is not None:
+            reading = self.arrivals.waiter is self._task
+            self.arrivals.end(ServiceError(499, "caller left" if self.left else "caller gone"))
+        if not reading:
             self._task.cancel()
 
 
@@ -97,9 +160,13 @@ class Flows:
         await asyncio.shield(self._opening)
         control = f"{self._inbox}.{next(self._numbers)}".encode()
         self._flows[control] = flow
-        self._post.send(flow.reply, b"", control, OPEN_BLOCK)
+        self._post.send(flow.reply, b"", control, flow.word(OPEN))
         if self._timer is None:
             self._look_after(flow.lease)
+
+    def tell(self, flow: Flow) -> None:
+        """Tell a caller that the service lives, and what has been read."""
+        self._post.send(flow.reply, b"", b"", flow.word(ALIVE))
 
     def forget(self, flow: Flow) -> None:
         """End the flow of a stream that has ended."""
@@ -116,10 +183,10 @@ class Flows:
             await self._path.unsubscribe(await opening)
 
     def _receive(self, messages: list[Message]) -> None:
-        for subject, _, data, _ in messages:
+        for subject, _, data, headers in messages:
             flow = self._flows.get(subject)
             if flow is not None:
-                flow.hear(data)
+                flow.hear(data, headers)
 
     def _look_after(self, lease: float) -> None:
         loop = asyncio.get_running_loop()
@@ -132,6 +199,6 @@ class Flows:
         for flow in self:
             flow.check(now)
             if not flow.gone:
-                self._post.send(flow.reply, b"", b"", ALIVE_BLOCK)
+                self.tell(flow)
         if self._flows:
             self._look_after(min(flow.lease for flow in self))

@@ -10,6 +10,11 @@ stream. It sends at most so many items beyond the number that the caller has sen
 sends that number again within each lease, or `-` to leave; after a lease without a message the
 service ends the stream. A message with `Micro-Stream: alive` in each lease tells the caller that
 the service lives.
+
+A request with the header `Micro-Upload` announces items of the caller. It sends them to the control
+subject, numbered from 1, and a message with `Micro-Stream: end` and their number behind them. The
+window holds for them, too: `Micro-Read` in the messages `open` and `alive` is the number of items
+that the handler has read. One answer in place of a stream has `Micro-Stream: end` itself.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ SEQUENCE = "Micro-Seq"
 WINDOW = "Micro-Window"
 LEASE = "Micro-Lease-Ms"
 STATE = "Micro-Stream"
+UPLOAD = "Micro-Upload"
+READ = "Micro-Read"
 OPEN, ALIVE, END = "open", "alive", "end"
 LEAVE = b"-"
 
@@ -37,6 +44,18 @@ ALIVE_BLOCK = encode_headers({STATE: ALIVE})
 def item_block(number: int) -> bytes:
     """Return the header block of an item."""
     return b"%b%d\r\n\r\n" % (ITEM, number)
+
+
+def state_block(state: str, read: int | None) -> bytes:
+    """Return the header block of a message that opens a stream or tells that its service lives."""
+    if read is None:
+        return OPEN_BLOCK if state == OPEN else ALIVE_BLOCK
+    return encode_headers({STATE: state, READ: str(read)})
+
+
+def upload_end_block(count: int) -> bytes:
+    """Return the header block of the end of an upload, behind a number of items."""
+    return encode_headers({STATE: END, SEQUENCE: str(count)})
 
 
 def end_headers(count: int) -> dict[str, str]:

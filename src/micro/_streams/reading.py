@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, Self, TypeVar
 
@@ -12,22 +11,26 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription
 
-from micro._errors import MicroError, RemoteServiceError, StreamLostError
+from micro._errors import MicroError, RemoteServiceError
 from micro._protocol import deadline
 from micro._protocol.adr32 import received_error
 from micro._protocol.headers import STATUS, decode_headers
 from micro._published import publish
+from micro._streams.arrivals import END, Arrivals, number_of
 from micro._streams.format import (
     ALIVE,
-    ITEM,
     LEASE,
     LEAVE,
     OPEN,
+    READ,
     SEQUENCE,
     STATE,
+    UPLOAD,
     WINDOW,
     read_number,
 )
+from micro._streams.format import END as END_STATE
+from micro._streams.sending import Upload
 from micro._wire.frames import Headers, Message
 from micro._wire.paths import path_of
 from micro._wire.posting import Post
@@ -37,10 +40,8 @@ T = TypeVar("T")
 SILENCE = 4
 """Leases without a message from the service after which it counts as gone."""
 
-_END = object()
 
-
-class Reader:
+class Reader(Arrivals):
     """The items of one stream that have arrived, and the words to its service.
 
     Args:
@@ -48,26 +49,22 @@ class Reader:
         subject: The subject of the endpoint, for errors.
         window: Items that may be unread; 0 without flow control.
         lease: Seconds between two signs of life, at most.
-
-    Attributes:
-        items: The payloads that have arrived, in order.
-        outcome: The end of the stream or its error, once it has arrived.
+        upload: The items to send; None without any.
     """
 
-    def __init__(self, nc: NatsClient, subject: str, window: int, lease: float) -> None:
-        self.items: deque[bytes] = deque()
-        self.outcome: object = None
+    def __init__(
+        self, nc: NatsClient, subject: str, window: int, lease: float, upload: Upload | None
+    ) -> None:
+        super().__init__(subject)
         self.path = path_of(nc)
         self._loop = asyncio.get_running_loop()
-        self._subject = subject
+        self._upload = upload
         self._post = Post(self.path)
         self._step = max(1, window // 2)
         self._lease = lease
         self._control = b""
-        self._received = 0  # items, which have this number at least
         self._told = 0
         self._heard = self._loop.time()
-        self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -81,15 +78,14 @@ class Reader:
         if sending is not None:
             await sending
 
-    async def more(self) -> None:
-        """Wait for an item, the end, or an error."""
-        while not self.items and self.outcome is None:
-            self._wake = self._loop.create_future()
-            await self._wake
+    @property
+    def sends(self) -> bool:
+        """Whether items are being sent, so that the service may answer later."""
+        return self._upload is not None and self._upload.runs
 
     def credit(self) -> None:
         """Tell the service how many items have been read, if it is time to."""
-        read = self._received - len(self.items)
+        read = self.received - len(self.items)
         if read - self._told >= self._step and self._control:
             self._tell(read)
 
@@ -99,64 +95,79 @@ class Reader:
 
     def _receive(self, messages: list[Message]) -> None:
         self._heard = self._loop.time()
+        if self.has_ended():
+            return
         for _, reply, data, headers in messages:
-            number = _number(headers)
+            number = number_of(headers)
             if data and number is not None:
-                self._received += 1
-                if number != self._received:
-                    self._fail(f"item {self._received} is missing, item {number} arrived")
+                if not self.take(number, data):
                     break
-                self.items.append(data)
             else:
                 self._note(reply, data, headers)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+                if self.has_ended():
+                    break
+        self.wake()
 
     def _note(self, reply: bytes, data: bytes, headers: Headers) -> None:
         """Act on a message that is no numbered item."""
         told = decode_headers(headers) if isinstance(headers, bytes) else headers or {}
         state = told.get(STATE)
         if state == OPEN:
-            self._control = reply
-            self._tell(self._received - len(self.items))
-            self._live()
+            self._open_control(reply, read_number(told.get(READ)))
         elif state == ALIVE:
-            return
+            if self._upload is not None:
+                self._upload.credit.extend(read_number(told.get(READ)) or 0)
         elif (error := received_error(told, self._subject, data, RemoteServiceError)) is not None:
-            self._end(error)
+            self.end(error)
         elif told.get(STATUS) == "503":
-            self._end(nats.errors.NoRespondersError())
+            self.end(nats.errors.NoRespondersError())
+        elif self._upload is not None and not self._upload.control:
+            self.fail("the endpoint takes no items")
         elif data:
-            self._received += 1
+            self.received += 1
             self.items.append(data)
+            if state == END_STATE:
+                self.end(END)
         else:
-            count = read_number(told.get(SEQUENCE))
-            if count is not None and count != self._received:
-                self._fail(f"{count - self._received} items at the end are missing")
-            else:
-                self._end(_END)
+            self.finish(read_number(told.get(SEQUENCE)))
 
-    def _fail(self, reason: str) -> None:
-        self._end(StreamLostError(self._subject, reason))
+    def _open_control(self, control: bytes, read: int | None) -> None:
+        """Speak to the service on its control subject from now on."""
+        self._control = control
+        self._tell(self.read)
+        self._live()
+        if self._upload is None:
+            return
+        if read is None:
+            self.fail("the endpoint takes no items")
+            return
+        self._upload.control = control
+        self._upload.credit.extend(read)
+        self._upload.begin(self.path, self._sent)
 
-    def _end(self, outcome: object) -> None:
-        if self.outcome is None:
-            self.outcome = outcome
-            self._stop()
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    def _sent(self, error: Exception | None) -> None:
+        """Take in the end of the upload."""
+        if error is not None and self.outcome is None:
+            self._post.send(self._control, LEAVE)
+            self.end(error)
+        self.wake()
+
+    def end(self, outcome: object) -> None:
+        """End the stream; the first outcome counts."""
+        super().end(outcome)
+        self._stop()
 
     def _live(self) -> None:
         """Give a sign of life now and then, and expect one."""
         self._stop()
         if self._loop.time() - self._heard > SILENCE * self._lease:
-            self._fail("the service is gone")
+            self.fail("the service is gone")
             return
         self._timer = self._loop.call_later(self._lease / 3, self._beat)
 
     def _beat(self) -> None:
         self._timer = None
-        self._tell(self._received - len(self.items))
+        self._tell(self.read)
         self._live()
 
     def _stop(self) -> None:
@@ -168,20 +179,19 @@ class Reader:
         """End the stream; the service stops making items. May be called twice."""
         self._stop()
         if self.outcome is None:
-            self.outcome = _END
+            self.outcome = END
             if self._control:
                 self._post.send(self._control, LEAVE)
         subscription, self._subscription = self._subscription, None
-        if subscription is None:
+        if subscription is None or self._loop.is_closed():
             return None
-        self._leaving = self._loop.create_task(self.path.unsubscribe(subscription))
+        self._leaving = self._loop.create_task(self._leave(subscription))
         return self._leaving
 
-
-def _number(headers: Headers) -> int | None:
-    if isinstance(headers, bytes):
-        return int(headers[len(ITEM) : -4]) if headers.startswith(ITEM) else None
-    return read_number(headers.get(SEQUENCE)) if headers else None
+    async def _leave(self, subscription: Subscription) -> None:
+        if self._upload is not None:
+            await self._upload.stop()
+        await self.path.unsubscribe(subscription)
 
 
 class Limits(NamedTuple):
@@ -213,12 +223,14 @@ class Stream(AsyncIterator[T], Generic[T]):
         request: tuple[bytes, dict[str, str]],
         read: Callable[[bytes, str], T],
         limits: Limits,
+        upload: Upload | None = None,
     ) -> None:
         self._nc = nc
         self._subject = subject
         self._request = request
         self._read = read
         self._limits = limits
+        self._upload = upload
         self._reader: Reader | None = None
         self._until: float | None = None
 
@@ -242,25 +254,33 @@ class Stream(AsyncIterator[T], Generic[T]):
             moments.append(loop.time() + limits.timeout)
         data, headers = self._request
         headers = {**headers, **limits.headers()}
+        if self._upload is not None:
+            headers[UPLOAD] = "1"
         if moments:
             self._until = min(moments)
             left = self._until - loop.time()
             if left <= 0:
                 raise nats.errors.TimeoutError
             headers = {**headers, deadline.HEADER: deadline.header_value(left)}
-        reader = self._reader = Reader(self._nc(), self._subject, limits.window, limits.lease)
+        reader = self._reader = Reader(
+            self._nc(), self._subject, limits.window, limits.lease, self._upload
+        )
         await reader.open(data, headers)
         return reader
 
     async def _wait(self, reader: Reader) -> None:
         """Wait for an item; raise for the end or an error."""
-        now = asyncio.get_running_loop().time()
-        limits = [] if self._limits.gap is None else [now + self._limits.gap]
-        if self._until is not None:
-            limits.append(self._until)
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         try:
-            async with asyncio.timeout_at(min(limits) if limits else None):
-                await reader.more()
+            while not reader.items and reader.outcome is None:
+                limits = [] if self._until is None else [self._until]
+                if reader.sends:
+                    since = loop.time()
+                elif self._limits.gap is not None:
+                    limits.append(since + self._limits.gap)
+                async with asyncio.timeout_at(min(limits) if limits else None):
+                    await reader.change()
         except TimeoutError:
             await self.aclose()
             raise nats.errors.TimeoutError from None
@@ -278,6 +298,8 @@ class Stream(AsyncIterator[T], Generic[T]):
             leaving = self._reader.leave()
             if leaving is not None:
                 await leaving
+        elif self._upload is not None:
+            await self._upload.stop()
 
     async def __aenter__(self) -> Self:
         if self._reader is None:

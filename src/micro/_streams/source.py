@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 from micro._errors import ServiceError
-from micro._handlers.streaming import Encode, StreamRequest
+from micro._handlers.streaming import Decode, Encode, StreamRequest, Take
+from micro._streams.arrivals import Arrivals
 from micro._streams.flow import Flow, Flows
 from micro._streams.format import (
+    END,
     LEASE,
     LEASES,
     MAX_WINDOW,
+    STATE,
+    UPLOAD,
     WINDOW,
     end_headers,
-    item_block,
     read_number,
 )
+from micro._streams.sending import send_items
 from micro._wire.frames import Headers
 from micro._wire.outbox import DOLLAR
 from micro._wire.paths import Path
 
-TURN = 128
-"""Items after which other work has its turn."""
+T = TypeVar("T")
 
 DEFAULT_LEASE = 1.0
 
@@ -67,7 +70,7 @@ class Source:
         """End the inbox for flow control."""
         await self._flows.close()
 
-    async def accept(self, request: ArrivedStreamRequest) -> Flow | None:
+    async def accept(self, request: ArrivedStreamRequest, *, takes: bool = False) -> Flow | None:
         """Begin the flow control of a stream, if its caller takes part in it."""
         headers = request.headers()
         window = read_number(headers.get(WINDOW))
@@ -76,9 +79,14 @@ class Source:
             return None
         lease = (read_number(headers.get(LEASE)) or DEFAULT_LEASE * 1000) / 1000
         lease = min(max(lease, LEASES[0]), LEASES[1])
-        flow = Flow(request.raw_reply, min(window, MAX_WINDOW), lease, task)
+        arrivals = Arrivals(request.subject()) if takes and UPLOAD in headers else None
+        flow = Flow(request.raw_reply, min(window, MAX_WINDOW), lease, task, arrivals)
         await self._flows.open(flow)
         return flow
+
+    def tell(self, flow: Flow) -> None:
+        """Tell a caller how many of its items have been read."""
+        self._flows.tell(flow)
 
     def finish(self, flow: Flow) -> None:
         """End the flow control of a stream."""
@@ -88,13 +96,14 @@ class Source:
 class ArrivedStreamRequest(StreamRequest):
     """A request that came over NATS to a streaming handler."""
 
-    __slots__ = ("_source",)
+    __slots__ = ("_flow", "_source")
 
     def __init__(
         self, source: Source, subject: bytes, reply: bytes, data: bytes, headers: Headers
     ) -> None:
         super().__init__(subject, reply, data, headers)
         self._source = source
+        self._flow: Flow | None = None  # of a caller that sends items
 
     async def deliver(self, items: AsyncIterator[Any], encode: Encode) -> None:
         """Send items as messages; the answer of the request is their end.
@@ -105,43 +114,72 @@ class ArrivedStreamRequest(StreamRequest):
         """
         number = 0
         if self.raw_reply and self.raw_reply[0] != DOLLAR:
-            flow = await self._source.accept(self)
-            number = await (
-                self._send(items, encode, None) if flow is None else self._flow(items, encode, flow)
-            )
-        await self.respond(b"", end_headers(number))
+            flow = self._flow or await self._source.accept(self)
+            credit = None if flow is None else flow.credit
+            sending = send_items(items, encode, self._way, credit)
+            number = await (sending if flow is None else self._until_gone(sending, flow))
+        if self.sent is None:
+            await self.respond(b"", end_headers(number))
 
-    async def _flow(self, items: AsyncIterator[Any], encode: Encode, flow: Flow) -> int:
-        number = 0
+    async def exchange(self, decode: Decode, handle: Take) -> None:
+        """Pass the items that the caller sends to a handler.
+
+        Raises:
+            ServiceError: The caller sends no items, code 400, or is gone, code 499.
+        """
+        flow = await self._source.accept(self, takes=True)
+        if flow is None or flow.arrivals is None:
+            raise ServiceError(400, "expected a stream of items")
+        self._flow = flow
         try:
-            number = await self._send(items, encode, flow)
+            await self._until_gone(handle(_Items(self._source, flow, flow.arrivals, decode)), flow)
+        finally:
+            flow.arrivals.end(ServiceError(499, "the handler has ended"))
+        if self.sent is None:  # the caller has left
+            await self.respond(b"", {STATE: END})
+
+    def _way(self) -> tuple[Path, bytes]:
+        self._source.items += 1
+        return self._source.path, self.raw_reply
+
+    async def _until_gone(self, work: Coroutine[Any, Any, T], flow: Flow) -> T | int:
+        """Do work that ends, without an error, when the caller leaves."""
+        done: T | int = 0
+        try:
+            done = await work
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not flow.gone or task is None or self.expired:
                 raise
             task.uncancel()
+        except ServiceError as error:
+            if not flow.gone or flow.arrivals is None or error is not flow.arrivals.outcome:
+                raise
         finally:
             self._source.finish(flow)
         if flow.gone and not flow.left:
             raise ServiceError(499, "caller gone")
-        return number
+        return done
 
-    async def _send(self, items: AsyncIterator[Any], encode: Encode, flow: Flow | None) -> int:
-        source, reply, number = self._source, self.raw_reply, 0
-        async for item in items:
-            data = encode(item)
-            if not data:
-                raise ValueError("an item of a stream has no payload, which would mean its end")
-            number += 1
-            if flow is not None and number > flow.limit:
-                await flow.wait(number)
-            path = source.path
-            sending = path.send(reply, data, b"", item_block(number))
-            source.items += 1
-            if sending is not None:
-                await sending
-            elif path.congestion.on:
-                await path.congestion.over()
-            elif not number % TURN:
-                await asyncio.sleep(0)
-        return number
+
+class _Items(AsyncIterator[Any]):
+    """The items that a caller sends, as its handler reads them."""
+
+    def __init__(self, source: Source, flow: Flow, arrivals: Arrivals, decode: Decode) -> None:
+        self._source = source
+        self._flow = flow
+        self._arrivals = arrivals
+        self._decode = decode
+
+    async def __anext__(self) -> Any:
+        arrivals = self._arrivals
+        while not arrivals.items:
+            if isinstance(arrivals.outcome, Exception):
+                raise arrivals.outcome
+            if arrivals.outcome is not None:
+                raise StopAsyncIteration
+            await arrivals.change()
+        data = arrivals.items.popleft()
+        if self._flow.is_owed_word():
+            self._source.tell(self._flow)
+        return self._decode(data)
