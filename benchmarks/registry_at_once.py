@@ -2,7 +2,8 @@
 
 Run: python benchmarks/registry_at_once.py [--schemas 500] [--rounds 3] [--before FOLDER]
 Goal: 500 schemas succeed within 6 s, and the event loop is never blocked for more than 0.3 s. With
-`--before`, a checkout of another build is measured beside this one, in turns.
+`--before`, a checkout of another build is measured beside this one, in turns, with the Python of
+its `.venv` if it has one.
 
 The registry is that of the tests: Maven has to be installed.
 """
@@ -60,7 +61,9 @@ async def register(url: str, count: int) -> None:
 def measured(folder: Path, url: str, count: int) -> str:
     """Fetch in a process of its own with the build in a folder."""
     paths = os.pathsep.join(str(folder / name) for name in ("src", "services"))
-    command = [sys.executable, __file__, "--fetch", url, "--schemas", str(count)]
+    own = folder / ".venv" / "bin" / "python"  # another build may need other libraries
+    python = str(own) if own.exists() else sys.executable
+    command = [python, __file__, "--fetch", url, "--schemas", str(count)]
     environment = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
