@@ -28,6 +28,7 @@ from micro import options
 from micro._wire import fast_transport
 from micro.testing import free_port, nats_server
 
+from . import consumers
 from .kit import running, told, until_served
 
 LAME_DUCK = """
@@ -187,7 +188,7 @@ async def restart_of_the_server(down: float) -> Outcome:
     return Outcome(load.sent, load.failures, [recovery])
 
 
-ROWS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
+ROWS: dict[str, Callable[[], Coroutine[Any, Any, Outcome | consumers.Handled]]] = {
     "8 rolling restarts (exit <= 5 s)": rolling_restarts,
     "8 rolling restarts, 3 nodes (exit <= 5 s)": lambda: rolling_restarts(nodes=3),
     "20 in flight (exit <= 0.2 s)": stop_with_twenty_in_flight,
@@ -195,6 +196,7 @@ ROWS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
     "lame duck (moved in <= 1 s)": lame_duck,
     "server 0.1 s down (back in <= 0.75 s)": lambda: restart_of_the_server(0.1),
     "server 2.5 s down (back in <= 0.75 s)": lambda: restart_of_the_server(2.5),
+    **consumers.ROWS,
 }
 
 

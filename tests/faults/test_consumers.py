@@ -19,6 +19,8 @@ from micro import Request
 from micro._wire import fast_transport
 from micro.testing import NatsServer, free_port, nats_server
 
+from . import consumers
+
 LONG = 60.0
 
 
@@ -190,3 +192,32 @@ async def test_consumer_goes_on_after_a_restart_of_the_server(path: str, tmp_pat
         await service.stop()
         await client.close()
         await second.close()
+
+
+async def test_killed_processes_lose_no_message_and_repeat_what_they_held(path: str) -> None:
+    handled = await consumers.killed_instances(kills=2)
+
+    print(f"{path}: {handled}")
+    assert handled.failures == []
+    assert handled.repeated <= 4 * handled.held  # a starved process may be late to keep alive
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_restarted_server_loses_no_message(path: str, killed: bool) -> None:
+    handled = await consumers.restarts_of_the_server(restarts=1, killed=killed)
+
+    print(f"{path}: {handled}")
+    assert handled.failures == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("path", "of"), [("fast", "stream"), ("public", "consumer")], indirect=["path"]
+)
+async def test_loss_of_a_leader_of_three_loses_no_message(path: str, of: str) -> None:
+    """Half of the cases, as each takes as long as the servers need to choose another leader."""
+    handled = await consumers.loss_of_a_leader(of)
+
+    print(f"{path}: leader of the {of}: {handled}")
+    assert handled.failures == []
