@@ -158,6 +158,13 @@ def make_peer(name: str) -> Peer:
     return Peer(name, (sys.executable, str(HERE / "nats_py" / "peer.py")))
 
 
+@pytest.fixture
+def rust_reader() -> Callable[..., Awaitable[bytes]]:
+    """Return the program that reads a service with the types of async-nats: `URL NAME`."""
+    folder = built(HERE / "rust", "cargo", "build", "--quiet", "--locked")
+    return functools.partial(run, str(folder / "target" / "debug" / "peer"), "call")
+
+
 PEERS = [
     pytest.param("go", marks=pytest.mark.interop),
     pytest.param("js", marks=pytest.mark.interop),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from nats.aio.client import Client as NatsClient
 from pydantic import BaseModel
 
 import micro
+from micro.testing import nats_server
 
 if TYPE_CHECKING:
     from tests.interop.conftest import Peer
@@ -233,6 +234,51 @@ async def test_their_client_finds_our_service(peer: Peer, url: str, ours: micro.
             if endpoint.get("data", ...) is None:
                 del endpoint["data"]  # nats-py's own null
         assert body == {key: value for key, value in stats.items() if key != "started"}
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Run a nats-server with JetStream, for services with consumers."""
+    with nats_server(jetstream=True) as server:
+        yield server.url
+
+
+@pytest_asyncio.fixture
+async def consuming(ours: micro.Service) -> micro.Service:
+    """Add a subscriber and a consumer to our service."""
+    await ours.add_subscriber("hear", "heard.by.ours", echo)
+    await ours.add_consumer(
+        "work", echo, stream="WORK", subjects="work.>", ensure_stream=True, durable="worker"
+    )
+    return ours
+
+
+async def test_their_client_reads_a_service_with_events(
+    peer: Peer, url: str, consuming: micro.Service
+) -> None:
+    seen = await peer.call(url, "ours")
+
+    names = ["echo", "refuse", "crash", "every", "add"]
+    for level in ("all", "name", "id"):
+        assert [each["name"] for each in seen[level]["info"]["endpoints"]] == names
+        assert [each["name"] for each in seen[level]["stats"]["endpoints"]] == names
+        for answer in ("info", "stats"):
+            events = json.loads(seen[level][answer]["metadata"]["micro.events"])
+            assert [each["name"] for each in events] == ["hear", "work"]
+
+
+@pytest.mark.interop
+async def test_async_nats_of_rust_reads_a_service_with_events(
+    url: str, consuming: micro.Service, rust_reader: Callable[..., Awaitable[bytes]]
+) -> None:
+    seen = json.loads(await rust_reader(url, "ours"))
+
+    names = ["echo", "refuse", "crash", "every", "add"]
+    assert seen["ping"]["id"] == seen["info"]["id"] == seen["stats"]["id"] == consuming.id
+    assert [each["name"] for each in seen["info"]["endpoints"]] == names
+    assert [each["name"] for each in seen["stats"]["endpoints"]] == names
+    events = json.loads(seen["info"]["metadata"]["micro.events"])
+    assert [each["name"] for each in events] == ["hear", "work"]
 
 
 async def test_their_client_calls_our_endpoints(peer: Peer, url: str, ours: micro.Service) -> None:
