@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 import micro
 from micro import Request
 from micro._wire import fast_transport
+from micro._wire.client_state import state_of
 from micro.testing import NatsServer, free_port, nats_server
 
 from . import consumers
@@ -77,6 +78,13 @@ async def none_left(js: JetStreamContext, name: str, durable: str) -> Any:
             await asyncio.sleep(0.05)
 
 
+async def until_noticed(closed: NatsClient) -> None:
+    """Wait until everybody who depends on a connection has heard of its end."""
+    async with asyncio.timeout(LONG):
+        while state_of(closed).dependants:
+            await asyncio.sleep(0.02)
+
+
 async def test_killed_and_replaced_instances_lose_no_message(
     js_server: NatsServer, path: str
 ) -> None:
@@ -133,6 +141,7 @@ async def test_move_to_another_connection_loses_and_repeats_no_message(
             await js.publish(f"{name.lower()}.x", b"%d" % number)
         await moving
         await first.close()
+        await until_noticed(first)
         for number in range(300, 400):
             await js.publish(f"{name.lower()}.x", b"%d" % number)
         await seen.all_of(400)

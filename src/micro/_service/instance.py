@@ -122,8 +122,8 @@ class ServiceInstance:
         logger.info("service %s %s started, id %s", self._name, version, self.config.identity.id)
 
     def _end(self) -> None:
-        """Stop with the connection."""
-        if not self._is_stopping():
+        """Stop with the connection, unless the service has moved to another one."""
+        if self._nc.is_closed and not self._is_stopping():
             logger.error("service %s: the connection is closed, stopping", self._name)
             self._ending = asyncio.get_running_loop().create_task(self.stop(DRAIN_TIMEOUT))
 
@@ -193,6 +193,8 @@ class ServiceInstance:
         former, self._discovery = self._discovery, discovery
         self._nc, self._path = nc, path
         permissions.watch(nc, self._refused)
+        if not self.moves:
+            when_closed(nc, self._end)
         await former.stop()
         if self._is_stopping():  # meanwhile; it knew only the former one
             await discovery.stop()
