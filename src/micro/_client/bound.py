@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -109,6 +110,8 @@ def _method(
         return None
     _refuse_defaults(own)
     item = item_type(function, result)
+    if binding.drift is not None and (taken is not None or item is not None):
+        _expect_stream(binding.drift, place, payload, result if item is None else item, codec)
     if taken is not None:
         kinds = _Kinds(payload is not UNSET, result if item is None else item, item is None)
         return _upload(binding, place, inspect.signature(own), kinds, codec)
@@ -120,6 +123,24 @@ def _method(
     if binding.drift is not None:
         binding.drift.expect(*place, _expected(payload, returns, codec, encoder, decoder))
     return _call(binding, place, _argument_of(own, encoder is not None), encoder, decoder)
+
+
+def _expect_stream(
+    drift: DriftCheck, place: tuple[str, str], payload: Any, returned: Any, codec: Codec | None
+) -> None:
+    """Have the schemas of a stream compared: of its payload, and of its items or its answer."""
+    of = Any if returned is UNSET else returned
+    decoder = None if of in (None, type(None)) else decoder_of(of, codec)
+    encoder = None if payload is UNSET else encoder_of(payload, codec)
+    drift.expect(*place, _expected(payload, of, codec, encoder, decoder))
+
+
+async def _checked(drift: DriftCheck | None, place: tuple[str, str]) -> str:
+    """Return the subject of an endpoint, after the comparison of its schemas if that is due."""
+    endpoint, subject = place
+    if drift is not None and drift.is_due(endpoint):
+        await drift.before(endpoint)
+    return subject
 
 
 def _expected(
@@ -180,7 +201,9 @@ def _stream(
 
     def read(*arguments: Any, **named: Any) -> Any:
         value = argument_of(*arguments, **named)
-        return binding.client.stream(subject, value, of=of, headers=headers, codec=codec)
+        stream = binding.client.stream(subject, value, of=of, headers=headers, codec=codec)
+        stream.__find__ = partial(_checked, binding.drift, place)
+        return stream
 
     return read
 
@@ -210,6 +233,18 @@ def _upload(
     headers = dict(binding.headers) if binding.headers else None
     client, timeout = binding.client, binding.timeout
 
+    async def one(payload: Any, items: Any) -> Any:
+        await _checked(binding.drift, place)
+        return await client.call(
+            subject,
+            payload,
+            returns=None if of is type(None) else of,
+            send=items,
+            timeout=timeout,
+            headers=headers,
+            codec=codec,
+        )
+
     def send(*arguments: Any, **named: Any) -> Any:
         given = signature.bind(*arguments, **named)
         given.apply_defaults()
@@ -217,16 +252,10 @@ def _upload(
         payload = values.pop(0) if kinds.has_payload else UNSET
         items = values[0]
         if kinds.one:
-            return client.call(
-                subject,
-                payload,
-                returns=of,
-                send=items,
-                timeout=timeout,
-                headers=headers,
-                codec=codec,
-            )
-        return client.stream(subject, payload, of=of, send=items, headers=headers, codec=codec)
+            return one(payload, items)
+        stream = client.stream(subject, payload, of=of, send=items, headers=headers, codec=codec)
+        stream.__find__ = partial(_checked, binding.drift, place)
+        return stream
 
     return send
 

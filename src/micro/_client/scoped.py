@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from micro._handlers.bound_handler import UNSET
@@ -14,6 +15,7 @@ from micro._published import publish
 if TYPE_CHECKING:
     from micro._client.client import Client
     from micro._protocol.models import PingInfo, ServiceInfo, ServiceStats
+    from micro._streams.reading import Stream
 
 M = TypeVar("M", bound="PingInfo")
 R = TypeVar("R")
@@ -29,6 +31,18 @@ class CallOptions(TypedDict, total=False):
     headers: dict[str, str] | None
     codec: Codec | None
     send: AsyncIterable[Any] | None
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of `Client.stream`, for `ServiceClient.stream`."""
+
+    send: AsyncIterable[Any] | None
+    timeout: float | None
+    gap: float | None
+    window: int
+    lease: float
+    headers: dict[str, str] | None
+    codec: Codec | None
 
 
 class ServiceClient:
@@ -155,6 +169,21 @@ class ServiceClient:
         if send is not None:  # items cannot be sent twice
             return await call(await self.client.__directory__.subject(self.service, endpoint))
         return await self.client.__directory__.calling(self.service, endpoint, call)
+
+    def stream(
+        self, endpoint: str, payload: Any = UNSET, *, of: type[R], **options: Unpack[StreamOptions]
+    ) -> Stream[R]:
+        """Read the items of a streaming endpoint, found by its name; see `Client.stream`.
+
+        Args:
+            endpoint: The name of the endpoint. Its subject, if several endpoints have the name.
+            payload: The value to send.
+            of: The type of the items.
+            options: The options of `Client.stream`.
+        """
+        stream = self.client.stream(endpoint, payload, of=of, **options)
+        stream.__find__ = partial(self.client.__directory__.subject, self.service, endpoint)
+        return stream
 
     def instance(self, id: str) -> InstanceClient:
         """Return a client for one instance of the service.

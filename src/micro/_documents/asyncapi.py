@@ -138,7 +138,8 @@ class _Writer:
         """Add the endpoints and the handlers of events of a service."""
         for operation in operations_of(service):
             key = self._free(f"{service.name}.{operation.name}", operation)
-            self._channel(key, operation, {"request": operation.request})
+            sent = {} if operation.items is None else {"item": operation.items}
+            self._channel(key, operation, {"request": operation.request, **sent})
             reply = {"response": operation.response}
             self._channels[f"{key}.reply"] = {
                 "address": None,
@@ -150,6 +151,8 @@ class _Writer:
             written = self._operation(key, service, operation)
             if operation.streams:
                 written["x-stream"] = True
+            if operation.items is not None:
+                written["x-upload"] = True
             written["reply"] = {
                 "channel": _channel(f"{key}.reply"),
                 "messages": [_message(f"{key}.reply", each) for each in ("response", "error")],
@@ -177,7 +180,11 @@ class _Writer:
         written: dict[str, Any] = {
             "action": "receive",
             "channel": _channel(key),
-            "messages": [_message(key, "request")],
+            "messages": [
+                _message(key, each)
+                for each in ("request", "item")
+                if each == "request" or operation.items is not None
+            ],
             "tags": [{"name": service.name}],
         }
         if operation.description:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from micro._errors import ConfigError
-from micro._protocol.adr32 import REQUEST, RESPONSE, SCHEMA, schema_in
+from micro._protocol.adr32 import ITEMS, REQUEST, RESPONSE, SCHEMA, schema_in
 from micro._protocol.models import EndpointInfo, ServiceInfo
 from micro._protocol.subjects import version_order
 
@@ -44,6 +44,7 @@ class Operation(NamedTuple):
         response: The answers.
         metadata: Its metadata without schemas.
         streams: Whether it answers with many messages.
+        items: The items that callers send; None if they send none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Operation(NamedTuple):
     response: Payload
     metadata: dict[str, str]
     streams: bool
+    items: Payload | None = None
 
 
 def operations_of(info: ServiceInfo) -> list[Operation]:
@@ -86,6 +88,7 @@ def _operation(endpoint: EndpointInfo) -> Operation:
             if not key.startswith((REQUEST, RESPONSE)) and key != "description"
         },
         metadata.get(f"{RESPONSE}stream") == "true",
+        _payload(endpoint, ITEMS) if metadata.get(f"{REQUEST}stream") == "true" else None,
     )
 
 

@@ -110,10 +110,14 @@ def _method(operation: Operation, models: Models, taken: set[str]) -> str:
     response, other = _annotation(operation.response, models, is_request=False)
     raw = (
         not operation.streams
+        and operation.items is None
         and operation.request.schema is None
         and operation.response.schema is None
     )
     payload = ", payload: bytes" if raw else "" if request is None else f", payload: {request}"
+    if operation.items is not None:
+        item, _ = _annotation(operation.items, models, is_request=True)
+        payload += f", items: _AsyncIterator[{item or 'bytes'}]"
     name = identifier(operation.name)
     if name in taken:
         name = identifier(operation.subject)

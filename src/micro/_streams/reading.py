@@ -232,6 +232,8 @@ class Stream(AsyncIterator[T], Generic[T]):
         self._limits = limits
         self._upload = upload
         self._reader: Reader | None = None
+        # For clients of declarations and of services, and not part of the interface.
+        self.__find__: Callable[[], Awaitable[str]] | None = None
         self._until: float | None = None
 
     async def __anext__(self) -> T:
@@ -246,6 +248,12 @@ class Stream(AsyncIterator[T], Generic[T]):
         return self._read(item, self._subject)
 
     async def _open(self) -> Reader:
+        if self.__find__ is not None:
+            try:
+                self._subject = await self.__find__()
+            except BaseException:
+                await self.aclose()
+                raise
         loop = asyncio.get_running_loop()
         inherited = deadline.inherited()
         moments = [] if inherited is None else [inherited]

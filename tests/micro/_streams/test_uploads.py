@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 import micro
 from micro import RemoteServiceError, Request, ServiceError, StreamLostError
+from micro._documents.asyncapi import asyncapi
+from micro._documents.python_client import python_client
 
 LONG = 30.0
 
@@ -298,3 +300,42 @@ async def test_handler_with_items_behind_its_request_is_refused(nc: NatsClient) 
     async with micro.add_service(nc, "shop", "1.0.0") as shop:
         with pytest.raises(micro.ConfigError, match="the items as one AsyncIterator"):
             await shop.add_endpoint("wrong", wrong)
+
+
+async def test_service_client_finds_the_subject_of_a_stream(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    async with micro.add_service(nc, "shop", "1.0.0") as shop:
+        await shop.add_endpoint("scaled", scaled, subject="elsewhere.scaled")
+        found = micro.Client(caller).service("shop")
+        stream = found.stream("scaled", Factor(factor=2), of=int, send=Source(2).rows(), gap=LONG)
+        assert [each async for each in stream] == [2, 4]
+
+
+async def test_drift_of_items_is_an_error(nc: NatsClient, caller: NatsClient) -> None:
+    @micro.service("shop", "1.0.0")
+    class Shop(Protocol):
+        @micro.endpoint(subject="shop.rows")
+        def rows(self, factor: Factor) -> AsyncIterator[Row]: ...
+
+    async def other(factor: Factor) -> AsyncIterator[Factor]:
+        yield factor
+
+    async with micro.add_service(nc, "shop", "1.0.0") as shop:
+        await shop.add_endpoint("rows", other, subject="shop.rows")
+        bound = micro.Client(caller).bind(Shop, timeout=LONG)
+        with pytest.raises(micro.ContractDriftError, match="number"):
+            await anext(bound.rows(Factor(factor=1)))
+
+
+async def test_generated_client_and_asyncapi_have_the_items(nc: NatsClient) -> None:
+    async with micro.add_service(nc, "shop", "1.0.0") as shop:
+        await shop.add_endpoint("total", total, subject="shop.total")
+        await shop.add_endpoint("scaled", scaled, subject="shop.scaled")
+        info = shop.info()
+    code = python_client(info)
+    assert "def scaled(self, payload: Factor, items: _AsyncIterator[Row]) -> _AsyncIterator" in code
+    assert "async def total(self, items: _AsyncIterator[Row]) -> int" in code
+    document = asyncapi([info])
+    assert document["operations"]["shop.scaled"]["x-upload"] is True
+    assert document["channels"]["shop.scaled"]["messages"].keys() == {"request", "item"}
