@@ -10,6 +10,7 @@ from typing import Any
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from pydantic import BaseModel
 
@@ -157,18 +158,30 @@ async def test_rejected_message_is_given_up_at_once(
 
 
 async def test_message_of_a_long_handler_is_not_delivered_twice(
-    nc: NatsClient, js: JetStreamContext
+    nc: NatsClient, js: JetStreamContext, caller: NatsClient
 ) -> None:
     calls: list[int] = []
+    finish = asyncio.Event()
+    kept_alive: dict[str, int] = {}
+    ack_wait = 3.0
 
     async def handle(order: Order) -> None:
         calls.append(order.number)
         if order.number == 0:  # while the second message waits for a free place
-            await asyncio.sleep(2.5)
+            await finish.wait()
 
+    async def note(message: Msg) -> None:
+        if message.data == b"+WPI":
+            kept_alive[message.subject] = kept_alive.get(message.subject, 0) + 1
+
+    await caller.subscribe("$JS.ACK.ORDERS.shop-mail.>", cb=note)
+    await caller.flush()
     async with micro.add_service(nc, "shop", "1.0.0") as shop:
-        await shop.add_consumer("mail", handle, stream="ORDERS", ack_wait=1.2, max_in_flight=1)
+        await shop.add_consumer("mail", handle, stream="ORDERS", ack_wait=ack_wait, max_in_flight=1)
         await publish(js, 2)
+        # Three signs of life are one acknowledgement time.
+        await until(lambda: len(kept_alive) == 2 and min(kept_alive.values()) > 3)
+        finish.set()
         await settled(js, "shop-mail")
     assert calls == [0, 1]
 

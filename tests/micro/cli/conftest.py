@@ -59,6 +59,7 @@ async def setup(ctx: micro.Context) -> None:
     await service.add_endpoint("slow", slow)
     math = service.add_group("math")
     await math.add_endpoint("add", add)
+    await ctx.client.subscribe("silent")  # an endpoint would answer 504 at the deadline
 """
 
 

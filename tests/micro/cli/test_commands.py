@@ -249,9 +249,9 @@ def test_a_shell_completes_names(cli: Cli, line: str, words: list[str]) -> None:
 
 
 def test_no_answer_in_time_is_exit_code_4(cli: Cli) -> None:
-    done = cli.quick("request", "slow", "--timeout", "100ms")
+    done = cli.quick("request", "silent", "--timeout", "100ms")
 
-    assert (done.code, done.err) == (4, "micro: timed out: no answer from 'slow' within 0.1 s\n")
+    assert (done.code, done.err) == (4, "micro: timed out: no answer from 'silent' within 0.1 s\n")
 
 
 def test_a_malformed_header_is_wrong_usage(cli: Cli) -> None:
