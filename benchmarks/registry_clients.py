@@ -2,8 +2,9 @@
 
 Run: pip install --group bench && python benchmarks/registry_clients.py [--rounds 15]
 Goals, as ratios of the same run: cached at least 2 million a second or half its rate; cold at least
-0.9 times its rate, as it has no guard for the pool; ten schemas from a server that takes 0.2 s at least five times faster; construction 100
-times faster than `httpx.AsyncClient()` with a TLS context of its own.
+0.9 times its rate, as it has no guard for the pool; ten schemas from a server that takes 0.2 s at
+least five times faster; construction 100 times faster than `httpx.AsyncClient()` with a TLS context
+of its own.
 
 Cached and cold fetches are counted per CPU second of the client, which a busy machine does not
 distort. The server is a process of its own that sends ids in headers, since apicurio-serdes reads
