@@ -188,6 +188,7 @@ class Call(Generic[T]):
         self._calls = calls
         self._has_place = has_place
         self._waiter: asyncio.Future[None] | None = None
+        calls.begin(self)  # before its task, which an eager factory runs at once
         self.task = asyncio.create_task(self._run(work), name="micro_http call")
 
     async def result(self) -> T:
@@ -257,11 +258,11 @@ class Calls:
     def send(self, send: AsyncSend) -> Call[httpx.Response]:
         """Start a send, which gives its place back when it ends."""
         exchange = Exchange(self._connect_seconds)
-        return self._start(Call(partial(_sent, send, exchange), exchange, self, has_place=True))
+        return Call(partial(_sent, send, exchange), exchange, self, has_place=True)
 
     def start(self, work: Callable[[], Awaitable[T]], exchange: Exchange) -> Call[T]:
         """Start a call that belongs to an exchange."""
-        return self._start(Call(work, exchange, self))
+        return Call(work, exchange, self)
 
     def close(self, response: _Closable) -> Call[None]:
         """Start to close a response or its body, which nothing interrupts."""
@@ -269,16 +270,16 @@ class Calls:
         exchange.interruptible = False
         return self.start(response.aclose, exchange)
 
+    def begin(self, call: Call[Any]) -> None:
+        """Keep a call until its end."""
+        self._running.add(call)
+
     def end(self, call: Call[Any]) -> bool:
         """Drop a call; return whether it was among those that run."""
         if call not in self._running:
             return False
         self._running.remove(call)
         return True
-
-    def _start(self, call: Call[T]) -> Call[T]:
-        self._running.add(call)
-        return call
 
     async def stop(self) -> None:
         """Abandon all calls and wait for their end."""
