@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 _OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -22,15 +23,27 @@ def print_failure(error: Exception) -> None:
 
 def trim_uncaught(error: Exception) -> None:
     """Let Python print the traceback of an exception, if it is not caught, see `without_ours`."""
-    previous = sys.excepthook
+    hook = sys.excepthook
+    if isinstance(hook, _Trimming):
+        hook.error = error  # a program that runs again after each failure gets no further hook
+    else:
+        sys.excepthook = _Trimming(error, hook)
 
-    def hook(kind: type[BaseException], last: BaseException, frames: TracebackType | None) -> None:
-        if last is error:
+
+class _Trimming:
+    """A hook that trims the traceback of one exception."""
+
+    def __init__(self, error: Exception, previous: Callable[..., object]) -> None:
+        self.error = error
+        self._previous = previous
+
+    def __call__(
+        self, kind: type[BaseException], last: BaseException, frames: TracebackType | None
+    ) -> None:
+        if last is self.error:
             frames = without_ours(frames)
             last.__traceback__ = frames  # the default hook prints this one
-        previous(kind, last, frames)
-
-    sys.excepthook = hook
+        self._previous(kind, last, frames)
 
 
 def without_ours(frames: TracebackType | None) -> TracebackType | None:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from micro._program.failure import trim_uncaught
 from micro.testing import nats_server
 
 PROGRAM = """\
@@ -69,3 +72,15 @@ def test_a_caller_of_run_catches_the_exception_with_all_its_frames(tmp_path: Pat
 
     assert done.returncode == 0
     assert "run_forever" in done.stderr
+
+
+def test_failures_that_are_caught_leave_one_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, frames: printed.append(error))
+    for _ in range(2 * sys.getrecursionlimit()):
+        trim_uncaught(ValueError())
+    last = KeyError()
+
+    sys.excepthook(KeyError, last, None)
+
+    assert printed == [last]
