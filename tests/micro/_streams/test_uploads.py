@@ -339,3 +339,20 @@ async def test_generated_client_and_asyncapi_have_the_items(nc: NatsClient) -> N
     document = asyncapi([info])
     assert document["operations"]["shop.scaled"]["x-upload"] is True
     assert document["channels"]["shop.scaled"]["messages"].keys() == {"request", "item"}
+
+
+async def test_items_are_closed_when_the_service_is_gone(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    async with micro.add_service(nc, "shop", "1.0.0") as shop:
+        await shop.add_endpoint("scaled", scaled, subject="shop.scaled")
+        source = Source()
+        stream = micro.Client(caller).stream(
+            "shop.scaled", Factor(factor=1), of=int, send=source.rows(), gap=LONG, lease=0.2
+        )
+        assert await anext(stream) == 1
+        await nc.close()
+        with pytest.raises(StreamLostError, match="the service is gone"):
+            async for _ in stream:
+                pass
+        assert source.closed.is_set()
