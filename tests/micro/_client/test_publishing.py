@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
 from pydantic import BaseModel
+from tests.streams import fresh_stream
 
 import micro
 from micro import Expect, ExpectationError, NoStreamError, PublishAck
@@ -44,7 +45,7 @@ async def nc(js_server: NatsServer) -> AsyncIterator[NatsClient]:
 async def js(js_server: NatsServer) -> AsyncIterator[JetStreamContext]:
     other = await nats.connect(js_server.url)
     context = other.jetstream()
-    await context.add_stream(name="ORDERS", subjects=["orders.>"])
+    await fresh_stream(context, "ORDERS", "orders.>")
     yield context
     await context.delete_stream("ORDERS")
     await other.close()

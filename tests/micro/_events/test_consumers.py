@@ -13,6 +13,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from pydantic import BaseModel
+from tests.streams import fresh_stream
 
 import micro
 from micro import ConfigError, Delivery, Reject, Request
@@ -46,8 +47,8 @@ async def settled(js: JetStreamContext, durable: str, stream: str = "ORDERS") ->
 @pytest.fixture
 async def js(caller: NatsClient) -> JetStreamContext:
     context = caller.jetstream()
-    await context.add_stream(name="ORDERS", subjects=["orders.>"])
-    await context.add_stream(name="DEAD", subjects=["dead.>"])
+    await fresh_stream(context, "ORDERS", "orders.>")
+    await fresh_stream(context, "DEAD", "dead.>")
     return context
 
 

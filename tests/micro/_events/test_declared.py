@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
 from pydantic import BaseModel
+from tests.streams import fresh_stream
 
 import micro
 
@@ -77,7 +78,7 @@ class Desk(Hears):
 @pytest.fixture
 async def js(caller: NatsClient) -> JetStreamContext:
     context = caller.jetstream()
-    await context.add_stream(name="ORDERS", subjects=["orders.>"])
+    await fresh_stream(context, "ORDERS", "orders.>")
     return context
 
 

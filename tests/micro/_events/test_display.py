@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.micro.dashboard.overviews import overview
+from tests.streams import fresh_stream
 
 import micro
 from micro import Reject, Request
@@ -31,7 +32,7 @@ async def refuse(request: Request) -> None:
 async def shop(nc: NatsClient, caller: NatsClient) -> Any:
     """Run a service whose consumer has refused one message; its figures are known."""
     js = caller.jetstream()
-    await js.add_stream(name="ORDERS", subjects=["orders.>"])
+    await fresh_stream(js, "ORDERS", "orders.>")
     await js.publish("orders.new", b"1")
     async with micro.add_service(nc, "display", "1.0.0") as service:
         await service.add_consumer("mail", refuse, stream="ORDERS")

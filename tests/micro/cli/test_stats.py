@@ -57,7 +57,7 @@ def endpoint(name: str, data: Any = None) -> dict[str, Any]:
     return {"name": name, "subject": name, "num_requests": 1, "data": data}
 
 
-def test_a_endpoint_table_has_percentiles_and_load_where_they_are_known() -> None:
+def test_an_endpoint_table_has_percentiles_and_load_where_they_are_known() -> None:
     own = {"p50_ns": 1500, "p95_ns": 2_000_000, "p99_ns": 3_000_000_000, "rejected": 1234}
     look = several(
         endpoint("ours", {"micro": {**own, "in_flight": 3, "queued": 2}}),

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from nats.aio.client import Client
+from tests.streams import fresh_stream
 
 from micro_schema_registry import EmbeddedRegistry
 
@@ -78,7 +79,10 @@ async def test_a_bucket_that_was_made_anew_is_listed_anew(
     full: EmbeddedRegistry, nc: Client, bucket: str
 ) -> None:
     assert len(await names(full)) == MANY
-    await nc.jetstream().delete_stream(f"KV_{bucket}")
+    js = nc.jetstream()
+    await js.delete_stream(f"KV_{bucket}")
+    await fresh_stream(js, f"KV_{bucket}", f"$KV.{bucket}.>")
+    await js.delete_stream(f"KV_{bucket}")
 
     await EmbeddedRegistry(nc, "my-group", bucket=bucket).register_schema("New", {"type": "int"})
 
