@@ -119,9 +119,9 @@ class Client(Publishing, Discovering):
         if self._nc.is_closed:
             self._follow()
             check_open(self._nc)
-        inherited = deadline.inherited()
-        if inherited is not None:
-            timeout = min(timeout, inherited - asyncio.get_running_loop().time())
+        bound = deadline.current.get()
+        if bound is not None and bound.deadline is not None:
+            timeout = min(timeout, bound.deadline - asyncio.get_running_loop().time())
             if timeout <= 0:
                 raise nats.errors.TimeoutError
         try:

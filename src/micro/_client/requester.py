@@ -95,18 +95,22 @@ class Requester:
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[reply] = future, deadline
         try:
-            if tell:
+            block = b""
+            if tell and headers:
                 headers = _deadline.with_patience(headers, timeout)
-            sending = self._path.publish(subject, data, headers, reply)
+            elif tell:
+                headers, block = _deadline.alone(int(timeout * 1000))
+            sending = self._path.publish(subject, data, headers, reply, block)
             if sending is not None:
                 await in_time(sending, deadline)
             if deadline < self._next_look:
                 self._look_at(deadline)
             answer = await future
-        finally:
+        except BaseException:
             self._waiting.pop(reply, None)
             if future.done() and not future.cancelled():
                 future.exception()  # seen, if sending was given up first
+            raise
         if answer.headers and answer.headers.get(STATUS) == NO_RESPONDERS:
             raise nats.errors.NoRespondersError
         return answer

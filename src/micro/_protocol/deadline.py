@@ -10,6 +10,8 @@ from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
 from typing import Protocol
 
+from micro._protocol.headers import encode_headers
+
 HEADER = "Micro-Timeout-Ms"
 """The header of the time-out; handlers do not see it."""
 
@@ -87,7 +89,13 @@ def header_value(seconds: float) -> str:
     return str(max(0, int(seconds * 1000)))
 
 
-def with_patience(headers: Mapping[str, str] | None, seconds: float) -> Mapping[str, str]:
+def with_patience(headers: Mapping[str, str], seconds: float) -> Mapping[str, str]:
     """Return headers with the header of the time-out added."""
-    value = header_value(seconds)
-    return {**headers, HEADER: value} if headers else {HEADER: value}
+    return {**headers, HEADER: header_value(seconds)}
+
+
+@lru_cache(maxsize=1024)  # most requests have the same time-out, or what is left of it
+def alone(milliseconds: int) -> tuple[Mapping[str, str], bytes]:
+    """Return the header of the time-out as the only one, and its header block."""
+    headers = {HEADER: str(max(0, milliseconds))}
+    return headers, encode_headers(headers)

@@ -104,6 +104,7 @@ class FastTransport(Transport):
         self._stream: Stream | None = None
         self._waiting_bytes = 0  # of frames that came while there was no connection
         self._flush_due = False
+        self._sent = 0  # messages since the last write, without answers of a batch
         self._max_payload = nc.max_payload  # of the server connected to last
 
     # -- the fast path, see `Path`
@@ -126,11 +127,12 @@ class FastTransport(Transport):
         data: bytes,
         headers: Mapping[str, str] | None = None,
         reply: bytes = b"",
+        block: bytes = b"",
     ) -> None:
         if self.nc.is_draining_pubs:
             raise nats.errors.ConnectionDrainingError
         target = _encode_subject(subject)
-        self._send(b"%b %b" % (target, reply) if reply else target, data, headers)
+        self._send(b"%b %b" % (target, reply) if reply else target, data, headers, block)
 
     def open_outbox(self) -> None:
         """Let the outbox take messages by itself in this turn, if nothing is unusual."""
@@ -148,22 +150,24 @@ class FastTransport(Transport):
     ) -> None:
         if len(target) > MAX_TARGET:
             raise LongSubjectError(len(target))
-        if headers:
+        if headers and not block:
             block = header_block(headers)
         size = len(block) + len(data)
         if size > self._max_payload:
             raise PayloadTooLargeError(size, self._max_payload)
         outbox, stream = self._outbox, self._stream
-        if outbox.payload_bytes + size > MAX_UNSENT and size > SMALL:
+        unsent = outbox.payload_bytes + size
+        if unsent > MAX_UNSENT and size > SMALL:
             raise CongestedError("too much is waiting to be sent")
         if stream is None or not stream.live:
             self._reserve(len(target) + size + FRAME)
         outbox.add(target, block, data)
-        if outbox.payload_bytes > PORTION:
+        if unsent > PORTION:
             self._relieve()
+        self._sent += 1
         if not self._flush_due:
             self._flush_soon()
-        elif outbox.room < 0 and len(outbox) % MANY == 0:
+        elif outbox.room < 0 and self._sent % MANY == 0:
             self._relieve()
 
     def _flush_soon(self) -> None:
@@ -299,7 +303,7 @@ class FastTransport(Transport):
         stats = self.nc.stats
         stats["out_msgs"] += count
         stats["out_bytes"] += payload_bytes
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._sent = 0
         stream.write(frames)
 
 

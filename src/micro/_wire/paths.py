@@ -51,8 +51,16 @@ class Path(Protocol):
         data: bytes,
         headers: Mapping[str, str] | None = None,
         reply: bytes = b"",
+        block: bytes = b"",
     ) -> Awaitable[object] | None:
         """Send a message.
+
+        Args:
+            subject: The subject.
+            data: The payload.
+            headers: The headers.
+            reply: The reply subject; empty for none.
+            block: The header block of the headers, if the caller has it: no header is checked then.
 
         Returns:
             None when the message has been sent, else an awaitable that sends it.
@@ -150,11 +158,12 @@ class PublicPath:
         data: bytes,
         headers: Mapping[str, str] | None = None,
         reply: bytes = b"",
+        block: bytes = b"",
     ) -> Awaitable[object] | None:
-        nc, size = self.nc, len(data)
+        nc, size = self.nc, len(data) + len(block)
         if len(subject) + len(reply) > MAX_TARGET // 4:  # a character has up to four bytes
             _check_length(subject, reply)
-        if headers:  # nats-py would not count them, the server does
+        if headers and not block:  # nats-py would not count them, the server does
             size += check_headers(headers)
         if size > nc.max_payload:
             raise PayloadTooLargeError(size, nc.max_payload)

@@ -41,11 +41,17 @@ class Line:
         self.outbox.turn = LIMIT
 
     def publish(
-        self, subject: str, data: bytes, headers: Mapping[str, str] | None, reply: bytes
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None,
+        reply: bytes,
+        block: bytes,
     ) -> None:
         if not subject or set(subject) & set(" \t\r\n"):
             raise nats.errors.BadSubjectError
-        block = header_block(headers) if headers else b""
+        if headers and not block:
+            block = header_block(headers)
         self.outbox.add(b"%b %b" % (subject.encode(), reply), block, data)
 
     def sent(self) -> bytes:

@@ -15,6 +15,7 @@ import micro
 from micro import Request, ServiceError
 from micro._handlers.nats_request import NatsRequest
 from micro._protocol import deadline as _deadline
+from micro._protocol.headers import header_block
 from micro._wire.fence import fence
 from micro.testing import NatsServer
 
@@ -473,3 +474,10 @@ async def test_the_data_of_an_endpoint(service: micro.Service, caller: NatsClien
 )
 def test_the_time_in_a_header_block(block: bytes, expected: float | None) -> None:
     assert _deadline.from_block(block) == expected
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1500, 86_400_000, -3])
+def test_a_time_out_without_other_headers_has_the_usual_form(milliseconds: int) -> None:
+    headers, block = _deadline.alone(milliseconds)
+    assert block == header_block(headers)
+    assert _deadline.from_block(block) == max(0, milliseconds) / 1000
