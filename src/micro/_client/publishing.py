@@ -156,7 +156,12 @@ class Publishing(ABC):
         nc = self.__connected__()
         if ack:
             return await store(nc, subject, data, told, timeout)
-        await send(nc, subject, data, told)
+        path = path_of(nc)
+        if path.congestion.on:
+            await path.congestion.over()
+        sending = path.publish(subject, data, told or None)
+        if sending is not None:
+            await sending  # the server takes data slowly
         return None
 
 
@@ -184,16 +189,6 @@ def message_headers(
     if id is not None:
         told[MSG_ID] = id
     return told
-
-
-async def send(nc: NatsClient, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
-    """Publish a message without an acknowledgement; wait while the server takes data slowly."""
-    path = path_of(nc)
-    if path.congestion.on:
-        await path.congestion.over()
-    sending = path.publish(subject, data, headers or None)
-    if sending is not None:
-        await sending
 
 
 async def store(

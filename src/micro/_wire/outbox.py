@@ -92,13 +92,15 @@ class Outbox:
             block: The header block; empty for none.
             data: The payload.
         """
-        data = _as_bytes(data)
+        if data.__class__ is not bytes:
+            data = _as_bytes(data)
         size = len(data)
         if block:
             line = b" %d %d\r\n%b" % (len(block), len(block) + size, block)
             self._parts.extend((b"HPUB ", target, line, data, b"\r\n"))
         else:
-            self._parts.extend((b"PUB ", target, b" %d\r\n" % size, data, b"\r\n"))
+            line = _SIZES[size] if size < 1024 else b" %d\r\n" % size
+            self._parts.extend((b"PUB ", target, line, data, b"\r\n"))
         self.payload_bytes += size
 
     def take(self, before: Sequence[bytes]) -> tuple[bytes, int, int]:
