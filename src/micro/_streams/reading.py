@@ -248,20 +248,28 @@ class Stream(AsyncIterator[T], Generic[T]):
         return self._read(item, self._subject)
 
     async def _open(self) -> Reader:
-        if self.__find__ is not None:
-            try:
+        try:
+            if self.__find__ is not None:
                 self._subject = await self.__find__()
-            except BaseException:
-                await self.aclose()
-                raise
+            headers = self._headers()
+            self._reader = Reader(
+                self._nc(), self._subject, self._limits.window, self._limits.lease, self._upload
+            )
+            await self._reader.open(self._request[0], headers)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self._reader
+
+    def _headers(self) -> dict[str, str]:
+        """Return the headers of the request, which tell the time that is left."""
         loop = asyncio.get_running_loop()
         inherited = deadline.inherited()
         moments = [] if inherited is None else [inherited]
         limits = self._limits
         if limits.timeout is not None:
             moments.append(loop.time() + limits.timeout)
-        data, headers = self._request
-        headers = {**headers, **limits.headers()}
+        headers = {**self._request[1], **limits.headers()}
         if self._upload is not None:
             headers[UPLOAD] = "1"
         if moments:
@@ -269,12 +277,8 @@ class Stream(AsyncIterator[T], Generic[T]):
             left = self._until - loop.time()
             if left <= 0:
                 raise nats.errors.TimeoutError
-            headers = {**headers, deadline.HEADER: deadline.header_value(left)}
-        reader = self._reader = Reader(
-            self._nc(), self._subject, limits.window, limits.lease, self._upload
-        )
-        await reader.open(data, headers)
-        return reader
+            headers[deadline.HEADER] = deadline.header_value(left)
+        return headers
 
     async def _wait(self, reader: Reader) -> None:
         """Wait for an item; raise for the end or an error."""
@@ -302,10 +306,9 @@ class Stream(AsyncIterator[T], Generic[T]):
 
     async def aclose(self) -> None:
         """Leave the stream; the service stops making items. May be called twice."""
-        if self._reader is not None:
-            leaving = self._reader.leave()
-            if leaving is not None:
-                await leaving
+        leaving = None if self._reader is None else self._reader.leave()
+        if leaving is not None:
+            await leaving
         elif self._upload is not None:
             await self._upload.stop()
 

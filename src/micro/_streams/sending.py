@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, TypeAlias
 
 from micro._streams.format import item_block, upload_end_block
 from micro._wire.paths import Path
 
+logger = logging.getLogger("micro.stream")
+
 TURN = 128
 """Items after which other work has its turn."""
+
+GRACE = 1.0
+"""Seconds that a source of items has to end when it is cancelled or closed."""
 
 Way: TypeAlias = Callable[[], tuple[Path, bytes]]
 """Returns the path and the subject of the next item."""
@@ -94,7 +100,7 @@ class Upload:
         self._items = items
         self._encode = encode
         self._task: asyncio.Task[None] | None = None
-        self._runs = False
+        self._runs = self._closed = False
 
     @property
     def runs(self) -> bool:
@@ -113,12 +119,25 @@ class Upload:
             self._task = asyncio.get_running_loop().create_task(self._run(path, ended))
 
     async def stop(self) -> None:
-        """Send no more items, and close them. May be called twice."""
-        if self._task is None:
-            await self._close()
-        elif self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        """Send no more items, and close them. May be called twice.
+
+        Items that go on regardless are left to themselves after `GRACE`.
+        """
+        task = self._task
+        if task is asyncio.current_task():
+            return
+        if task is None or not task.done():
+            await self._end(task)
+        if task is not None and task.cancelled():  # perhaps before its first step
+            await self._end(None)
+
+    async def _end(self, task: asyncio.Task[None] | None) -> None:
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._close())
+        else:
+            task.cancel()
+        if (await asyncio.wait({task}, timeout=GRACE))[1]:
+            logger.warning("the items of an upload do not end within %s s", GRACE)
 
     async def _run(self, path: Path, ended: Callable[[Exception | None], None]) -> None:
         try:
@@ -139,5 +158,6 @@ class Upload:
 
     async def _close(self) -> None:
         close = getattr(self._items, "aclose", None)
-        if close is not None:
+        if close is not None and not self._closed:
+            self._closed = True
             await close()
