@@ -10,8 +10,9 @@ from micro._handlers.codec import Codec
 from micro._handlers.request import Request
 from micro._handlers.streaming import StreamRequest, answer_with
 from micro._handlers.typed_codecs import Decoder, checked, decoder_of, encoder_of, refusal
+from micro._protocol.headers import STREAM_END, STREAM_STATE
 
-ONE_ANSWER = {"Micro-Stream": "end"}
+ONE_ANSWER = {STREAM_STATE: STREAM_END}
 """The header of one answer in place of a stream."""
 
 

@@ -13,6 +13,9 @@ from micro._protocol.subjects import is_text
 
 STATUS = "Status"
 DESCRIPTION = "Description"
+STREAM_STATE = "Micro-Stream"
+STREAM_END = "end"
+"""The state of a stream behind its last item, and of one answer in place of a stream."""
 
 _VERSION = b"NATS/1.0"
 _HEADER_NAME = re.compile(r"[!-9;-~]+", re.ASCII)

@@ -19,15 +19,15 @@ that the handler has read. One answer in place of a stream has `Micro-Stream: en
 
 from __future__ import annotations
 
-from micro._protocol.headers import encode_headers
+from micro._protocol.headers import STREAM_END, STREAM_STATE, encode_headers
 
 SEQUENCE = "Micro-Seq"
 WINDOW = "Micro-Window"
 LEASE = "Micro-Lease-Ms"
-STATE = "Micro-Stream"
+STATE = STREAM_STATE
 UPLOAD = "Micro-Upload"
 READ = "Micro-Read"
-OPEN, ALIVE, END = "open", "alive", "end"
+OPEN, ALIVE, END = "open", "alive", STREAM_END
 LEAVE = b"-"
 
 ITEM = b"NATS/1.0\r\n" + SEQUENCE.encode() + b": "
