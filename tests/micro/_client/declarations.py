@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from nats.aio.client import Client as NatsClient
@@ -38,6 +39,32 @@ class OldShop:
     @micro.endpoint
     async def place(self, order: str) -> Receipt:
         return Receipt(number=len(order))
+
+
+@micro.service("ledger", "1.0.0")
+class LedgerApi(Protocol):
+    @micro.endpoint(subject="ledger.total")
+    async def total(self, orders: AsyncIterator[Order]) -> int: ...
+
+    @micro.endpoint(subject="ledger.receipts")
+    def receipts(self, first: Receipt, orders: AsyncIterator[Order]) -> AsyncIterator[Receipt]: ...
+
+
+async def uploads(
+    nc: NatsClient, orders: AsyncIterator[Order], receipts: AsyncIterator[Receipt]
+) -> None:
+    ledger = micro.Client(nc).bind(LedgerApi)
+    total: int = await ledger.total(orders)
+    text: str = await ledger.total(orders)  # error
+    await ledger.total(receipts)  # error
+    await ledger.total([Order(item="tea")])  # error
+    await ledger.total()  # error
+    async for receipt in ledger.receipts(Receipt(number=1), orders):
+        total += receipt.number
+        text += receipt.item  # error
+    ledger.receipts(orders)  # error
+    ledger.receipts(Receipt(number=1), receipts)  # error
+    await ledger.receipts(Receipt(number=1), orders)  # error
 
 
 async def calls(nc: NatsClient) -> None:
