@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import typed
+import uploads
 
 import micro
 from micro.pytest_plugin import MicroApp
@@ -25,6 +26,13 @@ async def test_invalid_item_is_refused() -> None:
     request = make_request("shop.save", b'{"name": "tea", "price": -1}')
     await as_handler(typed.save)(request)
     assert request.response_headers()["Nats-Service-Error-Code"] == "400"
+
+
+async def test_items_are_sent_with_a_request() -> None:
+    items = [b'{"celsius": 20}', b'{"celsius": 40}']
+    request = make_request("sensors.alarms", b'{"celsius": 30}', items=items)
+    await as_handler(uploads.alarms)(request)
+    assert request.response_items() == [b'{"celsius":40.0}']
 
 
 async def test_missing_item_on_a_real_server(micro_app: MicroApp) -> None:

@@ -375,7 +375,7 @@ def test_tests_of_handlers() -> None:
         check=False,
     )
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "6 passed" in process.stdout
+    assert "7 passed" in process.stdout
 
 
 def test_shop_passes_its_own_tests_and_is_small() -> None:

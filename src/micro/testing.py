@@ -32,7 +32,7 @@ from micro._handlers.exceptions import (
 )
 from micro._handlers.middleware import Middleware, check_middlewares, fold
 from micro._handlers.request import Handler, Request, Response
-from micro._handlers.streaming import Encode, StreamRequest
+from micro._handlers.streaming import Decode, Encode, StreamRequest, Take
 from micro._handlers.typed import AnyHandler, bind
 
 __all__ = [
@@ -52,15 +52,24 @@ class RequestStub(StreamRequest):
         subject: The subject of the request.
         data: Its payload.
         headers: Its headers.
+        items: The payloads of the items that its caller sends; None if it sends none.
+
+    Attributes:
+        items: The payloads of the items that its caller sends; None if it sends none.
 
     Raises:
         TypeError: A value has another type than a real request would have.
     """
 
-    __slots__ = ("_items",)
+    __slots__ = ("_items", "items")
 
     def __init__(
-        self, subject: str, data: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        items: Iterable[bytes] | None = None,
     ) -> None:
         for name, value, kind in (
             ("subject", subject, str),
@@ -71,12 +80,26 @@ class RequestStub(StreamRequest):
                 raise TypeError(f"{name} must not be {type(value).__name__}")
         super().__init__(subject.encode(), b"_INBOX.stub", b"" if data is None else data, headers)
         self._items: list[bytes] = []
+        self.items = None if items is None else list(items)
+        for item in self.items or ():
+            if not isinstance(item, bytes):
+                raise TypeError(f"an item must not be {type(item).__name__}")
 
     async def deliver(self, items: AsyncIterator[Any], encode: Encode) -> None:
         """Keep the items of a streaming handler."""
         async for item in items:
             self._items.append(encode(item))
         await self.respond(b"")
+
+    async def exchange(self, decode: Decode, handle: Take) -> None:
+        """Pass the items to a handler that takes some.
+
+        Raises:
+            ServiceError: There are none to pass, code 400.
+        """
+        if self.items is None:
+            raise ServiceError(400, "expected a stream of items")
+        await handle(_decoded(self.items, decode))
 
     def response_items(self) -> list[bytes]:
         """Return the payloads of the items that a streaming handler has sent."""
@@ -105,8 +128,17 @@ class RequestStub(StreamRequest):
         return response
 
 
+async def _decoded(items: Iterable[bytes], decode: Decode) -> AsyncIterator[Any]:
+    for item in items:
+        yield decode(item)
+
+
 def make_request(
-    subject: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    subject: str,
+    data: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    *,
+    items: Iterable[bytes] | None = None,
 ) -> RequestStub:
     """Create a request to call a handler with.
 
@@ -114,8 +146,9 @@ def make_request(
         subject: The subject of the request.
         data: Its payload.
         headers: Its headers.
+        items: The payloads of the items that its caller sends; None if it sends none.
     """
-    return RequestStub(subject, data, headers)
+    return RequestStub(subject, data, headers, items=items)
 
 
 def as_handler(
@@ -139,7 +172,8 @@ def as_handler(
     run = fold(bind(handler).call, check_middlewares(middlewares), exception_handlers=answers).call
 
     async def call(request: Request) -> None:
-        inner = RequestStub(request.subject(), request.data(), request.headers())
+        items = request.items if isinstance(request, RequestStub) else None
+        inner = RequestStub(request.subject(), request.data(), request.headers(), items=items)
         inner.share_state(request)
         try:
             await run(inner)

