@@ -132,7 +132,7 @@ class FastTransport(Transport):
         if self.nc.is_draining_pubs:
             raise nats.errors.ConnectionDrainingError
         target = _encode_subject(subject)
-        self._send(b"%b %b" % (target, reply) if reply else target, data, headers, block)
+        self._send(target + b" " + reply if reply else target, data, headers, block)
 
     def open_outbox(self) -> None:
         """Let the outbox take messages by itself in this turn, if nothing is unusual."""

@@ -36,6 +36,8 @@ _PARTS = 5
 _SIZES = tuple(b" %d\r\n" % size for size in range(1024))
 """The ends of the lines of small payloads; formatting one costs as much as all the rest."""
 
+_BLOCK_SIZES = tuple(b" %d" % size for size in range(128))
+
 
 @accelerated
 class Outbox:
@@ -96,7 +98,11 @@ class Outbox:
             data = _as_bytes(data)
         size = len(data)
         if block:
-            line = b" %d %d\r\n%b" % (len(block), len(block) + size, block)
+            length = len(block)
+            if length < 128 and size < 512:
+                line = _BLOCK_SIZES[length] + _SIZES[length + size] + block
+            else:
+                line = b" %d %d\r\n%b" % (length, length + size, block)
             self._parts.extend((b"HPUB ", target, line, data, b"\r\n"))
         else:
             line = _SIZES[size] if size < 1024 else b" %d\r\n" % size
