@@ -15,6 +15,7 @@ from micro import PayloadTooLargeError, Request
 from micro._streams import sending
 from micro._streams.sending import Upload
 from micro._wire.paths import path_of
+from micro.adapters import msgpack
 
 LONG = 30.0
 
@@ -179,3 +180,22 @@ async def test_middlewares_and_limits_hold_for_uploads(nc: NatsClient, caller: N
         calls = [client.call("shop.read", returns=int, send=rows(), timeout=LONG) for _ in range(5)]
         assert await asyncio.gather(*calls) == [3] * 5
     assert (seen, most) == ([b"3"] * 5, 1)
+
+
+async def test_items_have_the_form_of_the_codec(nc: NatsClient, caller: NatsClient) -> None:
+    async def more(step: int, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+        async for row in rows:
+            yield Row(number=row.number + step)
+
+    async def two() -> AsyncIterator[Row]:
+        yield Row(number=1)
+        yield Row(number=2)
+
+    async with micro.add_service(nc, "shop", "1.0.0", codec=msgpack.codec) as shop:
+        await shop.add_endpoint("total", total, subject="shop.total")
+        await shop.add_endpoint("more", more, subject="shop.more")
+        client, codec = micro.Client(caller), msgpack.codec
+        sent = client.call("shop.total", returns=int, send=two(), timeout=LONG, codec=codec)
+        assert await sent == 3
+        rows = client.stream("shop.more", 5, of=Row, send=two(), codec=codec, gap=LONG)
+        assert [row.number async for row in rows] == [6, 7]
