@@ -234,7 +234,12 @@ def _upload(
     client, timeout = binding.client, binding.timeout
 
     async def one(payload: Any, items: Any) -> Any:
-        await _checked(binding.drift, place)
+        try:
+            await _checked(binding.drift, place)
+        except BaseException:
+            if hasattr(items, "aclose"):
+                await items.aclose()
+            raise
         return await client.call(
             subject,
             payload,

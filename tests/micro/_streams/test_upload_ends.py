@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import nats.errors
 import pytest
@@ -199,3 +200,19 @@ async def test_items_have_the_form_of_the_codec(nc: NatsClient, caller: NatsClie
         assert await sent == 3
         rows = client.stream("shop.more", 5, of=Row, send=two(), codec=codec, gap=LONG)
         assert [row.number async for row in rows] == [6, 7]
+
+
+async def test_items_are_closed_when_the_declaration_does_not_fit(
+    nc: NatsClient, caller: NatsClient
+) -> None:
+    @micro.service("shop", "1.0.0")
+    class Shop(Protocol):
+        @micro.endpoint(subject="shop.total")
+        async def total(self, rows: AsyncIterator[Row]) -> str: ...
+
+    items = Items()
+    async with micro.add_service(nc, "shop", "1.0.0") as shop:
+        await shop.add_endpoint("total", total, subject="shop.total")
+        with pytest.raises(micro.ContractDriftError):
+            await micro.Client(caller).bind(Shop, timeout=LONG).total(items)  # type: ignore[arg-type]  # never asked for items
+    assert items.closed == 1
