@@ -56,12 +56,17 @@ def test_a_program_without_signals_warns_once(
 def test_only_a_busy_thread_is_named_at_the_end_of_a_stop(
     busy: bool, server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait()
 
     async def setup(ctx: Context) -> None:
         executor.submit(int).result()
         if busy:
-            executor.submit(go_on.wait)
+            executor.submit(work)
+            begun.wait()
         ctx.cancel()
 
     with ThreadPoolExecutor(1, "helper") as executor:
