@@ -183,6 +183,16 @@ def _argument_of(function: Callable[..., Any], takes_one: bool) -> Callable[...,
     return read
 
 
+def _subject_of(place: tuple[str, str]) -> str:
+    """Return the subject of an endpoint with streams."""
+    endpoint, subject = place
+    if not subject:
+        raise ConfigError(
+            f"invalid endpoint {endpoint!r}: a stream needs a subject, declare it by micro.endpoint"
+        )
+    return subject
+
+
 def _stream(
     binding: Binding,
     place: tuple[str, str],
@@ -191,11 +201,7 @@ def _stream(
     codec: Codec | None,
 ) -> Callable[..., Any]:
     """Return the method that reads the items of a streaming endpoint."""
-    endpoint, subject = place
-    if not subject:
-        raise ConfigError(
-            f"invalid endpoint {endpoint!r}: a stream needs a subject, declare it by micro.endpoint"
-        )
+    subject = _subject_of(place)
     of = Any if item is UNSET else item
     headers = dict(binding.headers) if binding.headers else None
 
@@ -224,11 +230,7 @@ def _upload(
     codec: Codec | None,
 ) -> Callable[..., Any]:
     """Return the method that sends items to an endpoint."""
-    endpoint, subject = place
-    if not subject:
-        raise ConfigError(
-            f"invalid endpoint {endpoint!r}: a stream needs a subject, declare it by micro.endpoint"
-        )
+    subject = _subject_of(place)
     of = Any if kinds.returns is UNSET else kinds.returns
     headers = dict(binding.headers) if binding.headers else None
     client, timeout = binding.client, binding.timeout
